@@ -1,0 +1,49 @@
+"""The built-in workloads: images that runtime `netns` can run without pulling anything (design 4).
+
+A pod's container either names one of these images, or has a `command`, or is refused when the file is read.
+`serves` says on which ports a workload listens when the container declares none; `reports_client` that its answer
+names the client address it saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One built-in: `patterns` are image names without tag or digest, `server` the kind of answer it gives."""
+
+    server: str
+    patterns: tuple[str, ...]
+    tcp: tuple[int, ...] = ()
+    udp: tuple[int, ...] = ()
+    summary: str = ""
+
+
+WORKLOADS: tuple[Workload, ...] = (
+    Workload("color", ("jpetazzo/color",), tcp=(80,), summary="a page with the pod's name and colour"),
+    Workload("kuard", ("gcr.io/kuar-demo/kuard-*",), tcp=(8080,), summary="kuard's page and its /env and /healthy, /ready"),
+    Workload("nginx", ("nginx", "library/nginx"), tcp=(80,), summary="nginx's welcome page, the pod's name in a header"),
+    Workload("whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as it arrived"),
+    Workload("http-echo", ("hashicorp/http-echo",), tcp=(5678,), summary="the text given with -text"),
+    Workload("agnhost", ("registry.k8s.io/e2e-test-images/agnhost", "k8s.gcr.io/e2e-test-images/agnhost"), tcp=(8080,), udp=(8081,),
+             summary="netexec (/hostname, /clientip, /echo; UDP hostname, clientip, echo), serve-hostname, pause"),
+    Workload("echo", ("netlab/echo",), summary="echo on every port that the container declares, TCP and UDP"),
+    Workload("pause", ("registry.k8s.io/pause", "k8s.gcr.io/pause", "netlab/pause"), summary="nothing: an address that answers ping"),
+)  # fmt: skip
+
+
+def repository(image: str) -> str:
+    """Return an image's name without tag, digest and Docker Hub's prefix: `docker.io/library/nginx:1.27` -> `library/nginx`."""
+    name = image.partition("@")[0]
+    head, slash, tail = name.rpartition("/")
+    name = head + slash + tail.partition(":")[0]
+    return name.removeprefix("docker.io/")
+
+
+def find(image: str) -> Workload | None:
+    """Return the built-in workload an image names, None when there is none."""
+    name = repository(image)
+    return next((w for w in WORKLOADS if any(fnmatchcase(name, p) for p in w.patterns)), None)

@@ -1,0 +1,67 @@
+"""netlab/v1alpha1: Lab, the first document of a topology file (design 3).
+
+It is an object of the lab's API server like any other: `up` writes it, the daemon's lab controller makes the
+hosts that it lists, and its status says how far they are.
+"""
+
+from __future__ import annotations
+
+from netlab.api.meta import Condition, Labels, Object, Struct
+
+
+class Backend(Struct):
+    """flannel's backend: VXLAN network identifier and UDP port (semantics 2.13)."""
+
+    type: str = "vxlan"
+    vni: int = 1
+    port: int = 8472
+
+
+class Networking(Struct):
+    pod_subnet: str = "10.244.0.0/16"
+    service_subnet: str = "10.96.0.0/16"
+    node_subnet: str = "172.30.0.0/16"
+    outside_subnet: str = "203.0.113.0/24"
+    dns_domain: str = "cluster.local"
+    provider: str = "flannel"
+    backend: Backend = Backend()
+    kube_proxy_mode: str = "nftables"
+    node_port_range: str = "30000-32767"
+
+
+class LabNode(Struct):
+    name: str = ""
+    labels: Labels = {}
+
+
+class LabClient(Struct):
+    """A host outside the cluster. `hostnames`: the names under which the outside DNS knows it."""
+
+    name: str = ""
+    hostnames: tuple[str, ...] = ()
+
+
+class LoadBalancer(Struct):
+    provider: str = "edge"
+    pool: str = "198.51.100.0/24"
+
+
+class LabSpec(Struct):
+    """What to build. In a file `nodes` may also be a number; the loader expands it to node1, node2, ..."""
+
+    runtime: str = "netns"
+    networking: Networking = Networking()
+    nodes: tuple[LabNode, ...] = ()
+    clients: tuple[LabClient, ...] = ()
+    load_balancer: LoadBalancer | None = None
+    manifests: tuple[str, ...] = ()
+
+
+class LabStatus(Struct):
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Lab(Object):
+    spec: LabSpec = LabSpec()
+    status: LabStatus = LabStatus()

@@ -1,0 +1,73 @@
+"""The table of kinds the API server serves: REST path, kind, scope and Python type of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from netlab.api import apps, core, discovery, lab
+from netlab.api.meta import Object
+
+Json = dict[str, Any]  # an object as it is stored and sent: Kubernetes' own JSON
+T = TypeVar("T", bound=Object)
+
+
+@dataclass(frozen=True)
+class Resource(Generic[T]):
+    """One kind. `group` is empty for core; `plural` is the word in the REST path."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    type: type[T]
+    namespaced: bool = True
+    has_status: bool = False
+    short_names: tuple[str, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects: `v1`, `apps/v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the REST path of the collection (all namespaces when none is given) or of one object."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        tail = f"/{name}" if name else ""
+        sub = f"/{subresource}" if subresource else ""
+        return f"{root}{scope}/{self.plural}{tail}{sub}"
+
+    def decode(self, obj: Json) -> T:
+        """Turn stored JSON into the typed object. Unknown fields are ignored: the server has refused them before."""
+        return msgspec.convert(obj, self.type)
+
+    def encode(self, obj: T) -> Json:
+        """Turn a typed object into JSON, `apiVersion` and `kind` filled in."""
+        body: Json = msgspec.json.decode(msgspec.json.encode(obj))  # lists, as in stored JSON
+        return {**body, "apiVersion": self.api_version, "kind": self.kind}
+
+
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", core.Namespace, namespaced=False, has_status=True, short_names=("ns",))
+NODES = Resource("", "v1", "nodes", "Node", core.Node, namespaced=False, has_status=True, short_names=("no",))
+PODS = Resource("", "v1", "pods", "Pod", core.Pod, has_status=True, short_names=("po",))
+SERVICES = Resource("", "v1", "services", "Service", core.Service, has_status=True, short_names=("svc",))
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints", core.Endpoints, short_names=("ep",))
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", core.ConfigMap, short_names=("cm",))
+SECRETS = Resource("", "v1", "secrets", "Secret", core.Secret)
+EVENTS = Resource("", "v1", "events", "Event", core.Event, short_names=("ev",))
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", apps.Deployment, has_status=True, short_names=("deploy",))
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", apps.ReplicaSet, has_status=True, short_names=("rs",))
+DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", apps.DaemonSet, has_status=True, short_names=("ds",))
+ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", discovery.EndpointSlice)
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", core.Lease)
+LABS = Resource("netlab", "v1alpha1", "labs", "Lab", lab.Lab, namespaced=False, has_status=True)
+
+RESOURCES: tuple[Resource[Any], ...] = (
+    NAMESPACES, NODES, PODS, SERVICES, ENDPOINTS, CONFIG_MAPS, SECRETS, EVENTS,
+    DEPLOYMENTS, REPLICA_SETS, DAEMON_SETS, ENDPOINT_SLICES, LEASES, LABS,
+)  # fmt: skip
+BY_KIND: dict[tuple[str, str], Resource[Any]] = {(r.api_version, r.kind): r for r in RESOURCES}
+BY_PATH: dict[tuple[str, str, str], Resource[Any]] = {(r.group, r.version, r.plural): r for r in RESOURCES}

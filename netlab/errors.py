@@ -1,0 +1,83 @@
+"""Every error a user can meet, split by who has to act.
+
+Rules:
+1. A message is a sentence: what was tried, what happened, what to do next.
+2. The class says who must act, and so which exit code `netlab.cli` returns (design 6).
+   Nobody outside `netlab.cli` chooses an exit code.
+3. Foreign exceptions are translated where they happen and chained with `from`.
+"""
+
+from __future__ import annotations
+
+
+class NetlabError(Exception):
+    """The root. Raise one of the kinds below, with a remedy where there is one."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class UsageError(NetlabError):
+    """The command line asks for something that does not exist or cannot be meant."""
+
+
+class InvalidTopologyError(NetlabError):
+    """The user's file is wrong; `problems` lists every fault found, in file order."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class UnsupportedHostError(NetlabError):
+    """The machine cannot run this: no privilege, a missing tool, a kernel without a feature."""
+
+
+class KernelError(NetlabError):
+    """The kernel refused an operation. `errno` is its number, 0 when it gave none."""
+
+    def __init__(self, message: str, *, errno: int = 0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.errno = errno
+
+
+class LabError(NetlabError):
+    """A lab did not do what was asked: a process died, a deadline passed, a lock is held."""
+
+
+class ApiError(NetlabError):
+    """The API server answered with a Status of failure (Kubernetes API conventions).
+
+    `code` is the HTTP code, `reason` Kubernetes' word for it (NotFound, Conflict, Invalid, ...).
+    """
+
+    def __init__(self, code: int, reason: str, message: str, *, causes: tuple[dict[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.causes = causes
+
+
+def is_not_found(error: BaseException) -> bool:
+    """Tell whether the thing asked for does not exist."""
+    return isinstance(error, ApiError) and error.reason == "NotFound"
+
+
+def is_already_exists(error: BaseException) -> bool:
+    """Tell whether the thing to be created is there already."""
+    return isinstance(error, ApiError) and error.reason == "AlreadyExists"
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Tell whether somebody else changed the object first."""
+    return isinstance(error, ApiError) and error.reason == "Conflict"
+
+
+def is_gone(error: BaseException) -> bool:
+    """Tell whether the resourceVersion asked for is too old: list again."""
+    return isinstance(error, ApiError) and error.code == 410

@@ -1,0 +1,87 @@
+"""The door to the kernel: what everybody above may ask of it, as one Protocol.
+
+`netlab.kernel.linux.LinuxKernel` is the real thing and `netlab.kernel.fake.FakeKernel` the one for tests; both
+pass the same contract tests and raise the same `KernelError`. A namespace is named by its path, e.g.
+`/run/netns/quickstart-node1`. All calls block (briefly), enter the namespace by `setns` in the calling thread and
+leave it again, so they are safe in any thread and never change the caller's namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from netlab.dataplane.state import NamespaceState, Operation
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An nft table as the kernel has it, in nft's own words.
+
+    `chains`: chain name -> its rules, one string each, in order. A base chain's `type ... hook ...` line comes first.
+    `elements`: set or map name -> its elements, one string each (`10.96.0.5 . tcp . 80 : goto service-x`).
+    Elements with a timeout (session affinity) are left out.
+    """
+
+    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    elements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exists: bool = True
+
+
+@dataclass(frozen=True)
+class FlowFilter:
+    """Which conntrack entries to delete. All given fields must match; addresses are IPv4, ports numbers.
+
+    `destination`/`destination_port` are of the original direction (the Service); `reply_source` is the endpoint
+    that the flow was translated to (semantics 6.18).
+    """
+
+    protocol: str = "udp"
+    destination: str = ""
+    destination_port: int = 0
+    reply_source: str = ""
+
+
+class Kernel(Protocol):
+    """Namespaces, links, rules and flows of the Linux network stack."""
+
+    def create_namespaces(self, paths: Sequence[str]) -> None:
+        """Make named network namespaces (with `lo` up). One that exists is left as it is."""
+
+    def delete_namespaces(self, paths: Sequence[str]) -> None:
+        """Remove named namespaces. One that does not exist is not an error."""
+
+    def namespace_exists(self, path: str) -> bool:
+        """Tell whether `path` is a live network namespace."""
+
+    def inside(self, path: str) -> AbstractContextManager[None]:
+        """Enter the namespace in this thread for a `with` block: for sockets, which stay where they were made."""
+
+    def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
+        """Return the state of a namespace; of sysctls only those named."""
+
+    def perform(self, path: str, operations: Sequence[Operation]) -> None:
+        """Do the operations in order, in one netlink batch where possible.
+
+        Raises KernelError naming the first operation refused; those before it stay done.
+        """
+
+    def nft(self, path: str, script: str) -> None:
+        """Run one nft transaction (`nft -f -`): all of it or nothing. Raises KernelError with nft's words."""
+
+    def nft_list(self, path: str, family: str, table: str) -> Listing:
+        """Return a table as it is, `exists=False` when there is none."""
+
+    def nft_canonical(self, script: str, family: str, table: str) -> Listing:
+        """Return how the kernel would list the table after `script` in an empty namespace.
+
+        The way to compare wanted rules with those observed whatever the version of nft: ask it to print both.
+        """
+
+    def nft_generation(self, path: str) -> int:
+        """Return the ruleset's generation, which grows with every commit of anybody in that namespace."""
+
+    def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:
+        """Delete the conntrack entries that match any filter and return how many."""

@@ -1,0 +1,106 @@
+"""What a lab keeps on disk, all below /run/k8s-netlab/<lab>/: the record `down`, `status` and `gc` work from.
+
+A thing is recorded before it is made and struck off after it is gone, so that a crash at any moment leaves a record
+of everything that may exist. Nothing here is read by the data plane; tmpfs makes it cheap and a reboot clears it.
+
+    store.db            the API server's objects (SQLite)
+    pki/                the lab's certificate authority and server certificate
+    tokens/<user>       bearer tokens, mode 0600: admin, edge, node-<name>
+    kubeconfig          for kubectl, mode 0600
+    api.json            where the API server listens: {"loopback": port, "fabric": address}
+    netns/<name>        one empty file per network namespace made
+    processes/<name>    one JSON file per process started: {"pid": 1, "start": clock ticks since boot}
+    pods/<uid>/         resolv.conf, hosts, hostname, container logs
+    ipam/<node>         the pod address last handed out
+    logs/<name>.log     what each process said
+    sockets/<name>      Unix sockets between processes of the lab
+    lock                held by the command that changes the lab
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+STATE_ROOT_VARIABLE = "K8SNETLAB_STATE"
+
+
+def state_root() -> Path:
+    """Return /run/k8s-netlab, or the folder named by K8SNETLAB_STATE (tests), or the user's own when not root."""
+    if override := os.environ.get(STATE_ROOT_VARIABLE):
+        return Path(override)
+    if os.geteuid() == 0:
+        return Path("/run/k8s-netlab")
+    return Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")) / "k8s-netlab"
+
+
+@dataclass(frozen=True)
+class StateDirectory:
+    """The paths of one lab's record."""
+
+    lab: str
+    root: Path
+
+    @classmethod
+    def of(cls, lab: str) -> StateDirectory:
+        """Return the record of a lab; nothing is created."""
+        return cls(lab, state_root() / lab)
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store.db"
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    @property
+    def certificate_authority(self) -> Path:
+        return self.pki / "ca.crt"
+
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.root / "kubeconfig"
+
+    @property
+    def api(self) -> Path:
+        return self.root / "api.json"
+
+    @property
+    def namespaces(self) -> Path:
+        return self.root / "netns"
+
+    @property
+    def processes(self) -> Path:
+        return self.root / "processes"
+
+    @property
+    def ipam(self) -> Path:
+        return self.root / "ipam"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    def pod(self, uid: str) -> Path:
+        """Return the folder of a pod's injected files and container logs."""
+        return self.root / "pods" / uid
+
+    def log(self, process: str) -> Path:
+        """Return the log of one of the lab's processes."""
+        return self.root / "logs" / f"{process}.log"
+
+    def socket(self, name: str) -> Path:
+        """Return the path of a Unix socket between processes of the lab."""
+        return self.root / "sockets" / name
+
+    def create(self) -> None:
+        """Make the folders, readable by their owner only."""
+        for folder in (self.root, self.pki, self.tokens, self.namespaces, self.processes, self.ipam,
+                       self.root / "pods", self.root / "logs", self.root / "sockets"):  # fmt: skip
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
