@@ -6,7 +6,7 @@ from netlab.api.core import PodTemplateSpec
 from netlab.api.meta import Condition, Inert, LabelSelector, Object, Struct
 
 
-class DeploymentSpec(Struct):
+class DeploymentSpec(Struct, frozen=True, kw_only=True):
     replicas: int = 1
     selector: LabelSelector = LabelSelector()
     template: PodTemplateSpec = PodTemplateSpec()
@@ -17,7 +17,7 @@ class DeploymentSpec(Struct):
     strategy: Inert = None
 
 
-class DeploymentStatus(Struct):
+class DeploymentStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     replicas: int = 0
     updated_replicas: int = 0
@@ -28,19 +28,19 @@ class DeploymentStatus(Struct):
     collision_count: int = 0
 
 
-class Deployment(Object):
+class Deployment(Object, frozen=True, kw_only=True):
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
 
 
-class ReplicaSetSpec(Struct):
+class ReplicaSetSpec(Struct, frozen=True, kw_only=True):
     replicas: int = 1
     selector: LabelSelector = LabelSelector()
     template: PodTemplateSpec = PodTemplateSpec()
     min_ready_seconds: Inert = None
 
 
-class ReplicaSetStatus(Struct):
+class ReplicaSetStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     replicas: int = 0
     fully_labeled_replicas: int = 0
@@ -49,12 +49,12 @@ class ReplicaSetStatus(Struct):
     conditions: tuple[Condition, ...] = ()
 
 
-class ReplicaSet(Object):
+class ReplicaSet(Object, frozen=True, kw_only=True):
     spec: ReplicaSetSpec = ReplicaSetSpec()
     status: ReplicaSetStatus = ReplicaSetStatus()
 
 
-class DaemonSetSpec(Struct):
+class DaemonSetSpec(Struct, frozen=True, kw_only=True):
     selector: LabelSelector = LabelSelector()
     template: PodTemplateSpec = PodTemplateSpec()
     min_ready_seconds: Inert = None
@@ -62,7 +62,7 @@ class DaemonSetSpec(Struct):
     update_strategy: Inert = None
 
 
-class DaemonSetStatus(Struct):
+class DaemonSetStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     current_number_scheduled: int = 0
     desired_number_scheduled: int = 0
@@ -74,6 +74,6 @@ class DaemonSetStatus(Struct):
     conditions: tuple[Condition, ...] = ()
 
 
-class DaemonSet(Object):
+class DaemonSet(Object, frozen=True, kw_only=True):
     spec: DaemonSetSpec = DaemonSetSpec()
     status: DaemonSetStatus = DaemonSetStatus()

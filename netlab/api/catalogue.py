@@ -28,11 +28,18 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("nginx", ("nginx", "library/nginx"), tcp=(80,), summary="nginx's welcome page, the pod's name in a header"),
     Workload("whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as it arrived"),
     Workload("http-echo", ("hashicorp/http-echo",), tcp=(5678,), summary="the text given with -text"),
-    Workload("agnhost", ("registry.k8s.io/e2e-test-images/agnhost", "k8s.gcr.io/e2e-test-images/agnhost"), tcp=(8080,), udp=(8081,),
-             summary="netexec (/hostname, /clientip, /echo; UDP hostname, clientip, echo), serve-hostname, pause"),
+    Workload(
+        "agnhost",
+        ("registry.k8s.io/e2e-test-images/agnhost", "k8s.gcr.io/e2e-test-images/agnhost"),
+        tcp=(8080,),
+        udp=(8081,),
+        summary="netexec (HTTP /hostname, /clientip, /echo; UDP the same words), serve-hostname, pause",
+    ),
     Workload("echo", ("netlab/echo",), summary="echo on every port that the container declares, TCP and UDP"),
-    Workload("pause", ("registry.k8s.io/pause", "k8s.gcr.io/pause", "netlab/pause"), summary="nothing: an address that answers ping"),
-)  # fmt: skip
+    Workload(
+        "pause", ("registry.k8s.io/pause", "k8s.gcr.io/pause", "netlab/pause"), summary="nothing: an address that answers ping"
+    ),
+)
 
 
 def repository(image: str) -> str:

@@ -6,26 +6,26 @@ from netlab.api.meta import Condition, Inert, Labels, Object, ObjectReference, S
 
 
 # ---- Namespace, ConfigMap, Secret
-class NamespaceSpec(Struct):
+class NamespaceSpec(Struct, frozen=True, kw_only=True):
     finalizers: tuple[str, ...] = ()
 
 
-class NamespaceStatus(Struct):
+class NamespaceStatus(Struct, frozen=True, kw_only=True):
     phase: str = ""
 
 
-class Namespace(Object):
+class Namespace(Object, frozen=True, kw_only=True):
     spec: NamespaceSpec = NamespaceSpec()
     status: NamespaceStatus = NamespaceStatus()
 
 
-class ConfigMap(Object):
+class ConfigMap(Object, frozen=True, kw_only=True):
     data: Labels = {}
     binary_data: Labels = {}
     immutable: bool = False
 
 
-class Secret(Object):
+class Secret(Object, frozen=True, kw_only=True):
     data: Labels = {}
     string_data: Labels = {}
     type: str = "Opaque"
@@ -33,7 +33,7 @@ class Secret(Object):
 
 
 # ---- Node
-class NodeSpec(Struct):
+class NodeSpec(Struct, frozen=True, kw_only=True):
     pod_cidr: str = ""
     pod_cidrs: tuple[str, ...] = ()
     unschedulable: bool = False
@@ -41,12 +41,12 @@ class NodeSpec(Struct):
     taints: Inert = None
 
 
-class NodeAddress(Struct):
+class NodeAddress(Struct, frozen=True, kw_only=True):
     type: str = ""
     address: str = ""
 
 
-class NodeStatus(Struct):
+class NodeStatus(Struct, frozen=True, kw_only=True):
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[Condition, ...] = ()
     node_info: Inert = None
@@ -56,7 +56,7 @@ class NodeStatus(Struct):
     images: Inert = None
 
 
-class Node(Object):
+class Node(Object, frozen=True, kw_only=True):
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
@@ -67,7 +67,7 @@ class Node(Object):
 
 
 # ---- Pod
-class ContainerPort(Struct):
+class ContainerPort(Struct, frozen=True, kw_only=True):
     container_port: int = 0
     name: str = ""
     protocol: str = "TCP"
@@ -75,47 +75,47 @@ class ContainerPort(Struct):
     host_ip: str = ""
 
 
-class KeySelector(Struct):
+class KeySelector(Struct, frozen=True, kw_only=True):
     name: str = ""
     key: str = ""
     optional: bool = False
 
 
-class ObjectFieldSelector(Struct):
+class ObjectFieldSelector(Struct, frozen=True, kw_only=True):
     field_path: str = ""
     api_version: str = ""
 
 
-class EnvVarSource(Struct):
+class EnvVarSource(Struct, frozen=True, kw_only=True):
     config_map_key_ref: KeySelector | None = None
     secret_key_ref: KeySelector | None = None
     field_ref: ObjectFieldSelector | None = None
     resource_field_ref: Inert = None
 
 
-class EnvVar(Struct):
+class EnvVar(Struct, frozen=True, kw_only=True):
     name: str = ""
     value: str = ""
     value_from: EnvVarSource | None = None
 
 
-class EnvFromReference(Struct):
+class EnvFromReference(Struct, frozen=True, kw_only=True):
     name: str = ""
     optional: bool = False
 
 
-class EnvFromSource(Struct):
+class EnvFromSource(Struct, frozen=True, kw_only=True):
     prefix: str = ""
     config_map_ref: EnvFromReference | None = None
     secret_ref: EnvFromReference | None = None
 
 
-class HTTPHeader(Struct):
+class HTTPHeader(Struct, frozen=True, kw_only=True):
     name: str = ""
     value: str = ""
 
 
-class HTTPGetAction(Struct):
+class HTTPGetAction(Struct, frozen=True, kw_only=True):
     path: str = "/"
     port: int | str = 0
     host: str = ""
@@ -123,16 +123,16 @@ class HTTPGetAction(Struct):
     http_headers: tuple[HTTPHeader, ...] = ()
 
 
-class TCPSocketAction(Struct):
+class TCPSocketAction(Struct, frozen=True, kw_only=True):
     port: int | str = 0
     host: str = ""
 
 
-class ExecAction(Struct):
+class ExecAction(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
 
 
-class Probe(Struct):
+class Probe(Struct, frozen=True, kw_only=True):
     http_get: HTTPGetAction | None = None
     tcp_socket: TCPSocketAction | None = None
     exec: ExecAction | None = None
@@ -145,7 +145,7 @@ class Probe(Struct):
     termination_grace_period_seconds: Inert = None
 
 
-class Container(Struct):
+class Container(Struct, frozen=True, kw_only=True):
     name: str = ""
     image: str = ""
     image_pull_policy: str = ""
@@ -170,23 +170,23 @@ class Container(Struct):
     volume_devices: Inert = None
 
 
-class PodDNSConfigOption(Struct):
+class PodDNSConfigOption(Struct, frozen=True, kw_only=True):
     name: str = ""
     value: str = ""
 
 
-class PodDNSConfig(Struct):
+class PodDNSConfig(Struct, frozen=True, kw_only=True):
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[PodDNSConfigOption, ...] = ()
 
 
-class HostAlias(Struct):
+class HostAlias(Struct, frozen=True, kw_only=True):
     ip: str = ""
     hostnames: tuple[str, ...] = ()
 
 
-class PodSpec(Struct):
+class PodSpec(Struct, frozen=True, kw_only=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     node_name: str = ""
@@ -222,11 +222,11 @@ class PodSpec(Struct):
     volumes: Inert = None
 
 
-class PodIP(Struct):
+class PodIP(Struct, frozen=True, kw_only=True):
     ip: str = ""
 
 
-class ContainerStatus(Struct):
+class ContainerStatus(Struct, frozen=True, kw_only=True):
     name: str = ""
     ready: bool = False
     started: bool | None = None
@@ -238,7 +238,7 @@ class ContainerStatus(Struct):
     last_state: dict[str, dict[str, str | int]] = {}
 
 
-class PodStatus(Struct):
+class PodStatus(Struct, frozen=True, kw_only=True):
     phase: str = ""
     conditions: tuple[Condition, ...] = ()
     host_ip: str = ""
@@ -252,7 +252,7 @@ class PodStatus(Struct):
     qos_class: str = ""
 
 
-class Pod(Object):
+class Pod(Object, frozen=True, kw_only=True):
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -267,20 +267,20 @@ class Pod(Object):
         return self.metadata.deletion_timestamp is not None
 
 
-class PodTemplateMeta(Struct):
+class PodTemplateMeta(Struct, frozen=True, kw_only=True):
     name: str = ""
     labels: Labels = {}
     annotations: Labels = {}
     creation_timestamp: str | None = None
 
 
-class PodTemplateSpec(Struct):
+class PodTemplateSpec(Struct, frozen=True, kw_only=True):
     metadata: PodTemplateMeta = PodTemplateMeta()
     spec: PodSpec = PodSpec()
 
 
 # ---- Service
-class ServicePort(Struct):
+class ServicePort(Struct, frozen=True, kw_only=True):
     port: int = 0
     name: str = ""
     protocol: str = "TCP"
@@ -289,15 +289,15 @@ class ServicePort(Struct):
     app_protocol: str = ""
 
 
-class ClientIPConfig(Struct):
+class ClientIPConfig(Struct, frozen=True, kw_only=True):
     timeout_seconds: int = 10800
 
 
-class SessionAffinityConfig(Struct):
+class SessionAffinityConfig(Struct, frozen=True, kw_only=True):
     client_ip: ClientIPConfig | None = None
 
 
-class ServiceSpec(Struct):
+class ServiceSpec(Struct, frozen=True, kw_only=True):
     type: str = "ClusterIP"
     selector: Labels = {}
     ports: tuple[ServicePort, ...] = ()
@@ -320,29 +320,29 @@ class ServiceSpec(Struct):
     traffic_distribution: str = ""
 
 
-class PortStatus(Struct):
+class PortStatus(Struct, frozen=True, kw_only=True):
     port: int = 0
     protocol: str = ""
     error: str = ""
 
 
-class LoadBalancerIngress(Struct):
+class LoadBalancerIngress(Struct, frozen=True, kw_only=True):
     ip: str = ""
     hostname: str = ""
     ip_mode: str = ""
     ports: tuple[PortStatus, ...] = ()
 
 
-class LoadBalancerStatus(Struct):
+class LoadBalancerStatus(Struct, frozen=True, kw_only=True):
     ingress: tuple[LoadBalancerIngress, ...] = ()
 
 
-class ServiceStatus(Struct):
+class ServiceStatus(Struct, frozen=True, kw_only=True):
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
     conditions: tuple[Condition, ...] = ()
 
 
-class Service(Object):
+class Service(Object, frozen=True, kw_only=True):
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
 
@@ -361,32 +361,32 @@ class Service(Object):
 
 
 # ---- Endpoints
-class EndpointAddress(Struct):
+class EndpointAddress(Struct, frozen=True, kw_only=True):
     ip: str = ""
     hostname: str = ""
     node_name: str = ""
     target_ref: ObjectReference | None = None
 
 
-class EndpointsPort(Struct):
+class EndpointsPort(Struct, frozen=True, kw_only=True):
     port: int = 0
     name: str = ""
     protocol: str = "TCP"
     app_protocol: str = ""
 
 
-class EndpointSubset(Struct):
+class EndpointSubset(Struct, frozen=True, kw_only=True):
     addresses: tuple[EndpointAddress, ...] = ()
     not_ready_addresses: tuple[EndpointAddress, ...] = ()
     ports: tuple[EndpointsPort, ...] = ()
 
 
-class Endpoints(Object):
+class Endpoints(Object, frozen=True, kw_only=True):
     subsets: tuple[EndpointSubset, ...] = ()
 
 
 # ---- Event, Lease
-class Event(Object):
+class Event(Object, frozen=True, kw_only=True):
     involved_object: ObjectReference = ObjectReference()
     reason: str = ""
     message: str = ""
@@ -401,7 +401,7 @@ class Event(Object):
     action: str = ""
 
 
-class LeaseSpec(Struct):
+class LeaseSpec(Struct, frozen=True, kw_only=True):
     holder_identity: str = ""
     lease_duration_seconds: int = 0
     acquire_time: str | None = None
@@ -409,5 +409,5 @@ class LeaseSpec(Struct):
     lease_transitions: int = 0
 
 
-class Lease(Object):
+class Lease(Object, frozen=True, kw_only=True):
     spec: LeaseSpec = LeaseSpec()

@@ -8,7 +8,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 
 
-class EndpointConditions(Struct):
+class EndpointConditions(Struct, frozen=True, kw_only=True):
     """Whether an endpoint may get traffic. Unset means ready, serving as ready, not terminating (semantics 5.3)."""
 
     ready: bool | None = None
@@ -28,16 +28,16 @@ class EndpointConditions(Struct):
         return self.terminating is True
 
 
-class ForZone(Struct):
+class ForZone(Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-class EndpointHints(Struct):
+class EndpointHints(Struct, frozen=True, kw_only=True):
     for_zones: tuple[ForZone, ...] = ()
     for_nodes: tuple[ForZone, ...] = ()
 
 
-class Endpoint(Struct):
+class Endpoint(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
     hostname: str = ""
@@ -48,14 +48,14 @@ class Endpoint(Struct):
     deprecated_topology: Inert = None
 
 
-class EndpointPort(Struct):
+class EndpointPort(Struct, frozen=True, kw_only=True):
     port: int | None = None
     name: str = ""
     protocol: str = "TCP"
     app_protocol: str = ""
 
 
-class EndpointSlice(Object):
+class EndpointSlice(Object, frozen=True, kw_only=True):
     address_type: str = "IPv4"
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from netlab.api.meta import Condition, Labels, Object, Struct
 
 
-class Backend(Struct):
+class Backend(Struct, frozen=True, kw_only=True):
     """flannel's backend: VXLAN network identifier and UDP port (semantics 2.13)."""
 
     type: str = "vxlan"
@@ -17,7 +17,7 @@ class Backend(Struct):
     port: int = 8472
 
 
-class Networking(Struct):
+class Networking(Struct, frozen=True, kw_only=True):
     pod_subnet: str = "10.244.0.0/16"
     service_subnet: str = "10.96.0.0/16"
     node_subnet: str = "172.30.0.0/16"
@@ -29,24 +29,24 @@ class Networking(Struct):
     node_port_range: str = "30000-32767"
 
 
-class LabNode(Struct):
+class LabNode(Struct, frozen=True, kw_only=True):
     name: str = ""
     labels: Labels = {}
 
 
-class LabClient(Struct):
+class LabClient(Struct, frozen=True, kw_only=True):
     """A host outside the cluster. `hostnames`: the names under which the outside DNS knows it."""
 
     name: str = ""
     hostnames: tuple[str, ...] = ()
 
 
-class LoadBalancer(Struct):
+class LoadBalancer(Struct, frozen=True, kw_only=True):
     provider: str = "edge"
     pool: str = "198.51.100.0/24"
 
 
-class LabSpec(Struct):
+class LabSpec(Struct, frozen=True, kw_only=True):
     """What to build. In a file `nodes` may also be a number; the loader expands it to node1, node2, ..."""
 
     runtime: str = "netns"
@@ -57,11 +57,11 @@ class LabSpec(Struct):
     manifests: tuple[str, ...] = ()
 
 
-class LabStatus(Struct):
+class LabStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
 
 
-class Lab(Object):
+class Lab(Object, frozen=True, kw_only=True):
     spec: LabSpec = LabSpec()
     status: LabStatus = LabStatus()

@@ -30,7 +30,7 @@ Inert = Annotated[Any, msgspec.Meta(extra={"inert": True})]
 Labels = dict[str, str]
 
 
-class OwnerReference(Struct):
+class OwnerReference(Struct, frozen=True, kw_only=True):
     api_version: str = ""
     kind: str = ""
     name: str = ""
@@ -39,7 +39,7 @@ class OwnerReference(Struct):
     block_owner_deletion: bool = False
 
 
-class ObjectMeta(Struct):
+class ObjectMeta(Struct, frozen=True, kw_only=True):
     name: str = ""
     generate_name: str = ""
     namespace: str = ""
@@ -57,7 +57,7 @@ class ObjectMeta(Struct):
     managed_fields: Inert = None
 
 
-class Object(Struct):
+class Object(Struct, frozen=True, kw_only=True):
     """A Kubernetes object: apiVersion, kind, metadata; kinds add spec and status."""
 
     api_version: str = ""
@@ -71,7 +71,7 @@ class Object(Struct):
         return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
 
 
-class Condition(Struct):
+class Condition(Struct, frozen=True, kw_only=True):
     type: str = ""
     status: str = ""
     reason: str = ""
@@ -83,18 +83,18 @@ class Condition(Struct):
     observed_generation: int = 0
 
 
-class LabelSelectorRequirement(Struct):
+class LabelSelectorRequirement(Struct, frozen=True, kw_only=True):
     key: str
     operator: str
     values: tuple[str, ...] = ()
 
 
-class LabelSelector(Struct):
+class LabelSelector(Struct, frozen=True, kw_only=True):
     match_labels: Labels = {}
     match_expressions: tuple[LabelSelectorRequirement, ...] = ()
 
 
-class ObjectReference(Struct):
+class ObjectReference(Struct, frozen=True, kw_only=True):
     api_version: str = ""
     kind: str = ""
     namespace: str = ""

@@ -1,0 +1,1 @@
+"""The Kubernetes API of a lab: store, watch, REST server, client, controllers."""

@@ -1,0 +1,1 @@
+"""What a network namespace should hold, and the difference to what it holds. Pure."""

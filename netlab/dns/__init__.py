@@ -1,0 +1,1 @@
+"""The cluster's DNS: the zone (pure) and its server."""

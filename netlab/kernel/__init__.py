@@ -1,0 +1,1 @@
+"""The only door to netlink, nft, conntrack and namespaces; ships its fake."""

@@ -1,0 +1,1 @@
+"""What runs for a node: the kubelet part, the agent, built-in workloads."""

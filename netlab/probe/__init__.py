@@ -1,0 +1,1 @@
+"""Checks computed from the objects, run with real packets, shown with evidence."""

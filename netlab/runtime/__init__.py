@@ -1,0 +1,1 @@
+"""Hosts: where a lab's nodes live, and what a lab keeps on disk."""

@@ -1,0 +1,23 @@
+"""netlab boots a Kubernetes cluster's network, and nothing else of Kubernetes, from one topology file.
+
+The tour, from the words of the field down to the kernel:
+
+    cli         words in, words out; exit codes
+    lab         the story of up, down, status and test, read top to bottom
+    daemon      one process per lab: API server, controllers, kubelet, the lab's own controller
+    probe       computes the checks from the objects, runs them with real packets, shows evidence
+    node        the kubelet part, the agent of a node, built-in workloads; edge: load balancer and router
+    runtime     hosts: network namespaces (or containers); what a lab keeps on disk
+    controlplane  the Kubernetes API: store, watch, REST, client, controllers
+    dns         the cluster's zone, and its server
+    kernel      the only door to netlink, nft, conntrack, namespaces; ships its fake
+    proxy       from Services and EndpointSlices to rules (pure)
+    dataplane   what a namespace should hold, and the difference to what it holds (pure)
+    netfilter   rules as values, their text, a packet's way through them (pure)
+    topology    from text to a Lab and its manifests, with line numbers (pure)
+    api         Kubernetes' nouns as frozen types (pure)
+
+Names: a lab `quickstart` with a node `node1` has the network namespace `quickstart-node1`; see `netlab.dataplane.names`.
+"""
+
+__version__ = "0.1.0"
