@@ -7,13 +7,19 @@ Names and units are rtnetlink's: MTU in bytes, MAC as `aa:bb:cc:dd:ee:ff`, prefi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Veth:
-    """One end of a veth pair; the other end is made in `peer_namespace` (a path) in the same operation."""
+    """One end of a veth pair; the other end is made in `peer_namespace` (a path) in the same operation.
+
+    The far end gets this end's MTU and stays down until its own namespace's state sets it up. Observed, the peer's
+    name and namespace are unknown and left empty: only the kind is compared.
+    """
 
     peer_name: str
     peer_namespace: str
@@ -41,7 +47,7 @@ class Vxlan:
 class Link:
     """A network device. `kind` is None where it exists anyway (`lo`) or is a veth's far end made by its peer.
 
-    A field left at None is not compared and not set. `alias` carries the ownership mark.
+    A field left at None is not compared and not set; `master=""` means "of no bridge". `alias` carries the ownership mark.
     """
 
     name: str
@@ -64,7 +70,10 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A route of the main table. `destination` is a prefix; the default route is `0.0.0.0/0`."""
+    """A route of the main table. `destination` is a prefix; the default route is `0.0.0.0/0`.
+
+    Routes that the kernel makes itself with an address (`proto kernel`) and routes with a metric are never shown.
+    """
 
     destination: str
     device: str = ""
@@ -129,3 +138,91 @@ class Operation:
 
     verb: Verb
     item: Item
+
+    def __str__(self) -> str:
+        return _WORDS[type(self.item)](self.verb, self.item)
+
+
+def _words(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _optional(word: str, value: object) -> str:
+    return f"{word} {value}" if value not in {None, ""} else ""
+
+
+def _namespace_word(path: str) -> str:
+    return path.removeprefix("/run/netns/")
+
+
+def _kind_words(kind: Veth | Bridge | Vxlan | None) -> str:
+    match kind:
+        case Veth():
+            peer = _words(f"peer name {kind.peer_name}", _optional("address", kind.peer_mac))
+            return f"type veth {peer} netns {_namespace_word(kind.peer_namespace)}"
+        case Bridge():
+            return "type bridge stp_state 0 forward_delay 0"
+        case Vxlan():
+            learning = "learning" if kind.learning else "nolearning"
+            return f"type vxlan id {kind.vni} dstport {kind.port} local {kind.local} dev {kind.device} {learning}"
+        case None:
+            return ""
+
+
+def _link_words(verb: Verb, link: Link) -> str:
+    if verb is Verb.DELETE:
+        return f"ip link delete dev {link.name}"
+    attributes = _words(
+        _optional("address", link.mac),
+        _optional("mtu", link.mtu),
+        "nomaster" if link.master == "" else _optional("master", link.master),
+        _optional("alias", link.alias),
+        "up" if link.up else "down",
+    )
+    kind = _kind_words(link.kind) if verb is Verb.ADD else ""
+    command = _words("ip link", verb.value, "dev", link.name, attributes, kind)
+    if link.hairpin is None:
+        return command
+    return f"{command}; bridge link set dev {link.name} hairpin {'on' if link.hairpin else 'off'}"
+
+
+_REPLACE = {Verb.ADD: "add", Verb.SET: "replace", Verb.DELETE: "delete"}  # ip's word for an entry
+
+
+def _address_words(verb: Verb, item: Address) -> str:
+    return f"ip address {_REPLACE[verb]} {item.address} dev {item.device}"
+
+
+def _route_words(verb: Verb, route: Route) -> str:
+    return _words(
+        "ip route",
+        _REPLACE[verb],
+        "" if route.type == "unicast" else route.type,
+        "default" if route.destination == "0.0.0.0/0" else route.destination,
+        _optional("via", route.gateway),
+        _optional("dev", route.device),
+        _optional("src", route.source),
+        "onlink" if route.onlink else "",
+    )
+
+
+def _neighbour_words(verb: Verb, item: Neighbour) -> str:
+    return f"ip neigh {_REPLACE[verb]} {item.address} lladdr {item.mac} dev {item.device} nud permanent"
+
+
+def _forwarding_words(verb: Verb, item: ForwardingEntry) -> str:
+    return f"bridge fdb {_REPLACE[verb]} {item.mac} dev {item.device} dst {item.remote} self permanent"
+
+
+def _sysctl_words(_: Verb, item: Sysctl) -> str:
+    return f"sysctl -w {item.path}={item.value!r}" if " " in item.value else f"sysctl -w {item.path}={item.value}"
+
+
+_WORDS: dict[type[object], Callable[[Verb, Any], str]] = {
+    Link: _link_words,
+    Address: _address_words,
+    Route: _route_words,
+    Neighbour: _neighbour_words,
+    ForwardingEntry: _forwarding_words,
+    Sysctl: _sysctl_words,
+}

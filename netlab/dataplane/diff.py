@@ -1,0 +1,205 @@
+"""From what a namespace should hold and what it holds to the steps between: the level-triggered heart (design 2.4).
+
+Rules:
+1. The caller says by `owns(link name)` for which links it answers. Only there are extra things deleted; whatever sits on
+   other links is somebody else's. Items without a device (a blackhole route) are asked as `owns("")`.
+2. Order: what is in the way goes first, dependants before what they lean on (routes, FDB, ARP, addresses, links); then
+   settings, links (bridges before their ports, VXLAN last), addresses, ARP, FDB, routes: flannel's order (semantics 2.16, 2.18).
+3. A link that cannot be changed into the wanted one is deleted and made again (semantics 2.21).
+4. What the kernel does by itself is foreseen, or the second run would find work:
+   - a link takes everything on it along; the loss of a bridge frees its ports; a VXLAN goes with its device;
+   - the last address of a device takes its routes, the first of a subnet its secondaries, so what is wanted is set again;
+   - a changed MAC empties the device's ARP table, permanent entries included.
+5. `lo` and 127.0.0.1/8 are never deleted, even by who owns `lo` (the edge, for its load balancer addresses).
+6. A second run does nothing: diff(desired, observed after perform) == ().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Interface
+from typing import TypeVar
+
+from netlab.dataplane.state import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Item,
+    Link,
+    NamespaceState,
+    Neighbour,
+    Operation,
+    Route,
+    Sysctl,
+    Verb,
+    Veth,
+    Vxlan,
+)
+
+Entry = TypeVar("Entry", Address, Route, Neighbour, ForwardingEntry)
+LOOPBACK = "lo"
+LOOPBACK_ADDRESS = "127.0.0.1/8"
+_LINK_ORDER: dict[type[object], int] = {type(None): 0, Bridge: 1, Veth: 2, Vxlan: 3}  # each leans on those before it
+
+
+@dataclass(frozen=True)
+class _LinkPlan:
+    """What happens to links, and which names that leaves without the things that were on them."""
+
+    delete: tuple[Link, ...]
+    add: tuple[Link, ...]
+    change: tuple[Link, ...]
+
+    @property
+    def gone(self) -> frozenset[str]:
+        return frozenset(link.name for link in self.delete)
+
+    @property
+    def new(self) -> frozenset[str]:
+        return frozenset(link.name for link in self.add)
+
+    @property
+    def new_mac(self) -> frozenset[str]:
+        return frozenset(link.name for link in self.change if link.mac is not None)
+
+
+def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str], bool]) -> tuple[Operation, ...]:
+    """Return the ordered operations that turn `observed` into `desired`; () when there is nothing to do."""
+    plan = _plan_links(desired, observed, owns)
+    extra = NamespaceState(
+        routes=_extra(desired.routes, observed.routes, plan, owns, lambda r: r.destination),
+        forwarding=_extra(desired.forwarding, observed.forwarding, plan, owns, lambda e: (e.device, e.mac)),
+        neighbours=_extra(desired.neighbours, observed.neighbours, plan, owns, lambda n: (n.device, n.address)),
+        addresses=tuple(
+            a
+            for a in _extra(desired.addresses, observed.addresses, plan, owns, lambda a: a)
+            if (a.device, a.address) != (LOOPBACK, LOOPBACK_ADDRESS)
+        ),
+    )
+    kept = _survivors(observed, extra, plan)
+    early, late = _sysctls(desired, observed, plan)
+    deletions: tuple[Item, ...] = (*extra.routes, *extra.forwarding, *extra.neighbours, *extra.addresses, *plan.delete)
+    return (
+        *(Operation(Verb.DELETE, item) for item in deletions),
+        *early,
+        *_make_links(plan),
+        *late,
+        *_entries(desired.addresses, kept.addresses, lambda a: a),
+        *_entries(desired.neighbours, kept.neighbours, lambda n: (n.device, n.address)),
+        *_entries(desired.forwarding, kept.forwarding, lambda e: (e.device, e.mac)),
+        *_entries(desired.routes, kept.routes, lambda r: r.destination),
+    )
+
+
+# ---- links
+def _plan_links(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str], bool]) -> _LinkPlan:
+    wanted = {link.name: link for link in desired.links}
+    present = {link.name: link for link in observed.links}
+    lost = {name for name in present if name not in wanted and name != LOOPBACK and owns(name)}
+    lost |= {name for name, link in wanted.items() if name in present and not _compatible(link, present[name])}
+    lost |= {link.name for link in present.values() if isinstance(link.kind, Vxlan) and link.kind.device in lost}
+    changes = (_change(wanted[name], present.get(name), lost) for name in wanted if not _to_add(wanted[name], present, lost))
+    return _LinkPlan(
+        delete=tuple(link for link in observed.links if link.name in lost),
+        add=tuple(link for link in desired.links if _to_add(link, present, lost)),
+        change=tuple(change for change in changes if change is not None),
+    )
+
+
+def _to_add(link: Link, present: dict[str, Link], lost: set[str]) -> bool:
+    return link.kind is not None and (link.name not in present or link.name in lost)
+
+
+def _compatible(wanted: Link, present: Link) -> bool:
+    """Tell whether attributes alone can make `present` into `wanted`; a veth's peer cannot be seen from here."""
+    if wanted.kind is None:
+        return True
+    if isinstance(wanted.kind, Vxlan):
+        return wanted.kind == present.kind
+    return type(wanted.kind) is type(present.kind)
+
+
+def _change(wanted: Link, present: Link | None, lost: set[str]) -> Link | None:
+    """Return a link with just the attributes to set, None when all are right.
+
+    A missing link that nobody here can make (a veth's far end) is set in full: the kernel then says that it is missing.
+    """
+    if present is None:
+        return wanted
+    enslave = wanted.master is not None and (wanted.master != present.master or wanted.master in lost)
+    change = Link(
+        name=wanted.name,
+        mac=_unless_equal(wanted.mac and wanted.mac.lower(), present.mac),
+        mtu=_unless_equal(wanted.mtu, present.mtu),
+        up=wanted.up,
+        master=wanted.master if enslave else None,
+        hairpin=wanted.hairpin if enslave else _unless_equal(wanted.hairpin, present.hairpin),
+        alias=_unless_equal(wanted.alias, present.alias),
+    )
+    return None if change == Link(wanted.name, up=present.up) else change
+
+
+Value = TypeVar("Value", str, int, bool)
+
+
+def _unless_equal(wanted: Value | None, present: Value | None) -> Value | None:
+    return None if wanted is None or wanted == present else wanted
+
+
+def _make_links(plan: _LinkPlan) -> Iterator[Operation]:
+    """Yield additions and changes in the order of what leans on what; a change of a port comes after its new bridge."""
+    steps = [(_LINK_ORDER[type(link.kind)], Operation(Verb.ADD, link)) for link in plan.add]
+    steps += [(2 if link.master else 0, Operation(Verb.SET, link)) for link in plan.change]
+    return (operation for _, operation in sorted(steps, key=lambda step: step[0]))
+
+
+# ---- entries
+def _extra(
+    desired: Iterable[Entry],
+    observed: Iterable[Entry],
+    plan: _LinkPlan,
+    owns: Callable[[str], bool],
+    key: Callable[[Entry], Hashable],
+) -> tuple[Entry, ...]:
+    """Return the owned entries nobody wants. Those of links on their way out go with them."""
+    wanted = {key(entry) for entry in desired}
+    return tuple(e for e in observed if key(e) not in wanted and e.device not in plan.gone and owns(e.device))
+
+
+def _survivors(observed: NamespaceState, extra: NamespaceState, plan: _LinkPlan) -> NamespaceState:
+    """Return what is left of the observed entries after the deletions and what the kernel does on their account."""
+    touched = {address.device for address in extra.addresses}
+    return replace(
+        observed,
+        addresses=tuple(a for a in observed.addresses if a.device not in plan.gone and not _secondary(a, extra.addresses)),
+        neighbours=tuple(n for n in observed.neighbours if n.device not in plan.gone | plan.new_mac),
+        forwarding=tuple(e for e in observed.forwarding if e.device not in plan.gone),
+        routes=tuple(r for r in observed.routes if r.device not in plan.gone | touched),
+    )
+
+
+def _secondary(address: Address, deleted: Sequence[Address]) -> bool:
+    """Tell whether the kernel may drop this address with one of those deleted: same device, same subnet."""
+    network = IPv4Interface(address.address).network
+    return any(d.device == address.device and IPv4Interface(d.address).network == network for d in deleted)
+
+
+def _entries(desired: Iterable[Entry], kept: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterator[Operation]:
+    present = {key(entry): entry for entry in kept}
+    for entry in desired:
+        if present.get(key(entry)) != entry:
+            yield Operation(Verb.SET, entry)
+
+
+# ---- settings
+def _sysctls(desired: NamespaceState, observed: NamespaceState, plan: _LinkPlan) -> tuple[list[Operation], list[Operation]]:
+    """Return the settings to write before links are made (they are inherited then), and those of links just made."""
+    early, late = [], []
+    for path, value in desired.sysctls.items():
+        of_new_link = not plan.new.isdisjoint(path.split("/"))
+        if of_new_link:
+            late.append(Operation(Verb.SET, Sysctl(path, value)))
+        elif observed.sysctls.get(path) != value:
+            early.append(Operation(Verb.SET, Sysctl(path, value)))
+    return early, late

@@ -1,0 +1,164 @@
+"""The lab's underlay: a namespace with two bridges, and a cable from them to every host (design 4).
+
+    fabric namespace                                hosts
+    underlay (bridge, 172.30.0.2/16)   u-node1 ---- eth0 node1
+                                       u-edge  ---- eth0 edge
+    outside  (bridge, no address)      o-edge  ---- eth1 edge
+                                       o-client --- eth0 client
+
+- The fabric forwards frames and never packets: ip_forward is 0, and br_netfilter does not hand bridged frames to
+  anybody's rules there. It has the API server's address on the underlay. No interface of the machine is in it, so no
+  packet of a lab can leave the machine (design 2.2).
+- The fabric's state makes the cables. A host's own state then sets the far end's MAC, MTU, addresses and routes, and sets
+  it up; so each namespace is observed, compared and repaired alone.
+- Only the edge joins the two bridges, as a router. Nodes and clients have it as default gateway; it has no route to pods
+  or Services, so the outside cannot reach them, by design.
+- A node is set up as kubeadm's preflight wants it: ip_forward and bridge-nf-call-iptables on (semantics 18.1), reverse
+  path filter off (18.25). `eth0` is named besides `all` and `default`, as it is older than the namespace's settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Interface
+
+from netlab.dataplane.names import digest, mac_address, ownership_mark
+from netlab.dataplane.pod import NO_IPV6
+from netlab.dataplane.state import Address, Bridge, Link, NamespaceState, Route, Veth
+
+UNDERLAY = "underlay"
+OUTSIDE = "outside"
+MTU = 1500
+LONGEST_INTERFACE_NAME = 15  # IFNAMSIZ less the closing zero
+
+
+class Role(Enum):
+    """What a host is for; settings and cables follow from it."""
+
+    NODE = "node"
+    EDGE = "edge"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the lab: its namespace's path and its addresses with prefix length, empty where it has no such cable."""
+
+    name: str
+    role: Role
+    path: str
+    underlay: str = ""  # 172.30.1.1/16
+    outside: str = ""  # 203.0.113.10/24
+    gateway: str = ""  # the edge's address on the same bridge; empty: no default route
+
+
+def _for_interfaces(setting: str, value: str, interfaces: Sequence[str]) -> dict[str, str]:
+    return {f"net/ipv4/conf/{name}/{setting}": value for name in ("all", "default", *interfaces)}
+
+
+FABRIC_SYSCTLS = {
+    **NO_IPV6,
+    "net/ipv4/ip_forward": "0",
+    "net/bridge/bridge-nf-call-iptables": "0",
+    "net/bridge/bridge-nf-call-ip6tables": "0",
+    "net/bridge/bridge-nf-call-arptables": "0",
+    "net/ipv4/conf/all/arp_ignore": "1",  # the API server's address is answered for on the underlay only
+}
+NODE_SYSCTLS = {
+    **NO_IPV6,
+    "net/ipv4/ip_forward": "1",
+    "net/bridge/bridge-nf-call-iptables": "1",
+    **_for_interfaces("rp_filter", "0", ["eth0"]),
+}
+EDGE_SYSCTLS = {
+    **NO_IPV6,
+    "net/ipv4/ip_forward": "1",
+    **_for_interfaces("rp_filter", "0", ["eth0", "eth1"]),
+    **_for_interfaces("send_redirects", "0", ["eth0", "eth1"]),  # node to load balancer and back goes by one interface
+}
+CLIENT_SYSCTLS = {**NO_IPV6, "net/ipv4/ip_forward": "0"}
+SYSCTLS = {Role.NODE: NODE_SYSCTLS, Role.EDGE: EDGE_SYSCTLS, Role.CLIENT: CLIENT_SYSCTLS}
+
+
+@dataclass(frozen=True)
+class _Cable:
+    """One veth pair between a bridge of the fabric and an interface of a host."""
+
+    bridge: str
+    host: Host
+    interface: str
+    address: str
+
+
+def _cables(host: Host) -> list[_Cable]:
+    """Return a host's cables; the first is its eth0, the next its eth1."""
+    ends = [(bridge, address) for bridge, address in ((UNDERLAY, host.underlay), (OUTSIDE, host.outside)) if address]
+    return [_Cable(bridge, host, f"eth{index}", address) for index, (bridge, address) in enumerate(ends)]
+
+
+def cable_name(bridge: str, host: str) -> str:
+    """Return the fabric's end of a cable: `u-node1`, `o-client`; a long name is cut and made unique by a digest."""
+    name = f"{bridge[0]}-{host}"
+    return name if len(name) <= LONGEST_INTERFACE_NAME else f"{name[:6]}-{digest(bridge, host)}"
+
+
+def fabric_state(lab: str, address: str, hosts: Iterable[Host]) -> NamespaceState:
+    """Return what the fabric's namespace holds; `address` is its own on the underlay, `172.30.0.2/16`."""
+    bridges = tuple(
+        Link(name, Bridge(), mac=mac_address(lab, "fabric", name), mtu=MTU, alias=ownership_mark(lab, name))
+        for name in (UNDERLAY, OUTSIDE)
+    )
+    cables = tuple(_cable_link(lab, cable) for host in hosts for cable in _cables(host))
+    return NamespaceState(
+        links=(*bridges, *cables),
+        addresses=(Address(UNDERLAY, address),),
+        sysctls=dict(FABRIC_SYSCTLS),
+    )
+
+
+def _cable_link(lab: str, cable: _Cable) -> Link:
+    name = cable_name(cable.bridge, cable.host.name)
+    return Link(
+        name=name,
+        kind=Veth(cable.interface, cable.host.path, peer_mac=mac_address(lab, cable.host.name, cable.interface)),
+        mac=mac_address(lab, "fabric", name),
+        mtu=MTU,
+        master=cable.bridge,
+        alias=ownership_mark(lab, name),
+    )
+
+
+def host_state(lab: str, host: Host) -> NamespaceState:
+    """Return what a host's namespace holds of the fabric: its interfaces, addresses, default route and settings."""
+    cables = _cables(host)
+    default = next((c.interface for c in cables if host.gateway and _reaches(c.address, host.gateway)), "")
+    return NamespaceState(
+        links=tuple(
+            Link(
+                name=cable.interface,
+                mac=mac_address(lab, host.name, cable.interface),
+                mtu=MTU,
+                alias=ownership_mark(lab, f"{host.name}/{cable.interface}"),
+            )
+            for cable in cables
+        ),
+        addresses=tuple(Address(cable.interface, cable.address) for cable in cables),
+        routes=(Route("0.0.0.0/0", default, gateway=host.gateway),) if default else (),
+        sysctls=dict(SYSCTLS[host.role]),
+    )
+
+
+def _reaches(address: str, gateway: str) -> bool:
+    return IPv4Interface(gateway).ip in IPv4Interface(address).network
+
+
+def owns_in_fabric(name: str) -> bool:
+    """Answer `diff` for the fabric's namespace: everything in it but `lo`."""
+    return name not in {"", "lo"}
+
+
+def owns_in_host(name: str) -> bool:
+    """Answer `diff` for a host's namespace: its cables. cni0 is the kubelet's, flannel.1 the agent's, `lo` the edge's."""
+    return name in {"eth0", "eth1"}
