@@ -1,0 +1,213 @@
+"""To enter a host or a pod, as `kubectl exec` enters a container: network, files, name.
+
+A process that enters gets
+  - the network namespace of the host or pod;
+  - a mount namespace of its own, in which the pod's resolv.conf, hosts and hostname lie over /etc's (semantics 1.10)
+    and /sys shows the network devices of the namespace entered. Mounts flow in from the machine, never out (MS_SLAVE);
+  - a UTS namespace of its own with the pod's hostname.
+Nothing else is separate: users, processes and the rest of the file system are the machine's.
+
+Only a single-threaded process may enter: do it after fork, before exec. What can fail in a way that a user can mend
+(the namespace is not there, the command is not there) is reported in the words a shell would use: 127, 126, 128 + n.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from netlab.errors import KernelError
+from netlab.node.podfiles import PodFiles
+
+CLONE_NEWNS = 0x00020000  # mounts
+CLONE_NEWUTS = 0x04000000  # hostname
+CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000  # mounts come in from the machine, none goes out
+MNT_DETACH = 2
+
+NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # a shell's exit codes
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # a terminal sends them to the command as well
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def set_namespace(descriptor: int, kind: int = CLONE_NEWNET) -> None:
+    """Move the calling thread into the namespace of an open descriptor (os.setns of Python 3.12)."""
+    _check(_libc.setns(descriptor, kind), "setns")
+
+
+def unshare(flags: int) -> None:
+    """Give the calling process namespaces of its own (os.unshare of Python 3.12)."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: str, kind: str, flags: int) -> None:
+    """Mount `source` on `target`; raises OSError with both in its words."""
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), None)
+    _check(result, f"mount {source} on {target}")
+
+
+def open_namespace(path: str) -> int:
+    """Open a network namespace; raises KernelError when there is none."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError(
+            f"There is no network namespace at {path}: {error.strerror}.",
+            errno=error.errno or 0,
+            remedy="`netlab status` shows the hosts and pods of a lab that run.",
+        ) from error
+
+
+def enter(descriptor: int, files: PodFiles | None) -> None:
+    """Enter for good: the network namespace of `descriptor` and, with `files`, private mounts and hostname."""
+    set_namespace(descriptor)
+    unshare(CLONE_NEWNS | (CLONE_NEWUTS if files else 0))
+    mount("none", "/", "none", MS_REC | MS_SLAVE)
+    _show_devices()
+    if files is None:
+        return
+    sources = {f"/etc/{name}": str(files.folder / name) for name in ("resolv.conf", "hosts", "hostname")}
+    _lay_over(sources)
+    hostname = (files.folder / "hostname").read_text(encoding="utf-8").strip()
+    if hostname:
+        socket.sethostname(hostname)
+
+
+def _show_devices() -> None:
+    """Mount /sys anew, so that /sys/class/net shows the namespace entered (as `ip netns exec` does)."""
+    if not os.path.ismount("/sys"):
+        return
+    _check(_libc.umount2(b"/sys", MNT_DETACH), "umount /sys")
+    try:
+        mount("sysfs", "/sys", "sysfs", 0)
+    except PermissionError:  # the network namespace belongs to another user namespace: go without /sys
+        return
+
+
+def _lay_over(sources: Mapping[str, str]) -> None:
+    """Bind each source over its target; a symbolic link is followed to the file it names."""
+    if not all(os.path.exists(target) for target in sources):  # noqa: PTH110 -- follows links, dangling ones too
+        _rebuild_etc(names=[os.path.basename(t) for t in sources])  # noqa: PTH119
+    for target, source in sources.items():
+        mount(source, os.path.realpath(target), "none", MS_BIND)
+
+
+def _rebuild_etc(names: Sequence[str]) -> None:
+    """Make /etc anew in memory, every old entry bound into it, with plain files under `names`.
+
+    For machines where a file is missing or a dangling link: nothing may be created on the machine's own disk.
+    """
+    old = os.open("/etc", os.O_PATH | os.O_DIRECTORY)
+    mount("tmpfs", "/etc", "tmpfs", 0)
+    for entry in os.scandir(f"/proc/self/fd/{old}"):
+        target = Path("/etc") / entry.name
+        if entry.name in names:
+            continue
+        if entry.is_symlink():
+            target.symlink_to(os.readlink(entry.path))  # noqa: PTH115 -- through the descriptor's path
+            continue
+        if entry.is_dir():
+            target.mkdir()
+        else:
+            target.touch()
+        mount(entry.path, str(target), "none", MS_BIND | MS_REC)
+    for name in names:
+        (Path("/etc") / name).touch()
+    os.close(old)
+
+
+def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None = None) -> int:
+    """Run a command inside a host or pod with this terminal, and return its exit code.
+
+    127: no such command; 126: it cannot be executed; 128 + n: it was ended by signal n. Raises KernelError when the
+    namespace is not there or the kernel does not let us in.
+    """
+    descriptor = open_namespace(namespace_path)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _become(descriptor, argv, env, files, failures=writing)
+    os.close(writing)
+    os.close(descriptor)
+    with _forwarding(pid), os.fdopen(reading, "rb") as failures:
+        failure = failures.read()
+        status = os.waitpid(pid, 0)[1]
+    if failure:
+        number, _, words = failure.decode().partition(" ")
+        raise KernelError(
+            f"Could not enter {namespace_path}: {words}.", errno=int(number), remedy="Run netlab as root (`netlab doctor`)."
+        )
+    return exit_code(status)
+
+
+def exit_code(status: int) -> int:
+    """Return what a shell would show for a wait status: the code itself, or 128 + signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else SIGNALLED - code
+
+
+def _become(descriptor: int, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None, failures: int) -> None:
+    """Enter and execute in a forked child; never returns."""
+    try:
+        enter(descriptor, files)
+    except OSError as error:
+        os.write(failures, f"{error.errno or errno.EIO} {error.strerror}".encode())
+        os._exit(1)
+    replace_process(argv, env)
+
+
+def replace_process(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """Execute a command in place of this process, with a shell's exit codes when it cannot be."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; commands expect to die of it
+    environment = {"PATH": DEFAULT_PATH, **env}
+    try:
+        os.execvpe(argv[0], list(argv), environment)  # noqa: S606 -- the command is the user's own, no shell
+    except FileNotFoundError:
+        _refuse(NOT_FOUND, f'"{argv[0]}": executable file not found in $PATH')
+    except NotADirectoryError:
+        _refuse(NOT_FOUND, f'"{argv[0]}": not a directory')
+    except (OSError, ValueError) as error:
+        _refuse(NOT_EXECUTABLE, f'"{argv[0]}": {getattr(error, "strerror", None) or error}')
+
+
+def _refuse(code: int, words: str) -> None:
+    os.write(2, f"netlab: exec: {words}\n".encode(errors="surrogateescape"))
+    os._exit(code)
+
+
+@contextmanager
+def _forwarding(pid: int) -> Iterator[None]:
+    """Pass signals on to the child while it runs; those a terminal sends to both are not sent twice."""
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        if number not in FROM_TERMINAL or not os.isatty(0):
+            os.kill(pid, number)  # our own child, not yet waited for: the number is still its
+
+    previous = {number: signal.signal(number, forward) for number in (*FORWARDED, *FROM_TERMINAL)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,224 @@
+"""What a pod finds inside: resolv.conf, hosts, hostname and its containers' environment (semantics 1.10, 11.20, 12).
+
+All text is computed here from objects, nothing is read or written. Two rules of Kubernetes that surprise:
+  - the environment is fixed when a container starts; a Service made later is not in it (semantics 12.6);
+  - `$(NAME)` in env values, command and args is replaced by Kubernetes, `$NAME` is left to a shell; `$$(NAME)`
+    escapes; a name that is not defined (yet) stays as it is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netlab.api.core import ConfigMap, Container, EnvFromSource, EnvVarSource, Pod, Secret
+from netlab.errors import LabError
+
+HOSTS_HEADER = "# Kubernetes-managed hosts file."
+LOCALHOST_LINES = (
+    "127.0.0.1\tlocalhost",
+    "::1\tlocalhost ip6-localhost ip6-loopback",
+    "fe00::\tip6-localnet",
+    "fe00::\tip6-mcastprefix",
+    "fe00::1\tip6-allnodes",
+    "fe00::2\tip6-allrouters",
+)
+LONGEST_HOSTNAME = 64  # Linux' own limit (semantics 11.28)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
+
+
+class ConfigError(LabError):
+    """A container's environment refers to something that does not exist (reason CreateContainerConfigError)."""
+
+
+@dataclass(frozen=True)
+class PodFiles:
+    """The folder that holds a pod's resolv.conf, hosts and hostname: `StateDirectory.pod(uid)`."""
+
+    folder: Path
+
+    def environment(self, container: str) -> Path:
+        """Return the file with a container's environment (JSON), for `exec`."""
+        return self.folder / f"{container}.env"
+
+    def log(self, container: str) -> Path:
+        """Return the file with a container's output."""
+        return self.folder / f"{container}.log"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What an environment may refer to: addresses, and the ConfigMaps and Secrets by `namespace/name`."""
+
+    pod_ip: str = ""
+    host_ip: str = ""
+    services: Mapping[str, str] = field(default_factory=dict)
+    config_maps: Mapping[str, ConfigMap] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+
+
+# ---- files
+def fully_qualified_name(pod: Pod, domain: str) -> str:
+    """Return `<hostname>.<subdomain>.<ns>.svc.<domain>`, empty for a pod without subdomain (semantics 11.19)."""
+    if not pod.spec.subdomain:
+        return ""
+    return f"{short_hostname(pod)}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+
+
+def short_hostname(pod: Pod) -> str:
+    """Return spec.hostname, else the pod's name, cut to what a hostname may hold."""
+    return (pod.spec.hostname or pod.metadata.name)[: LONGEST_HOSTNAME - 1].rstrip("-.")
+
+
+def hostname(pod: Pod, domain: str) -> str:
+    """Return what `hostname` prints in the pod. Raises ConfigError when it would be too long (semantics 11.28)."""
+    if pod.spec.host_network:
+        return pod.spec.node_name
+    name = fully_qualified_name(pod, domain)
+    if not (pod.spec.set_hostname_as_fqdn and name):
+        return short_hostname(pod)
+    if len(name) > LONGEST_HOSTNAME:
+        raise ConfigError(
+            f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {name} is too long "
+            f"({LONGEST_HOSTNAME} characters is the max, {len(name)} characters requested)"
+        )
+    return name
+
+
+def hosts(pod: Pod, address: str, domain: str) -> str:
+    """Return /etc/hosts: localhost, the pod's own names, hostAliases."""
+    name = fully_qualified_name(pod, domain)
+    own = f"{address}\t{name}\t{short_hostname(pod)}" if name else f"{address}\t{hostname(pod, domain)}"
+    lines = [HOSTS_HEADER, *LOCALHOST_LINES, own]
+    if pod.spec.host_aliases:
+        lines += ["", "# Entries added by HostAliases."]
+        lines += ["\t".join((alias.ip, *alias.hostnames)) for alias in pod.spec.host_aliases]
+    return "\n".join(lines) + "\n"
+
+
+# ---- environment
+def environment(pod: Pod, container: Container, sources: Sources, *, name: str) -> dict[str, str]:
+    """Return a container's environment: services first, then envFrom, then env, each overriding the former.
+
+    `name` is the pod's hostname. Raises ConfigError with kubelet's words when a reference that is not optional fails.
+    """
+    found = {"PATH": PATH, "HOSTNAME": name, "HOME": "/root", **sources.services}
+    for source in container.env_from:
+        found.update(_all_of(pod, source, sources))
+    for variable in container.env:
+        if variable.value_from is None:
+            found[variable.name] = expand(variable.value, found)
+        elif (value := _value_from(pod, container, variable.value_from, sources)) is not None:
+            found[variable.name] = value
+    return found
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace `$(NAME)`; an unknown name stays as written, `$$` is a plain dollar sign."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match.group(1) is None:
+            return "$"
+        return variables.get(match.group(1), match.group(0))
+
+    return REFERENCE.sub(replace, text)
+
+
+def command_line(container: Container, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return command and args with `$(NAME)` replaced."""
+    return tuple(expand(word, variables) for word in (*container.command, *container.args))
+
+
+def _all_of(pod: Pod, source: EnvFromSource, sources: Sources) -> dict[str, str]:
+    """Return every key of a ConfigMap or Secret that can be a variable's name; kubelet skips the others too."""
+    content: Mapping[str, str] = {}
+    if source.config_map_ref:
+        content = _content(pod, "configmap", source.config_map_ref.name, sources, optional=source.config_map_ref.optional)
+    elif source.secret_ref:
+        content = _content(pod, "secret", source.secret_ref.name, sources, optional=source.secret_ref.optional)
+    names = {f"{source.prefix}{key}": value for key, value in content.items()}
+    return {key: value for key, value in names.items() if ENVIRONMENT_NAME.fullmatch(key)}
+
+
+def _value_from(pod: Pod, container: Container, source: EnvVarSource, sources: Sources) -> str | None:
+    if source.field_ref:
+        return downward(pod, source.field_ref.field_path, sources)
+    for kind, selector in (("configmap", source.config_map_key_ref), ("secret", source.secret_key_ref)):
+        if selector is None:
+            continue
+        content = _content(pod, kind, selector.name, sources, optional=selector.optional)
+        if selector.key not in content and not selector.optional:
+            word = "ConfigMap" if kind == "configmap" else "Secret"
+            raise ConfigError(f"couldn't find key {selector.key} in {word} {pod.metadata.namespace}/{selector.name}")
+        return content.get(selector.key)
+    if source.resource_field_ref:
+        return _resource(source.resource_field_ref, container)
+    return None
+
+
+def _content(pod: Pod, kind: str, name: str, sources: Sources, *, optional: bool) -> Mapping[str, str]:
+    key = f"{pod.metadata.namespace}/{name}"
+    if kind == "configmap" and key in sources.config_maps:
+        return sources.config_maps[key].data
+    if kind == "secret" and key in sources.secrets:
+        return {k: _decoded(v) for k, v in sources.secrets[key].data.items()} | sources.secrets[key].string_data
+    if optional:
+        return {}
+    raise ConfigError(f'{kind} "{name}" not found')
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode("utf-8", errors="surrogateescape")
+    except (binascii.Error, ValueError):
+        return value
+
+
+def _resource(reference: Mapping[str, object], container: Container) -> str:
+    """Return a resource limit or request as kubelet prints it without a divisor; unset is 0 here (no capacity known)."""
+    kind, _, what = str(reference.get("resource", "")).partition(".")
+    resources = container.resources or {}
+    return str(resources.get(kind, {}).get(what, "0"))
+
+
+FIELDS: dict[str, Callable[[Pod, Sources], str]] = {
+    "metadata.name": lambda pod, _: pod.metadata.name,
+    "metadata.namespace": lambda pod, _: pod.metadata.namespace,
+    "metadata.uid": lambda pod, _: pod.metadata.uid,
+    "spec.nodeName": lambda pod, _: pod.spec.node_name,
+    "spec.serviceAccountName": lambda pod, _: pod.spec.service_account_name or "default",
+    "status.podIP": lambda _, sources: sources.pod_ip,
+    "status.podIPs": lambda _, sources: sources.pod_ip,
+    "status.hostIP": lambda _, sources: sources.host_ip,
+    "status.hostIPs": lambda _, sources: sources.host_ip,
+    "metadata.labels": lambda pod, _: _formatted(pod.metadata.labels),
+    "metadata.annotations": lambda pod, _: _formatted(pod.metadata.annotations),
+}
+
+
+def downward(pod: Pod, path: str, sources: Sources) -> str:
+    """Return a field of the pod for its own environment (the downward API)."""
+    if match := MAP_FIELD.fullmatch(path):
+        return str(getattr(pod.metadata, match.group(1)).get(match.group(2), ""))
+    if path not in FIELDS:
+        raise ConfigError(f"unsupported fieldPath: {path}")
+    return FIELDS[path](pod, sources)
+
+
+def _formatted(labels: Mapping[str, str]) -> str:
+    return "\n".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+
+
+def port_of(container: Container, port: int | str) -> int:
+    """Return the number of a port given by number or by name; 0 when the container declares no such name."""
+    if isinstance(port, int) or port.isdigit():
+        return int(port)
+    declared: Sequence[int] = [p.container_port for p in container.ports if p.name == port]
+    return declared[0] if declared else 0
