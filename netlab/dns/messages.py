@@ -1,0 +1,115 @@
+"""One DNS message in, the finished responses to it out (all orders of its addresses, see semantics 11.27). No effects.
+
+The wire format is dnspython's. What is decided here is how a message that is not an ordinary query is answered, and how an
+answer is fitted into a datagram.
+"""
+
+from __future__ import annotations
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.rcode
+import dns.rdataclass
+import dns.rrset
+from dns.rdatatype import RdataType
+
+from netlab.dns.answers import Answer
+from netlab.dns.zone import Zone
+
+HEADER = 12
+RESPONSE_BIT = 0x80  # in the third byte: QR
+SMALLEST_PAYLOAD = 512  # what every asker can take (RFC 1035)
+LARGEST_PAYLOAD = 4096  # what we send at most in one datagram, and take
+LARGEST_STREAM = 65535
+TRANSFERS = frozenset({RdataType.AXFR, RdataType.IXFR})
+NO_UPSTREAM = "a lab has no upstream DNS: it knows its cluster domain and its own hosts only"
+
+
+def respond_to(message: bytes, zone: Zone | None, *, stream: bool = False) -> list[bytes]:
+    """Return the responses to a message, one per order of its addresses; none at all where silence is due."""
+    if len(message) < HEADER or message[2] & RESPONSE_BIT:
+        return []
+    query = _parsed(message)
+    if isinstance(query, dns.rcode.Rcode):
+        return [_header_only(message, query)]
+    question = query.question[0]
+    if (refusal := _refusal(query)) is not None:
+        return [_render(query, Answer(refusal, authoritative=False), stream=stream)]
+    if zone is None:
+        return [_render(query, Answer(dns.rcode.SERVFAIL, authoritative=False), stream=stream)]
+    first = zone.answer(question.name, question.rdtype)
+    others = (zone.answer(question.name, question.rdtype, rotation) for rotation in range(1, first.rotations))
+    return [_render(query, answer, stream=stream) for answer in (first, *others)]
+
+
+def _parsed(message: bytes) -> dns.message.Message | dns.rcode.Rcode:
+    """Read a query with one question, or return the code that says why it cannot be read."""
+    if message[2] >> 3 & 0xF != dns.opcode.QUERY:
+        return dns.rcode.NOTIMP
+    try:
+        query = dns.message.from_wire(message)
+    except (dns.exception.DNSException, ValueError):
+        return dns.rcode.FORMERR
+    return query if len(query.question) == 1 else dns.rcode.FORMERR
+
+
+def _refusal(query: dns.message.Message) -> dns.rcode.Rcode | None:
+    """Return the code for a query that no zone is asked about."""
+    question = query.question[0]
+    if query.edns > 0:
+        return dns.rcode.BADVERS
+    if question.rdclass != dns.rdataclass.IN or question.rdtype in TRANSFERS:
+        return dns.rcode.REFUSED
+    return None
+
+
+def _header_only(message: bytes, rcode: dns.rcode.Rcode) -> bytes:
+    """Return a response without sections: all that can be said to a message whose body was not understood."""
+    kept = message[2] & 0x79  # opcode and RD
+    return message[:2] + bytes((RESPONSE_BIT | kept, rcode)) + bytes(8)
+
+
+def _render(query: dns.message.Message, answer: Answer, *, stream: bool) -> bytes:
+    response = dns.message.make_response(query, our_payload=LARGEST_PAYLOAD)
+    if query.edns >= 0:
+        refused = answer.rcode == dns.rcode.REFUSED and query.question[0].rdclass == dns.rdataclass.IN
+        why: list[dns.edns.Option] = [dns.edns.EDEOption(dns.edns.EDECode.NOT_AUTHORITATIVE, NO_UPSTREAM)] if refused else []
+        response.use_edns(0, query.ednsflags & dns.flags.DO, LARGEST_PAYLOAD, options=why)
+    response.set_rcode(answer.rcode)
+    if answer.authoritative:
+        response.flags |= dns.flags.AA
+    response.answer = list(answer.answers)
+    response.authority = list(answer.authority)
+    response.additional = list(answer.additional)
+    if stream:
+        return _to_wire(response, LARGEST_STREAM)
+    return _fit(response, min(max(query.payload, SMALLEST_PAYLOAD), LARGEST_PAYLOAD))
+
+
+def _to_wire(response: dns.message.Message, size: int) -> bytes:
+    """Render; what does not fit is left out set by set, with TC unless only additional records are missing."""
+    return response.to_wire(max_size=size, prefer_truncation=True, want_shuffle=False)
+
+
+def _fit(response: dns.message.Message, size: int) -> bytes:
+    """Render into `size` bytes; of a last set that is too large keep as many records as fit: not all clients know TCP."""
+    wire = _to_wire(response, size)
+    if not wire[2] & (dns.flags.TC >> 8) or not response.answer:
+        return wire
+    *before, last = response.answer
+    response.authority, response.additional = [], []
+    records = list(last)
+    fitting, too_many = 0, len(records)
+    while too_many - fitting > 1:  # bisect: the largest number of records that fits
+        middle = (fitting + too_many) // 2
+        response.answer = [*before, dns.rrset.from_rdata_list(last.name, last.ttl, records[:middle])]
+        if _to_wire(response, size)[2] & (dns.flags.TC >> 8):
+            too_many = middle
+        else:
+            fitting = middle
+    response.answer = [*before, dns.rrset.from_rdata_list(last.name, last.ttl, records[:fitting])] if fitting else before
+    response.flags |= dns.flags.TC
+    return _to_wire(response, size)

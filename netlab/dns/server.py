@@ -1,0 +1,181 @@
+"""The DNS server of a node: UDP and TCP on one address, answers kept in wire form.
+
+How it works. A question's bytes after its id, up to and including the fixed part of an EDNS record, decide the answer, so
+they are the key of a table of finished responses; answering again is a look-up and a copy with the new id in front. What
+the table does not know goes through dnspython: parse, `Zone.answer`, render. The table is emptied when the zone changes,
+and when it has grown to its limit (random names must not fill the memory). A response with several addresses is kept in
+several orders and handed out in turn (semantics 11.27).
+
+Rules.
+- Nothing sent to us is an exception: what is too short or is itself a response gets silence, what cannot be read FORMERR,
+  another operation than a query NOTIMP, another class than IN and zone transfers REFUSED (11.17).
+- Without a zone, as long as the API has not been read, the answer is SERVFAIL, which makes a resolver ask again (11.17).
+- UDP answers fit into what the asker can take: 512 bytes, or its EDNS size up to 4096; a set of records that does not fit is
+  shortened and TC set, and the same question over TCP gets all of it (11.26).
+- TCP takes several questions one after the other or at once, answers in order, hangs up after ten idle seconds, and
+  refuses connections past its limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+from collections.abc import Callable, Iterator
+
+from netlab.dns.messages import respond_to
+from netlab.dns.zone import Zone
+
+LOG = logging.getLogger("netlab.dns")
+LARGEST_DATAGRAM = 65535
+LARGEST_MESSAGE = 65535  # over TCP: the length before it has 16 bits
+READS_AT_ONCE = 64  # datagrams taken before the event loop gets its turn again
+MOST_ANSWERS = 8192  # responses kept
+MOST_CONNECTIONS = 256
+IDLE_SECONDS = 10.0
+RECEIVE_BUFFER = 1 << 20
+OPT_START = b"\0\0\x29"  # an EDNS record: the root name, type 41
+
+
+def cache_key(message: bytes) -> bytes | None:
+    """Return the part of a plain query that decides its answer, None when the query is not a plain one.
+
+    Plain: one question and at most an EDNS record, nothing after. The options in that record (cookies) change from
+    query to query and do not change our answer.
+    """
+    if message[4:6] != b"\0\1" or message[6:11] != b"\0\0\0\0\0":
+        return None
+    end = message.find(0, 12) + 5  # past the root label, type and class
+    if end < 17:
+        return None
+    rest = message[end:]
+    if message[11] == 0:
+        return None if rest else message[2:]
+    if message[11] != 1 or rest[:3] != OPT_START or len(rest) < 11 or len(rest) != 11 + int.from_bytes(rest[9:11], "big"):
+        return None
+    return message[2 : end + 9]
+
+
+class Responder:
+    """Bytes in, bytes out: the table of finished responses before the zone."""
+
+    def __init__(self, zone_supplier: Callable[[], Zone | None]) -> None:
+        self._supplier = zone_supplier
+        self._zone: Zone | None = None
+        self._answers: dict[tuple[bytes, bool], Iterator[bytes]] = {}
+
+    def update(self, zone: Zone | None) -> None:
+        """Answer from another zone from now on; None asks the supplier again."""
+        self._zone = zone
+        self._answers.clear()
+
+    def answer(self, message: bytes, *, stream: bool = False) -> bytes | None:
+        """Return the response to a message, None for silence. `stream`: over TCP, where size does not matter."""
+        key = cache_key(message)
+        if key is not None and (kept := self._answers.get((key, stream))) is not None:
+            return message[:2] + next(kept)
+        if self._zone is None:
+            self._zone = self._supplier()
+        responses = respond_to(message, self._zone, stream=stream)
+        if not responses:
+            return None
+        if key is not None and self._zone is not None:
+            if len(self._answers) >= MOST_ANSWERS:
+                self._answers.clear()
+            turns = itertools.cycle([response[2:] for response in responses])
+            next(turns)  # the first goes out now
+            self._answers[key, stream] = turns
+        return responses[0]
+
+
+class DnsServer:
+    """A DNS server on one address, UDP and TCP.
+
+    Usage: `server = DnsServer(lambda: None)`; `await server.start("172.30.1.1")` in the node's namespace;
+    `server.update(zone)` whenever the objects have changed; `await server.close()`.
+    """
+
+    def __init__(self, zone_supplier: Callable[[], Zone | None] = lambda: None) -> None:
+        self._responder = Responder(zone_supplier)
+        self._datagrams: socket.socket | None = None
+        self._streams: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        """The port listened on (for tests, which ask for port 0)."""
+        return int(self._datagrams.getsockname()[1]) if self._datagrams else 0
+
+    async def start(self, address: str, port: int = 53) -> None:
+        """Listen. Raises OSError when the address is not there or the port is taken."""
+        streams = socket.create_server((address, port), backlog=MOST_CONNECTIONS)
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            datagrams.bind(streams.getsockname())
+        except OSError:
+            datagrams.close()
+            streams.close()
+            raise
+        datagrams.setblocking(False)
+        datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self._datagrams = datagrams
+        asyncio.get_running_loop().add_reader(datagrams, self._read_datagrams, datagrams)
+        self._streams = await asyncio.start_server(self._accepted, sock=streams)
+        LOG.info("listening address=%s port=%d", address, self.port)
+
+    def update(self, zone: Zone | None) -> None:
+        """Answer from this zone from now on. With None the server asks its supplier, and says SERVFAIL until there is one."""
+        self._responder.update(zone)
+
+    async def close(self) -> None:
+        """Stop listening and end all connections."""
+        if self._datagrams:
+            asyncio.get_running_loop().remove_reader(self._datagrams)
+            self._datagrams.close()
+            self._datagrams = None
+        if self._streams:
+            self._streams.close()
+            for task in self._connections:
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+            await self._streams.wait_closed()
+            self._streams = None
+
+    def _read_datagrams(self, datagrams: socket.socket) -> None:
+        """Take what has arrived, a bounded number at once: cheaper than one turn of the event loop for each."""
+        for _ in range(READS_AT_ONCE):
+            try:
+                message, sender = datagrams.recvfrom(LARGEST_DATAGRAM)
+                if response := self._responder.answer(message):
+                    datagrams.sendto(response, sender)
+            except BlockingIOError:
+                return  # nothing more to read, or no room to send: UDP may lose a datagram
+            except OSError as error:  # of an earlier datagram: its receiver is gone or unreachable
+                LOG.debug("datagram lost error=%s", error)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._connections) >= MOST_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
+            pass  # the client hung up, or has been silent for too long
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            async with asyncio.timeout(IDLE_SECONDS):
+                length = int.from_bytes(await reader.readexactly(2), "big")
+                message = await reader.readexactly(length)
+            response = self._responder.answer(message, stream=True)
+            if response is None:
+                return  # over TCP, silence is to hang up
+            writer.write(len(response).to_bytes(2, "big") + response)
+            async with asyncio.timeout(IDLE_SECONDS):
+                await writer.drain()
