@@ -57,7 +57,17 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     manifests: tuple[str, ...] = ()
 
 
+class HostStatus(Struct, frozen=True, kw_only=True):
+    """A host as it was made: `index` decides its address and stays the same while the host exists."""
+
+    name: str = ""
+    role: str = ""  # node, client
+    index: int = 0
+    address: str = ""
+
+
 class LabStatus(Struct, frozen=True, kw_only=True):
+    hosts: tuple[HostStatus, ...] = ()
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
 

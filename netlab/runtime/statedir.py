@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STATE_ROOT_VARIABLE = "K8SNETLAB_STATE"
+OWN_NETNS_DIRECTORY = ".made-netns-directory"  # beside the labs: netlab made /run/netns, so netlab removes it
 
 
 def state_root() -> Path:

@@ -1,0 +1,43 @@
+# netlab: `make demo` to see it, `make test` to prove it, `make help` for the rest.
+VENV   := .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock schema clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed  ## the tools netlab needs and its virtual environment
+$(VENV)/.installed: pyproject.toml requirements-dev.lock tools/setup
+	@PYTHON=$(PYTHON) tools/setup $(VENV)
+	@touch $@
+
+demo: setup  ## boot topologies/quickstart.yaml, test it, show it; leaves the lab running
+	@$(SUDO) tools/demo $(BIN)/netlab
+
+test: setup lint  ## lint and every test tier
+	@$(SUDO) env CI="$(CI)" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup  ## ruff, mypy, import-linter
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n +2
+
+format: setup  ## put the code in ruff's format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: setup  ## renew requirements-dev.lock from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command 'make lock' --group dev --output-file requirements-dev.lock pyproject.toml
+
+schema: setup  ## write topologies/schema.json from the models
+	@$(BIN)/netlab schema > topologies/schema.json
+
+clean:  ## remove what make made (a running lab is left alone: netlab down)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

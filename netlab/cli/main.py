@@ -1,0 +1,55 @@
+"""The command `netlab`: flags to arguments, one call into `netlab.lab`, the result to words (style 9.16).
+
+Heavy modules are imported inside the verbs that need them, so that `netlab --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netlab import __version__
+from netlab.cli import options, run
+from netlab.cli.verbs import diagnose, inspect, lifecycle
+from netlab.cli.verbs import test as test_verbs
+
+app = typer.Typer(
+    name="netlab",
+    help="A Kubernetes cluster's network, and nothing else of it, in about a second.",
+    epilog="Start with: netlab up topologies/quickstart.yaml",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for verbs in (lifecycle, inspect, diagnose):
+    verbs.register(app)
+app.add_typer(test_verbs.app, name="test")
+
+
+@app.callback()
+def common(
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for debugging.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only data and errors.")] = False,
+    log_format: Annotated[options.LogFormat, typer.Option(help="How log lines look.")] = options.LogFormat.TEXT,
+) -> None:
+    """Set what all verbs share."""
+    options.configure(verbose=verbose, quiet=quiet, log_format=log_format)
+
+
+@app.command()
+def version() -> None:
+    """Print the version.
+
+    \b
+    Example: netlab version
+    """  # noqa: D301  # \b is click's mark for "keep the lines"
+    print(f"k8s-netlab {__version__} (Python {sys.version.split()[0]}, {Path(__file__).parent.parent})")
+
+
+def main() -> None:
+    """Run the command line; every error a user can meet becomes words and an exit code."""
+    sys.exit(run.guarded(app))

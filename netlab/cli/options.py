@@ -1,0 +1,71 @@
+"""What all verbs share: output formats, verbosity, and whether a human is looking."""
+
+from __future__ import annotations
+
+import enum
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+
+class Format(enum.StrEnum):
+    """How data is printed on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class LogFormat(enum.StrEnum):
+    """How log lines on stderr look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
+LabArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="The lab; may be left out when just one runs.")]
+
+
+@dataclass
+class Talk:
+    """How much to say on stderr, and whether progress may be drawn there."""
+
+    quiet: bool = False
+    verbose: int = 0
+
+    @property
+    def interactive(self) -> bool:
+        """A terminal on stderr that understands cursor movements."""
+        return not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+TALK = Talk()
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per log record, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": self.formatTime(record), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        return json.dumps(line)
+
+
+def configure(*, verbose: int, quiet: bool, log_format: LogFormat) -> None:
+    """Set up talk and logging for this run."""
+    TALK.quiet, TALK.verbose = quiet, verbose
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(handlers=[handler], level=level)
+
+
+def note(text: str) -> None:
+    """Say something on stderr unless asked to be quiet."""
+    if not TALK.quiet:
+        print(text, file=sys.stderr)

@@ -1,0 +1,68 @@
+"""Documents to text: JSON, YAML, or tables as kubectl prints them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from netlab.api.resources import Json
+from netlab.cli.options import Format
+
+
+def document(body: Json | list[Json], form: Format) -> str:
+    """Return a document as JSON or YAML text."""
+    if form is Format.YAML:
+        import yaml
+
+        text: str = yaml.safe_dump(body, sort_keys=False, default_flow_style=False)
+        return text.rstrip("\n")
+    return json.dumps(body, indent=2)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return aligned columns under a title, kubectl's way: it survives a pipe, a narrow terminal and a copy."""
+    lines = [list(columns), *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([f"{title}:"] * bool(title) + [f"  {line}" for line in text])
+
+
+def status(body: Json) -> str:
+    """Return a lab's status as tables."""
+    if not body["running"]:
+        left = f"; on record: {', '.join(body['namespaces'])}" if body["namespaces"] else ""
+        return f"Lab {body['name']}: the daemon is not running{left}\nStart it again: netlab up FILE. Remove it: netlab down {body['name']}."
+    sections = [
+        f"Lab {body['name']}: {len(body['nodes'])} nodes, {len(body['pods'])} pods, {len(body['services'])} services"
+        f"  (runtime {body['runtime']}, kube-proxy mode {body['kubeProxyMode']})",
+        table(
+            "Nodes",
+            ("NAME", "STATUS", "ADDRESS", "POD-CIDR", "PODS"),
+            [(n["name"], n["status"], n["address"], n["podCIDR"], n["pods"]) for n in body["nodes"]],
+        ),
+    ]
+    if body["hosts"]:
+        sections.append(table("Outside", ("NAME", "ADDRESS"), [(h["name"], h["address"]) for h in body["hosts"]]))
+    sections.append(
+        table(
+            "Pods",
+            ("NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "IP", "NODE"),
+            [(p["namespace"], p["name"], p["ready"], p["status"], p["restarts"], p["ip"], p["node"]) for p in body["pods"]],
+        )
+    )
+    sections.append(
+        table(
+            "Services",
+            ("NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "ENDPOINTS"),
+            [
+                (s["namespace"], s["name"], s["type"], s["clusterIP"], s["externalIP"], s["ports"] or "<none>", _endpoints(s))
+                for s in body["services"]
+            ],
+        )
+    )
+    return "\n\n".join(sections)
+
+
+def _endpoints(service: Json) -> str:
+    waiting = f" (+{service['notReady']} not ready)" if service["notReady"] else ""
+    return f"{service['endpoints']}{waiting}" if service["type"] != "ExternalName" else "<none>"

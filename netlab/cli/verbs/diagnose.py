@@ -1,0 +1,69 @@
+"""Verbs that need no lab: validate, schema, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netlab.cli import render
+from netlab.cli.options import Format, FormatOption, note
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(validate)
+    app.command()(schema)
+    app.command()(doctor)
+
+
+def validate(
+    file: Annotated[Path | None, typer.Argument(help="Topology file; the one in this folder when left out.")] = None,
+) -> None:
+    """Check a topology file and its manifests; all problems at once, nothing is created.
+
+    \b
+    Example: netlab validate topologies/quickstart.yaml
+    """
+    from netlab.lab.files import default_file, read_topology
+
+    topology = read_topology(file or default_file(Path.cwd()))
+    for text in topology.notes:
+        note(f"note: {text}")
+    kinds: dict[str, int] = {}
+    for manifest in topology.manifests:
+        kinds[manifest.resource.kind] = kinds.get(manifest.resource.kind, 0) + 1
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    print(f"Lab {topology.lab.metadata.name}: {len(topology.lab.spec.nodes)} nodes{', ' if counted else ''}{counted}: valid")
+
+
+def schema() -> None:
+    """Print the JSON Schema of topology files, for completion in an editor.
+
+    \b
+    Example: netlab schema > schema.json
+    """
+    from netlab.topology import schema as topology_schema
+
+    print(render.document(topology_schema(), Format.JSON))
+
+
+def doctor(form: FormatOption = Format.TABLE) -> int:
+    """Say what this machine lacks to run a lab, and the one command that installs it.
+
+    Exit code 0: a lab can run here; 4: it cannot.
+
+    \b
+    Example: netlab doctor
+    """
+    from netlab.lab.doctor import diagnose, remedy
+
+    findings = diagnose()
+    if form is Format.TABLE:
+        rows = [(finding.mark, finding.name, finding.found) for finding in findings]
+        print(render.table("", ("", "CHECK", "FOUND"), rows))
+        print(remedy(findings))
+    else:
+        print(render.document([finding.as_json() for finding in findings], form))
+    return 4 if any(finding.blocks for finding in findings) else 0

@@ -1,0 +1,94 @@
+"""Verbs that look at a lab and change nothing: status, exec, logs, next."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from netlab.cli import render
+from netlab.cli.options import Format, FormatOption, LabArgument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(status)
+    app.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
+    app.command()(logs)
+    app.command(name="next")(next_steps)
+
+
+def status(name: LabArgument = "", form: FormatOption = Format.TABLE) -> None:
+    """Show a lab's nodes, pods and Services, or the labs when several run.
+
+    \b
+    Example: netlab status
+    Example: netlab status quickstart -f json
+    """
+    from netlab.lab.find import lab_named, recorded_labs
+    from netlab.lab.status import status as lab_status
+
+    labs = [lab_named(name)] if name or len(recorded_labs()) <= 1 else [lab_named(lab) for lab in recorded_labs()]
+    documents = [lab_status(lab) for lab in labs]
+    if form is Format.TABLE:
+        print("\n\n".join(map(render.status, documents)))
+    else:
+        print(render.document(documents[0] if name or len(documents) == 1 else documents, form))
+
+
+def execute(
+    target: Annotated[str, typer.Argument(metavar="HOST|[NAMESPACE/]POD", help="A node, client, edge, or a pod.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run there.")],
+    lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
+    container: Annotated[str, typer.Option("--container", "-c", help="Whose environment to use in a pod.")] = "",
+) -> int:
+    """Run a command inside a node, a client, the edge or a pod, and return its exit code.
+
+    \b
+    Example: netlab exec node1 -- ip route
+    Example: netlab exec client -- curl -s http://198.51.100.1/
+    Example: netlab exec blue -- cat /etc/resolv.conf     (one pod whose name begins with blue)
+    """
+    from netlab.lab.execute import execute as run_inside
+    from netlab.lab.find import lab_named
+
+    return run_inside(lab_named(lab), target, command, container=container)
+
+
+def logs(
+    target: Annotated[str, typer.Argument(metavar="[NAMESPACE/]POD|PROCESS", help="A pod, or daemon, agent-node1, edge, ...")] = "",
+    lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
+    container: Annotated[str, typer.Option("--container", "-c", help="Which container of the pod.")] = "",
+) -> None:
+    """Print what a pod's container or one of the lab's own processes wrote; without a name, list them.
+
+    \b
+    Example: netlab logs agent-node1
+    Example: netlab logs blue-5d8c-x7k2p
+    """
+    from netlab.lab.find import lab_named
+    from netlab.lab.logs import log_names, read_log
+
+    state = lab_named(lab)
+    if not target:
+        print("\n".join(log_names(state)))
+        return
+    sys.stdout.write(read_log(state, target, container=container))
+
+
+def next_steps(name: LabArgument = "") -> None:
+    """Print five commands to try in the running lab.
+
+    \b
+    Example: netlab next
+    """
+    from netlab.lab.find import lab_named
+    from netlab.lab.next import suggestions
+    from netlab.lab.status import status as lab_status
+
+    rows = suggestions(lab_status(lab_named(name)))
+    width = max(len(command) for command, _ in rows)
+    print("Try next:")
+    for command, why in rows:
+        print(f"  {command.ljust(width)}  # {why}")

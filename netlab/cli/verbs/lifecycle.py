@@ -1,0 +1,124 @@
+"""Verbs that change a lab: up, down, gc."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netlab.cli.options import TALK, LabArgument, note
+
+if TYPE_CHECKING:
+    from netlab.lab.up import Progress, Result
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module, with the other names they are known by."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(gc)
+    for alias in ("deploy", "apply"):
+        app.command(name=alias, hidden=True)(up)
+    app.command(name="destroy", hidden=True)(down)
+
+
+def up(
+    file: Annotated[Path | None, typer.Argument(help="Topology file; the one in this folder when left out.")] = None,
+    name: Annotated[str, typer.Option(help="Another name for the lab than the file's.")] = "",
+    runtime: Annotated[str, typer.Option(help="Another runtime than the file's.")] = "",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until giving up.")] = 60,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
+    keep_on_failure: Annotated[bool, typer.Option("--keep-on-failure", help="Leave a failed lab to look at.")] = False,
+) -> None:
+    """Create a lab, or make a running one what the file says now.
+
+    \b
+    Example: netlab up topologies/quickstart.yaml
+    Example: netlab up --name second topologies/quickstart.yaml
+    """
+    from netlab.lab.files import default_file
+    from netlab.lab.up import Options, up as bring_up
+
+    started = time.monotonic()
+    options = Options(name, runtime, timeout, dry_run, keep_on_failure)
+    with _Line() as line:
+        result = bring_up(file or default_file(Path.cwd()), options, line.show)
+    _tell(result, options.dry_run, time.monotonic() - started)
+
+
+class _Line:
+    """One line on the terminal that says how far `up` is; nothing at all where nobody looks."""
+
+    def __enter__(self) -> _Line:
+        return self
+
+    def show(self, progress: Progress) -> None:
+        """Redraw the line."""
+        if TALK.interactive:
+            filled = 24 * progress.done // max(progress.total, 1)
+            waiting = progress.waiting[0] if progress.waiting else ""
+            sys.stderr.write(f"\r\x1b[K[{'#' * filled}{'.' * (24 - filled)}] {progress.done}/{progress.total} {waiting}"[:110])
+            sys.stderr.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if TALK.interactive:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _tell(result: Result, dry_run: bool, seconds: float) -> None:
+    """Say what was done."""
+    shown = result.changes if dry_run or not result.created or TALK.verbose else ()
+    for change in shown:
+        print(f"{change}{' (dry run)' if dry_run else ''}")
+    for text in result.notes:
+        note(f"note: {text}")
+    if dry_run:
+        note(f"Lab {result.lab}: {len(result.changes)} changes would be made.")
+    elif result.created:
+        note(f"Lab {result.lab} is up in {seconds:.1f} s: {len(result.changes)} objects. Prove it: netlab test connectivity")
+    elif result.changes:
+        note(f"Lab {result.lab} follows the file again: {len(result.changes)} changes in {seconds:.1f} s.")
+    else:
+        note(f"Lab {result.lab} is what the file says: nothing to do ({seconds:.1f} s).")
+
+
+def down(
+    name: LabArgument = "",
+    all_: Annotated[bool, typer.Option("--all", help="Every lab.")] = False,
+) -> None:
+    """Remove a lab: its processes, its namespaces, its record. The host is as before.
+
+    \b
+    Example: netlab down
+    Example: netlab down quickstart
+    Example: netlab down --all
+    """
+    from netlab.lab.down import down_locked
+    from netlab.lab.find import lab_named, recorded_labs
+    from netlab.runtime.statedir import StateDirectory
+
+    if all_ and not recorded_labs():
+        note("No lab is running: nothing to do.")
+    labs = [StateDirectory.of(lab) for lab in recorded_labs()] if all_ else [lab_named(name)]
+    for lab in labs:
+        removed = down_locked(lab)
+        note(f"Lab {removed.lab} is gone: {removed.namespaces} namespaces, {removed.processes} processes.")
+
+
+def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False) -> None:
+    """Remove what labs that no longer run have left: records, namespaces, processes.
+
+    \b
+    Example: netlab gc
+    """
+    from netlab.lab.gc import collect
+
+    removed = collect(dry_run=dry_run)
+    for line in removed:
+        print(f"{'would remove' if dry_run else 'removed'} {line}")
+    if not removed:
+        note("Nothing is left over.")

@@ -1,0 +1,61 @@
+"""Verbs that prove a lab: test connectivity."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netlab.cli import render
+from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
+
+app = typer.Typer(help="Prove that a lab's network does what its objects say.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _tests() -> None:
+    """Keep `connectivity` a word of its own while it is the only test."""
+
+
+@app.command()
+def connectivity(
+    name: LabArgument = "",
+    form: FormatOption = Format.TABLE,
+    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write Markdown to this file (a GitHub job summary).")] = None,
+    only: Annotated[str, typer.Option(help="Only checks whose class or id matches, e.g. 'pod-pod*' or '*->default/blue*'.")] = "",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until an unanswered probe counts as dropped.")] = 1.0,
+) -> int:
+    """Compute every path from the lab's objects, send real packets along it, show evidence.
+
+    Exit code 0: all as expected; 1: a check failed; 2: nothing was tested; 4: this machine cannot run it.
+
+    \b
+    Example: netlab test connectivity
+    Example: netlab test connectivity -f json --junit results.xml
+    Example: netlab test connectivity --only 'node-port*'
+    """
+    from netlab.lab.find import lab_named
+    from netlab.lab.test import connectivity as run_test
+    from netlab.probe import report
+
+    record = run_test(lab_named(name), only=only or None, timeout=timeout, on_progress=_progress)
+    if TALK.interactive:
+        sys.stderr.write("\r\x1b[K")
+    if junit:
+        junit.write_text(report.junit(record), encoding="utf-8")
+    if markdown:
+        markdown.write_text(report.markdown(record), encoding="utf-8")
+    print(report.table(record) if form is Format.TABLE else render.document(record, form))
+    if not report.tested_anything(record):
+        note("nothing was tested")
+        return 2
+    return 1 if report.failed(record) else 0
+
+
+def _progress(done: int, total: int) -> None:
+    if TALK.interactive:
+        sys.stderr.write(f"\r\x1b[K{done}/{total} checks")
+        sys.stderr.flush()

@@ -1,0 +1,131 @@
+"""Whether everything that was asked for is in place, and what is still being waited for, in sentences.
+
+Theory. A change of an object is in place when the controllers have nothing left to do about it, the kubelet's pods have
+settled, and every agent (and the edge) says in its Lease up to which resourceVersion of each kind its kernel holds the
+rules. The store knows the newest change of each kind, deletions included; comparing the two needs no guess and no sleep:
+whoever waits is woken by the next change of a Lease, a Pod or the Lab.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from netlab.api.core import Lease, Service
+from netlab.api.resources import BY_PATH, ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Resource
+from netlab.controlplane.store import Store
+
+SYNCED = "netlab/synced"
+HEALTHY = "netlab/load-balancers"
+EDGE_LEASE = "kube-system/netlab-edge"
+BY_PLURAL: Mapping[str, Resource[Any]] = {resource.plural: resource for resource in BY_PATH.values()}
+NODE_KINDS = ("services", "endpointslices", "nodes", "configmaps", "namespaces")
+EDGE_KINDS = ("services", "endpointslices", "nodes")
+
+
+class Settling(Protocol):
+    """Part of the daemon that may still be at work (the kubelet)."""
+
+    def settled(self) -> list[str]:
+        """Return a sentence for each thing that is not settled yet."""
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each thing that is settled in a way the user should know."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How far things are: `waiting` is empty when all is in place."""
+
+    done: int
+    total: int
+    waiting: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the report as one JSON line."""
+        body = {"converged": not self.waiting, "done": self.done, "total": self.total, "waiting": self.waiting, "notes": self.notes}
+        return msgspec.json.encode(body) + b"\n"
+
+
+class Convergence:
+    """Looks at a lab's store and its parts."""
+
+    def __init__(self, store: Store, lab: str, controllers: Any, hosts: Any, kubelet: Settling) -> None:
+        self._store = store
+        self._lab = lab
+        self._controllers = controllers
+        self._hosts = hosts
+        self._kubelet = kubelet
+
+    def look(self) -> Report:
+        """Return how far everything is right now."""
+        parts = [*self._control_plane(), *self._node_parts(), *self._edge_parts()]
+        pods = self._kubelet.settled()
+        waiting = [*(sentence for done, sentence in parts if not done), *pods]
+        total = len(parts) + len(self._store.list(PODS))
+        return Report(total - len(waiting), total, tuple(waiting), tuple(self._kubelet.notes()) if not waiting else ())
+
+    def _control_plane(self) -> Iterable[tuple[bool, str]]:
+        stored = self._store.get(LABS, "", self._lab)
+        lab = LABS.decode(stored.body) if stored else None
+        made = lab is not None and lab.status.observed_generation == lab.metadata.generation
+        problem = f": {self._hosts.problem}" if self._hosts.problem else ""
+        yield made, f"the hosts of lab {self._lab}{problem}"
+        yield self._controllers.idle(), "the controllers"
+
+    def _node_parts(self) -> Iterable[tuple[bool, str]]:
+        leases = self._leases()
+        for node in self._store.list(NODES):
+            name = node.key[1]
+            yield self._synced(leases.get(f"kube-node-lease/{name}"), NODE_KINDS), f"the agent of {name}"
+
+    def _edge_parts(self) -> Iterable[tuple[bool, str]]:
+        lease = self._leases().get(EDGE_LEASE)
+        yield self._synced(lease, EDGE_KINDS), "the edge"
+        healthy = msgspec.json.decode(lease.metadata.annotations.get(HEALTHY, "{}")) if lease else {}
+        for stored in self._store.list(SERVICES):
+            service = SERVICES.decode(stored.body)
+            if self._is_balanced(service):
+                yield any(healthy.get(service.key, {}).values()), f"a healthy node behind load balancer {service.key}"
+
+    def _is_balanced(self, service: Service) -> bool:
+        """Tell whether the edge should find a healthy node: it has an address, node ports, and a ready endpoint."""
+        has_ports = any(port.node_port for port in service.spec.ports)
+        own = service.spec.type == "LoadBalancer" and not service.spec.load_balancer_class
+        return own and has_ports and bool(service.status.load_balancer.ingress) and self._has_ready_endpoint(service)
+
+    def _has_ready_endpoint(self, service: Service) -> bool:
+        slices = [ENDPOINT_SLICES.decode(stored.body) for stored in self._store.list(ENDPOINT_SLICES)]
+        return any(e.conditions.is_ready for s in slices if s.service_key == service.key for e in s.endpoints)
+
+    def _leases(self) -> dict[str, Lease]:
+        return {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}
+
+    def _synced(self, lease: Lease | None, kinds: Iterable[str]) -> bool:
+        if lease is None:
+            return False
+        synced = msgspec.json.decode(lease.metadata.annotations.get(SYNCED, "{}"))
+        return all(int(synced.get(kind, 0)) >= self._store.last_change(BY_PLURAL[kind]) for kind in kinds)
+
+    async def follow(self, timeout: float, changed: asyncio.Event) -> AsyncIterator[Report]:
+        """Yield reports as they change until all is in place or `timeout` seconds have passed; the last is the state."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        last: Report | None = None
+        while True:
+            changed.clear()
+            report = self.look()
+            if report != last:
+                yield report
+                last = report
+            if not report.waiting:
+                return
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await changed.wait()
+            except TimeoutError:
+                return

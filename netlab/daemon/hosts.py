@@ -1,0 +1,165 @@
+"""The lab's own controller: from the Lab object to hosts, Node objects and the processes of each.
+
+Theory. `up` writes the Lab object; this controller makes it true, level-triggered like any other:
+
+    Lab.spec -> plan_hosts -> runtime (namespaces, cables, addresses) -> Node objects -> agents, workload servers, edge
+    -> Lab.status.hosts, observedGeneration
+
+A node that left the file goes the other way round: its Node object is deleted first, the controllers and the kubelet
+clear its pods away, and only then its processes are ended and its namespace is removed. Lab.status.hosts is the memory
+of who has which address, so nobody is renumbered when the file is edited, or when the daemon starts anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from netlab.api.core import Node, NodeAddress, NodeStatus, Pod
+from netlab.api.lab import HostStatus, Lab, LabStatus
+from netlab.api.meta import Labels, ObjectMeta
+from netlab.api.resources import LABS, NODES, PODS, Json
+from netlab.controlplane.client import Client
+from netlab.controlplane.informer import Informer
+from netlab.daemon.supervisor import Supervisor
+from netlab.dataplane.names import EDGE
+from netlab.errors import NetlabError, is_already_exists, is_not_found
+from netlab.ipam import AddressPlan
+from netlab.node.spawn import ProcessSpec
+from netlab.runtime.hosts import HostPlan, path, plan_hosts
+from netlab.runtime.netns import NetnsRuntime
+from netlab.runtime.statedir import StateDirectory
+
+RESYNC = 30.0  # seconds between two looks at what somebody may have broken by hand
+API_PORT = 6443
+log = logging.getLogger("netlab.daemon")
+
+
+class LabController:
+    """Keeps the hosts of one lab."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        runtime: NetnsRuntime,
+        supervisor: Supervisor,
+        state: StateDirectory,
+        on_hosts: Callable[[Lab, Sequence[HostStatus]], None],
+    ) -> None:
+        self._client = client
+        self._runtime = runtime
+        self._supervisor = supervisor
+        self._state = state
+        self._on_hosts = on_hosts  # told before processes start: tokens, the API server's address on the underlay
+        self._changed = asyncio.Event()
+        self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed)
+        self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
+        self._pods: Informer[Pod] = Informer(client, PODS, changed=self._changed)
+        self.problem = ""  # why the last round failed, empty when it did not
+
+    async def run(self) -> None:
+        """Reconcile for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in (self._labs, self._nodes, self._pods):
+                tasks.create_task(informer.run())
+            tasks.create_task(self._loop())
+
+    async def _loop(self) -> None:
+        while True:
+            self._changed.clear()
+            lab = self._labs.cache.get(self._state.lab)
+            if lab is not None and self._nodes.has_synced and self._pods.has_synced:
+                await self._round(lab)
+            try:
+                async with asyncio.timeout(RESYNC):
+                    await self._changed.wait()
+            except TimeoutError:
+                log.debug("resync")
+
+    async def _round(self, lab: Lab) -> None:
+        try:
+            await self._reconcile(lab)
+            self.problem = ""
+        except NetlabError as error:
+            self.problem = str(error)
+            log.exception("reconcile=lab failed")
+
+    async def _reconcile(self, lab: Lab) -> None:
+        plan = plan_hosts(lab, lab.status.hosts)
+        leaving = [host for host in plan.removed if self._has_pods(host)]
+        staying = (*plan.wanted, *leaving)
+        await asyncio.to_thread(self._runtime.converge, lab, staying)
+        self._on_hosts(lab, staying)
+        await self._register_nodes(lab, plan)
+        await self._supervisor.converge(self._processes(lab, [host for host in staying if host.role == "node"]))
+        gone = [host for host in plan.removed if host not in leaving]
+        await asyncio.to_thread(self._runtime.remove, lab.metadata.name, gone)
+        await self._report(lab, staying, settled=not leaving)
+
+    def _has_pods(self, host: HostStatus) -> bool:
+        return host.role == "node" and any(pod.spec.node_name == host.name for pod in self._pods.cache.values())
+
+    async def _register_nodes(self, lab: Lab, plan: HostPlan) -> None:
+        labels = {node.name: node.labels for node in lab.spec.nodes}
+        for host in plan.nodes:
+            await self._register(host, node_labels(host.name, labels[host.name]))
+        for name in set(self._nodes.cache) - {host.name for host in plan.nodes}:
+            await self._unregister(name)
+
+    async def _register(self, host: HostStatus, labels: Labels) -> None:
+        present = self._nodes.cache.get(host.name)
+        if present is None:
+            try:
+                await self._client.create(NODES, NODES.encode(new_node(host, labels)))
+            except NetlabError as error:
+                if not is_already_exists(error):
+                    raise
+            return
+        stale: Json = {key: None for key in present.metadata.labels if key not in labels}
+        if stale or any(present.metadata.labels.get(key) != value for key, value in labels.items()):
+            await self._client.patch(NODES, host.name, {"metadata": {"labels": {**stale, **labels}}})
+
+    async def _unregister(self, name: str) -> None:
+        try:
+            await self._client.delete(NODES, name)
+        except NetlabError as error:
+            if not is_not_found(error):
+                raise
+
+    def _processes(self, lab: Lab, nodes: Sequence[HostStatus]) -> Mapping[str, ProcessSpec]:
+        """Return the processes a lab with these nodes should have, by name."""
+        name, api = lab.metadata.name, AddressPlan.of(lab).api_server
+        common = {"lab": name, "state": str(self._state.root), "server": f"https://{api}:{API_PORT}"}
+        common["ca"] = str(self._state.certificate_authority)
+        specs = [self._spec("edge", "edge", path(name, EDGE), {**common, "token": str(self._state.tokens / "edge")})]
+        for node in nodes:
+            arguments = {**common, "node": node.name, "token": str(self._state.tokens / f"node-{node.name}")}
+            specs.append(self._spec(f"agent-{node.name}", "agent", path(name, node.name), arguments))
+            specs.append(self._spec(f"workloads-{node.name}", "workloads", path(name, node.name), arguments))
+        return {spec.name: spec for spec in specs}
+
+    def _spec(self, name: str, entry: str, namespace: str, arguments: dict[str, str]) -> ProcessSpec:
+        return ProcessSpec(name=name, entry=entry, namespace=namespace, arguments=arguments, log=str(self._state.log(name)))
+
+    async def _report(self, lab: Lab, hosts: Sequence[HostStatus], *, settled: bool) -> None:
+        """Write Lab.status when it changed. Hosts on their way out keep the generation from being called observed."""
+        generation = lab.metadata.generation if settled else lab.status.observed_generation
+        status = LabStatus(hosts=tuple(hosts), observed_generation=generation, conditions=lab.status.conditions)
+        if status != lab.status:
+            body = LABS.encode(msgspec.structs.replace(lab, status=status))
+            await self._client.update(LABS, body, subresource="status")
+
+
+def node_labels(name: str, own: Labels) -> Labels:
+    """Return a node's labels: those every node of a cluster has, and its own."""
+    return {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", **own}
+
+
+def new_node(host: HostStatus, labels: Labels) -> Node:
+    """Return the Node object of a host."""
+    addresses = (NodeAddress(type="InternalIP", address=host.address), NodeAddress(type="Hostname", address=host.name))
+    return Node(metadata=ObjectMeta(name=host.name, labels=labels), status=NodeStatus(addresses=addresses))

@@ -1,0 +1,92 @@
+"""Keeps the lab's own processes running: one agent and one workload server per node, and the edge.
+
+Theory. `converge()` is given the processes that should run. One that is on record and alive is adopted as it is (it
+may have been started by an earlier daemon), one that is missing is started, one that is not wanted any more is ended.
+A process that ends by itself is started again: at once the first time, then after 0.5 s doubling to 30 s, so that a
+process that cannot run does not eat the machine; a minute of life clears the account.
+The data plane is the kernel's: none of these processes is in a packet's way, and their death changes nothing at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netlab.node import processes
+from netlab.node.spawn import Exit, ProcessSpawner, ProcessSpec
+from netlab.runtime.statedir import StateDirectory
+
+FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
+PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
+log = logging.getLogger("netlab.daemon")
+
+
+@dataclass
+class Account:
+    """How often a process ended lately, and when it was last started (event loop time)."""
+
+    deaths: int = 0
+    started: float = 0.0
+
+    def delay(self, now: float) -> float:
+        """Return how long to wait before the next start, and count the death."""
+        if now - self.started > FORGIVEN_AFTER:
+            self.deaths = 0
+        self.deaths += 1
+        return 0.0 if self.deaths == 1 else min(FIRST_DELAY * 2 ** (self.deaths - 2), LONGEST_DELAY)
+
+
+class Supervisor:
+    """The processes of one lab."""
+
+    def __init__(self, spawner: ProcessSpawner, state: StateDirectory) -> None:
+        self._spawner = spawner
+        self._state = state
+        self._wanted: dict[str, ProcessSpec] = {}
+        self._accounts: dict[str, Account] = {}
+        self._restarts: dict[str, asyncio.TimerHandle] = {}
+        self._starting: set[asyncio.Task[None]] = set()
+        spawner.subscribe(self._ended)
+
+    async def converge(self, wanted: Mapping[str, ProcessSpec]) -> None:
+        """Make the running processes those of `wanted`, by name."""
+        extra = [name for name in self._wanted if name not in wanted]
+        new = [spec for name, spec in wanted.items() if name not in self._wanted]
+        self._wanted = dict(wanted)
+        for spec in new:
+            if self._spawner.adopt(spec.name) is None:
+                await self._start(spec)
+        await self._stop(extra)
+
+    async def _start(self, spec: ProcessSpec) -> None:
+        account = self._accounts.setdefault(spec.name, Account())
+        account.started = asyncio.get_running_loop().time()
+        await self._spawner.spawn(spec)
+
+    async def _stop(self, names: list[str]) -> None:
+        records = [record for name in names if (record := processes.read_record(self._state, name))]
+        for name in names:
+            self._accounts.pop(name, None)
+            if timer := self._restarts.pop(name, None):
+                timer.cancel()
+        if records:
+            await asyncio.to_thread(processes.stop, records, PATIENCE)
+
+    def _ended(self, news: Exit) -> None:
+        spec = self._wanted.get(news.name)
+        if spec is None:
+            return
+        loop = asyncio.get_running_loop()
+        account = self._accounts.setdefault(news.name, Account(started=loop.time()))
+        delay = account.delay(loop.time())
+        log.warning("process=%s pid=%d ended code=%s restart_in=%gs", news.name, news.pid, news.code, delay)
+        self._restarts[news.name] = loop.call_later(delay, self._restart, news.name)
+
+    def _restart(self, name: str) -> None:
+        self._restarts.pop(name, None)
+        if spec := self._wanted.get(name):
+            task = asyncio.get_running_loop().create_task(self._start(spec), name=f"restart {name}")
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)

@@ -1,0 +1,125 @@
+"""How `up` turns manifests into objects of the API server: `kubectl apply`'s rule, and pruning.
+
+Theory. An applied object remembers the manifest it came from in the annotation
+`kubectl.kubernetes.io/last-applied-configuration`. The next `up` computes a merge patch (RFC 7386) from three things:
+
+    last applied  what the user wrote last time
+    manifest      what the user writes now
+    live          what the server has: that and defaults, allocated addresses, status, other people's annotations
+
+A key that left the manifest is removed, a key of the manifest that differs in the live object is set, and everything
+else stays. Lists are replaced as a whole, as in a merge patch; the server carries allocated node ports over. So a
+second `up` of the same file yields an empty patch and the server is not asked for anything.
+
+Objects that carry netlab's mark and are no longer in the file are pruned. Nothing here has effects: the result is a
+list of `Change`, which `netlab.lab.up` performs and `--dry-run` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from netlab.api.resources import Json, Resource
+from netlab.topology import Manifest
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+APPLIED_MARK = "netlab/applied"  # objects that `up` made and may prune
+Identity = tuple[str, str, str]  # plural, namespace, name
+
+
+class Verb(Enum):
+    """What to do with an object; the values are the words shown to the user."""
+
+    CREATE = "created"
+    PATCH = "configured"
+    DELETE = "pruned"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write: the body to create, the merge patch, or nothing for a deletion."""
+
+    verb: Verb
+    resource: Resource[Any]
+    namespace: str
+    name: str
+    body: Json
+
+    def __str__(self) -> str:
+        group = f".{self.resource.group}" if self.resource.group else ""
+        return f"{self.resource.kind.lower()}{group}/{self.name} {self.verb.value}"
+
+
+def identity(resource: Resource[Any], body: Json) -> Identity:
+    """Return what makes an object the same object."""
+    meta = body["metadata"]
+    return (resource.plural, meta.get("namespace", "") if resource.namespaced else "", meta["name"])
+
+
+def merge_patch(last: Json, wanted: Json, live: Json) -> Json:
+    """Return the merge patch that makes `live` what `wanted` says, given what was wanted `last` time."""
+    patch: Json = {key: None for key in last if key not in wanted and key in live}
+    for key, value in wanted.items():
+        current = live.get(key)
+        if isinstance(value, dict) and isinstance(current, dict):
+            before = last.get(key)
+            inner = merge_patch(before if isinstance(before, dict) else {}, value, current)
+            if inner:
+                patch[key] = inner
+        elif not _covers(current, value):
+            patch[key] = value
+    return patch
+
+
+def _covers(live: Any, wanted: Any) -> bool:
+    """Tell whether a live value says all that is wanted; what the server filled in beside it does not count."""
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(key in live and _covers(live[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(live, list) and len(live) == len(wanted) and all(map(_covers, live, wanted))
+    return bool(live == wanted and isinstance(live, bool) == isinstance(wanted, bool))
+
+
+def plan(manifests: Iterable[Manifest], live: Mapping[Identity, Json], resources: Mapping[str, Resource[Any]]) -> tuple[Change, ...]:
+    """Return the writes that take the server from `live` to the manifests, in an order that works.
+
+    `live` holds at least every object that the manifests name and every object that carries the mark.
+    """
+    ordered = sorted(manifests, key=lambda manifest: manifest.resource.kind != "Namespace")
+    changes = [change for manifest in ordered if (change := _change(manifest, live)) is not None]
+    kept = {identity(manifest.resource, manifest.body) for manifest in ordered}
+    for key, body in live.items():
+        if key not in kept and APPLIED_MARK in body["metadata"].get("annotations", {}):
+            changes.append(Change(Verb.DELETE, resources[key[0]], key[1], key[2], {}))
+    return tuple(changes)
+
+
+def _change(manifest: Manifest, live: Mapping[Identity, Json]) -> Change | None:
+    resource, body = manifest.resource, manifest.body
+    key = identity(resource, body)
+    marked = _with_annotations(body)
+    current = live.get(key)
+    if current is None:
+        return Change(Verb.CREATE, resource, key[1], key[2], marked)
+    annotations = current["metadata"].get("annotations", {})
+    last = msgspec.json.decode(annotations.get(LAST_APPLIED, "{}"))
+    patch = merge_patch(_desired(last), _desired(marked), current)
+    return Change(Verb.PATCH, resource, key[1], key[2], patch) if patch else None
+
+
+def _with_annotations(body: Json) -> Json:
+    """Return the manifest with the mark and the memory of itself."""
+    text = msgspec.json.encode(body, order="sorted").decode()
+    meta = body["metadata"]
+    annotations = {**(meta.get("annotations") or {}), LAST_APPLIED: text, APPLIED_MARK: "true"}
+    return {**body, "metadata": {**meta, "annotations": annotations}}
+
+
+def _desired(body: Json) -> Json:
+    """Return what of a manifest takes part in the comparison: not its type, and no status."""
+    return {key: value for key, value in body.items() if key not in {"apiVersion", "kind", "status"}}

@@ -1,0 +1,128 @@
+"""`netlab doctor`: what a lab needs of this machine, whether it is there, and the one command that brings it.
+
+The kernel is asked by trying, in a network namespace made for the question and dropped after it: a module that could
+be loaded, a built-in feature and a forbidden one look alike in /proc, and only the attempt tells them apart.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from netlab.api.resources import Json
+from netlab.dataplane.names import namespace_path
+from netlab.dataplane.state import Bridge, Link, Operation, Sysctl, Verb, Veth, Vxlan
+from netlab.errors import KernelError
+from netlab.kernel.linux import LinuxKernel
+
+PACKAGES = {"nft": "nftables", "ip": "iproute2", "curl": "curl", "ping": "iputils-ping"}  # Debian's and Ubuntu's names
+NEEDED_TOOLS = ("nft",)
+USEFUL_TOOLS = ("ip", "curl", "ping")  # what the examples use inside a lab
+RULES = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade fully-random"
+SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `needed`: no lab without it; `package`: what installs it."""
+
+    name: str
+    good: bool
+    found: str
+    needed: bool = True
+    package: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        return self.needed and not self.good
+
+    @property
+    def mark(self) -> str:
+        return "ok" if self.good else "MISSING" if self.needed else "note"
+
+    def as_json(self) -> Json:
+        return asdict(self)
+
+
+def diagnose() -> tuple[Finding, ...]:
+    """Return all findings, the ones everything else depends on first."""
+    root = os.geteuid() == 0
+    found = [
+        Finding("Linux", sys.platform == "linux", f"{platform.system()} {platform.release()}"),
+        Finding("root", root, "running as root" if root else "an ordinary user: run netlab with sudo"),
+        *(_tool(name, needed=True) for name in NEEDED_TOOLS),
+        *(_tool(name, needed=False) for name in USEFUL_TOOLS),
+        _other_netlab(),
+    ]
+    return (*found, *(_kernel_features() if root else ()))
+
+
+def remedy(findings: tuple[Finding, ...]) -> str:
+    """Return the closing sentence: all is well, or the one command that installs what is missing."""
+    packages = [finding.package for finding in findings if not finding.good and finding.package]
+    if packages:
+        return f"Install what is missing: apt-get install -y {' '.join(packages)}"
+    blocking = [finding for finding in findings if finding.blocks]
+    return f"A lab cannot run here: {'; '.join(f.found for f in blocking)}." if blocking else "A lab can run here."
+
+
+def find_tool(name: str) -> str | None:
+    """Return where a tool is, looking in the sbin folders too, which an ordinary user's PATH may lack."""
+    return shutil.which(name) or shutil.which(name, path=SBIN)
+
+
+def _tool(name: str, *, needed: bool) -> Finding:
+    path = find_tool(name)
+    return Finding(name, path is not None, path or "not installed", needed, "" if path else PACKAGES[name])
+
+
+def _other_netlab() -> Finding:
+    """Another project (ipspace netlab, PyPI `networklab`) installs a command of the same name."""
+    path = shutil.which("netlab")
+    foreign = path is not None and b"networklab" in Path(path).read_bytes()[:4096]
+    return Finding("command", not foreign, f"{path} is ipspace netlab's: use k8s-netlab" if foreign else path or "k8s-netlab", needed=False)
+
+
+def _kernel_features() -> list[Finding]:
+    """Try every kernel feature in a namespace of its own."""
+    kernel = LinuxKernel()
+    scratch = [namespace_path(f"netlab-doctor-{os.getpid()}-{side}") for side in ("a", "b")]
+    existed = Path(scratch[0]).parent.exists()
+    try:
+        kernel.create_namespaces(scratch)
+    except KernelError as error:
+        return [Finding("network namespaces", good=False, found=str(error))]
+    try:
+        features = (
+            ("veth pairs", lambda: _add(kernel, scratch[0], Link("a", Veth("b", scratch[1])))),
+            ("bridges", lambda: _add(kernel, scratch[0], Link("br", Bridge()))),
+            ("VXLAN", lambda: _add(kernel, scratch[0], Link("vx", Vxlan(1, 8472, "192.0.2.1", "br")))),
+            ("bridge-nf-call-iptables", lambda: _set(kernel, scratch[0], "net/bridge/bridge-nf-call-iptables")),
+            ("nftables NAT", lambda: kernel.nft(scratch[0], RULES) if find_tool("nft") else None),
+        )
+        return [_tried(name, attempt) for name, attempt in features]
+    finally:
+        kernel.delete_namespaces(scratch)
+        if not existed:
+            Path(scratch[0]).parent.rmdir()
+
+
+def _add(kernel: LinuxKernel, path: str, link: Link) -> None:
+    kernel.perform(path, [Operation(Verb.ADD, link)])
+
+
+def _set(kernel: LinuxKernel, path: str, name: str) -> None:
+    kernel.perform(path, [Operation(Verb.SET, Sysctl(name, "1"))])
+
+
+def _tried(name: str, attempt: Callable[[], None]) -> Finding:
+    try:
+        attempt()
+    except KernelError as error:
+        return Finding(name, good=False, found=error.message)
+    return Finding(name, good=True, found="works")

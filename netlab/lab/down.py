@@ -1,0 +1,96 @@
+"""`netlab down`: return the host to what it was, from the record alone, whatever state the lab is in.
+
+    stop the daemon (it would restart the others) -> stop everything recorded, and whatever else sits in the lab's
+    namespaces -> remove the namespaces -> remove the record -> look whether anything is left
+
+The order matters for a crash in between: the record goes last, so a second `down` finds what the first left.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
+from netlab.errors import LabError
+from netlab.kernel.namespaces import delete_namespaces
+from netlab.lab.find import DAEMON, locked
+from netlab.node.processes import ProcessRecord, read_record, read_records, start_time, stop
+from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
+
+PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What `down` removed, for the user."""
+
+    lab: str
+    processes: int
+    namespaces: int
+
+
+def down_locked(state: StateDirectory) -> Removed:
+    """Take a lab down under its lock; what the verb `down` calls."""
+    with locked(state.lab, "down"):
+        return down(state)
+
+
+def down(state: StateDirectory) -> Removed:
+    """Remove everything recorded of a lab; the caller holds its lock. Raises LabError naming what would not go."""
+    stopped = _stop_processes(state)
+    names = sorted(entry.name for entry in state.namespaces.iterdir()) if state.namespaces.is_dir() else []
+    paths = [namespace_path(name) for name in names]
+    stopped += _stop_inhabitants(paths)
+    delete_namespaces(paths)
+    left = [path for path in paths if Path(path).exists()]
+    if left:
+        raise LabError(f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`.")
+    shutil.rmtree(state.root, ignore_errors=False)
+    _remove_netns_directory(state)
+    return Removed(state.lab, stopped, len(paths))
+
+
+def _stop_processes(state: StateDirectory) -> int:
+    """Stop the daemon, then everything else on record; return how many there were."""
+    daemon = read_record(state, DAEMON)
+    if daemon is not None:
+        stop([daemon], PATIENCE)
+    others = [record for record in read_records(state) if record.name != DAEMON]
+    stop(others, PATIENCE)
+    return len(others) + (daemon is not None)
+
+
+def _stop_inhabitants(paths: list[str]) -> int:
+    """Stop whatever else is in the lab's namespaces: a shell left open, a child of a pod's command."""
+    inodes = {os.stat(path).st_ino for path in paths if Path(path).exists()}
+    records = [record for record in _processes() if record.pid != os.getpid() and _network_namespace(record.pid) in inodes]
+    stop(records, PATIENCE)
+    return len(records)
+
+
+def _processes() -> list[ProcessRecord]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (start := start_time(int(entry))) is not None:
+            found.append(ProcessRecord(f"pid {entry}", int(entry), start))
+    return found
+
+
+def _network_namespace(pid: int) -> int | None:
+    with suppress(OSError):  # it ended, or is not ours to look at
+        return os.stat(f"/proc/{pid}/ns/net").st_ino
+    return None
+
+
+def _remove_netns_directory(state: StateDirectory) -> None:
+    """Remove /run/netns when netlab made it and the last lab is gone."""
+    mark = state.root.parent / OWN_NETNS_DIRECTORY
+    if not mark.exists() or any(entry.is_dir() for entry in mark.parent.iterdir()):
+        return
+    with suppress(OSError):  # somebody else's namespace is in it: it stays
+        Path(NETNS_DIRECTORY).rmdir()
+    mark.unlink(missing_ok=True)

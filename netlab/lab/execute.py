@@ -1,0 +1,65 @@
+"""`netlab exec`: run a command in a node, a client, the edge or a pod."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from netlab.api.core import Pod
+from netlab.api.resources import PODS
+from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
+from netlab.errors import UsageError
+from netlab.lab.find import connect
+from netlab.node.entering import execute as execute_inside
+from netlab.node.podfiles import PodFiles, read_environment
+from netlab.runtime.statedir import StateDirectory
+
+
+def execute(state: StateDirectory, target: str, command: Sequence[str], *, container: str = "") -> int:
+    """Run a command inside a host or a pod with this terminal and return its exit code.
+
+    A host is found from the record alone, so this works when the daemon is dead. Raises UsageError for an unknown name.
+    """
+    if (state.namespaces / host_namespace(state.lab, target)).exists():
+        return execute_inside(namespace_path(host_namespace(state.lab, target)), command, dict(os.environ))
+    pod = find_pod(state, target)
+    if pod.spec.host_network:
+        return execute_inside(namespace_path(host_namespace(state.lab, pod.spec.node_name)), command, dict(os.environ))
+    folder = state.pod(pod.metadata.uid)
+    names = [c.name for c in pod.spec.containers]
+    if container and container not in names:
+        raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
+    environment = {**_terminal(), **read_environment(folder, container or names[0])}
+    path = namespace_path(pod_namespace(state.lab, pod.metadata.namespace, pod.metadata.name))
+    return execute_inside(path, command, environment, PodFiles(folder))
+
+
+def _terminal() -> dict[str, str]:
+    """Return what of the caller's environment a command in a pod needs: its terminal, and nothing of the machine."""
+    return {name: os.environ[name] for name in ("TERM", "LANG", "PATH") if name in os.environ}
+
+
+def find_pod(state: StateDirectory, target: str) -> Pod:
+    """Return the pod meant by `[namespace/]name`; the beginning of a name will do when one pod (or its twins) has it.
+
+    Raises UsageError that lists what there is.
+    """
+    namespace, _, name = target.rpartition("/")
+    pods = [PODS.decode(item) for item in connect(state).list(PODS).items]
+    alive = [pod for pod in pods if pod.status.phase == "Running" or pod.status.pod_ip]
+    here = [pod for pod in alive if not namespace or pod.metadata.namespace == namespace]
+    exact = [pod for pod in here if pod.metadata.name == name]
+    if len(exact) == 1:
+        return exact[0]
+    begins = [pod for pod in here if pod.metadata.name.startswith(f"{name}-")]
+    if begins and len({(pod.metadata.namespace, _owner(pod)) for pod in begins}) == 1:
+        return begins[0]
+    hosts = sorted(entry.name.removeprefix(f"{state.lab}-") for entry in state.namespaces.iterdir())
+    shown = ", ".join(sorted(f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in (begins or alive))[:12])
+    what = "means several pods" if begins or exact else "is no host and no pod of this lab"
+    known = [host for host in hosts if not any(host.endswith(pod.metadata.name) for pod in pods)]
+    raise UsageError(f"{target!r} {what}", remedy=f"Hosts: {', '.join(known)}. Pods: {shown or 'none'}.")
+
+
+def _owner(pod: Pod) -> str:
+    return next((owner.uid for owner in pod.metadata.owner_references), pod.metadata.uid)

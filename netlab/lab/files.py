@@ -1,0 +1,53 @@
+"""Which file is meant, and what is in it: the only place that reads files the user named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netlab.errors import InvalidTopologyError, UsageError
+from netlab.topology import Source, Topology, load, manifest_paths
+
+DEFAULT_NAMES = ("topology.yaml", "topology.yml")
+DEFAULT_PATTERN = "*.netlab.yaml"
+MANIFEST_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+LARGEST_FILE = 16 * 1024 * 1024  # bytes; a topology of a thousand Services has one or two million
+
+
+def default_file(folder: Path) -> Path:
+    """Return the one topology file of a folder. Raises UsageError when there is none, or more than one."""
+    found = [folder / name for name in DEFAULT_NAMES if (folder / name).is_file()] + sorted(folder.glob(DEFAULT_PATTERN))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(
+            f"no topology file here: none of {', '.join(DEFAULT_NAMES)}, {DEFAULT_PATTERN} in {folder}",
+            remedy="Name one: netlab up FILE. To see one: netlab up topologies/quickstart.yaml in netlab's source.",
+        )
+    raise UsageError(f"several topology files here: {', '.join(path.name for path in found)}", remedy="Name one: netlab up FILE.")
+
+
+def read_topology(file: Path) -> Topology:
+    """Read a topology file and the manifests it points to. Raises InvalidTopologyError with every problem found."""
+    source = _read(file)
+    named = [_named_manifests(file, entry) for entry in manifest_paths(source)]
+    return load([source, *(_read(path) for paths in named for path in paths)])
+
+
+def _named_manifests(topology: Path, entry: str) -> list[Path]:
+    path = topology.parent / entry
+    if path.is_dir():
+        return sorted(child for child in path.iterdir() if child.suffix in MANIFEST_SUFFIXES and child.is_file())
+    if not path.exists():
+        raise InvalidTopologyError((f"{topology}:1:1: spec.manifests: there is no file or folder {path}",))
+    return [path]
+
+
+def _read(path: Path) -> Source:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > LARGEST_FILE:
+        raise InvalidTopologyError((f"{path}:1:1: the file is larger than {LARGEST_FILE // 1024 // 1024} MiB",))
+    return Source(str(path), content.decode("utf-8", "surrogateescape"))

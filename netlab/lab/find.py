@@ -1,0 +1,95 @@
+"""Which labs there are, and which one is meant; the connection to its API server; its lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from netlab.controlplane.sync import SyncClient
+from netlab.errors import LabError, UsageError
+from netlab.node.processes import is_alive, read_record
+from netlab.runtime.statedir import StateDirectory, state_root
+
+DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
+
+
+def recorded_labs() -> tuple[str, ...]:
+    """Return the names of all labs that left a record, running or not."""
+    root = state_root()
+    return tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir())) if root.is_dir() else ()
+
+
+def lab_named(name: str) -> StateDirectory:
+    """Return the record of the lab meant: the one named, or the only one there is. Raises UsageError otherwise."""
+    labs = recorded_labs()
+    if name:
+        if name in labs:
+            return StateDirectory.of(name)
+        known = f"Labs here: {', '.join(labs)}." if labs else "No lab is running. Start one: netlab up FILE."
+        raise UsageError(f"there is no lab {name!r}", remedy=known)
+    if len(labs) == 1:
+        return StateDirectory.of(labs[0])
+    if not labs:
+        raise UsageError("no lab is running", remedy="Start one: netlab up FILE.")
+    raise UsageError(f"several labs are running: {', '.join(labs)}", remedy="Say which one you mean by its name.")
+
+
+def daemon_alive(state: StateDirectory) -> bool:
+    """Tell whether the lab's daemon runs."""
+    record = read_record(state, DAEMON)
+    return record is not None and is_alive(record)
+
+
+def connect(state: StateDirectory) -> SyncClient:
+    """Return a client of the lab's API server, as its administrator. Raises LabError when the daemon does not run."""
+    if not daemon_alive(state) or not state.api.exists():
+        raise LabError(
+            f"the daemon of lab {state.lab!r} is not running (the data plane may be)",
+            remedy=f"Start it again with `netlab up FILE`, or remove the lab with `netlab down {state.lab}`.",
+        )
+    port = msgspec.json.decode(state.api.read_bytes())["loopback"]
+    token = (state.tokens / "admin").read_text()
+    return SyncClient(f"https://127.0.0.1:{port}", str(state.certificate_authority), token)
+
+
+@contextmanager
+def locked(lab: str, doing: str) -> Iterator[None]:
+    """Hold the lab's lock for a `with` block. Raises LabError at once when another command changes the lab."""
+    root = state_root()
+    path = root / f".{lab}.lock"
+    descriptor = _acquire(path, lab)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"netlab {doing} (pid {os.getpid()})".encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        _remove_if_empty(root)
+
+
+def _acquire(path: Path, lab: str) -> int:
+    """Open and lock the file; a holder that ended removed the file it held, so look that it is still the one there."""
+    while True:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode() or "another command"
+            os.close(descriptor)
+            raise LabError(f"lab {lab!r} is being changed by {holder}", remedy="Wait until it has finished.") from None
+        if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+        os.close(descriptor)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Leave no empty folder behind; another lab's record in it is a reason to keep it."""
+    with suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,35 @@
+"""What the lab's processes and the pods' containers wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netlab.api.core import Pod
+from netlab.errors import UsageError
+from netlab.lab.execute import find_pod
+from netlab.runtime.statedir import StateDirectory
+
+
+def log_names(state: StateDirectory) -> tuple[str, ...]:
+    """Return the names of the lab's own processes that have a log."""
+    return tuple(sorted(path.stem for path in (state.root / "logs").glob("*.log")))
+
+
+def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
+    """Return a process's or a container's log. Raises UsageError when there is nothing of that name."""
+    if target in log_names(state):
+        return state.log(target).read_text(errors="replace")
+    pod = find_pod(state, target)
+    return _container_log(state, pod, container).read_text(errors="replace")
+
+
+def _container_log(state: StateDirectory, pod: Pod, container: str) -> Path:
+    names = [c.name for c in (*pod.spec.init_containers, *pod.spec.containers)]
+    if container and container not in names:
+        raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
+    if not container and len(pod.spec.containers) > 1:
+        raise UsageError(f"pod {pod.key} has several containers: {', '.join(names)}", remedy="Choose one with -c.")
+    path = state.pod(pod.metadata.uid) / f"{container or pod.spec.containers[0].name}.log"
+    if not path.exists():
+        raise UsageError(f"container {path.stem!r} of pod {pod.key} has not written anything yet")
+    return path

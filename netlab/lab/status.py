@@ -1,0 +1,119 @@
+"""What a lab is made of right now, as one JSON document: the API server's objects, condensed to what a user asks for.
+
+    {"name", "running", "hosts": [...], "nodes": [...], "pods": [...], "services": [...]}
+
+When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from netlab.api.core import Pod, Service
+from netlab.api.discovery import EndpointSlice
+from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
+from netlab.controlplane.sync import SyncClient
+from netlab.lab.find import connect, daemon_alive
+from netlab.runtime.statedir import StateDirectory
+
+EDGE_LEASE = "netlab-edge"
+HEALTH_ANNOTATION = "netlab/load-balancers"
+
+
+def status(state: StateDirectory) -> Json:
+    """Return the status document of a lab."""
+    if not daemon_alive(state):
+        left = sorted(entry.name for entry in state.namespaces.iterdir()) if state.namespaces.is_dir() else []
+        return {"name": state.lab, "running": False, "namespaces": left}
+    client = connect(state)
+    lab = LABS.decode(client.get(LABS, state.lab))
+    pods = [PODS.decode(item) for item in client.list(PODS).items]
+    slices = [ENDPOINT_SLICES.decode(item) for item in client.list(ENDPOINT_SLICES).items]
+    nodes = [NODES.decode(item) for item in client.list(NODES).items]
+    services = [SERVICES.decode(item) for item in client.list(SERVICES).items]
+    healthy = _load_balancer_health(client)
+    return {
+        "name": state.lab,
+        "running": True,
+        "runtime": lab.spec.runtime,
+        "kubeProxyMode": lab.spec.networking.kube_proxy_mode,
+        "kubeconfig": str(state.kubeconfig),
+        "hosts": [{"name": host.name, "address": host.address} for host in lab.status.hosts if host.role == "client"],
+        "nodes": [
+            {
+                "name": node.metadata.name,
+                "status": _node_status(node.status.conditions),
+                "address": node.internal_ip,
+                "podCIDR": node.spec.pod_cidr,
+                "pods": sum(pod.spec.node_name == node.metadata.name for pod in pods),
+            }
+            for node in nodes
+        ],
+        "pods": [_pod(pod) for pod in pods],
+        "services": [_service(service, slices, healthy) for service in services],
+    }
+
+
+def _load_balancer_health(client: SyncClient) -> dict[str, Any]:
+    """Return what the edge last reported: service key -> port -> healthy nodes."""
+    leases = client.list(LEASES, namespace="kube-system").items
+    edge = next((item for item in leases if item["metadata"]["name"] == EDGE_LEASE), None)
+    text = edge["metadata"].get("annotations", {}).get(HEALTH_ANNOTATION, "{}") if edge else "{}"
+    health: dict[str, Any] = msgspec.json.decode(text)
+    return health
+
+
+def _node_status(conditions: tuple[Any, ...]) -> str:
+    ready = next((c.status for c in conditions if c.type == "Ready"), "Unknown")
+    return "Ready" if ready == "True" else "NotReady"
+
+
+def pod_phase(pod: Pod) -> str:
+    """Return the word kubectl prints in its STATUS column."""
+    if pod.terminating:
+        return "Terminating"
+    waiting = [s.state["waiting"].get("reason", "") for s in pod.status.container_statuses if "waiting" in s.state]
+    return str(next((reason for reason in waiting if reason), pod.status.phase or "Pending"))
+
+
+def _pod(pod: Pod) -> Json:
+    statuses = pod.status.container_statuses
+    return {
+        "namespace": pod.metadata.namespace,
+        "name": pod.metadata.name,
+        "ready": f"{sum(s.ready for s in statuses)}/{len(pod.spec.containers)}",
+        "status": pod_phase(pod),
+        "restarts": sum(s.restart_count for s in statuses),
+        "ip": pod.status.pod_ip,
+        "node": pod.spec.node_name,
+    }
+
+
+def _service(service: Service, slices: list[EndpointSlice], healthy: dict[str, Any]) -> Json:
+    endpoints = [e for s in slices if s.service_key == service.key for e in s.endpoints]
+    ready = {address for e in endpoints if e.conditions.is_ready for address in e.addresses}
+    return {
+        "namespace": service.metadata.namespace,
+        "name": service.metadata.name,
+        "type": service.spec.type,
+        "clusterIP": service.spec.cluster_ip or "<none>",
+        "externalIP": external_address(service),
+        "ports": ",".join(
+            f"{port.port}{f':{port.node_port}' if port.node_port else ''}/{port.protocol}" for port in service.spec.ports
+        ),
+        "endpoints": len(ready),
+        "notReady": len({address for e in endpoints for address in e.addresses} - ready),
+        "healthyNodes": healthy.get(service.key),
+    }
+
+
+def external_address(service: Service) -> str:
+    """Return what kubectl prints in its EXTERNAL-IP column."""
+    if service.spec.type == "ExternalName":
+        return service.spec.external_name
+    addresses = [*(entry.ip or entry.hostname for entry in service.status.load_balancer.ingress), *service.spec.external_ips]
+    if service.spec.type == "LoadBalancer" and not service.status.load_balancer.ingress:
+        addresses.insert(0, "<pending>")
+    return ",".join(addresses) or "<none>"

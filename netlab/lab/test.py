@@ -1,0 +1,17 @@
+"""`netlab test connectivity`: ask the API server what there is, let `netlab.probe` prove it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from netlab.api.resources import Json
+from netlab.lab.find import connect
+from netlab.probe.run import run_connectivity
+from netlab.runtime.statedir import StateDirectory
+
+
+def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_progress: Callable[[int, int], None]) -> Json:
+    """Run the connectivity test of a lab and return its record (`netlab.connectivity/v1`)."""
+    client = connect(state)
+    return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, timeout=timeout))

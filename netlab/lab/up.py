@@ -1,0 +1,185 @@
+"""`netlab up`: create a lab, or make a running one what the file says.
+
+    read the files -> lock -> daemon (start it, or find it) -> apply the objects -> wait until all is programmed
+
+Nothing is created before the files are known to be right. When a lab that did not exist before does not come up,
+everything is taken down again and the reason is told, unless the user asked to keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from netlab.api.lab import Lab
+from netlab.api.resources import LABS, RESOURCES, Json
+from netlab.controlplane.sync import SyncClient
+from netlab.errors import LabError, UsageError
+from netlab.lab.apply import APPLIED_MARK, Change, Identity, Verb, identity, plan
+from netlab.lab.down import down
+from netlab.lab.files import read_topology
+from netlab.lab.find import connect, daemon_alive, locked
+from netlab.runtime.launch import start_daemon
+from netlab.runtime.statedir import StateDirectory
+from netlab.topology import Manifest, Topology
+
+BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
+# Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
+UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far `up` is: steps done of a total, and what is being waited for, as sentences."""
+
+    done: int
+    total: int
+    waiting: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `up` did: the writes, in order, and what the user should know (a pod that is not ready, say)."""
+
+    lab: str
+    created: bool
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to bring a lab up. `timeout`: seconds for the whole of it."""
+
+    name: str = ""
+    runtime: str = ""
+    timeout: float = 60
+    dry_run: bool = False
+    keep_on_failure: bool = False
+
+
+def up(file: Path, options: Options, on_progress: Callable[[Progress], None]) -> Result:
+    """Bring the lab of a topology file up and return what was done.
+
+    Raises InvalidTopologyError (nothing was created), UsageError, or LabError when it did not come up in time.
+    """
+    topology = _with_options(read_topology(file), options)
+    state = StateDirectory.of(topology.lab.metadata.name)
+    if options.dry_run:
+        return _dry_run(state, topology)
+    with locked(state.lab, "up"):
+        created = not state.root.exists()
+        try:
+            return _bring_up(state, topology, options, on_progress, created=created)
+        except BaseException:  # also an interrupt: a half-made lab is never left without being asked for
+            if created and not options.keep_on_failure:
+                down(state)
+            raise
+
+
+def _with_options(topology: Topology, options: Options) -> Topology:
+    """Return the topology with the name and the runtime given on the command line."""
+    lab = topology.lab
+    if options.name:
+        lab = msgspec.structs.replace(lab, metadata=msgspec.structs.replace(lab.metadata, name=options.name))
+    if options.runtime and options.runtime != lab.spec.runtime:
+        raise UsageError(f"runtime {options.runtime!r} is not there yet", remedy="Use --runtime netns, or leave it out.")
+    return msgspec.structs.replace(topology, lab=lab) if isinstance(topology, msgspec.Struct) else _replaced(topology, lab)
+
+
+def _replaced(topology: Topology, lab: Lab) -> Topology:
+    from dataclasses import replace
+
+    return replace(topology, lab=lab)
+
+
+def _bring_up(
+    state: StateDirectory, topology: Topology, options: Options, on_progress: Callable[[Progress], None], *, created: bool
+) -> Result:
+    spec = state.root / "lab.json"
+    if not created and spec.exists():
+        _refuse_new_networks(msgspec.json.decode(spec.read_bytes(), type=Lab), topology.lab)
+    if not daemon_alive(state):
+        state.create()
+        spec.write_bytes(msgspec.json.encode(topology.lab))
+        start_daemon(state, options.timeout)
+    client = connect(state)
+    changes = _apply(client, topology)
+    notes = _wait(client, options.timeout, on_progress)
+    return Result(state.lab, created, changes, (*topology.notes, *notes))
+
+
+def _refuse_new_networks(running: Lab, wanted: Lab) -> None:
+    """A lab's networks are decided when it is created, as a cluster's are."""
+    for field in ("networking", "runtime", "load_balancer"):
+        before, now = getattr(running.spec, field), getattr(wanted.spec, field)
+        if before != now:
+            raise UsageError(
+                f"spec.{field} of the running lab {running.metadata.name!r} cannot change",
+                remedy=f"Take it down first: netlab down {running.metadata.name}",
+            )
+
+
+def _dry_run(state: StateDirectory, topology: Topology) -> Result:
+    """Return the changes `up` would make; of a lab that does not run, everything."""
+    running = state.root.exists() and daemon_alive(state)
+    live = _live(connect(state)) if running else {}
+    return Result(state.lab, not running, plan(_manifests(topology), live, BY_PLURAL), topology.notes)
+
+
+def _manifests(topology: Topology) -> tuple[Manifest, ...]:
+    """Return the lab itself and its manifests: all are objects of the API server."""
+    body = {**LABS.encode(topology.lab)}
+    return (Manifest(resource=LABS, body=body, source="", line=1), *topology.manifests)
+
+
+def _live(client: SyncClient) -> dict[Identity, Json]:
+    """Return every object that a file may hold, by identity, `apiVersion` and `kind` as the server sends them."""
+    listed: dict[Identity, Json] = {}
+    for resource in RESOURCES:
+        if resource.plural in UNPRUNED - {"labs"}:
+            continue
+        for body in client.list(resource).items:
+            listed[identity(resource, body)] = body
+    return listed
+
+
+def _apply(client: SyncClient, topology: Topology) -> tuple[Change, ...]:
+    changes = plan(_manifests(topology), _live(client), BY_PLURAL)
+    for change in changes:
+        _perform(client, change)
+    return changes
+
+
+def _perform(client: SyncClient, change: Change) -> None:
+    match change.verb:
+        case Verb.CREATE:
+            client.create(change.resource, change.body, namespace=change.namespace)
+        case Verb.PATCH:
+            client.patch(change.resource, change.name, change.body, namespace=change.namespace)
+        case Verb.DELETE:
+            client.delete(change.resource, change.name, namespace=change.namespace)
+
+
+def _wait(client: SyncClient, timeout: float, on_progress: Callable[[Progress], None]) -> tuple[str, ...]:
+    """Follow the daemon's reports until everything is programmed. Raises LabError when time runs out."""
+    last: Json = {}
+    for report in _reports(client, timeout):
+        last = report
+        if report["converged"]:
+            return tuple(report["notes"])
+        on_progress(Progress(report["done"], report["total"], tuple(report["waiting"])))
+    waiting = last.get("waiting", ["the daemon ended"])
+    raise LabError(f"not everything came up within {timeout:g} s", remedy="\n".join(f"  waiting for {item}" for item in waiting))
+
+
+def _reports(client: SyncClient, timeout: float) -> Iterator[Any]:
+    for line in client.stream(f"/netlab/converged?timeout={timeout:g}"):
+        yield msgspec.json.decode(line)
+
+
+__all__ = ["APPLIED_MARK", "Options", "Progress", "Result", "up"]

@@ -1,0 +1,86 @@
+"""Which hosts a lab has, and their addresses: decided once per host and kept while it exists. Pure.
+
+A host's index gives its address (`netlab.ipam`). A lab made anew counts in the order of the file, so the same file always
+gives the same addresses; a host added to a running lab takes the lowest index that is free, and nobody is renumbered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from netlab.api.lab import HostStatus, Lab
+from netlab.dataplane.fabric import Host, Role
+from netlab.dataplane.names import EDGE, FABRIC, host_namespace, namespace_path
+from netlab.ipam import AddressPlan
+
+NODE, CLIENT = Role.NODE.value, Role.CLIENT.value
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """The hosts a lab should have, and those it had that nobody wants any more."""
+
+    wanted: tuple[HostStatus, ...]
+    removed: tuple[HostStatus, ...]
+
+    @property
+    def nodes(self) -> tuple[HostStatus, ...]:
+        return tuple(host for host in self.wanted if host.role == NODE)
+
+
+def plan_hosts(lab: Lab, previous: Sequence[HostStatus]) -> HostPlan:
+    """Return the hosts of the lab with their indices and addresses, given those it has."""
+    addresses = AddressPlan.of(lab)
+    nodes = _indexed([node.name for node in lab.spec.nodes], NODE, previous)
+    clients = _indexed([client.name for client in lab.spec.clients], CLIENT, previous)
+    wanted = (
+        *(HostStatus(name=name, role=NODE, index=index, address=addresses.node(index)) for name, index in nodes),
+        *(HostStatus(name=name, role=CLIENT, index=index, address=addresses.client(index)) for name, index in clients),
+    )
+    kept = {(host.name, host.role) for host in wanted}
+    return HostPlan(wanted, tuple(host for host in previous if (host.name, host.role) not in kept))
+
+
+def _indexed(names: Iterable[str], role: str, previous: Sequence[HostStatus]) -> list[tuple[str, int]]:
+    """Return each name with the index it has, or the lowest that is free; indices of hosts on their way out are not."""
+    known = {host.name: host.index for host in previous if host.role == role}
+    taken = set(known.values())
+    result = []
+    for name in names:
+        if name not in known:
+            known[name] = next(index for index in range(1, len(taken) + 2) if index not in taken)
+            taken.add(known[name])
+        result.append((name, known[name]))
+    return result
+
+
+def fabric_hosts(lab: Lab, hosts: Iterable[HostStatus]) -> tuple[Host, ...]:
+    """Return the hosts as the fabric sees them: the edge first, then nodes and clients with their cables."""
+    addresses, name = AddressPlan.of(lab), lab.metadata.name
+    edge = Host(
+        EDGE,
+        Role.EDGE,
+        path(name, EDGE),
+        underlay=f"{addresses.edge_underlay}/{addresses.node_prefix}",
+        outside=f"{addresses.edge_outside}/{addresses.outside_prefix}",
+    )
+    return (edge, *(_fabric_host(name, addresses, host) for host in hosts))
+
+
+def _fabric_host(lab: str, addresses: AddressPlan, host: HostStatus) -> Host:
+    if host.role == NODE:
+        underlay = f"{host.address}/{addresses.node_prefix}"
+        return Host(host.name, Role.NODE, path(lab, host.name), underlay=underlay, gateway=addresses.edge_underlay)
+    outside = f"{host.address}/{addresses.outside_prefix}"
+    return Host(host.name, Role.CLIENT, path(lab, host.name), outside=outside, gateway=addresses.edge_outside)
+
+
+def path(lab: str, host: str) -> str:
+    """Return the path of a host's network namespace."""
+    return namespace_path(host_namespace(lab, host))
+
+
+def fabric_path(lab: str) -> str:
+    """Return the path of the fabric's network namespace."""
+    return path(lab, FABRIC)

@@ -1,0 +1,61 @@
+"""Start a lab's daemon and wait for its first word: it says `ready` on a pipe, or it died and its log says why."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from pathlib import Path
+
+from netlab.errors import LabError
+from netlab.runtime.statedir import StateDirectory
+
+LOG_TAIL = 12  # lines of the log shown when the daemon dies
+READY = b"ready\n"
+
+
+def start_daemon(state: StateDirectory, timeout: float) -> None:
+    """Start `python -m netlab.daemon` detached from the terminal and return when its API server answers.
+
+    Raises LabError with the end of its log when it dies or says nothing within `timeout` seconds.
+    """
+    reader, writer = os.pipe()
+    log = state.log("daemon")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "netlab.daemon", str(state.root)],
+        {**os.environ, "PYTHONUNBUFFERED": "1"},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, writer, 3),
+        ],
+        setsid=True,
+    )
+    os.close(writer)
+    try:
+        said = _first_word(reader, timeout)
+    finally:
+        os.close(reader)
+    if said == READY:
+        return
+    what = "said nothing" if said is None else "ended"
+    raise LabError(
+        f"the daemon of lab {state.lab!r} (pid {pid}) {what} before its API server answered", remedy=log_tail(log, LOG_TAIL)
+    )
+
+
+def _first_word(reader: int, timeout: float) -> bytes | None:
+    """Return what the daemon wrote, b"" when it closed the pipe, None when time ran out."""
+    ready, _, _ = select.select([reader], [], [], timeout)
+    return os.read(reader, len(READY)) if ready else None
+
+
+def log_tail(log: Path, lines: int) -> str:
+    """Return the end of a log for an error message."""
+    if not log.exists():
+        return f"It left no log at {log}."
+    tail = log.read_text(errors="replace").splitlines()[-lines:]
+    return "\n".join([f"The end of its log ({log}):", *(f"  {line}" for line in tail)])

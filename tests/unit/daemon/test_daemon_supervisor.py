@@ -1,0 +1,78 @@
+"""The supervisor starts what should run, adopts what does, and restarts what ends, ever more slowly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from netlab.daemon.supervisor import LONGEST_DELAY, Account, Supervisor
+from netlab.node.spawn import Exit, ProcessSpec
+from netlab.runtime.statedir import StateDirectory
+
+
+class FakeSpawner:
+    """Counts starts; `running` are processes of an earlier daemon."""
+
+    def __init__(self, running=()):
+        self.running = set(running)
+        self.started = []
+        self.restarted = asyncio.Event()
+
+    async def spawn(self, spec):
+        self.started.append(spec.name)
+        self.restarted.set()
+        return 1
+
+    def adopt(self, name):
+        return 1 if name in self.running else None
+
+    def subscribe(self, listener):
+        self.end = listener
+
+
+def specs(*names):
+    return {name: ProcessSpec(name=name, entry="agent", arguments={}, log="") for name in names}
+
+
+async def test_starts_and_adopts(tmp_path):
+    """A process of an earlier daemon is left alone, a missing one is started, once."""
+    spawner = FakeSpawner(running={"agent-b"})
+    supervisor = Supervisor(spawner, StateDirectory("lab", tmp_path))
+
+    await supervisor.converge(specs("agent-a", "agent-b"))
+    await supervisor.converge(specs("agent-a", "agent-b"))
+
+    assert ["agent-a"] == spawner.started
+
+
+async def test_restarts_what_ends(tmp_path):
+    """A wanted process that ends is started again; one nobody wants is not."""
+    spawner = FakeSpawner()
+    supervisor = Supervisor(spawner, StateDirectory("lab", tmp_path))
+    await supervisor.converge(specs("agent-a"))
+    spawner.restarted.clear()
+
+    spawner.end(Exit("agent-a", 1, 137))
+    spawner.end(Exit("stranger", 2, 0))
+    async with asyncio.timeout(5):
+        await spawner.restarted.wait()
+
+    assert ["agent-a", "agent-a"] == spawner.started
+
+
+@pytest.mark.parametrize(("deaths", "delay"), [(1, 0.0), (2, 0.5), (3, 1.0), (5, 4.0), (20, LONGEST_DELAY)])
+def test_delays(deaths, delay):
+    """The first restart is at once, later ones wait twice as long each."""
+    account = Account(started=0.0)
+
+    delays = [account.delay(now=1.0) for _ in range(deaths)]
+
+    assert delay == delays[-1]
+
+
+def test_a_minute_of_life_is_forgiven():
+    """A process that ran well for a minute starts again at once."""
+    account = Account(deaths=9, started=0.0)
+
+    assert account.delay(now=61.0) == 0.0

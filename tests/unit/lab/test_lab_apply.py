@@ -1,0 +1,84 @@
+"""`up` applies manifests as `kubectl apply` does: three-way, idempotent, with pruning."""
+
+from __future__ import annotations
+
+import pytest
+
+from netlab.api.resources import CONFIG_MAPS, NAMESPACES, RESOURCES, SERVICES
+from netlab.lab.apply import APPLIED_MARK, LAST_APPLIED, Verb, identity, merge_patch, plan
+from netlab.topology import Manifest
+
+BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
+
+
+@pytest.mark.parametrize(
+    ("last", "wanted", "live", "patch"),
+    [
+        pytest.param({}, {"a": 1}, {"a": 1}, {}, id="equal: nothing"),
+        pytest.param({}, {"a": 1}, {}, {"a": 1}, id="missing: set"),
+        pytest.param({"a": 1}, {}, {"a": 1}, {"a": None}, id="left the file: removed"),
+        pytest.param({}, {}, {"a": 1}, {}, id="never in the file: kept"),
+        pytest.param({"a": 1}, {}, {}, {}, id="left the file, gone already: nothing"),
+        pytest.param({}, {"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, {}, id="the server's own keys stay"),
+        pytest.param({"a": {"c": 1}}, {"a": {"b": 2}}, {"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": None}}, id="nested"),
+        pytest.param({}, {"p": [{"x": 1}]}, {"p": [{"x": 1, "y": "default"}]}, {}, id="a list the server filled in"),
+        pytest.param({}, {"p": [1, 2]}, {"p": [1]}, {"p": [1, 2]}, id="lists are replaced as a whole"),
+        pytest.param({}, {"a": True}, {"a": 1}, {"a": True}, id="true is not 1"),
+    ],
+)
+def test_merge_patch(last, wanted, live, patch):
+    """A merge patch does the difference between file and server and touches nothing else."""
+    assert patch == merge_patch(last, wanted, live)
+
+
+def service(**spec):
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "blue", "namespace": "default"}, "spec": spec}
+    return Manifest(resource=SERVICES, body=body, source="t.yaml", line=1)
+
+
+def stored(change):
+    """Return what a server would hold after a creation: the body and what it fills in."""
+    body = {**change.body, "status": {"loadBalancer": {}}}
+    return {**body, "spec": {**body["spec"], "clusterIP": "10.96.7.7"}}
+
+
+def test_second_run_is_empty():
+    """Applying the same manifest again writes nothing."""
+    (created,) = plan([service(ports=[{"port": 80}])], {}, BY_PLURAL)
+    body = stored(created)
+
+    again = plan([service(ports=[{"port": 80}])], {identity(SERVICES, body): body}, BY_PLURAL)
+
+    assert Verb.CREATE is created.verb
+    assert () == again
+
+
+def test_removed_field_is_removed():
+    """A field that was in the last manifest and is not in this one is taken out of the object."""
+    (created,) = plan([service(ports=[{"port": 80}], externalName="x")], {}, BY_PLURAL)
+    body = stored(created)
+
+    (patch,) = plan([service(ports=[{"port": 80}])], {identity(SERVICES, body): body}, BY_PLURAL)
+
+    assert {"externalName": None} == patch.body["spec"]
+    assert {"annotations"} == set(patch.body["metadata"])
+
+
+def test_pruning_takes_only_what_up_made():
+    """An object with the mark that left the file is deleted; the user's own stays."""
+    mine = {"metadata": {"name": "mine", "namespace": "default", "annotations": {APPLIED_MARK: "true", LAST_APPLIED: "{}"}}}
+    yours = {"metadata": {"name": "yours", "namespace": "default"}}
+    live = {identity(CONFIG_MAPS, body): body for body in (mine, yours)}
+
+    (change,) = plan([], live, BY_PLURAL)
+
+    assert (Verb.DELETE, "mine") == (change.verb, change.name)
+
+
+def test_namespaces_come_first():
+    """A namespace is created before what lives in it, whatever the order of the file."""
+    namespace = Manifest(resource=NAMESPACES, body={"metadata": {"name": "shop"}}, source="t.yaml", line=9)
+
+    changes = plan([service(), namespace], {}, BY_PLURAL)
+
+    assert ["shop", "blue"] == [change.name for change in changes]
