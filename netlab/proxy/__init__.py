@@ -1,1 +1,9 @@
-"""From Services and EndpointSlices to rules. Pure."""
+"""From Services and EndpointSlices to rules. Pure.
+
+- `endpoints`: the endpoints of a service port merged from its slices, and which of them traffic may use.
+- `servicemap`: Services and EndpointSlices -> `ServicePortMap`, everything a proxy mode needs to know; kept incrementally.
+- `nftables`: `ServicePortMap` -> the table `ip kube-proxy`, one fragment per Service (`fragments`, `frame`, `names`).
+- `masquerade`: flannel's own table, `ip flannel-ipv4`.
+- `conntrack`: which UDP flows must be forgotten after a change.
+- `health`: what the health checks of load balancers, and healthz, answer.
+"""
