@@ -1,0 +1,149 @@
+"""The load balancer as nft rules: table `ip netlab-edge` in the edge's namespace. Pure.
+
+A packet from outside to 198.51.100.1:80, an address that stands on the edge's `lo`:
+
+    prerouting, before DNAT   firewall-prerouting: @firewall-ports -> firewall-... drops who is not in the source ranges
+    prerouting, DNAT          nat-prerouting: @service-ports -> service-... picks a healthy node
+                                                             -> node-...    dnat to <node>:<nodePort>
+    forward                   to the node; the client's address is still the source
+    input                     filter-input: @unhealthy-ports -> reject: nobody is there to take it
+
+The words are kube-proxy's in nftables mode (semantics 8.3, 8.6, 8.7, 8.10), so that who knows one table reads the other.
+
+Decisions:
+1. No source NAT: the node sees the client, which is what externalTrafficPolicy Local is about. One exception: a packet
+   from a node, which the node it is sent on to would answer directly, past us; it leaves with the edge's address.
+2. Nodes are drawn per connection (conntrack keeps its node). Session affinity keeps a client on its node in a set with
+   the Service's timeout; otherwise the nodes, which each keep their own memory, would not see the client again.
+3. No healthy node: the connection is refused at once, as a client of a server that is not running is refused. Dropping,
+   which some balancers do, tells the client nothing; sending to unhealthy nodes, which others do, hides the fault.
+4. A node that became unhealthy gets no new connection. TCP connections it has are left to end by themselves (6.19); UDP
+   flows are forgotten, since a client that goes on sending would keep the flow, and the dead node, for ever (6.18).
+5. Ports without a Service are the edge's own: closed, which the kernel says with a reset or an ICMP message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from netlab.dataplane.names import digest
+from netlab.edge.frontends import Backend, Frontend
+from netlab.netfilter.ruleset import (
+    BEFORE_DNAT_PRIORITY,
+    DNAT_PRIORITY,
+    FILTER_PRIORITY,
+    SNAT_PRIORITY,
+    Base,
+    Chain,
+    ChainType,
+    Fragment,
+    Hook,
+    Ruleset,
+    Set,
+)
+
+FAMILY = "ip"
+TABLE = "netlab-edge"
+DISPATCH = "ip daddr . meta l4proto . th dport vmap"
+DISPATCH_TYPE = "ipv4_addr . inet_proto . inet_service : verdict"
+MASQUERADE_MARK = "0x4000"  # kube-proxy's bit
+
+MAPS = (
+    Set("service-ports", DISPATCH_TYPE),  # where there is a healthy node
+    Set("unhealthy-ports", DISPATCH_TYPE),  # where there is none
+    Set("firewall-ports", DISPATCH_TYPE),  # where loadBalancerSourceRanges are given
+    Set("node-addresses", "ipv4_addr"),
+)
+CHAINS = (
+    Chain(
+        "firewall-prerouting",
+        (f"{DISPATCH} @firewall-ports",),
+        Base(ChainType.FILTER, Hook.PREROUTING, BEFORE_DNAT_PRIORITY),
+    ),
+    Chain("nat-prerouting", (f"{DISPATCH} @service-ports",), Base(ChainType.NAT, Hook.PREROUTING, DNAT_PRIORITY)),
+    Chain("nat-output", (f"{DISPATCH} @service-ports",), Base(ChainType.NAT, Hook.OUTPUT, DNAT_PRIORITY)),
+    Chain("filter-input", (f"{DISPATCH} @unhealthy-ports",), Base(ChainType.FILTER, Hook.INPUT, FILTER_PRIORITY)),
+    Chain("reject-chain", ("reject",)),
+    Chain("mark-for-masquerade", (f"meta mark set meta mark | {MASQUERADE_MARK}",)),
+    Chain(
+        "nat-postrouting",
+        (
+            f"meta mark & {MASQUERADE_MARK} == 0 return",
+            f"meta mark set meta mark ^ {MASQUERADE_MARK}",
+            "masquerade fully-random",
+        ),
+        Base(ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Balancing:
+    """What the load balancer is to do: every frontend with its healthy nodes, and the addresses of all nodes."""
+
+    healthy: Mapping[Frontend, tuple[Backend, ...]]
+    nodes: tuple[Backend, ...] = ()
+
+
+@dataclass(frozen=True)
+class StaleFlow:
+    """UDP conntrack entries to forget: to this address and port, sent on to `reply_source` (empty: to anybody)."""
+
+    destination: str
+    destination_port: int
+    reply_source: str = ""
+
+
+def compile_rules(balancing: Balancing, previous: Ruleset | None = None) -> Ruleset:
+    """Return the table. Frontends whose fragment is the same as in `previous` keep that very object."""
+    old = previous.fragments if previous else {}
+    fragments = {"": Fragment.of(CHAINS, MAPS, {"node-addresses": {node.address: "" for node in balancing.nodes}})}
+    for frontend, healthy in balancing.healthy.items():
+        fragments[frontend.path] = _fragment(frontend, healthy)
+    return Ruleset(FAMILY, TABLE, {k: old[k] if old.get(k) == f else f for k, f in fragments.items()})
+
+
+def _fragment(frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
+    name = f"{digest(frontend.path)}-{frontend.path}"
+    chains: list[Chain] = []
+    sets: list[Set] = []
+    elements: dict[str, dict[str, str]] = {}
+    if frontend.source_ranges:
+        chains.append(Chain(f"firewall-{name}", (f"ip saddr != {{ {', '.join(frontend.source_ranges)} }} drop",)))
+        elements["firewall-ports"] = _dispatch(frontend, f"goto firewall-{name}")
+    if not healthy:
+        elements["unhealthy-ports"] = _dispatch(frontend, "goto reject-chain")
+        return Fragment.of(chains, sets, elements)
+    elements["service-ports"] = _dispatch(frontend, f"goto service-{name}")
+    rules = ["ip saddr @node-addresses jump mark-for-masquerade"]
+    for backend in healthy:
+        send: tuple[str, ...] = (f"meta l4proto {frontend.protocol} dnat to {backend.address}:{frontend.node_port}",)
+        if frontend.affinity_timeout:
+            memory = f"affinity-{name}/{backend.name}"
+            sets.append(Set(memory, "ipv4_addr", ("dynamic", "timeout"), frontend.affinity_timeout))
+            rules.append(f"ip saddr @{memory} goto node-{name}/{backend.name}")
+            send = (f"update @{memory} {{ ip saddr }}", *send)
+        chains.append(Chain(f"node-{name}/{backend.name}", send))
+    branches = ", ".join(f"{n} : goto node-{name}/{backend.name}" for n, backend in enumerate(healthy))
+    rules.append(f"numgen random mod {len(healthy)} vmap {{ {branches} }}")
+    return Fragment.of([*chains, Chain(f"service-{name}", tuple(rules))], sets, elements)
+
+
+def _dispatch(frontend: Frontend, verdict: str) -> dict[str, str]:
+    return {f"{address} . {frontend.protocol} . {frontend.port}": verdict for address in frontend.addresses}
+
+
+def stale_flows(old: Balancing | None, new: Balancing) -> tuple[StaleFlow, ...]:
+    """Return the UDP flows to forget: to nodes that were healthy and are not, and to ports that had no node until now."""
+    return tuple(_stale(old.healthy if old else {}, new.healthy))
+
+
+def _stale(old: Mapping[Frontend, tuple[Backend, ...]], new: Mapping[Frontend, tuple[Backend, ...]]) -> Iterable[StaleFlow]:
+    for frontend in dict.fromkeys((*old, *new)):
+        had, has = old.get(frontend, ()), new.get(frontend, ())
+        if frontend.protocol != "udp" or had == has:
+            continue
+        gone = [backend.address for backend in had if backend not in has] if had else [""]
+        for address in frontend.addresses:
+            yield from (StaleFlow(address, frontend.port, reply_source) for reply_source in gone)
