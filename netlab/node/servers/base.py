@@ -1,0 +1,80 @@
+"""The vocabulary of built-in servers: listeners, answers, and a command line's flags."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from netlab.node.workloads_protocol import ServerSpec
+
+POD_HEADER = "X-Netlab-Pod"
+CLIENT_HEADER = "X-Netlab-Client"
+
+HttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+DatagramHandler = Callable[[bytes, str], bytes | None]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One port. Just one of the handlers is set; `raw` with `http` means echo what is not HTTP."""
+
+    port: int
+    protocol: str = "TCP"
+    http: HttpHandler | None = None
+    datagram: DatagramHandler | None = None
+    raw: bool = False
+
+
+@dataclass
+class Process:
+    """What a server may do to itself as a process: end. `exit` is put in by whoever runs it."""
+
+    spec: ServerSpec
+    exit: Callable[[int], None] = field(default=lambda _code: None)
+
+
+ServerFactory = Callable[[Process], tuple[Listener, ...]]
+
+
+class BadArgumentsError(Exception):
+    """The container's args are not what the image understands; it ends with exit code 2, as the program would."""
+
+
+def client_of(request: web.BaseRequest) -> str:
+    """Return `address:port` of a request's sender as the server saw it."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return f"{peer[0]}:{peer[1]}" if peer else ""
+
+
+def text(body: str, *, status: int = 200) -> web.Response:
+    """Return a plain-text answer."""
+    return web.Response(text=body, status=status)
+
+
+def html(body: str) -> web.Response:
+    """Return a page."""
+    return web.Response(text=body, content_type="text/html", charset="utf-8")
+
+
+def flag(args: Sequence[str], name: str, default: str) -> str:
+    """Return the value of `-name=value`, `--name=value`, `-name value` or `--name value`; the last one counts."""
+    found = default
+    for position, word in enumerate(args):
+        key, equals, value = word.partition("=")
+        if key.lstrip("-") != name or not key.startswith("-"):
+            continue
+        if equals:
+            found = value
+        elif position + 1 < len(args):
+            found = args[position + 1]
+    return found
+
+
+def port_flag(args: Sequence[str], name: str, default: int) -> int:
+    """Return a flag that is a port number: `8080` or `:8080` or `0.0.0.0:8080`."""
+    value = flag(args, name, str(default)).rpartition(":")[2]
+    if not value.isdigit() or not 0 < int(value) < 65536:
+        raise BadArgumentsError(f'-{name}: "{value}" is no port number')
+    return int(value)

@@ -1,0 +1,100 @@
+"""Workloads that answer one kind of page: color, nginx, whoami, http-echo; and pause, which answers nothing."""
+
+from __future__ import annotations
+
+from html import escape
+
+from aiohttp import web
+
+from netlab.node.servers.base import Listener, Process, client_of, flag, html, port_flag, text
+
+HTTP_PORT = 80
+HTTP_ECHO_PORT = 5678
+
+COLOR_PAGE = """<!DOCTYPE html>
+<html><head><title>{pod}</title></head>
+<body style="background-color:{color};font-family:sans-serif">
+<p style="background-color:white;display:inline-block;padding:1em">
+This is pod {namespace}/{pod} on {node}, serving {path} for {client}.</p>
+</body></html>
+"""
+NGINX_PAGE = """<!DOCTYPE html>
+<html><head><title>Welcome to nginx!</title></head>
+<body><h1>Welcome to nginx!</h1><p>netlab's built-in nginx, pod {pod}.</p></body></html>
+"""
+
+
+def color(process: Process) -> tuple[Listener, ...]:
+    """Return jpetazzo/color: a page in the colour that the pod's name begins with; JSON when asked for it."""
+    spec = process.spec
+    shade = spec.pod.partition("-")[0]
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        client = client_of(request)
+        if wants_json(request):
+            facts = {"pod": spec.pod, "namespace": spec.namespace, "node": spec.node, "color": shade, "client": client,
+                     "path": request.path}  # fmt: skip
+            return web.json_response(facts)
+        names = {"pod": spec.pod, "namespace": spec.namespace, "node": spec.node, "color": shade, "path": request.path}
+        return html(COLOR_PAGE.format(client=client, **{key: escape(value) for key, value in names.items()}))
+
+    return (Listener(HTTP_PORT, http=answer),)
+
+
+def wants_json(request: web.BaseRequest) -> bool:
+    """Tell whether the client asked for JSON, by ?format=json or by its Accept header."""
+    return request.query.get("format") == "json" or "application/json" in request.headers.get("Accept", "")
+
+
+def nginx(process: Process) -> tuple[Listener, ...]:
+    """Return nginx with its first page and 404 for the rest."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path not in {"/", "/index.html"}:
+            return text("404 Not Found\n", status=404)
+        return html(NGINX_PAGE.format(pod=escape(process.spec.pod)))
+
+    return (Listener(HTTP_PORT, http=answer),)
+
+
+def whoami(process: Process) -> tuple[Listener, ...]:
+    """Return traefik/whoami: the request as it arrived. `--port` as in the original."""
+    spec = process.spec
+    port = port_flag(spec.args, "port", int(spec.environment.get("WHOAMI_PORT_NUMBER", HTTP_PORT)))
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/health":
+            return text("")
+        return text("\n".join(describe(process, request)) + "\n")
+
+    return (Listener(port, http=answer),)
+
+
+def describe(process: Process, request: web.BaseRequest) -> list[str]:
+    """Return a request as lines: who serves, who asks, request line, headers."""
+    return [
+        f"Hostname: {process.spec.environment.get('HOSTNAME', process.spec.pod)}",
+        f"IP: {process.spec.environment.get('NETLAB_POD_IP', '')}",
+        f"RemoteAddr: {client_of(request)}",
+        f"{request.method} {request.path_qs} HTTP/{request.version.major}.{request.version.minor}",
+        *(f"{name}: {value}" for name, value in request.headers.items()),
+    ]
+
+
+def http_echo(process: Process) -> tuple[Listener, ...]:
+    """Return hashicorp/http-echo: the text of `-text` (or ECHO_TEXT) on the port of `-listen`."""
+    spec = process.spec
+    words = flag(spec.args, "text", spec.environment.get("ECHO_TEXT", "hello-world"))
+    status = int(flag(spec.args, "status-code", "200"))
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/health":
+            return web.json_response({"status": "ok"})
+        return text(f"{words}\n", status=status)
+
+    return (Listener(port_flag(spec.args, "listen", HTTP_ECHO_PORT), http=answer),)
+
+
+def pause(_process: Process) -> tuple[Listener, ...]:
+    """Return the pause container: it holds an address and does nothing."""
+    return ()

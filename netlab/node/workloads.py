@@ -1,0 +1,119 @@
+"""The workloads process of a node: holds the listening sockets of all built-in workloads of the node's pods.
+
+One process per node, so that a thousand pods do not need a thousand interpreters. It knows nothing of Kubernetes: the
+kubelet sends the desired set (`netlab.node.workloads_protocol`), it starts and stops servers and reports. It does not
+notice when the daemon goes away; the next one connects and finds everything serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import resource
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from netlab.node.workloads_protocol import Desired, Report, ServerSpec
+from netlab.node.workloads_serving import ServedWorkload
+from netlab.runtime.statedir import StateDirectory
+
+LONGEST_LINE = 64 << 20  # a desired set of a thousand servers with their environments
+log = logging.getLogger("netlab.node.workloads")
+
+
+def main(arguments: dict[str, str]) -> None:
+    """Serve until SIGTERM. Arguments: `lab`, `node`, `state` (the state directory's path)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    state = StateDirectory(arguments["lab"], Path(arguments["state"]))
+    path = state.socket(socket_name(arguments["node"]))
+    path.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        asyncio.run(_serve(path))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def socket_name(node: str) -> str:
+    """Return the name of a node's Unix socket, which is also the name of its process."""
+    return f"workloads-{node}"
+
+
+async def _serve(path: Path) -> None:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    workloads = Workloads()
+    server = await asyncio.start_unix_server(workloads.converse, path, limit=LONGEST_LINE)
+    log.info("listening=%s", path)
+    await ended.wait()
+    server.close()
+    await workloads.carry_out(Desired(version=0))
+
+
+@dataclasses.dataclass
+class Workloads:
+    """All servers of the node, and who wants to hear of them."""
+
+    servers: dict[str, ServedWorkload] = dataclasses.field(default_factory=dict)
+    version: int = 0
+    listeners: set[asyncio.StreamWriter] = dataclasses.field(default_factory=set)
+    busy: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take desired sets from one connection until it closes."""
+        self.listeners.add(writer)
+        decoder = msgspec.json.Decoder(Desired)
+        try:
+            async for line in reader:
+                desired = decoder.decode(line)
+                await self.carry_out(desired)
+                self.version = desired.version
+                self.report()
+        except (ConnectionError, msgspec.DecodeError, ValueError) as error:
+            log.warning("conversation=broken error=%s", error)
+        finally:
+            self.listeners.discard(writer)
+            writer.close()
+            with contextlib.suppress(ConnectionError):  # the daemon was killed: it will connect again
+                await writer.wait_closed()
+
+    async def carry_out(self, desired: Desired) -> None:
+        """Stop what is not wanted any more, then start what is new; the same run of a server is left alone."""
+        async with self.busy:
+            wanted = {spec.key: spec for spec in desired.servers}
+            gone = [key for key, served in self.servers.items() if _replaced(served.spec, wanted.get(key))]
+            await asyncio.gather(*(self.servers.pop(key).close() for key in gone))
+            for key, spec in wanted.items():
+                if key in self.servers:
+                    self._update(self.servers[key], spec)
+                else:
+                    await self._start(spec)
+
+    async def _start(self, spec: ServerSpec) -> None:
+        served = self.servers[spec.key] = ServedWorkload(spec, self.report)
+        await served.start()
+
+    def _update(self, served: ServedWorkload, spec: ServerSpec) -> None:
+        """Take over `draining`; a run's other settings are those it was started with."""
+        if spec.draining != served.spec.draining:
+            served.spec = msgspec.structs.replace(served.spec, draining=spec.draining)
+
+    def report(self) -> None:
+        """Tell every listener the state of all servers."""
+        statuses = tuple(served.status for served in self.servers.values())
+        line = msgspec.json.encode(Report(version=self.version, servers=statuses)) + b"\n"
+        for writer in _alive(self.listeners):
+            writer.write(line)
+
+
+def _replaced(present: ServerSpec, wanted: ServerSpec | None) -> bool:
+    return wanted is None or wanted.identity != present.identity
+
+
+def _alive(writers: Iterable[asyncio.StreamWriter]) -> list[asyncio.StreamWriter]:
+    return [writer for writer in writers if not writer.is_closing()]

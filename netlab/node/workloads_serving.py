@@ -1,0 +1,239 @@
+"""One built-in workload being served: its sockets, the counting of requests, its log.
+
+Sockets are made inside the pod's namespace and stay there; the process itself never moves. All sockets of a server are
+bound before the first one listens, so a server is up as a whole or not at all, as a program would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from aiohttp import web
+
+from netlab.errors import KernelError
+from netlab.kernel import namespaces
+from netlab.node.containers import timestamp
+from netlab.node.servers import SERVERS, Listener
+from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, BadArgumentsError, HttpHandler, Process, client_of
+from netlab.node.workloads_protocol import ServerSpec, ServerStatus
+
+BACKLOG = 4096  # somaxconn's default today
+BAD_ARGUMENTS, CANNOT_LISTEN = 2, 1
+HTTP_METHODS = tuple(f"{word} ".encode() for word in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+LONGEST_METHOD = max(map(len, HTTP_METHODS))
+LARGEST_DATAGRAM = 65535
+LAST_WORDS = 2.0  # seconds that requests being served get when the server ends
+IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
+
+
+class ServedWorkload:
+    """A server's life: `start`, changes told to `changed`, `close`."""
+
+    def __init__(self, spec: ServerSpec, changed: Callable[[], None]) -> None:
+        self.spec = spec
+        self.code: int | None = None
+        self.message = ""
+        self._busy = 0
+        self._changed = changed
+        self._sockets: list[socket.socket] = []
+        self._datagrams: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._http: list[web.Server] = []
+        self._echoes: set[asyncio.Transport] = set()
+        self._log: TextIO | None = None
+
+    @property
+    def status(self) -> ServerStatus:
+        return ServerStatus(key=self.spec.key, run=self.spec.run, code=self.code, message=self.message, busy=self._busy)
+
+    async def start(self) -> None:
+        """Bind, then listen. A failure becomes the server's exit code and last words, also in its log."""
+        self._log = _open_log(self.spec.log)
+        try:
+            listeners = SERVERS[self.spec.server](Process(self.spec, self._exit))
+            bound = self._bind(listeners)
+            for listener, endpoint in bound:
+                await self._listen(listener, endpoint)
+        except BadArgumentsError as error:
+            await self._fail(BAD_ARGUMENTS, str(error))
+        except (OSError, KernelError) as error:
+            await self._fail(CANNOT_LISTEN, getattr(error, "strerror", None) or str(error))
+        else:
+            ports = ", ".join(f"{listener.port}/{listener.protocol}" for listener in listeners)
+            self._write(f"{self.spec.server}: serving {ports or 'nothing'}")
+
+    async def close(self) -> None:
+        """Stop listening; requests being served get a moment to end, idle connections are closed."""
+        for datagram in self._datagrams:
+            asyncio.get_running_loop().remove_reader(datagram)
+        for server in self._servers:
+            server.close()
+        for http in self._http:
+            http.pre_shutdown()
+        await asyncio.gather(*(http.shutdown(LAST_WORDS) for http in self._http))
+        for transport in tuple(self._echoes):
+            transport.close()
+        for endpoint in self._sockets:
+            endpoint.close()
+        self._sockets, self._datagrams, self._servers, self._http = [], [], [], []
+        if self._log:
+            self._log.close()
+            self._log = None
+
+    # ---- sockets
+    def _bind(self, listeners: tuple[Listener, ...]) -> list[tuple[Listener, socket.socket]]:
+        bound = []
+        with namespaces.inside(self.spec.path):
+            for listener in listeners:
+                kind = socket.SOCK_DGRAM if listener.protocol == "UDP" else socket.SOCK_STREAM
+                endpoint = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+                self._sockets.append(endpoint)
+                if listener.protocol == "TCP":
+                    endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    endpoint.bind(("0.0.0.0", listener.port))
+                except OSError as error:
+                    words = f"bind {listener.port}/{listener.protocol}: {error.strerror}"
+                    raise OSError(error.errno, words) from error
+                bound.append((listener, endpoint))
+        return bound
+
+    async def _listen(self, listener: Listener, endpoint: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        if listener.datagram:
+            endpoint.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            self._datagrams.append(endpoint)
+            loop.add_reader(endpoint, self._receive, listener, endpoint)
+            return
+        if listener.http is None:
+            return
+        http: web.Server = web.Server(self._counted(listener.http))
+        self._http.append(http)
+        factory = (lambda: _Sniffer(http, self)) if listener.raw else http
+        self._servers.append(await loop.create_server(factory, sock=endpoint, backlog=BACKLOG))
+
+    def _receive(self, listener: Listener, endpoint: socket.socket) -> None:
+        """Answer one datagram from the very address it was sent to: a host with several would choose another."""
+        try:
+            data, ancillary, _, sender = endpoint.recvmsg(LARGEST_DATAGRAM, socket.CMSG_SPACE(PKTINFO.size))
+        except OSError:  # an ICMP error of an earlier answer, or another reader was faster
+            return
+        client = f"{sender[0]}:{sender[1]}"
+        answer = listener.datagram(data, client) if listener.datagram else None
+        self._write(f"{client} UDP {listener.port} {len(data)} bytes")
+        if answer is None:
+            return
+        local = next((PKTINFO.unpack(content)[1] for level, kind, content in ancillary if kind == IP_PKTINFO), bytes(4))
+        control = (socket.IPPROTO_IP, IP_PKTINFO, PKTINFO.pack(0, local, bytes(4)))
+        with contextlib.suppress(OSError):  # the client has gone or the answer is too long: UDP promises nothing
+            endpoint.sendmsg([answer], [control], 0, sender)
+
+    # ---- requests
+    def _counted(self, handler: HttpHandler) -> HttpHandler:
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            self.begin()
+            try:
+                response = await handler(request)
+            finally:
+                self.finish()
+            client = client_of(request)
+            response.headers[POD_HEADER] = self.spec.pod
+            response.headers[CLIENT_HEADER] = client
+            if self.spec.draining or self.code is not None:
+                response.force_close()
+            self._write(f'{client} "{request.method} {request.path_qs}" {response.status}')
+            return response
+
+        return answer
+
+    def begin(self, transport: asyncio.Transport | None = None) -> None:
+        """Count somebody being served."""
+        self._busy += 1
+        if transport:
+            self._echoes.add(transport)
+
+    def finish(self, transport: asyncio.Transport | None = None) -> None:
+        """Count somebody less; the last one of a draining server is news."""
+        self._busy -= 1
+        if transport:
+            self._echoes.discard(transport)
+        if self.spec.draining and self._busy == 0:
+            self._changed()
+
+    def _exit(self, code: int) -> None:
+        """End as a process would: the answer being written still leaves, then the sockets close."""
+        self.code = code
+        self._changed()
+
+    async def _fail(self, code: int, message: str) -> None:
+        self._write(f"{self.spec.server}: {message}")
+        self.code, self.message = code, message
+        await self.close()
+
+    def _write(self, line: str) -> None:
+        if self._log:
+            self._log.write(f"{timestamp(time.time())} {line}\n")
+
+
+class _Sniffer(asyncio.Protocol):
+    """Decide by the first bytes of a connection: HTTP goes to aiohttp, everything else is echoed."""
+
+    def __init__(self, http: web.Server, served: ServedWorkload) -> None:
+        self._http = http
+        self._served = served
+        self._transport: asyncio.Transport | None = None
+        self._echoing = False
+        self._seen = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport if isinstance(transport, asyncio.Transport) else None
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        if self._echoing:
+            self._transport.write(data)
+            return
+        self._seen += data
+        if self._seen.startswith(HTTP_METHODS):
+            handler = self._http()
+            self._transport.set_protocol(handler)
+            handler.connection_made(self._transport)
+            handler.data_received(self._seen)
+        elif len(self._seen) >= LONGEST_METHOD or not any(method.startswith(self._seen) for method in HTTP_METHODS):
+            self._echoing = True
+            self._served.begin(self._transport)
+            self._transport.write(self._seen)
+
+    def eof_received(self) -> bool:
+        if not self._echoing and self._seen and self._transport:
+            self._transport.write(self._seen)
+        return False  # close: everything received has been sent back
+
+    def pause_writing(self) -> None:
+        if self._transport:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if self._echoing:
+            self._served.finish(self._transport)
+
+
+def _open_log(path: str) -> TextIO | None:
+    if not path:
+        return None
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Path(path).open("a", buffering=1, encoding="utf-8")
