@@ -1,0 +1,163 @@
+"""What a cluster brings along: system namespaces, Services `kubernetes` and `kube-dns`, names of the hosts.
+
+    default/kubernetes      ClusterIP .1, port 443, its endpoint is the API server (semantics 4.2)
+    kube-system/kube-dns    ClusterIP .10, ports 53 UDP and TCP, internalTrafficPolicy Local; one endpoint per node: the
+                            DNS server there, so a pod asks its own node (docs/contracts.md)
+    kube-system/coredns     ConfigMap; key NodeHosts names nodes and clients, in the form of /etc/hosts
+
+All is made when missing and its endpoints follow the nodes; a Service is not put back when the user changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from netlab.api.core import (
+    ConfigMap,
+    EndpointAddress,
+    Endpoints,
+    EndpointsPort,
+    EndpointSubset,
+    Namespace,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
+from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
+from netlab.api.lab import Lab
+from netlab.api.meta import Labels, ObjectMeta
+from netlab.controlplane.controllers.endpoint_slices import ZONE_LABEL
+from netlab.controlplane.controllers.endpoints_mirroring import SKIP_LABEL
+from netlab.controlplane.controllers.ownership import owner_reference
+from netlab.controlplane.controllers.scheduler import natural
+from netlab.controlplane.controllers.slices import SliceSet, plan_slices
+from netlab.controlplane.controllers.world import World
+from netlab.controlplane.controllers.writes import Write, create, patch, update
+from netlab.ipam import AddressPlan
+
+SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+MANAGER = "netlab"
+API_SERVER_PORT = 6443
+DNS_PORT = 53
+KUBERNETES = "default/kubernetes"
+KUBE_DNS = "kube-system/kube-dns"
+NODE_HOSTS = "NodeHosts"
+
+
+def reconcile(world: World, now: str) -> list[Write]:  # noqa: ARG001  (every controller has this signature)
+    """Return the writes that keep the cluster's own objects."""
+    missing = [name for name in SYSTEM_NAMESPACES if name not in world.namespaces]
+    if missing:  # first the namespaces, then what is in them
+        return [create(Namespace(metadata=ObjectMeta(name=name))) for name in missing]
+    if world.lab is None:
+        return []
+    plan = AddressPlan.of(world.lab)
+    writes: list[Write] = [create(service) for service in services(plan) if service.key not in world.services]
+    writes += _endpoints(world, KUBERNETES, [Endpoint(addresses=(plan.api_server,), conditions=EndpointConditions(ready=True))])
+    writes += _endpoints(world, KUBE_DNS, dns_endpoints(world))
+    return writes + _node_hosts(world, host_names(world, plan))
+
+
+def services(plan: AddressPlan) -> tuple[Service, Service]:
+    """Return Services `kubernetes` and `kube-dns` as they are made."""
+    kubernetes = _service(
+        KUBERNETES,
+        {"component": "apiserver", "provider": "kubernetes"},
+        ServiceSpec(
+            cluster_ip=plan.kubernetes_service,
+            ports=(ServicePort(name="https", port=443, target_port=API_SERVER_PORT),),
+        ),
+    )
+    kube_dns = _service(
+        KUBE_DNS,
+        {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"},
+        ServiceSpec(
+            cluster_ip=plan.dns_service,
+            internal_traffic_policy="Local",
+            ports=tuple(ServicePort(name=n, port=DNS_PORT, protocol=p, target_port=DNS_PORT) for n, p in DNS_PORTS),
+        ),
+    )
+    return kubernetes, kube_dns
+
+
+DNS_PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
+ENDPOINT_PORTS: dict[str, tuple[EndpointPort, ...]] = {
+    KUBERNETES: (EndpointPort(name="https", port=API_SERVER_PORT),),
+    KUBE_DNS: tuple(EndpointPort(name=name, port=DNS_PORT, protocol=protocol) for name, protocol in DNS_PORTS),
+}
+
+
+def dns_endpoints(world: World) -> list[Endpoint]:
+    """Return the DNS server of every node."""
+    return [
+        Endpoint(
+            addresses=(node.internal_ip,),
+            conditions=EndpointConditions(ready=True),
+            node_name=node.metadata.name,
+            zone=node.metadata.labels.get(ZONE_LABEL, ""),
+        )
+        for node in sorted(world.nodes.values(), key=lambda node: natural(node.metadata.name))
+        if node.internal_ip and node.metadata.deletion_timestamp is None
+    ]
+
+
+def host_names(world: World, plan: AddressPlan) -> str:
+    """Return the addresses and names of nodes and clients, one host a line."""
+    nodes = sorted(world.nodes.values(), key=lambda node: natural(node.metadata.name))
+    lines = [f"{node.internal_ip} {node.metadata.name}" for node in nodes if node.internal_ip]
+    lines += _client_lines(world.lab, plan) if world.lab else ()
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _client_lines(lab: Lab, plan: AddressPlan) -> Iterator[str]:
+    """Yield the clients: where they are, as the lab controller says once it has made them."""
+    made = {host.name: host.address for host in lab.status.hosts if host.role == "client" and host.address}
+    for index, client in enumerate(lab.spec.clients, start=1):
+        address = made.get(client.name) or plan.client(index)
+        yield " ".join((address, *dict.fromkeys((client.name, *client.hostnames))))
+
+
+def _service(key: str, labels: Labels, spec: ServiceSpec) -> Service:
+    namespace, name = key.split("/")
+    return Service(metadata=ObjectMeta(namespace=namespace, name=name, labels=labels), spec=spec)
+
+
+def _endpoints(world: World, key: str, wanted: Iterable[Endpoint]) -> list[Write]:
+    """Return the writes for the slices and the Endpoints of one of these Services, once it is there."""
+    service = world.services.get(key)
+    if service is None or service.spec.selector:
+        return []
+    common = SliceSet(
+        namespace=service.metadata.namespace,
+        service=service.metadata.name,
+        managed_by=MANAGER,
+        owner=owner_reference(service),
+        labels=service.metadata.labels,
+        annotations={},
+    )
+    endpoints = list(wanted)
+    in_use = world.slice_names(common.namespace)
+    groups = {ENDPOINT_PORTS[key]: endpoints} if endpoints else {}
+    writes = plan_slices(common, groups, world.slices_by_service.get(key, []), in_use)
+    return writes + _old_endpoints(world, service, endpoints)
+
+
+def _old_endpoints(world: World, service: Service, endpoints: list[Endpoint]) -> list[Write]:
+    """Return the write for the Endpoints object, marked as not to be mirrored: the slices are there already."""
+    addresses = tuple(EndpointAddress(ip=e.addresses[0], node_name=e.node_name) for e in endpoints)
+    ports = tuple(EndpointsPort(name=p.name, port=p.port or 0, protocol=p.protocol) for p in ENDPOINT_PORTS[service.key])
+    subsets = (EndpointSubset(addresses=addresses, ports=ports),) if addresses else ()
+    present = world.endpoints.get(service.key)
+    if present is None:
+        meta = ObjectMeta(namespace=service.metadata.namespace, name=service.metadata.name, labels={SKIP_LABEL: "true"})
+        return [create(Endpoints(metadata=meta, subsets=subsets))]
+    return [] if present.subsets == subsets else [update(msgspec.structs.replace(present, subsets=subsets))]
+
+
+def _node_hosts(world: World, text: str) -> list[Write]:
+    present = world.config_maps.get("kube-system/coredns")
+    if present is None:
+        return [create(ConfigMap(metadata=ObjectMeta(namespace="kube-system", name="coredns"), data={NODE_HOSTS: text}))]
+    return [] if present.data.get(NODE_HOSTS) == text else [patch(present, {"data": {NODE_HOSTS: text}})]

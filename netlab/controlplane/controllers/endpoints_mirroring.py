@@ -1,0 +1,136 @@
+"""Mirroring: hand-made Endpoints of a Service without selector become EndpointSlices (semantics 5.12).
+
+Not mirrored: a Service that is missing or has a selector, label endpointslice.kubernetes.io/skip-mirror=true, the
+annotation of leader election. At most 1000 addresses of a subset are; a slice here holds up to 1000.
+
+Deleting a Service deletes its Endpoints (semantics 5.14), hand-made ones too. Kubernetes does that when it hears of
+the deletion; here it is state: the Endpoints get the Service as owner, and garbage collection does the rest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv4Address
+
+import msgspec
+
+from netlab.api.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
+from netlab.api.discovery import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointPort
+from netlab.api.meta import OwnerReference
+from netlab.controlplane.controllers.ownership import owner_reference
+from netlab.controlplane.controllers.selected_pods import HEADLESS_LABEL
+from netlab.controlplane.controllers.slices import LAST_APPLIED, Ports, SliceSet, identity, plan_slices
+from netlab.controlplane.controllers.world import World
+from netlab.controlplane.controllers.writes import Write, delete, patch
+
+MANAGER = "endpointslicemirroring-controller.k8s.io"
+SKIP_LABEL = "endpointslice.kubernetes.io/skip-mirror"
+LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
+CAPACITY = 1000
+RESERVED = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL})
+
+
+def reconcile(world: World, now: str) -> list[Write]:  # noqa: ARG001  (every controller has this signature)
+    """Return the writes that keep the mirrors of all hand-made Endpoints."""
+    writes: list[Write] = []
+    mirrored: set[str] = set()
+    for key in sorted(world.endpoints):
+        obj, service = world.endpoints[key], world.services.get(key)
+        if service is None or not is_hand_made(obj, service):
+            continue
+        writes += _adopt(obj, service)
+        if is_mirrored(obj):
+            mirrored.add(obj.metadata.uid)
+            existing = world.slices_by_service.get(key, [])
+            in_use = world.slice_names(obj.metadata.namespace)
+            writes += plan_slices(slice_set(obj, service), wanted(obj), existing, in_use)
+    return writes + _leftovers(world, mirrored)
+
+
+def is_hand_made(obj: Endpoints, service: Service) -> bool:
+    """Tell whether the Endpoints of a Service are the user's business."""
+    return not service.spec.selector and LEADER_ANNOTATION not in obj.metadata.annotations
+
+
+def is_mirrored(obj: Endpoints) -> bool:
+    """Tell whether the user has not asked to be left alone."""
+    return obj.metadata.labels.get(SKIP_LABEL) != "true"
+
+
+def slice_set(obj: Endpoints, service: Service) -> SliceSet:
+    """Return what the mirrors of an Endpoints object have in common."""
+    meta = obj.metadata
+    labels = {name: value for name, value in meta.labels.items() if name not in RESERVED}
+    return SliceSet(
+        namespace=meta.namespace,
+        service=meta.name,
+        managed_by=MANAGER,
+        owner=owner_reference(obj),
+        labels={**labels, HEADLESS_LABEL: ""} if service.headless else labels,
+        annotations={name: value for name, value in meta.annotations.items() if name != LAST_APPLIED},
+        capacity=CAPACITY,
+    )
+
+
+def wanted(obj: Endpoints) -> dict[Ports, list[Endpoint]]:
+    """Return the endpoints of an Endpoints object by ports; an address named twice with the same ports counts once."""
+    groups: defaultdict[Ports, dict[object, Endpoint]] = defaultdict(dict)
+    for subset in obj.subsets:
+        ports = tuple(_port(port) for port in subset.ports)
+        for endpoint in _endpoints(subset):
+            groups[ports].setdefault(identity(endpoint), endpoint)
+    return {ports: list(endpoints.values())[:CAPACITY] for ports, endpoints in groups.items()}
+
+
+def _endpoints(subset: EndpointSubset) -> Iterator[Endpoint]:
+    """Yield a subset's addresses, the ready ones first, IPv4 only."""
+    for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses)):
+        for address in addresses:
+            if _is_ipv4(address.ip):
+                yield _endpoint(address, ready=ready)
+
+
+def _endpoint(address: EndpointAddress, *, ready: bool) -> Endpoint:
+    return Endpoint(
+        addresses=(address.ip,),
+        conditions=EndpointConditions(ready=ready),
+        hostname=address.hostname,
+        node_name=address.node_name,
+        target_ref=address.target_ref,
+    )
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _port(port: EndpointsPort) -> EndpointPort:
+    return EndpointPort(name=port.name, port=port.port, protocol=port.protocol, app_protocol=port.app_protocol)
+
+
+def _adopt(obj: Endpoints, service: Service) -> list[Write]:
+    """Make the Service the owner, so that it takes its Endpoints along; an owner of that name before it is let go."""
+    others = tuple(r for r in obj.metadata.owner_references if (r.kind, r.name) != ("Service", service.metadata.name))
+    references: tuple[OwnerReference, ...] = (*others, owner_reference(service, controller=False))
+    if set(_uids(references)) == set(_uids(obj.metadata.owner_references)):
+        return []
+    return [patch(obj, {"metadata": {"ownerReferences": [msgspec.to_builtins(r) for r in references]}})]
+
+
+def _uids(references: tuple[OwnerReference, ...]) -> list[str]:
+    return [reference.uid for reference in references]
+
+
+def _leftovers(world: World, mirrored: set[str]) -> list[Write]:
+    """Delete mirrors of Endpoints that are gone or no longer mirrored."""
+    return [
+        delete(world.endpoint_slices[key])
+        for key in sorted(world.endpoint_slices)
+        if world.endpoint_slices[key].metadata.labels.get(MANAGED_BY_LABEL) == MANAGER
+        and not mirrored & {reference.uid for reference in world.endpoint_slices[key].metadata.owner_references}
+    ]

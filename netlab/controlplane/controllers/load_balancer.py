@@ -1,0 +1,101 @@
+"""LoadBalancer addresses: one from the lab's pool for each Service of that type (semantics 4.10, 4.11).
+
+An address once given stays (sticky) until the Service goes, changes its type, or asks for another one by
+spec.loadBalancerIP. Otherwise the lowest free address is taken. A Service with loadBalancerClass belongs to somebody
+else (semantics 4.10). What cannot be served stays `<pending>`, with an Event that says why.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import msgspec
+
+from netlab.api.core import LoadBalancerIngress, LoadBalancerStatus, Service
+from netlab.controlplane.controllers.world import World
+from netlab.controlplane.controllers.writes import Write, event, update_status
+from netlab.ipam import AddressPlan
+
+COMPONENT = "netlab-load-balancer"
+VIP = "VIP"
+
+
+class Pool:
+    """The pool's addresses and who has which."""
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self.addresses = dict.fromkeys(addresses)
+        self.owners: dict[str, str] = {}
+
+    def take(self, address: str, key: str) -> str:
+        """Give an address to a Service; returns why not, empty when it is given."""
+        if address not in self.addresses:
+            return f'"{address}" is not in the pool'
+        holder = self.owners.setdefault(address, key)
+        return "" if holder == key else f'"{address}" is in use by "{holder}"'
+
+    def take_any(self, key: str) -> str | None:
+        """Give the lowest free address to a Service; None when there is none."""
+        free = next((address for address in self.addresses if address not in self.owners), None)
+        if free is not None:
+            self.owners[free] = key
+        return free
+
+
+def reconcile(world: World, now: str) -> list[Write]:
+    """Return the writes that give and take back LoadBalancer addresses."""
+    if world.lab is None:
+        return []
+    services = [world.services[key] for key in sorted(world.services)]
+    writes: list[Write] = [_set(service, "") for service in services if _is_released(service)]
+    mine = [service for service in services if _is_mine(service)]
+    pool = Pool(tuple(AddressPlan.of(world.lab).load_balancer_addresses()))
+    # Those that have an address keep it; then those that ask for a certain one; then the others.
+    settled = {service.key for service in mine if _has_what_it_asks(service) and not pool.take(_address(service), service.key)}
+    open_ones = [service for service in mine if service.key not in settled]
+    asking = (service for service in open_ones if service.spec.load_balancer_ip)
+    others = (service for service in open_ones if not service.spec.load_balancer_ip)
+    for service in chain(asking, others):
+        writes += _allocate(pool, service, now)
+    return writes
+
+
+def _is_mine(service: Service) -> bool:
+    spec = service.spec
+    return spec.type == "LoadBalancer" and not spec.load_balancer_class and service.metadata.deletion_timestamp is None
+
+
+def _is_released(service: Service) -> bool:
+    return service.spec.type != "LoadBalancer" and bool(service.status.load_balancer.ingress)
+
+
+def _address(service: Service) -> str:
+    ingress = service.status.load_balancer.ingress
+    return ingress[0].ip if len(ingress) == 1 and ingress[0].ip_mode == VIP else ""
+
+
+def _has_what_it_asks(service: Service) -> bool:
+    return bool(_address(service)) and service.spec.load_balancer_ip in {"", _address(service)}
+
+
+def _allocate(pool: Pool, service: Service, now: str) -> list[Write]:
+    wanted = service.spec.load_balancer_ip
+    if wanted:
+        refusal, address = pool.take(wanted, service.key), wanted
+    else:
+        address = pool.take_any(service.key) or ""
+        refusal = "" if address else "no available IPs"
+    if refusal:
+        if not pool.addresses:
+            refusal = "the lab has no address pool (spec.loadBalancer.pool)"
+        message = f'Failed to allocate IP for "{service.key}": {refusal}'
+        failed = event(service, now, reason="AllocationFailed", message=message, component=COMPONENT, warning=True)
+        return [*([_set(service, "")] if service.status.load_balancer.ingress else []), failed]
+    message = f'Assigned IP ["{address}"]'
+    return [_set(service, address), event(service, now, reason="IPAllocated", message=message, component=COMPONENT)]
+
+
+def _set(service: Service, address: str) -> Write:
+    ingress = (LoadBalancerIngress(ip=address, ip_mode=VIP),) if address else ()
+    status = msgspec.structs.replace(service.status, load_balancer=LoadBalancerStatus(ingress=ingress))
+    return update_status(msgspec.structs.replace(service, status=status))

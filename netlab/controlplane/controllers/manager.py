@@ -1,0 +1,212 @@
+"""The loop that runs the controllers: wait for changes, look, plan, write, wait until one's own writes are seen.
+
+Rules:
+1. A round takes one snapshot for all controllers and performs what they return. The next round begins only when the
+   informers have seen these writes, so no controller ever acts twice on the same fact.
+2. Conflict, NotFound and AlreadyExists mean that the snapshot was stale. The change that made it stale is on its way
+   and starts the next round: nothing is tried again on the same snapshot, so there is no busy loop.
+3. A write that the server refuses for another reason is logged and kept in `refused`; its controller runs again
+   whenever anything changes.
+4. A controller without news in its kinds is skipped.
+5. The same Event is sent once, since its name says what it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from netlab.api.resources import Json, Resource
+from netlab.controlplane.client import Client
+from netlab.controlplane.controllers.table import CONTROLLERS, Controller
+from netlab.controlplane.controllers.world import FIELDS, World
+from netlab.controlplane.controllers.writes import Create, Delete, Patch, Update, UpdateStatus, Write, is_event
+from netlab.errors import ApiError
+
+LOG = logging.getLogger("netlab.controllers")
+KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items()}
+STALE = frozenset({"Conflict", "NotFound", "AlreadyExists"})  # reasons that say: look again
+BURST = 50  # writes after which other tasks of the process get their turn
+
+
+class Watched(Protocol):
+    """What the manager needs of an informer (netlab.controlplane.informer)."""
+
+    @property
+    def cache(self) -> Mapping[str, Any]:
+        """Typed objects by key."""
+
+    @property
+    def resource_version(self) -> int:
+        """The resourceVersion up to which the cache is complete."""
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether the first list has been taken over."""
+
+    async def run(self) -> None:
+        """Keep the cache up to date, for ever."""
+
+    async def wait_for(self, resource_version: int) -> None:
+        """Return when the cache has reached a resourceVersion of its kind."""
+
+
+def rfc3339_now() -> str:
+    """Return the time as Kubernetes writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Manager:
+    """Runs all controllers against one API server.
+
+    `informers` are keyed by the fields of World and share the event `changed`. `last_change` tells the resourceVersion
+    of the newest change of a kind (`Store.last_change`): with it, and only with it, "nothing left to do" is exact.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Mapping[str, Watched],
+        changed: asyncio.Event,
+        last_change: Callable[[Resource[Any]], int],
+        *,
+        controllers: Iterable[Controller] = CONTROLLERS,
+        now: Callable[[], str] = rfc3339_now,
+    ) -> None:
+        self._client = client
+        self._informers = informers
+        self._changed = changed
+        self._last_change = last_change
+        self._controllers = tuple(controllers)
+        self._now = now
+        self._world = World()
+        self._seen: dict[str, int] = {}  # per kind, the resourceVersion of the snapshot
+        self._quiet: dict[str, int] = {}  # the same of the last snapshot that left nothing to do
+        self._unfinished: set[str] = set()  # controllers whose writes were not all accepted
+        self._told: set[str] = set()  # Events sent
+        self._round_over = asyncio.Condition()
+        self._refused: dict[str, dict[str, str]] = {}  # by controller: writes refused in its last run, and why
+
+    async def run(self) -> None:
+        """Run informers and controllers until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._informers.values():
+                tasks.create_task(informer.run())
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                if all(informer.has_synced for informer in self._informers.values()):
+                    await self._settle()
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What the server would not do, one sentence each, for the user."""
+        return tuple(f"{write}: {text}" for writes in self._refused.values() for write, text in writes.items())
+
+    @property
+    def processed(self) -> int:
+        """The resourceVersion up to which everything has been reconciled, with nothing left to do."""
+        if not self._quiet:
+            return 0
+        behind = self._behind()
+        return min((self._quiet[name] for name in behind), default=max(self._quiet.values()))
+
+    async def wait_idle(self, resource_version: int = 0) -> None:
+        """Return when all changes up to a resourceVersion have been reconciled; 0 means all that there are now."""
+        async with self._round_over:
+            await self._round_over.wait_for(lambda: self._is_idle(resource_version))
+
+    def _is_idle(self, resource_version: int) -> bool:
+        if not self._quiet:
+            return False
+        return not self._behind() or 0 < resource_version <= self.processed
+
+    def _behind(self) -> list[str]:
+        """Return the kinds that have changes which no quiet round has seen."""
+        return [name for name, version in self._quiet.items() if version < self._last_change(FIELDS[name])]
+
+    async def _settle(self) -> None:
+        """Run rounds until one changes nothing."""
+        while await self._round():
+            pass
+        self._quiet = dict(self._seen)
+        async with self._round_over:
+            self._round_over.notify_all()
+
+    async def _round(self) -> bool:
+        """Look, plan, write; tell whether anything was changed."""
+        dirty = self._look()
+        now = self._now()
+        reached: dict[str, int] = {}
+        for controller in self._controllers:
+            if controller.kinds & dirty or controller.name in self._unfinished:
+                writes = [write for write in controller.reconcile(self._world, now) if self._is_news(write)]
+                await self._write(controller, writes, reached)
+        for name, version in reached.items():
+            await self._informers[name].wait_for(version)
+        return bool(reached)
+
+    async def _write(self, controller: Controller, writes: list[Write], reached: dict[str, int]) -> None:
+        """Perform a controller's writes; note in `reached` the newest resourceVersion that each kind came to."""
+        self._unfinished.discard(controller.name)
+        before = self._refused.pop(controller.name, {})
+        for position, write in enumerate(writes, start=1):
+            version = await self._attempt(controller, write, before)
+            name = KINDS.get(write.resource.kind)
+            if name and version > self._seen[name]:
+                reached[name] = max(version, reached.get(name, 0))
+            if position % BURST == 0:
+                await asyncio.sleep(0)
+
+    async def _attempt(self, controller: Controller, write: Write, before: Mapping[str, str]) -> int:
+        """Do one write and return the resourceVersion it led to, 0 when it was not accepted."""
+        try:
+            body = await perform(self._client, write)
+        except ApiError as error:
+            self._unfinished.add(controller.name)
+            words, text = str(write), error.message
+            if error.reason in STALE:
+                LOG.debug("stale controller=%s write=%r reason=%s", controller.name, words, error.reason)
+                return 0
+            self._refused.setdefault(controller.name, {})[words] = text
+            if before.get(words) != text:  # said once, however often it is tried
+                LOG.warning("refused controller=%s write=%r reason=%s message=%r", controller.name, words, error.reason, text)
+            return 0
+        LOG.debug("done controller=%s write=%r", controller.name, str(write))
+        return int(body.get("metadata", {}).get("resourceVersion", 0))
+
+    def _look(self) -> set[str]:
+        """Take a new snapshot of the kinds that have changed, and return which these are."""
+        versions = {name: informer.resource_version for name, informer in self._informers.items()}
+        dirty = {name for name, version in versions.items() if version != self._seen.get(name)}
+        fresh = {name: dict(self._informers[name].cache) for name in dirty}
+        self._world = replace(self._world, **fresh)
+        self._seen = versions
+        return dirty
+
+    def _is_news(self, write: Write) -> bool:
+        """Tell whether a write is no Event that was sent before."""
+        if not is_event(write) or not isinstance(write, Create):
+            return True
+        known = write.object.key in self._told
+        self._told.add(write.object.key)
+        return not known
+
+
+async def perform(client: Client, write: Write) -> Json:
+    """Do one write and return the object as the server left it."""
+    match write:
+        case Create(resource, obj):
+            return await client.create(resource, resource.encode(obj), namespace=obj.metadata.namespace)
+        case Update(resource, obj):
+            return await client.update(resource, resource.encode(obj))
+        case UpdateStatus(resource, obj):
+            return await client.update(resource, resource.encode(obj), subresource="status")
+        case Patch(resource, namespace, name, body):
+            return await client.patch(resource, name, body, namespace=namespace)
+        case Delete(resource, namespace, name, grace):
+            return await client.delete(resource, name, namespace=namespace, grace_period_seconds=grace)

@@ -1,0 +1,75 @@
+"""From a Service with a selector to the pods behind it: shared by Endpoints and EndpointSlices.
+
+Rules (semantics 5.1, 5.2, 4.7, 4.8):
+1. Pods of the same namespace that match the selector, have an address, and are neither Succeeded nor Failed.
+2. A number as targetPort is itself, none is the port, a name is looked up in each pod by itself, with the protocol.
+3. ready = Ready and not terminating, or always with publishNotReadyAddresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netlab.api.core import Pod, Service, ServicePort
+from netlab.api.discovery import EndpointPort
+from netlab.api.meta import Labels, ObjectReference
+from netlab.controlplane.controllers.templates import is_finished
+from netlab.controlplane.controllers.world import World
+
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+
+
+def selecting_services(world: World) -> Iterator[Service]:
+    """Yield the Services whose endpoints come from their selector, by name; ExternalName has none (semantics 4.13)."""
+    for key in sorted(world.services):
+        service = world.services[key]
+        if service.spec.selector and service.spec.type != "ExternalName" and service.metadata.deletion_timestamp is None:
+            yield service
+
+
+def pods_behind(world: World, service: Service) -> list[Pod]:
+    """Return the pods that a Service means, those on their way out included."""
+    pods = world.select_pods(service.metadata.namespace, service.spec.selector)
+    return [pod for pod in pods if pod.status.pod_ip and not is_finished(pod)]
+
+
+def is_ready(service: Service, pod: Pod) -> bool:
+    """Tell whether a pod may get new connections of this Service."""
+    return service.spec.publish_not_ready_addresses or (pod.ready and not pod.terminating)
+
+
+def resolve_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:
+    """Return the Service's ports as this pod has them; those it lacks are left out."""
+    resolved = ((port, target_port(port, pod)) for port in service.spec.ports)
+    return tuple(
+        EndpointPort(name=port.name, port=number, protocol=port.protocol, app_protocol=port.app_protocol)
+        for port, number in resolved
+        if number is not None
+    )
+
+
+def target_port(port: ServicePort, pod: Pod) -> int | None:
+    """Return the number of the pod's port that a Service's port leads to, None when the pod has no such port."""
+    target = port.target_port
+    if isinstance(target, int):
+        return target or port.port
+    if not target:
+        return port.port
+    declared = (p for container in pod.spec.containers for p in container.ports)
+    return next((p.container_port for p in declared if p.name == target and p.protocol == port.protocol), None)
+
+
+def target_reference(pod: Pod) -> ObjectReference:
+    """Return how an endpoint points at its pod."""
+    return ObjectReference(kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid)
+
+
+def hostname(service: Service, pod: Pod) -> str:
+    """Return the pod's DNS name below the Service: only if it asked for one in this very Service (semantics 5.11)."""
+    return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else ""
+
+
+def inherited_labels(service: Service, reserved: frozenset[str]) -> Labels:
+    """Return the Service's labels as its Endpoints and slices carry them, with Kubernetes' mark for a headless one."""
+    labels = {name: value for name, value in service.metadata.labels.items() if name not in reserved}
+    return {**labels, HEADLESS_LABEL: ""} if service.headless else labels
