@@ -36,7 +36,7 @@ def health_report(balancing: Balancing) -> dict[str, dict[str, list[str]]]:
     return report
 
 
-def annotations(synced: Mapping[str, str], balancing: Balancing) -> dict[str, str]:
+def lease_annotations(synced: Mapping[str, str], balancing: Balancing) -> dict[str, str]:
     """Return the Lease's annotations. Keys are in order, so that equal content is equal text."""
     bodies = {SYNCED: dict(synced), LOAD_BALANCERS: health_report(balancing)}
     return {key: msgspec.json.encode(body, order="sorted").decode() for key, body in bodies.items()}

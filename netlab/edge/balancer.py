@@ -1,0 +1,113 @@
+"""The loop of the load balancer: objects -> what is wanted -> health -> kernel -> report. Level-triggered (design 2.4).
+
+Every round looks at everything that is known and brings the kernel there; a round without news writes nothing. A round runs
+when an object or a node's health has changed, and every ten seconds for the Lease; every thirty the kernel is inspected
+for what somebody changed by hand.
+
+What would surprise you: a new process does not touch the rules that an earlier one left before every node has answered
+once. It has no memory of who was healthy, and would refuse everybody for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from netlab.api.core import Node, Service
+from netlab.api.discovery import EndpointSlice
+from netlab.api.resources import ENDPOINT_SLICES, NODES, SERVICES
+from netlab.controlplane.client import Client
+from netlab.controlplane.informer import Informer
+from netlab.edge.frontends import Check, Frontend, backends, frontends, is_ours, load_balancer_addresses, unserved
+from netlab.edge.health import Checker
+from netlab.edge.programming import Programmer
+from netlab.edge.reporting import Reporter, lease_annotations
+from netlab.edge.rules import Balancing
+from netlab.errors import ApiError, KernelError
+from netlab.kernel.door import Kernel
+
+LOG = logging.getLogger("netlab.edge")
+TICK = 10.0  # seconds: the Lease's renewal
+TICKS_PER_RESYNC = 3
+RETRY = 1.0  # seconds after a round that failed
+
+
+class Balancer:
+    """Serves the Services of type LoadBalancer in the namespace at `path`. Run it with `await run()`; cancel to end it."""
+
+    def __init__(self, client: Client, kernel: Kernel, path: str, probe: Callable[[Check], Awaitable[bool]]) -> None:
+        self._changed = asyncio.Event()
+        self._services: Informer[Service] = Informer(client, SERVICES, changed=self._changed)
+        self._slices: Informer[EndpointSlice] = Informer(client, ENDPOINT_SLICES, changed=self._changed)
+        self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
+        self._checker = Checker(probe, self._changed)
+        self._programmer = Programmer(kernel, path)
+        self._reporter = Reporter(client)
+        self._seen: tuple[object, ...] = ()
+        self._started = False
+
+    async def run(self) -> None:
+        """Serve until cancelled. The kernel keeps its rules afterwards."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for informer in (self._services, self._slices, self._nodes):
+                    tasks.create_task(informer.run())
+                tasks.create_task(self._loop())
+        finally:
+            await self._checker.close()
+
+    async def _loop(self) -> None:
+        idle = 0
+        while True:
+            self._changed.clear()
+            done = await self._round()
+            try:
+                async with asyncio.timeout(TICK if done else RETRY):
+                    await self._changed.wait()
+            except TimeoutError:
+                idle += 1
+                if idle % TICKS_PER_RESYNC == 0:
+                    self._programmer.inspect()
+
+    async def _round(self) -> bool:
+        """Bring the kernel to what is known now; False when something refused."""
+        informers = (self._services, self._slices, self._nodes)
+        if not all(informer.has_synced for informer in informers):
+            return True  # semantics 6.20; their news will wake us
+        synced = {informer.resource.plural: str(informer.resource_version) for informer in informers}
+        services = tuple(self._services.cache.values())
+        balancing = self._ask(services)
+        if not (self._started or self._checker.all_asked):
+            return True
+        addresses = frozenset(address for service in services for address in load_balancer_addresses(service))
+        try:
+            await asyncio.to_thread(self._programmer.program, balancing, addresses)
+            self._started = True
+            now = datetime.now(UTC)
+            await self._reporter.renew(lease_annotations(synced, balancing), now)
+            for service, message in unserved(services):
+                await self._reporter.tell(service, message, now)
+        except (KernelError, ApiError) as error:
+            LOG.error("round=failed error=%r", str(error))  # noqa: TRY400 - the error is a sentence, its place tells nothing
+            return False
+        return True
+
+    def _ask(self, services: tuple[Service, ...]) -> Balancing:
+        """Have the right questions asked, and return what follows from the answers so far."""
+        offered, nodes = frontends(services), backends(self._nodes.cache.values())
+        self._checker.watch({f.path: [f.check(node) for node in nodes] for f in offered})
+        seen = self._relevant(services, offered)
+        if seen != self._seen:
+            self._seen = seen
+            self._checker.hurry()
+        healthy = {f: tuple(node for node in nodes if self._checker.is_healthy(f.check(node))) for f in offered}
+        return Balancing(healthy, nodes)
+
+    def _relevant(self, services: tuple[Service, ...], offered: tuple[Frontend, ...]) -> tuple[object, ...]:
+        """Return a value that changes when something has changed that may change a node's answer."""
+        ours = {service.key for service in services if is_ours(service)}
+        slices = (piece for piece in self._slices.cache.values() if piece.service_key in ours)
+        versions = sorted((piece.key, piece.metadata.resource_version) for piece in slices)
+        return offered, backends(self._nodes.cache.values()), tuple(versions)
