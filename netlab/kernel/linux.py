@@ -1,0 +1,180 @@
+"""The real kernel: `door.Kernel` put together from the modules beside this one.
+
+How `perform` works: runs of netlink operations become batches; a setting (sysctl), or an operation that needs the index
+of a link that the waiting batch makes, first has that batch sent. So the pods of a node cost two batches in all, not two
+round trips each.
+
+Deleting what is not there succeeds: the wanted state holds. Everything else the kernel refuses is a KernelError that
+prints the operation as the command that would have done the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+
+from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb, Veth
+from netlab.errors import KernelError
+from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl, wire
+from netlab.kernel.door import FlowFilter, Listing
+from netlab.kernel.netlink import BATCH, Answer, Netlink
+
+ABSENT = frozenset({errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
+_REMEDIES = {
+    errno.EPERM: "Run netlab as root: it needs CAP_NET_ADMIN.",
+    errno.EOPNOTSUPP: "This kernel lacks that kind of device (veth, bridge, vxlan); `netlab doctor` tells which.",
+    errno.ENODEV: "The device does not exist here; something removed it, or its other end is not made yet.",
+    errno.EEXIST: "Something of that name is there already; `netlab gc` removes what crashed labs left.",
+}
+
+
+class LinuxKernel:
+    """The kernel of this machine. Without state of its own; one may serve all threads."""
+
+    def create_namespaces(self, paths: Sequence[str]) -> None:
+        """Make named network namespaces (with `lo` up). One that exists is left as it is."""
+        namespaces.create(paths)
+
+    def delete_namespaces(self, paths: Sequence[str]) -> None:
+        """Remove named namespaces. One that does not exist is not an error."""
+        namespaces.delete(paths)
+
+    def namespace_exists(self, path: str) -> bool:
+        """Tell whether `path` is a live network namespace."""
+        return namespaces.exists(path)
+
+    def inside(self, path: str) -> AbstractContextManager[None]:
+        """Enter the namespace in this thread for a `with` block."""
+        return namespaces.inside(path)
+
+    def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
+        """Return the state of a namespace; of sysctls only those named."""
+        with namespaces.inside(path), Netlink(rtnetlink.NETLINK_ROUTE) as netlink:
+            return replace(observed.read(netlink), sysctls=sysctl.read(sysctls))
+
+    def perform(self, path: str, operations: Sequence[Operation]) -> None:
+        """Do the operations in order; raises KernelError naming the first that was refused."""
+        if not operations:
+            return
+        with namespaces.inside(path), Netlink(rtnetlink.NETLINK_ROUTE) as netlink:
+            batch = _Batch(path, netlink)
+            for operation in operations:
+                batch.add(operation)
+            batch.send()
+        for peer_path, name, alias in _peer_aliases(operations):
+            self.perform(peer_path, [Operation(Verb.SET, Link(name, up=False, alias=alias))])
+
+    def nft(self, path: str, script: str) -> None:
+        """Run one nft transaction: all of it or nothing."""
+        nft.run(path, script)
+
+    def nft_list(self, path: str, family: str, table: str) -> Listing:
+        """Return a table as it is, `exists=False` when there is none."""
+        return nft.listing(path, family, table)
+
+    def nft_canonical(self, script: str, family: str, table: str) -> Listing:
+        """Return how the kernel would list the table after `script` in an empty namespace."""
+        return nft.canonical(script, family, table)
+
+    def nft_generation(self, path: str) -> int:
+        """Return the ruleset's generation, which grows with every commit of anybody in that namespace."""
+        return nft.generation(path)
+
+    def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:
+        """Delete the conntrack entries that match any filter and return how many."""
+        return conntrack.delete(path, filters)
+
+
+def _peer_aliases(operations: Sequence[Operation]) -> Iterator[tuple[str, str, str]]:
+    """Yield namespace, name and alias of far ends to mark: the kernel takes no alias at creation."""
+    for operation in operations:
+        item = operation.item
+        if operation.verb is Verb.ADD and isinstance(item, Link) and isinstance(item.kind, Veth) and item.kind.peer_alias:
+            yield item.kind.peer_namespace, item.kind.peer_name, item.kind.peer_alias
+
+
+class _Batch:
+    """Operations waiting to be sent to one namespace, in which the calling thread is."""
+
+    def __init__(self, path: str, netlink: Netlink) -> None:
+        self._path = path
+        self._netlink = netlink
+        self._waiting: list[Operation] = []
+        self._makes: set[str] = set()  # links whose index is known only after sending
+        self._indices: dict[str, int] = {}
+
+    def add(self, operation: Operation) -> None:
+        item = operation.item
+        if isinstance(item, Sysctl) or not self._makes.isdisjoint(rtnetlink.device_names(operation)):
+            self.send()
+        if isinstance(item, Sysctl):
+            self._write(operation, item)
+            return
+        self._waiting.append(operation)
+        if isinstance(item, Link):
+            self._makes.add(item.name)
+            self._indices.pop(item.name, None)
+
+    def send(self) -> None:
+        """Send what waits, and raise for the first operation that was refused."""
+        waiting, self._waiting = self._waiting, []
+        self._makes.clear()
+        with ExitStack() as descriptors:
+            for start in range(0, len(waiting), BATCH):
+                self._send_part(waiting[start : start + BATCH], descriptors)
+                descriptors.close()
+
+    def _send_part(self, operations: Sequence[Operation], descriptors: ExitStack) -> None:
+        open_namespace = _opener(descriptors)
+        requests: list[wire.Message] = []
+        owners: list[Operation] = []
+        for operation in operations:
+            encoded = self._encode(operation, open_namespace)
+            requests += encoded
+            owners += [operation] * len(encoded)
+        answers = self._netlink.transact(requests) if requests else []
+        for operation, answer in zip(owners, answers, strict=True):
+            if answer.errno and not (operation.verb is Verb.DELETE and answer.errno in ABSENT):
+                raise self._refused(operation, answer)
+
+    def _encode(self, operation: Operation, open_namespace: Callable[[str], int]) -> list[wire.Message]:
+        try:
+            return rtnetlink.encode(operation, self._index_of, open_namespace)
+        except OSError as error:
+            if operation.verb is Verb.DELETE and error.errno in ABSENT:
+                return []
+            raise self._refused(operation, Answer(error.errno or 0)) from error
+
+    def _index_of(self, name: str) -> int:
+        if name not in self._indices:
+            self._indices[name] = socket.if_nametoindex(name)
+        return self._indices[name]
+
+    def _write(self, operation: Operation, setting: Sysctl) -> None:
+        try:
+            sysctl.write(setting.path, setting.value)
+        except KernelError as error:
+            raise self._refused(operation, Answer(error.errno), error.remedy) from error
+
+    def _refused(self, operation: Operation, answer: Answer, remedy: str = "") -> KernelError:
+        words = os.strerror(answer.errno) + (f" ({answer.words})" if answer.words else "")
+        return KernelError(
+            f"The kernel refused `{operation}` in namespace {self._path}: {words}.",
+            errno=answer.errno,
+            remedy=remedy or _REMEDIES.get(answer.errno, ""),
+        )
+
+
+def _opener(descriptors: ExitStack) -> Callable[[str], int]:
+    """Return what opens a namespace for as long as the stack lives."""
+
+    def open_namespace(path: str) -> int:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptors.callback(os.close, descriptor)
+        return descriptor
+
+    return open_namespace
