@@ -60,7 +60,9 @@ def configure(*, verbose: int, quiet: bool, log_format: LogFormat) -> None:
     """Set up talk and logging for this run."""
     TALK.quiet, TALK.verbose = quiet, verbose
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(
+        JsonLines() if log_format is LogFormat.JSON else logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    )
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(handlers=[handler], level=level)
 

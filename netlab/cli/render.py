@@ -31,10 +31,11 @@ def status(body: Json) -> str:
     """Return a lab's status as tables."""
     if not body["running"]:
         left = f"; on record: {', '.join(body['namespaces'])}" if body["namespaces"] else ""
-        return f"Lab {body['name']}: the daemon is not running{left}\nStart it again: netlab up FILE. Remove it: netlab down {body['name']}."
+        remedy = f"Start it again: netlab up FILE. Remove it: netlab down {body['name']}."
+        return f"Lab {body['name']}: the daemon is not running{left}\n{remedy}"
+    counts = ", ".join(f"{len(body[kind])} {kind}" for kind in ("nodes", "pods", "services"))
     sections = [
-        f"Lab {body['name']}: {len(body['nodes'])} nodes, {len(body['pods'])} pods, {len(body['services'])} services"
-        f"  (runtime {body['runtime']}, kube-proxy mode {body['kubeProxyMode']})",
+        f"Lab {body['name']}: {counts}  (runtime {body['runtime']}, kube-proxy mode {body['kubeProxyMode']})",
         table(
             "Nodes",
             ("NAME", "STATUS", "ADDRESS", "POD-CIDR", "PODS"),

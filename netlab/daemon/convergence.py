@@ -48,7 +48,13 @@ class Report:
 
     def encode(self) -> bytes:
         """Return the report as one JSON line."""
-        body = {"converged": not self.waiting, "done": self.done, "total": self.total, "waiting": self.waiting, "notes": self.notes}
+        body = {
+            "converged": not self.waiting,
+            "done": self.done,
+            "total": self.total,
+            "waiting": self.waiting,
+            "notes": self.notes,
+        }
         return msgspec.json.encode(body) + b"\n"
 
 
@@ -112,9 +118,9 @@ class Convergence:
         synced = msgspec.json.decode(lease.metadata.annotations.get(SYNCED, "{}"))
         return all(int(synced.get(kind, 0)) >= self._store.last_change(BY_PLURAL[kind]) for kind in kinds)
 
-    async def follow(self, timeout: float, changed: asyncio.Event) -> AsyncIterator[Report]:
-        """Yield reports as they change until all is in place or `timeout` seconds have passed; the last is the state."""
-        deadline = asyncio.get_running_loop().time() + timeout
+    async def follow(self, seconds: float, changed: asyncio.Event) -> AsyncIterator[Report]:
+        """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""
+        deadline = asyncio.get_running_loop().time() + seconds
         last: Report | None = None
         while True:
             changed.clear()

@@ -85,7 +85,9 @@ def _covers(live: Any, wanted: Any) -> bool:
     return bool(live == wanted and isinstance(live, bool) == isinstance(wanted, bool))
 
 
-def plan(manifests: Iterable[Manifest], live: Mapping[Identity, Json], resources: Mapping[str, Resource[Any]]) -> tuple[Change, ...]:
+def plan(
+    manifests: Iterable[Manifest], live: Mapping[Identity, Json], resources: Mapping[str, Resource[Any]]
+) -> tuple[Change, ...]:
     """Return the writes that take the server from `live` to the manifests, in an order that works.
 
     `live` holds at least every object that the manifests name and every object that carries the mark.

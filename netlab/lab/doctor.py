@@ -85,7 +85,9 @@ def _other_netlab() -> Finding:
     """Another project (ipspace netlab, PyPI `networklab`) installs a command of the same name."""
     path = shutil.which("netlab")
     foreign = path is not None and b"networklab" in Path(path).read_bytes()[:4096]
-    return Finding("command", not foreign, f"{path} is ipspace netlab's: use k8s-netlab" if foreign else path or "k8s-netlab", needed=False)
+    return Finding(
+        "command", not foreign, f"{path} is ipspace netlab's: use k8s-netlab" if foreign else path or "k8s-netlab", needed=False
+    )
 
 
 def _kernel_features() -> list[Finding]:

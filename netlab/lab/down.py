@@ -48,7 +48,9 @@ def down(state: StateDirectory) -> Removed:
     delete_namespaces(paths)
     left = [path for path in paths if Path(path).exists()]
     if left:
-        raise LabError(f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`.")
+        raise LabError(
+            f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
+        )
     shutil.rmtree(state.root, ignore_errors=False)
     _remove_netns_directory(state)
     return Removed(state.lab, stopped, len(paths))
@@ -66,23 +68,20 @@ def _stop_processes(state: StateDirectory) -> int:
 
 def _stop_inhabitants(paths: list[str]) -> int:
     """Stop whatever else is in the lab's namespaces: a shell left open, a child of a pod's command."""
-    inodes = {os.stat(path).st_ino for path in paths if Path(path).exists()}
+    inodes = {Path(path).stat().st_ino for path in paths if Path(path).exists()}
     records = [record for record in _processes() if record.pid != os.getpid() and _network_namespace(record.pid) in inodes]
     stop(records, PATIENCE)
     return len(records)
 
 
 def _processes() -> list[ProcessRecord]:
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (start := start_time(int(entry))) is not None:
-            found.append(ProcessRecord(f"pid {entry}", int(entry), start))
-    return found
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [ProcessRecord(f"pid {pid}", pid, start) for pid in pids if (start := start_time(pid)) is not None]
 
 
 def _network_namespace(pid: int) -> int | None:
     with suppress(OSError):  # it ended, or is not ours to look at
-        return os.stat(f"/proc/{pid}/ns/net").st_ino
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino
     return None
 
 

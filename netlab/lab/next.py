@@ -9,7 +9,9 @@ def suggestions(status: Json) -> tuple[tuple[str, str], ...]:
     """Return up to five (command, what it shows) for a lab's status document."""
     found = [*_from_outside(status), *_from_a_pod(status), *_on_a_node(status)]
     name = status["name"]
-    found.append((f"KUBECONFIG={status['kubeconfig']} kubectl get --raw /api/v1/namespaces/default/services", "the API is Kubernetes'"))
+    found.append(
+        (f"KUBECONFIG={status['kubeconfig']} kubectl get --raw /api/v1/namespaces/default/services", "the API is Kubernetes'")
+    )
     found.append((f"netlab down {name}", "remove all of it; the host is as before"))
     return (*found[:4], found[-1])
 
@@ -35,7 +37,10 @@ def _from_a_pod(status: Json) -> list[tuple[str, str]]:
     services = [
         service
         for service in status["services"]
-        if service["namespace"] == "default" and service["name"] != "kubernetes" and service["endpoints"] and "/TCP" in service["ports"]
+        if service["namespace"] == "default"
+        and service["name"] != "kubernetes"
+        and service["endpoints"]
+        and "/TCP" in service["ports"]
     ]
     if not pods:
         return []

@@ -9,7 +9,7 @@ everything is taken down again and the reason is told, unless the user asked to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from netlab.api.lab import Lab
 from netlab.api.resources import LABS, RESOURCES, Json
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import LabError, UsageError
-from netlab.lab.apply import APPLIED_MARK, Change, Identity, Verb, identity, plan
+from netlab.lab.apply import Change, Identity, Verb, identity, plan
 from netlab.lab.down import down
 from netlab.lab.files import read_topology
 from netlab.lab.find import connect, daemon_alive, locked
@@ -88,12 +88,6 @@ def _with_options(topology: Topology, options: Options) -> Topology:
         lab = msgspec.structs.replace(lab, metadata=msgspec.structs.replace(lab.metadata, name=options.name))
     if options.runtime and options.runtime != lab.spec.runtime:
         raise UsageError(f"runtime {options.runtime!r} is not there yet", remedy="Use --runtime netns, or leave it out.")
-    return msgspec.structs.replace(topology, lab=lab) if isinstance(topology, msgspec.Struct) else _replaced(topology, lab)
-
-
-def _replaced(topology: Topology, lab: Lab) -> Topology:
-    from dataclasses import replace
-
     return replace(topology, lab=lab)
 
 
@@ -180,6 +174,3 @@ def _wait(client: SyncClient, timeout: float, on_progress: Callable[[Progress], 
 def _reports(client: SyncClient, timeout: float) -> Iterator[Any]:
     for line in client.stream(f"/netlab/converged?timeout={timeout:g}"):
         yield msgspec.json.decode(line)
-
-
-__all__ = ["APPLIED_MARK", "Options", "Progress", "Result", "up"]

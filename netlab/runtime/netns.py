@@ -13,6 +13,7 @@ from pathlib import Path
 from netlab.api.lab import HostStatus, Lab
 from netlab.dataplane.diff import diff
 from netlab.dataplane.fabric import fabric_state, host_state, owns_in_fabric, owns_in_host
+from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.dataplane.state import NamespaceState
 from netlab.ipam import AddressPlan
 from netlab.kernel.door import Kernel

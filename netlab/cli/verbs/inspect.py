@@ -57,7 +57,9 @@ def execute(
 
 
 def logs(
-    target: Annotated[str, typer.Argument(metavar="[NAMESPACE/]POD|PROCESS", help="A pod, or daemon, agent-node1, edge, ...")] = "",
+    target: Annotated[
+        str, typer.Argument(metavar="[NAMESPACE/]POD|PROCESS", help="A pod, or daemon, agent-node1, edge, ...")
+    ] = "",
     lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
     container: Annotated[str, typer.Option("--container", "-c", help="Which container of the pod.")] = "",
 ) -> None:

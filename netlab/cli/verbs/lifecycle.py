@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -40,7 +40,8 @@ def up(
     Example: netlab up --name second topologies/quickstart.yaml
     """
     from netlab.lab.files import default_file
-    from netlab.lab.up import Options, up as bring_up
+    from netlab.lab.up import Options
+    from netlab.lab.up import up as bring_up
 
     started = time.monotonic()
     options = Options(name, runtime, timeout, dry_run, keep_on_failure)
@@ -52,7 +53,7 @@ def up(
 class _Line:
     """One line on the terminal that says how far `up` is; nothing at all where nobody looks."""
 
-    def __enter__(self) -> _Line:
+    def __enter__(self) -> Self:
         return self
 
     def show(self, progress: Progress) -> None:

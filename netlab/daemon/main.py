@@ -1,0 +1,205 @@
+"""The lab's one long-lived process: API server, controllers, kubelet, the lab's own controller.
+
+The order of a start, and why:
+
+    1. record this process                 whoever finds the record can end it
+    2. fork the spawner                    before there are threads or an event loop, with everything imported
+    3. open the store, tokens, certificate the lab's objects survive the daemon
+    4. serve on the host's loopback        now `up` may write objects: say `ready`
+    5. controllers, kubelet, hosts         each a loop that compares wanted with observed; order does not matter
+    6. serve on the underlay               as soon as the fabric exists; agents keep trying until then
+
+A daemon that was killed left everything but itself running. The next one finds the store, the namespaces and the
+processes by their records, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import setproctitle
+
+from netlab.api.lab import HostStatus, Lab
+from netlab.controlplane.api import Api, ApiSettings
+from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
+from netlab.controlplane.controllers.manager import Manager
+from netlab.controlplane.controllers.world import FIELDS
+from netlab.controlplane.informer import Informer
+from netlab.controlplane.kubeconfig import write_kubeconfig
+from netlab.controlplane.local import LocalClient
+from netlab.controlplane.pki import server_context
+from netlab.controlplane.server import Serving, serve
+from netlab.controlplane.store import Store
+from netlab.daemon.convergence import Convergence
+from netlab.daemon.hosts import API_PORT, LabController
+from netlab.daemon.routes import converged_route
+from netlab.daemon.supervisor import Supervisor
+from netlab.edge.main import main as edge_main
+from netlab.ipam import AddressPlan
+from netlab.kernel.linux import LinuxKernel
+from netlab.node.agent import main as agent_main
+from netlab.node.kubelet import Kubelet
+from netlab.node.processes import ProcessRecord, start_time, strike_off, write_record
+from netlab.node.spawn import Spawner
+from netlab.node.workloads import main as workloads_main
+from netlab.runtime.hosts import fabric_path
+from netlab.runtime.launch import READY
+from netlab.runtime.netns import NetnsRuntime
+from netlab.runtime.statedir import StateDirectory
+
+ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
+DAEMON = "daemon"
+READY_DESCRIPTOR = 3  # the pipe to `netlab up`
+LOG_FORMAT = "time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
+log = logging.getLogger("netlab.daemon")
+
+
+def main(root: Path) -> None:
+    """Be the daemon of the lab recorded in `root` until SIGTERM."""
+    state = StateDirectory(root.name, root)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    setproctitle.setproctitle(f"netlab: {state.lab} daemon")
+    pid = os.getpid()
+    write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
+    spawner = Spawner.start(state, ENTRIES)
+    lab = msgspec.json.decode((root / "lab.json").read_bytes(), type=Lab)
+    try:
+        asyncio.run(Daemon(state, lab, spawner).run())
+    except asyncio.CancelledError:
+        log.info("daemon=%s ended", state.lab)
+    strike_off(state, DAEMON)
+
+
+class Daemon:
+    """The parts of the daemon, put together."""
+
+    def __init__(self, state: StateDirectory, lab: Lab, spawner: Spawner) -> None:
+        self._state = state
+        self._lab = lab
+        self._spawner = spawner
+        self._kernel = LinuxKernel()
+        self._plan = AddressPlan.of(lab)
+        self._tokens = TokenTable.open(state.tokens, [ADMIN, EDGE])
+        self._store = Store.open(state.store)
+        networking = lab.spec.networking
+        settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
+        self._api = Api(self._store, settings=settings, tokens=self._tokens)
+        self._client = LocalClient(self._api)
+        self._tls = server_context(
+            state.pki, addresses=["127.0.0.1", self._plan.api_server, self._plan.kubernetes_service], domain=networking.dns_domain
+        )
+        self._servers: list[Serving] = []
+        self._fabric_served = False
+
+    async def run(self) -> None:
+        """Run until SIGTERM."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- for the type checker: we are inside a coroutine
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        self._spawner.attach()
+        manager = self._manager()
+        kubelet = Kubelet(
+            self._client,
+            self._kernel,
+            self._spawner,
+            self._state,
+            networking=self._lab.spec.networking,
+            lab=self._lab.metadata.name,
+        )
+        hosts = LabController(
+            client=self._client,
+            runtime=NetnsRuntime(self._kernel, self._state),
+            supervisor=Supervisor(self._spawner, self._state),
+            state=self._state,
+            on_hosts=self._hosts_made,
+        )
+        convergence = Convergence(self._store, self._lab.metadata.name, manager, hosts, kubelet)
+        await self._serve_loopback(convergence)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(manager.run(), name="controllers")
+            tasks.create_task(kubelet.run(), name="kubelet")
+            tasks.create_task(hosts.run(), name="hosts")
+            tasks.create_task(self._watch_spawner(), name="spawner")
+
+    def _manager(self) -> Manager:
+        changed = asyncio.Event()
+        informers = {field: Informer(self._client, kind, changed=changed) for field, kind in FIELDS.items()}
+        return Manager(self._client, informers, changed, self._store.last_change)
+
+    async def _watch_spawner(self) -> None:
+        """End the daemon when its spawner dies: without it nothing can be started, and `up` starts both anew."""
+        await self._spawner.closed.wait()
+        log.critical("spawner=gone the daemon ends; `netlab up` starts it again, running pods are taken over")
+        raise SystemExit(1)
+
+    # ---- where the API server listens
+    async def _serve_loopback(self, convergence: Convergence) -> None:
+        listener = _bind(("127.0.0.1", self._known_port()))
+        port = listener.getsockname()[1]
+        self._servers.append(
+            await serve(self._api, [listener], self._tls, extra_routes=[converged_route(convergence, self._tokens)])
+        )
+        body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_PORT}"}
+        self._state.api.write_bytes(msgspec.json.encode(body))
+        write_kubeconfig(
+            self._state.kubeconfig,
+            name=self._lab.metadata.name,
+            server=f"https://127.0.0.1:{port}",
+            ca=self._state.certificate_authority,
+            token=self._tokens.ensure(ADMIN),
+        )
+        _say_ready()
+
+    def _known_port(self) -> int:
+        """Return the port of an earlier daemon, so that kubeconfig files stay good; 0 for any free one."""
+        if not self._state.api.exists():
+            return 0
+        port: int = msgspec.json.decode(self._state.api.read_bytes())["loopback"]
+        return port
+
+    def _hosts_made(self, lab: Lab, hosts: Sequence[HostStatus]) -> None:
+        """Give every node a token, and open the API server's door on the underlay once the fabric is there."""
+        for host in hosts:
+            if host.role == "node":
+                self._tokens.ensure(node_user(host.name))
+        if not self._fabric_served:
+            with self._kernel.inside(fabric_path(lab.metadata.name)):
+                listener = _bind((self._plan.api_server, API_PORT))
+            self._fabric_served = True
+            task = asyncio.get_running_loop().create_task(self._serve_fabric(listener), name="fabric door")
+            task.add_done_callback(lambda done: done.result())
+
+    async def _serve_fabric(self, listener: socket.socket) -> None:
+        self._servers.append(await serve(self._api, [listener], self._tls))
+
+
+def _bind(address: tuple[str, int]) -> socket.socket:
+    """Return a listening socket; a known port that somebody took meanwhile gives way to any free one."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError:
+        if address[0] != "127.0.0.1" or not address[1]:
+            raise
+        log.warning("port=%d taken: another one is used, and written to the kubeconfig", address[1])
+        listener.bind((address[0], 0))
+    listener.listen(128)
+    listener.setblocking(False)
+    return listener
+
+
+def _say_ready() -> None:
+    """Tell `netlab up` that it may go on. It may have gone away meanwhile: then nobody needs to know."""
+    try:
+        os.write(READY_DESCRIPTOR, READY)
+        os.close(READY_DESCRIPTOR)
+    except OSError as error:
+        log.info("nobody waits: %s", error)

@@ -1,0 +1,203 @@
+"""The agent of a node: overlay, service proxy, DNS and health checks, in the node's own network namespace.
+
+How it works. Informers keep the objects it needs; whenever one changes, a round computes what the node should hold (pure
+code of `dataplane`, `proxy`, `dns`) and the keepers write the difference:
+
+    Nodes                    -> flannel.1, ARP, FDB, routes          (agent_overlay)
+    Services, EndpointSlices -> table ip kube-proxy, stale UDP flows (agent_tables, proxy.conntrack)
+                             -> health check servers                 (agent_health)
+                             -> the zone that the DNS server answers from
+    the lab's networks       -> table ip flannel-ipv4
+
+After a round the Lease of the node says up to which resourceVersion of each kind all this is done; `up` waits for that.
+Every 30 s, as kube-proxy's syncPeriod, the round also looks at what somebody may have changed by hand (semantics 6.21).
+Nothing is programmed before everything has been listed once (semantics 6.20). SIGTERM ends the agent and leaves the
+kernel as it is: the data plane needs no agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from netlab.api.core import ConfigMap, Namespace, Node, Service
+from netlab.api.discovery import EndpointSlice
+from netlab.api.lab import Lab
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, SERVICES, Resource
+from netlab.controlplane.http import HttpClient
+from netlab.controlplane.informer import Informer
+from netlab.dataplane.names import host_namespace, namespace_path
+from netlab.dns.server import DnsServer
+from netlab.dns.zone import Zone
+from netlab.errors import ApiError, KernelError
+from netlab.kernel.door import FlowFilter
+from netlab.kernel.linux import LinuxKernel
+from netlab.node.agent_health import HealthServers
+from netlab.node.agent_lease import LeaseKeeper
+from netlab.node.agent_overlay import OverlayKeeper, announcement
+from netlab.node.agent_tables import TableKeeper
+from netlab.proxy import conntrack, health
+from netlab.proxy.frame import ProxyConfig
+from netlab.proxy.masquerade import flannel_rules
+from netlab.proxy.nftables import NftablesCompiler
+from netlab.proxy.servicemap import ServicePortMap, build
+
+KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
+RESYNC = 30.0  # seconds: kube-proxy's syncPeriod
+HOSTS = "kube-system/coredns"  # the ConfigMap that names the lab's hosts
+HOSTS_KEY = "NodeHosts"
+log = logging.getLogger("netlab.node")
+
+
+class Agent:
+    """Everything one node's agent knows and keeps."""
+
+    def __init__(self, lab: Lab, node: str, client: HttpClient) -> None:
+        self._lab = lab
+        self._name = node
+        self._client = client
+        self._kernel = LinuxKernel()
+        self._path = namespace_path(host_namespace(lab.metadata.name, node))
+        self._changed = asyncio.Event()
+        self._informers = {kind.plural: Informer(client, kind, changed=self._changed) for kind in KINDS}
+        self._overlay = OverlayKeeper(self._kernel, self._path, lab, node)
+        self._tables = TableKeeper(self._kernel, self._path)
+        self._lease = LeaseKeeper(client, "kube-node-lease", node)
+        self._compiler: NftablesCompiler | None = None
+        self._map: ServicePortMap = {}
+        self._zone: Zone | None = None
+        self._dns = DnsServer(lambda: self._zone)
+        self._dns_started = False
+        self._programmed_at: datetime | None = None
+        self._waiting_since: datetime | None = None  # a round has failed since then
+        self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
+
+    # ---- what the informers hold
+    @property
+    def _services(self) -> dict[str, Service]:
+        return self._informers["services"].cache
+
+    @property
+    def _slices(self) -> dict[str, EndpointSlice]:
+        return self._informers["endpointslices"].cache
+
+    @property
+    def _nodes(self) -> dict[str, Node]:
+        return self._informers["nodes"].cache
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        await self._health.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for informer in self._informers.values():
+                    tasks.create_task(informer.run())
+                tasks.create_task(self._lease.run())
+                tasks.create_task(self._loop())
+        finally:
+            await self._dns.close()
+            await self._health.close()
+
+    async def _loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        resync_at = loop.time() + RESYNC
+        while True:
+            self._changed.clear()
+            if all(informer.has_synced for informer in self._informers.values()):
+                await self._round(resync=loop.time() >= resync_at)
+            if loop.time() >= resync_at:
+                resync_at = loop.time() + RESYNC
+            try:
+                async with asyncio.timeout_at(resync_at):
+                    await self._changed.wait()
+            except TimeoutError:
+                log.debug("resync node=%s", self._name)
+
+    async def _round(self, *, resync: bool) -> None:
+        node = self._nodes.get(self._name)
+        if node is None:
+            return  # not registered yet, or being removed: the daemon ends this process
+        versions = {kind: str(informer.resource_version) for kind, informer in self._informers.items()}
+        try:
+            if missing := announcement(self._lab, node):
+                await self._client.patch(NODES, self._name, {"metadata": {"annotations": missing}})
+            await self._program(node, resync=resync)
+        except (KernelError, ApiError) as error:
+            self._waiting_since = self._waiting_since or datetime.now(UTC)
+            log.error("round=failed node=%s error=%s", self._name, error)  # noqa: TRY400 -- the error is a sentence
+            return
+        self._programmed_at, self._waiting_since = datetime.now(UTC), None
+        self._lease.publish(versions)
+
+    async def _program(self, node: Node, *, resync: bool) -> None:
+        """Make kernel, health servers and DNS what the objects say."""
+        new = self._service_map(node)
+        stale = conntrack.stale_flows(self._map, new, [node.internal_ip])
+        await asyncio.to_thread(self._program_kernel, node, new, stale, resync)
+        self._map = new
+        await self._health.update(health.health_check_answers(new))
+        await self._serve_names(node)
+
+    def _service_map(self, node: Node) -> ServicePortMap:
+        return build(self._services.values(), self._slices.values(), node)
+
+    def _program_kernel(self, node: Node, new: ServicePortMap, stale: tuple[conntrack.StaleFlow, ...], resync: bool) -> None:
+        """Write overlay and rules; blocking, in a thread of its own."""
+        networking = self._lab.spec.networking
+        self._overlay.keep(self._nodes.values())
+        if resync:
+            self._tables.resync()
+        if node.spec.pod_cidr:
+            self._tables.keep(flannel_rules(networking.pod_subnet, node.spec.pod_cidr))
+        if self._compiler is None:
+            self._compiler = NftablesCompiler(ProxyConfig(node.internal_ip, networking.pod_subnet, networking.service_subnet))
+        self._tables.keep(self._compiler.compile(new))
+        if stale:
+            self._kernel.delete_flows(self._path, [FlowFilter(**vars(flow)) for flow in stale])
+
+    async def _serve_names(self, node: Node) -> None:
+        hosts: ConfigMap | None = self._informers["configmaps"].cache.get(HOSTS)
+        namespaces: dict[str, Namespace] = self._informers["namespaces"].cache
+        self._zone = Zone.build(
+            self._lab.spec.networking.dns_domain,
+            self._services.values(),
+            self._slices.values(),
+            namespaces.values(),
+            node_hosts_text=hosts.data.get(HOSTS_KEY, "") if hosts else "",
+            serial=max(informer.resource_version for informer in self._informers.values()),
+            previous=self._zone,
+        )
+        self._dns.update(self._zone)
+        if not self._dns_started:
+            await self._dns.start(node.internal_ip)
+            self._dns_started = True
+
+    def _healthz(self, live: bool) -> health.Answer:
+        answer = health.livez if live else health.healthz
+        progress = health.Progress(self._programmed_at, self._waiting_since)
+        return answer(progress, datetime.now(UTC), node_deleting=self._nodes.get(self._name) is None)
+
+
+async def _run(arguments: dict[str, str], lab: Lab, token: str) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 -- for the type checker: we are inside a coroutine
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    async with HttpClient(arguments["server"], arguments["ca"], token) as client:
+        await Agent(lab, arguments["node"], client).run()
+
+
+def main(arguments: dict[str, str]) -> None:
+    """Be the agent of `arguments["node"]` (docs/contracts.md) until SIGTERM."""
+    lab = msgspec.json.decode((Path(arguments["state"]) / "lab.json").read_bytes(), type=Lab)
+    token = Path(arguments["token"]).read_text()
+    try:
+        asyncio.run(_run(arguments, lab, token))
+    except asyncio.CancelledError:
+        log.info("agent=%s ended", arguments["node"])
