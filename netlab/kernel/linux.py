@@ -10,7 +10,6 @@ prints the operation as the command that would have done the same.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -21,15 +20,8 @@ from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl, wire
 from netlab.kernel.door import FlowFilter, Listing
-from netlab.kernel.netlink import BATCH, Answer, Netlink
-
-ABSENT = frozenset({errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
-_REMEDIES = {
-    errno.EPERM: "Run netlab as root: it needs CAP_NET_ADMIN.",
-    errno.EOPNOTSUPP: "This kernel lacks that kind of device (veth, bridge, vxlan); `netlab doctor` tells which.",
-    errno.ENODEV: "The device does not exist here; something removed it, or its other end is not made yet.",
-    errno.EEXIST: "Something of that name is there already; `netlab gc` removes what crashed labs left.",
-}
+from netlab.kernel.netlink import BATCH, Netlink
+from netlab.kernel.refusal import ABSENT, refused
 
 
 class LinuxKernel:
@@ -139,7 +131,7 @@ class _Batch:
         answers = self._netlink.transact(requests) if requests else []
         for operation, answer in zip(owners, answers, strict=True):
             if answer.errno and not (operation.verb is Verb.DELETE and answer.errno in ABSENT):
-                raise self._refused(operation, answer)
+                raise refused(self._path, operation, answer.errno, words=answer.words)
 
     def _encode(self, operation: Operation, open_namespace: Callable[[str], int]) -> list[wire.Message]:
         try:
@@ -147,7 +139,7 @@ class _Batch:
         except OSError as error:
             if operation.verb is Verb.DELETE and error.errno in ABSENT:
                 return []
-            raise self._refused(operation, Answer(error.errno or 0)) from error
+            raise refused(self._path, operation, error.errno or 0) from error
 
     def _index_of(self, name: str) -> int:
         if name not in self._indices:
@@ -158,15 +150,7 @@ class _Batch:
         try:
             sysctl.write(setting.path, setting.value)
         except KernelError as error:
-            raise self._refused(operation, Answer(error.errno), error.remedy) from error
-
-    def _refused(self, operation: Operation, answer: Answer, remedy: str = "") -> KernelError:
-        words = os.strerror(answer.errno) + (f" ({answer.words})" if answer.words else "")
-        return KernelError(
-            f"The kernel refused `{operation}` in namespace {self._path}: {words}.",
-            errno=answer.errno,
-            remedy=remedy or _REMEDIES.get(answer.errno, ""),
-        )
+            raise refused(self._path, operation, error.errno, remedy=error.remedy) from error
 
 
 def _opener(descriptors: ExitStack) -> Callable[[str], int]:

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from netlab.errors import KernelError
+from netlab.kernel.refusal import no_namespace
 
 OWN = "/proc/thread-self/ns/net"
 CLONE_NEWNET = 0x40000000
@@ -88,11 +89,11 @@ def inside(path: str) -> Iterator[None]:
     try:
         target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise _missing(path, error.errno or 0) from error
+        raise no_namespace(path, error.errno or 0) from error
     try:
         with _returning():
             if _libc.setns(target, CLONE_NEWNET):
-                raise _missing(path, errno.EINVAL) if ctypes.get_errno() == errno.EINVAL else _refused(f"enter {path}")
+                raise no_namespace(path, errno.EINVAL) if ctypes.get_errno() == errno.EINVAL else _refused(f"enter {path}")
             yield
     finally:
         os.close(target)
@@ -154,11 +155,3 @@ def _loopback_up() -> None:
 def _refused(what: str) -> KernelError:
     number = ctypes.get_errno()
     return KernelError(f"The kernel refused to {what}: {os.strerror(number)}.", errno=number, remedy=_REMEDIES.get(number, ""))
-
-
-def _missing(path: str, number: int) -> KernelError:
-    return KernelError(
-        f"There is no network namespace {path}: {os.strerror(number)}.",
-        errno=number,
-        remedy="The lab may be down or being removed; `netlab status` tells, `netlab up` makes it again.",
-    )

@@ -1,0 +1,282 @@
+"""The kernel for tests: the same contract as `linux.LinuxKernel`, in dictionaries. No privilege, no effect.
+
+It keeps what the kernel would keep and does by itself what the kernel does by itself: a veth's ends come and go together,
+a link takes its entries along, a bridge's end frees its ports, a new MAC empties the ARP table. It refuses with the same
+KernelErrors. tests/netns/test_kernel_contract.py runs the same cases against both.
+
+For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from netlab.dataplane.state import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Item,
+    Link,
+    NamespaceState,
+    Neighbour,
+    Operation,
+    Route,
+    Sysctl,
+    Verb,
+    Veth,
+    Vxlan,
+)
+from netlab.errors import KernelError
+from netlab.kernel.door import FlowFilter, Listing
+from netlab.kernel.fake_nft import FakeNft, RefusedError
+from netlab.kernel.refusal import ABSENT, no_namespace, refused
+
+_LOOPBACK = Link("lo", mac="00:00:00:00:00:00", mtu=65536, master="", alias="")
+_DEFAULT_MAC = "02:00:00:00:00:00"
+_Entry = Address | Route | Neighbour | ForwardingEntry
+_Key = tuple[str, ...]
+
+
+@dataclass
+class _Namespace:
+    links: dict[str, Link] = field(default_factory=lambda: {"lo": _LOOPBACK})
+    peers: dict[str, tuple[str, str]] = field(default_factory=dict)  # veth -> (namespace, name) of the other end
+    entries: dict[_Key, _Entry] = field(default_factory=lambda: {("Address", "lo", "127.0.0.1/8"): Address("lo", "127.0.0.1/8")})
+    sysctls: dict[str, str] = field(default_factory=dict)
+    nft: FakeNft = field(default_factory=FakeNft)
+
+    def of(self, kind: type[_Entry]) -> list[_Entry]:
+        """Return the entries of one kind."""
+        return [entry for entry in self.entries.values() if isinstance(entry, kind)]
+
+    def forget(self, device: str, kinds: tuple[type[_Entry], ...]) -> None:
+        """Drop a device's entries of some kinds."""
+        self.entries = {k: e for k, e in self.entries.items() if not (e.device == device and isinstance(e, kinds))}
+
+
+class FakeKernel:
+    """Namespaces, links, rules and flows in memory."""
+
+    def __init__(self) -> None:
+        self._namespaces: dict[str, _Namespace] = {}
+        self.performed: list[tuple[str, Operation]] = []
+        self.scripts: list[tuple[str, str]] = []
+        self.flows: dict[str, list[FlowFilter]] = {}
+
+    # ---- namespaces
+    def create_namespaces(self, paths: Sequence[str]) -> None:
+        """Make named network namespaces (with `lo` up). One that exists is left as it is."""
+        for path in paths:
+            self._namespaces.setdefault(path, _Namespace())
+
+    def delete_namespaces(self, paths: Sequence[str]) -> None:
+        """Remove named namespaces, and the far ends of their veth pairs with them."""
+        for path in paths:
+            for name in list(self._namespaces[path].links) if path in self._namespaces else ():
+                self._remove_link(path, name)
+            self._namespaces.pop(path, None)
+            self.flows.pop(path, None)
+
+    def namespace_exists(self, path: str) -> bool:
+        """Tell whether `path` is a live network namespace."""
+        return path in self._namespaces
+
+    @contextmanager
+    def inside(self, path: str) -> Iterator[None]:
+        """Check that the namespace exists; the caller's sockets are its own affair."""
+        self._namespace(path)
+        yield
+
+    def _namespace(self, path: str) -> _Namespace:
+        if path not in self._namespaces:
+            raise no_namespace(path, errno.ENOENT)
+        return self._namespaces[path]
+
+    # ---- links and entries
+    def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
+        """Return the state of a namespace; of sysctls only those named."""
+        found = self._namespace(path)
+        return NamespaceState(
+            links=tuple(replace(link, kind=Veth("", "")) if name in found.peers else link for name, link in found.links.items()),
+            addresses=tuple(e for e in found.entries.values() if isinstance(e, Address)),
+            routes=tuple(e for e in found.entries.values() if isinstance(e, Route)),
+            neighbours=tuple(e for e in found.entries.values() if isinstance(e, Neighbour)),
+            forwarding=tuple(e for e in found.entries.values() if isinstance(e, ForwardingEntry)),
+            sysctls={name: found.sysctls[name] for name in sysctls if name in found.sysctls},
+        )
+
+    def perform(self, path: str, operations: Sequence[Operation]) -> None:
+        """Do the operations in order; raises KernelError naming the first that was refused."""
+        found = self._namespace(path) if operations else _Namespace()
+        for operation in operations:
+            number = self._apply(path, found, operation)
+            if number and not (operation.verb is Verb.DELETE and number in ABSENT):
+                raise refused(path, operation, number)
+            self.performed.append((path, operation))
+
+    def _apply(self, path: str, found: _Namespace, operation: Operation) -> int:
+        """Do one operation; return the error number, 0 when it is done."""
+        verb, item = operation.verb, operation.item
+        if isinstance(item, Sysctl):
+            found.sysctls[item.path] = " ".join(item.value.split())
+            return 0
+        if isinstance(item, Link):
+            return self._apply_link(path, found, verb, item)
+        return _apply_entry(found, verb, item)
+
+    def _apply_link(self, path: str, found: _Namespace, verb: Verb, link: Link) -> int:
+        create = verb is Verb.ADD and link.kind is not None
+        if create == (link.name in found.links):
+            return errno.EEXIST if create else self._change_link(path, found, verb, link)
+        if not create:
+            return errno.ENODEV
+        if link.master and link.master not in found.links:
+            return errno.ENODEV
+        return self._add_link(path, found, link)
+
+    def _change_link(self, path: str, found: _Namespace, verb: Verb, link: Link) -> int:
+        if verb is Verb.DELETE:
+            return self._remove_link(path, link.name)
+        if link.master and link.master not in found.links:
+            return errno.ENODEV
+        present = found.links[link.name]
+        if link.mac not in {None, present.mac}:
+            found.forget(link.name, (Neighbour,))
+        if not link.up:
+            found.forget(link.name, (Neighbour, Route))
+        given = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "kind"}
+        changed = replace(present, **{name: value for name, value in given.items() if value is not None})
+        found.links[link.name] = _as_port(changed, joined=changed.master != present.master, hairpin=link.hairpin)
+        return 0
+
+    def _add_link(self, path: str, found: _Namespace, link: Link) -> int:
+        kind = link.kind
+        if isinstance(kind, Vxlan) and kind.device not in found.links:
+            return errno.ENODEV
+        if isinstance(kind, Veth):
+            other = self._namespaces.get(kind.peer_namespace or path)
+            if other is None:
+                return errno.ENOENT
+            if kind.peer_name in other.links:
+                return errno.EEXIST
+            peer = Link(kind.peer_name, mac=kind.peer_mac or _DEFAULT_MAC, mtu=link.mtu or 1500, up=False, master="")
+            other.links[kind.peer_name] = replace(peer, alias=kind.peer_alias)
+            other.peers[kind.peer_name] = (path, link.name)
+            found.peers[link.name] = (kind.peer_namespace or path, kind.peer_name)
+        whole = replace(
+            link, mac=link.mac or _DEFAULT_MAC, mtu=link.mtu or 1500, master=link.master or "", alias=link.alias or ""
+        )
+        found.links[link.name] = _as_port(whole, joined=True, hairpin=link.hairpin)
+        return 0
+
+    def _remove_link(self, path: str, name: str) -> int:
+        """Take a link away with its entries, its far end, and the devices upon it; free its ports."""
+        found = self._namespaces[path]
+        link = found.links.pop(name, None)
+        if link is None:
+            return errno.ENODEV
+        found.forget(name, (Address, Route, Neighbour, ForwardingEntry))
+        other = found.peers.pop(name, None)
+        if other and other[0] in self._namespaces:
+            self._remove_link(*other)
+        for upper in list(found.links.values()):
+            if isinstance(upper.kind, Vxlan) and upper.kind.device == name:
+                self._remove_link(path, upper.name)
+            elif isinstance(link.kind, Bridge) and upper.master == name:
+                found.links[upper.name] = replace(upper, master="", hairpin=None)
+        return 0
+
+    # ---- rules and flows
+    def nft(self, path: str, script: str) -> None:
+        """Run one nft transaction: all of it or nothing."""
+        self._run_nft(self._namespace(path).nft, script, f"namespace {path}")
+        self.scripts.append((path, script))
+
+    def _run_nft(self, nft: FakeNft, script: str, where: str) -> None:
+        try:
+            nft.run(script)
+        except RefusedError as error:
+            words = error.words or f"Could not process rule: {os.strerror(error.number)}"
+            raise KernelError(f"nft refused a script in {where} at `{error.line}`: {words}.", errno=error.number) from error
+
+    def nft_list(self, path: str, family: str, table: str) -> Listing:
+        """Return a table as it is, `exists=False` when there is none."""
+        return self._namespace(path).nft.listing(family, table)
+
+    def nft_canonical(self, script: str, family: str, table: str) -> Listing:
+        """Return how the table would be listed after `script` in an empty namespace."""
+        nft = FakeNft()
+        self._run_nft(nft, script, "an empty namespace")
+        return nft.listing(family, table)
+
+    def nft_generation(self, path: str) -> int:
+        """Return the ruleset's generation."""
+        return self._namespace(path).nft.generation
+
+    def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:
+        """Delete the entries of `flows[path]` that match any filter and return how many."""
+        self._namespace(path)
+        flows = self.flows.get(path, [])
+        kept = [flow for flow in flows if not any(_matches(flow, wanted) for wanted in filters)]
+        self.flows[path] = kept
+        return len(flows) - len(kept)
+
+
+def _matches(flow: FlowFilter, wanted: FlowFilter) -> bool:
+    return all(getattr(wanted, f.name) in {"", 0, getattr(flow, f.name)} for f in fields(wanted))
+
+
+def _as_port(link: Link, *, joined: bool, hairpin: bool | None) -> Link:
+    """Return a link with its hairpin mode right: off when it joins a bridge, none when it is a port of none."""
+    if not link.master:
+        return replace(link, hairpin=None)
+    return replace(link, hairpin=bool(hairpin) if joined else link.hairpin)
+
+
+# ---- entries
+def _key(item: Item) -> _Key:
+    match item:
+        case Address():
+            return ("Address", item.device, item.address)
+        case Route():
+            return ("Route", item.destination)
+        case Neighbour():
+            return ("Neighbour", item.device, item.address)
+        case ForwardingEntry():
+            return ("ForwardingEntry", item.device, item.mac)
+        case _:
+            return ()
+
+
+def _apply_entry(found: _Namespace, verb: Verb, item: _Entry) -> int:
+    if item.device and item.device not in found.links:
+        return errno.ENODEV
+    key = _key(item)
+    if verb is Verb.DELETE:
+        if found.entries.pop(key, None) is None:
+            return errno.ENOENT
+        if isinstance(item, Address) and not any(e.device == item.device for e in found.of(Address)):
+            found.forget(item.device, (Route,))
+        return 0
+    if verb is Verb.ADD and key in found.entries:
+        return errno.EEXIST
+    if isinstance(item, Route) and item.gateway and not item.onlink and not _reaches(found, item):
+        return errno.ENETUNREACH
+    found.entries[key] = item
+    return 0
+
+
+def _reaches(found: _Namespace, route: Route) -> bool:
+    networks = [
+        IPv4Interface(e.address).network for e in found.of(Address) if isinstance(e, Address) and e.device == route.device
+    ]
+    return found.links[route.device].up and any(_within(route.gateway, network) for network in networks)
+
+
+def _within(address: str, network: IPv4Network) -> bool:
+    return IPv4Address(address) in network

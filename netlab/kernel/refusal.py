@@ -1,0 +1,40 @@
+"""What is said when the kernel refuses an operation: the command that would have done the same, its words, a remedy.
+
+The real kernel and its fake say it alike. Deleting what is not there is no refusal: the wanted state holds (`ABSENT`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from netlab.dataplane.state import Operation
+from netlab.errors import KernelError
+
+ABSENT = frozenset({errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
+_REMEDIES = {
+    errno.EPERM: "Run netlab as root: it needs CAP_NET_ADMIN.",
+    errno.EOPNOTSUPP: "This kernel lacks that kind of device (veth, bridge, vxlan); `netlab doctor` tells which.",
+    errno.ENODEV: "The device does not exist here; something removed it, or its other end is not made yet.",
+    errno.EEXIST: "Something of that name is there already; `netlab gc` removes what crashed labs left.",
+    errno.ENETUNREACH: "The gateway is in no subnet of that device, or the device is down.",
+}
+
+
+def refused(path: str, operation: Operation, number: int, *, words: str = "", remedy: str = "") -> KernelError:
+    """Return the error for one operation in one namespace; `words` are the kernel's own, where it had any."""
+    reason = os.strerror(number) + (f" ({words})" if words else "")
+    return KernelError(
+        f"The kernel refused `{operation}` in namespace {path}: {reason}.",
+        errno=number,
+        remedy=remedy or _REMEDIES.get(number, ""),
+    )
+
+
+def no_namespace(path: str, number: int) -> KernelError:
+    """Return the error for a namespace that does not exist."""
+    return KernelError(
+        f"There is no network namespace {path}: {os.strerror(number)}.",
+        errno=number,
+        remedy="The lab may be down or being removed; `netlab status` tells, `netlab up` makes it again.",
+    )
