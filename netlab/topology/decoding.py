@@ -1,0 +1,238 @@
+"""Plain data against a type: everything that does not fit, with its path, in one walk.
+
+msgspec's own decoder stops at the first fault and names no position; this walk goes on. It follows the types of
+`netlab.api` as `msgspec.inspect` shows them, applies the rows of `netlab.topology.fields` on the way, and returns
+
+- `body`: the same data without unknown fields and nulls (a null is an absent field, as in Kubernetes), with a harmless
+  stand-in where a value had the wrong type, so that later rules can always read it as a typed object;
+- `unknown`, `types`, `values`: the three sorts of problem, which the API server answers differently;
+- `inert`: the fields that are accepted and have no effect on the network (`netlab.api.meta.Inert`).
+
+A wrong value has consequences (a list element without its name, ...); `excused` filters those out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from netlab.api.resources import Json, Resource
+from netlab.topology import fields
+from netlab.topology.problem import TYPE_INVALID, UNKNOWN, Problem, Steps, quoted, required, suggestion
+
+LARGEST_NUMBER = 2**31 - 1  # Kubernetes' integers have 32 bits, but for metadata.generation and a few of a pod's
+_TYPE_NAMES: dict[type, str] = {
+    inspect.StrType: "text",
+    inspect.IntType: "a whole number",
+    inspect.BoolType: "true or false",
+    inspect.DictType: "a map of names to values",
+    inspect.StructType: "a map of fields",
+    inspect.VarTupleType: "a list",
+}
+_STAND_INS: dict[type, Any] = {inspect.StrType: "", inspect.IntType: 0, inspect.BoolType: False}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the walk found."""
+
+    body: Any
+    unknown: tuple[Problem, ...] = ()
+    types: tuple[Problem, ...] = ()
+    values: tuple[Problem, ...] = ()
+    inert: tuple[Steps, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All faults of all sorts, consequences left out."""
+        return (*self.unknown, *self.types, *self.excused(self.values))
+
+    def excused(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        """Return the problems that are no consequence of an unknown field or of a wrong type."""
+        roots = {p.steps for p in self.types} | {(*p.steps[:-1], p.meant) for p in self.unknown if p.meant}
+        return tuple(p for p in problems if not any(p.steps[:n] in roots for n in range(len(p.steps) + 1)))
+
+
+def decode(body: Any, struct: type, at: Steps = ()) -> Decoded:
+    """Walk plain data (as JSON or YAML gives it) along a type; never raises for what the data holds."""
+    walk = _Walk()
+    clean = walk.value(body, _type_of(struct), at)
+    return Decoded(clean, tuple(walk.unknown), tuple(walk.types), tuple(walk.values), tuple(walk.inert))
+
+
+def type_problems(body: Any, resource: Resource[Any]) -> tuple[Problem, ...]:
+    """Return the values of the wrong type: what Kubernetes answers with 400 BadRequest."""
+    return decode(body, resource.type).types
+
+
+def unknown_fields(body: Any, resource: Resource[Any]) -> tuple[str, ...]:
+    """Return the fields no such object has, in the words of Kubernetes' strict decoder: `unknown field "spec.foo"`."""
+    return tuple(f'unknown field "{p.path}"' for p in decode(body, resource.type).unknown)
+
+
+def pruned(body: Json, resource: Resource[Any]) -> Json:
+    """Return the object without unknown fields and nulls: what Kubernetes stores when validation is not strict."""
+    clean: Json = decode(body, resource.type).body
+    return clean
+
+
+@cache
+def _type_of(struct: type) -> inspect.Type:
+    return inspect.type_info(struct)
+
+
+@cache
+def _fields_of(struct: type) -> dict[str, inspect.Field]:
+    info = _type_of(struct)
+    assert isinstance(info, inspect.StructType)  # noqa: S101  (tells the type checker what the caller knows)
+    return {f.encode_name: f for f in info.fields}
+
+
+def is_inert(info: inspect.Type) -> bool:
+    """Tell whether a field's type is `netlab.api.meta.Inert`."""
+    return isinstance(info, inspect.Metadata) and bool(info.extra and info.extra.get("inert"))
+
+
+def described(value: Any) -> str:
+    """Return a value with the name of its type, for `expected a whole number, got text "80"`."""
+    for python_type, name in ((str, "text"), (bool, ""), (int, "the number"), (float, "the number")):
+        if isinstance(value, python_type):
+            return f"{name} {quoted(value)}".strip()
+    return "nothing" if value is None else "a list" if isinstance(value, list) else "a map"
+
+
+@dataclass
+class _Walk:
+    unknown: list[Problem] = field(default_factory=list)
+    types: list[Problem] = field(default_factory=list)
+    values: list[Problem] = field(default_factory=list)
+    inert: list[Steps] = field(default_factory=list)
+
+    def value(self, value: Any, info: inspect.Type, steps: Steps) -> Any:
+        if is_inert(info):
+            if value not in (None, {}, [], ""):
+                self.inert.append(steps)
+            return value
+        if isinstance(info, inspect.UnionType):
+            return self.union(value, info, steps)
+        return _WALKERS[type(info)](self, value, info, steps)
+
+    def wrong_type(self, value: Any, expected: str, steps: Steps) -> None:
+        hint = ""
+        if expected == "text" and isinstance(value, bool | int | float):
+            hint = "; write it in quotes"
+        elif expected == "a list" and value is not None:
+            hint = '; begin each element with "- "'
+        self.types.append(Problem(steps, f"expected {expected}, got {described(value)}{hint}", TYPE_INVALID))
+
+    def any(self, value: Any, _info: inspect.Type, _steps: Steps) -> Any:
+        return value
+
+    def scalar(self, value: Any, info: inspect.Type, steps: Steps) -> Any:
+        if not _fits(value, info):
+            self.wrong_type(value, _TYPE_NAMES[type(info)], steps)
+            return _STAND_INS[type(info)]
+        if (
+            isinstance(info, inspect.IntType)
+            and abs(value) > LARGEST_NUMBER
+            and steps[-1] not in {"generation", "observedGeneration"}
+        ):
+            self.types.append(Problem(steps, f"expected a whole number of at most 32 bits, got {quoted(value)}", TYPE_INVALID))
+            return 0
+        return value
+
+    def union(self, value: Any, info: inspect.UnionType, steps: Steps) -> Any:
+        choices = [t for t in info.types if not isinstance(t, inspect.NoneType)]
+        chosen = next((t for t in choices if _fits(value, t)), None)
+        if chosen is None and len(choices) > 1:
+            self.wrong_type(value, " or ".join(_TYPE_NAMES[type(t)] for t in choices), steps)
+            return _STAND_INS[type(choices[0])]
+        return self.value(value, chosen or choices[0], steps)
+
+    def mapping(self, value: Any, info: inspect.DictType, steps: Steps) -> Any:
+        if not isinstance(value, dict):
+            self.wrong_type(value, _TYPE_NAMES[inspect.DictType], steps)
+            return {}
+        text = isinstance(info.value_type, inspect.StrType)
+        return {  # Kubernetes reads `key:` in a map of texts as an empty text
+            key: "" if item is None and text else self.value(item, info.value_type, (*steps, key)) for key, item in value.items()
+        }
+
+    def sequence(self, value: Any, info: inspect.VarTupleType, steps: Steps) -> Any:
+        if not isinstance(value, list):
+            self.wrong_type(value, _TYPE_NAMES[inspect.VarTupleType], steps)
+            return []
+        return [self.value(item, info.item_type, (*steps, index)) for index, item in enumerate(value)]
+
+    def struct(self, value: Any, info: inspect.StructType, steps: Steps) -> Any:
+        if not isinstance(value, dict):
+            self.wrong_type(value, _TYPE_NAMES[inspect.StructType], steps)
+            return _stand_in(info)
+        known = _fields_of(info.cls)
+        clean: dict[str, Any] = {}
+        for key, item in value.items():
+            if key not in known:
+                self.unknown.append(_unknown(key, known, steps))
+            elif item is not None:
+                clean[key] = self.field(item, known[key], info.cls, (*steps, key))
+        self.values += self.missing(clean, info.cls, steps)
+        return {**_stand_in(info), **clean}
+
+    def field(self, item: Any, known: inspect.Field, struct: type, steps: Steps) -> Any:
+        faults = len(self.types)
+        clean = self.value(item, known.type, steps)
+        rule = fields.RULES.get((struct, known.encode_name))
+        if rule and len(self.types) == faults:
+            self.values += fields.field_problems(rule, clean, steps)
+        return clean
+
+    def missing(self, present: dict[str, Any], struct: type, steps: Steps) -> Iterator[Problem]:
+        names = (*fields.required_fields(struct), *(n for n, f in _fields_of(struct).items() if f.required))
+        for name in names:
+            if name not in present:
+                yield required((*steps, name))
+
+
+_WALKERS: dict[type, Callable[[_Walk, Any, Any, Steps], Any]] = {
+    inspect.AnyType: _Walk.any,
+    inspect.StrType: _Walk.scalar,
+    inspect.IntType: _Walk.scalar,
+    inspect.BoolType: _Walk.scalar,
+    inspect.DictType: _Walk.mapping,
+    inspect.VarTupleType: _Walk.sequence,
+    inspect.StructType: _Walk.struct,
+}
+_PYTHON_TYPES: dict[type, type] = {
+    inspect.StrType: str,
+    inspect.IntType: int,
+    inspect.BoolType: bool,
+    inspect.DictType: dict,
+    inspect.StructType: dict,
+    inspect.VarTupleType: list,
+}
+
+
+def _fits(value: Any, info: inspect.Type) -> bool:
+    wanted = _PYTHON_TYPES[type(info)]
+    return isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+
+
+def _stand_in(info: inspect.StructType) -> dict[str, Any]:
+    """Return the least a typed object of this struct needs: its fields without a default."""
+    return {f.encode_name: _STAND_INS[type(f.type)] for f in _fields_of(info.cls).values() if f.required}
+
+
+def _unknown(key: str, known: Iterable[str], steps: Steps) -> Problem:
+    meant = suggestion(key, known)
+    hint = f' (did you mean "{meant}"?)' if meant else f"; known here: {', '.join(sorted(known))}"
+    return Problem((*steps, key), f"unknown field{hint}", UNKNOWN, at_key=True, meant=meant)
+
+
+def typed(decoded: Decoded, struct: type) -> Any:
+    """Return the typed object of a decoded body."""
+    return msgspec.convert(decoded.body, struct)

@@ -1,0 +1,222 @@
+"""From texts to a Topology: read, decode, validate; all problems of all files at once, in file order.
+
+1. Every document is read with its positions (`document`); of a `List` the items count as documents.
+2. Its apiVersion and kind choose the type; the decoder and the rules of its kind look at it alone.
+3. The rules between objects look at all of them.
+A document that cannot be understood at all does not hide the faults of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netlab.api import resources as r
+from netlab.api.lab import Lab, Networking
+from netlab.api.resources import BY_KIND, Json, Resource
+from netlab.errors import InvalidTopologyError
+from netlab.topology import syntax
+from netlab.topology.decoding import decode, described, typed
+from netlab.topology.document import Document, Position, Source, documents
+from netlab.topology.foreign import foreign_sentence
+from netlab.topology.manifest import Finding, Item, Manifest, Topology
+from netlab.topology.problem import (
+    NOT_SUPPORTED,
+    TYPE_INVALID,
+    Problem,
+    Steps,
+    did_you_mean,
+    path_text,
+    printable,
+    quoted,
+    required,
+)
+from netlab.topology.rules.labs import MOST_NODES, reserved_host_problems
+from netlab.topology.rules.notes import notes
+from netlab.topology.rules.placement import placement_problems
+from netlab.topology.rules.together import declared_namespaces, together_problems
+from netlab.topology.validation import value_problems
+
+# The kinds a topology may hold. The others of the API server are made by netlab: why, in a word.
+MANIFEST_RESOURCES: tuple[Resource[Any], ...] = (
+    r.NAMESPACES, r.PODS, r.SERVICES, r.ENDPOINTS, r.ENDPOINT_SLICES, r.CONFIG_MAPS, r.SECRETS,
+    r.DEPLOYMENTS, r.REPLICA_SETS, r.DAEMON_SETS,
+)  # fmt: skip
+MADE_BY_NETLAB = {
+    "Node": "nodes are listed in the Lab's spec.nodes",
+    "Event": "events are what netlab reports",
+    "Lease": "leases are how the lab's own parts show that they live",
+}
+LAB_FIRST = "the first document of a topology is the Lab: apiVersion: netlab/v1alpha1, kind: Lab"
+
+
+@dataclass
+class _Report:
+    """Faults with their places, printed in the order of the files."""
+
+    order: dict[str, int]
+    lines: list[tuple[int, Position, str]] = field(default_factory=list)
+
+    def add(self, source: str, position: Position, text: str) -> None:
+        line, column = position
+        name = printable(source) if not source.isprintable() else source
+        self.lines.append((self.order[source], position, f"{name}:{line}:{column}: {text}"))
+
+    def problem(self, document: Document, at: Steps, problem: Problem) -> None:
+        steps = (*at, *problem.steps)
+        text = f"{path_text(steps)}: {problem.message}" if steps else problem.message
+        self.add(document.source, document.position(steps, at_key=problem.at_key), text)
+
+    def findings(self, findings: Iterator[Finding]) -> None:
+        for item, problem in findings:
+            if item.decoded.excused((problem,)):
+                self.problem(item.document, item.at, problem)
+
+    def sorted(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(text for _, _, text in sorted(self.lines)))
+
+
+def load(sources: Sequence[Source]) -> Topology:
+    """Return the topology that these texts describe, the topology file first, then the files of its spec.manifests.
+
+    Raises InvalidTopologyError with every fault found, each `file:line:column: path: what is wrong`.
+    """
+    order = {source.name: index for index, source in reversed(list(enumerate(sources)))}
+    report, hints = _Report(order), _Report(order)
+    items = _items(sources, report)
+    lab_item = next((item for item in items if item.resource is r.LABS), None)
+    manifests = [item for item in items if item.resource is not r.LABS]
+    lab = lab_item.obj if lab_item else Lab()
+    assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
+    for item in items:
+        found = (*item.decoded.unknown, *item.decoded.types, *value_problems(item.resource, item.decoded, None))
+        ranges = value_problems(item.resource, item.decoded, _usable(lab_item)) if item is not lab_item else ()
+        for problem in dict.fromkeys((*found, *ranges)):
+            report.problem(item.document, item.at, problem)
+    if lab_item:
+        report.findings(together_problems(lab, manifests))
+        report.findings(placement_problems(lab, manifests))
+        hosts = reserved_host_problems(lab.spec, declared_namespaces(manifests))
+        report.findings((lab_item, problem) for problem in hosts)
+    if report.lines or lab_item is None:
+        raise InvalidTopologyError(report.sorted())
+    hints.findings(notes(lab, lab_item, manifests))
+    return Topology(lab, tuple(_manifest(item) for item in manifests), hints.sorted())
+
+
+def manifest_paths(source: Source) -> tuple[str, ...]:
+    """Return spec.manifests of the Lab, for the caller to read; empty when the file is wrong, which `load` then reports."""
+    found, _ = documents(source)
+    value = found[0].value if found else None
+    for step in ("spec", "manifests"):
+        value = value.get(step) if isinstance(value, dict) else None
+    paths = value if isinstance(value, list) else []
+    return tuple(path for path in paths if isinstance(path, str) and not syntax.FILE_PATH.fault(path))
+
+
+def manifest_problem(source: Source, path: str, what: str) -> InvalidTopologyError:
+    """Return the error for an entry of spec.manifests that the caller cannot read."""
+    found, _ = documents(source)
+    report = _Report({source.name: 0})
+    index = manifest_paths(source).index(path)
+    report.problem(found[0], (), Problem(("spec", "manifests", index), f"Not found: {quoted(path)}: {what}"))
+    return InvalidTopologyError(report.sorted())
+
+
+def _usable(lab_item: Item | None) -> Networking | None:
+    """Return the Lab's ranges when they are sound, to check addresses and ports against."""
+    if lab_item is None or not isinstance(lab_item.obj, Lab):
+        return None
+    faults = (*lab_item.decoded.types, *value_problems(lab_item.resource, lab_item.decoded, None))
+    return None if any(p.steps[:2] == ("spec", "networking") for p in faults) else lab_item.obj.spec.networking
+
+
+def _items(sources: Sequence[Source], report: _Report) -> list[Item]:
+    """Return the objects of all files whose kind is known; report everything else."""
+    items: list[Item] = []
+    is_first = True
+    for source in sources:
+        found, misreads = documents(source)
+        for misread in misreads:
+            report.add(source.name, misread.position, misread.message)
+        for document in found:
+            if is_first and (sentence := foreign_sentence(document.value)):
+                raise InvalidTopologyError((f"{source.name}:1:1: {sentence}",))
+            for at, value in _objects(document.value):
+                item = _item(document, at, value, report, expected_lab=is_first)
+                is_first = False
+                if item:
+                    items.append(item)
+    if is_first and not report.lines:
+        name = sources[0].name if sources else "topology.yaml"
+        report.order.setdefault(name, 0)
+        report.add(name, (1, 1), f"the file holds no document; {LAB_FIRST}")
+    return items
+
+
+def _objects(value: Any) -> Iterator[tuple[Steps, Any]]:
+    """Yield the objects of a document: itself, or the items of a List."""
+    if isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list):
+        for index, item in enumerate(value["items"]):
+            yield ("items", index), item
+    else:
+        yield (), value
+
+
+def _item(document: Document, at: Steps, value: Any, report: _Report, *, expected_lab: bool) -> Item | None:
+    fault = _kind_problem(value, expected_lab=expected_lab)
+    if fault:
+        report.problem(document, at, fault)
+        return None
+    resource = BY_KIND[value["apiVersion"], value["kind"]]
+    decoded = decode(_expanded(value) if resource is r.LABS else value, resource.type)
+    return Item(document, at, resource, decoded, typed(decoded, resource.type))
+
+
+def _kind_problem(value: Any, *, expected_lab: bool) -> Problem | None:
+    """Return why a document is none of the objects a topology holds."""
+    if not isinstance(value, dict):
+        return Problem((), f"expected a map of fields, got {described(value)}", TYPE_INVALID)
+    for name in ("apiVersion", "kind"):
+        if value.get(name) is None:
+            return required((name,), LAB_FIRST if expected_lab else "every document says which kind of object it is")
+        if not isinstance(value[name], str):
+            return Problem((name,), f"expected text, got {described(value[name])}", TYPE_INVALID)
+    is_lab = (value["apiVersion"], value["kind"]) == (r.LABS.api_version, r.LABS.kind)
+    if expected_lab and not is_lab:
+        return Problem(("kind",), f"{LAB_FIRST}; got {quoted(value['kind'])} of {quoted(value['apiVersion'])}", NOT_SUPPORTED)
+    if is_lab and not expected_lab:
+        return Problem(("kind",), "a topology has one Lab, the first document of its file", NOT_SUPPORTED)
+    return None if is_lab else _unknown_kind(value["apiVersion"], value["kind"])
+
+
+def _unknown_kind(api_version: str, kind: str) -> Problem | None:
+    if why := MADE_BY_NETLAB.get(kind):
+        return Problem(("kind",), f"Unsupported value: {quoted(kind)}: {why}", NOT_SUPPORTED)
+    versions = {resource.kind: resource.api_version for resource in MANIFEST_RESOURCES}
+    if kind not in versions:
+        known = ", ".join(versions)
+        hint = did_you_mean(kind, versions)
+        return Problem(("kind",), f"Unsupported value: {quoted(kind)}: netlab knows {known}{hint}", NOT_SUPPORTED)
+    if api_version != versions[kind]:
+        words = f'Unsupported value: {quoted(api_version)}: {kind} is of "{versions[kind]}"'
+        return Problem(("apiVersion",), words, NOT_SUPPORTED)
+    return None
+
+
+def _expanded(value: Json) -> Json:
+    """Replace `nodes: 3` of a Lab by node1, node2, node3."""
+    spec = value.get("spec")
+    if not isinstance(spec, dict) or isinstance(spec.get("nodes"), bool) or not isinstance(spec.get("nodes"), int):
+        return value
+    count = min(max(spec["nodes"], 0), MOST_NODES + 1)
+    return {**value, "spec": {**spec, "nodes": [{"name": f"node{number}"} for number in range(1, count + 1)]}}
+
+
+def _manifest(item: Item) -> Manifest:
+    body = {key: value for key, value in item.decoded.body.items() if key != "status"}
+    metadata = body.get("metadata", {})
+    if item.resource.namespaced:
+        metadata = {**metadata, "namespace": item.namespace}
+    return Manifest(item.resource, {**body, "metadata": metadata}, item.document.source, item.document.position(item.at)[0])

@@ -1,0 +1,90 @@
+"""What a topology file says, as values: the Lab and its manifests, and what the rules need to know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from netlab.api import resources as r
+from netlab.api.core import PodSpec
+from netlab.api.lab import Lab
+from netlab.api.meta import Object
+from netlab.api.resources import Json, Resource
+from netlab.topology.decoding import Decoded
+from netlab.topology.document import Document
+from netlab.topology.problem import Problem, Steps
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One Kubernetes object of a topology. `body` is as the user wrote it, with its namespace and without nulls and status."""
+
+    resource: Resource[Any]
+    body: Json
+    source: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A valid topology. `notes` are hints, each `file:line:column: path: ...`."""
+
+    lab: Lab
+    manifests: tuple[Manifest, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PodPlan:
+    """The pods an object makes: where they are described, how many (None: one per node), with which labels."""
+
+    steps: Steps
+    labels: Mapping[str, str]
+    spec: PodSpec
+    count: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One object of a topology with the document it stands in, `at` the place inside it (`items[3]` of a List)."""
+
+    document: Document
+    at: Steps
+    resource: Resource[Any]
+    decoded: Decoded
+    obj: Object
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace, empty for a cluster-scoped kind."""
+        return (self.obj.metadata.namespace or "default") if self.resource.namespaced else ""
+
+    @property
+    def name(self) -> str:
+        return self.obj.metadata.name
+
+    @property
+    def words(self) -> str:
+        """`Service default/blue`, for messages."""
+        return f"{self.resource.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.resource.kind} {self.name}"
+
+    @property
+    def place(self) -> str:
+        """`file:line` of its beginning."""
+        return f"{self.document.source}:{self.document.position(self.at)[0]}"
+
+    @property
+    def pods(self) -> PodPlan | None:
+        """The pods it makes, None for kinds that make none."""
+        obj: Any = self.obj
+        if self.resource is r.PODS:
+            return PodPlan(("spec",), obj.metadata.labels, obj.spec, 1)
+        if self.resource not in (r.DEPLOYMENTS, r.REPLICA_SETS, r.DAEMON_SETS):
+            return None
+        template = obj.spec.template
+        count = None if self.resource is r.DAEMON_SETS else obj.spec.replicas
+        return PodPlan(("spec", "template", "spec"), template.metadata.labels, template.spec, count)
+
+
+Finding = tuple[Item, Problem]

@@ -1,0 +1,93 @@
+"""What is valid and probably not meant: hints for the user, never a reason to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from netlab.api import discovery
+from netlab.api import resources as r
+from netlab.api.lab import Lab
+from netlab.topology.manifest import Finding, Item, PodPlan
+from netlab.topology.problem import Problem, Steps
+from netlab.topology.rules.placement import containers_of, nodes_for
+from netlab.topology.rules.together import services
+from netlab.topology.rules.workloads import matches
+
+
+def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
+    """Yield the hints of a valid topology."""
+    for item in (lab_item, *items):
+        yield from ((item, Problem(steps, "accepted, has no effect on the network")) for steps in item.decoded.inert)
+        if item.decoded.body.get("status"):
+            yield item, Problem(("status",), "ignored: netlab fills it in")
+    for item in items:
+        if plan := item.pods:
+            yield from ((item, note) for note in _pod_notes(lab, plan))
+    yield from _service_notes(lab, items)
+    yield from _endpoint_notes(items)
+
+
+def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
+    if plan.spec.node_selector and not nodes_for(lab, plan.spec):
+        yield Problem((*plan.steps, "nodeSelector"), "matches no node of the lab: the pods will stay Pending")
+    owners: dict[tuple[str, int], str] = {}
+    for steps, container in containers_of(plan):
+        if steps[-2] != "containers":
+            continue
+        for index, port in enumerate(container.ports):
+            owner = owners.setdefault((port.protocol, port.container_port), container.name)
+            if owner != container.name:
+                number = f"{port.container_port}/{port.protocol}"
+                words = f"container {owner} of the same pod has port {number} too; they share one address"
+                yield Problem((*steps, "ports", index, "containerPort"), words)
+
+
+def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
+    plans = [(item.namespace, plan) for item in items if (plan := item.pods)]
+    pool = lab.spec.load_balancer
+    for item, spec in services(items):
+        if spec.type == "LoadBalancer" and pool is None and not spec.load_balancer_class:
+            yield item, Problem(("spec", "type"), "the Lab has no spec.loadBalancer: the external address will stay <pending>")
+        if not spec.selector or spec.type == "ExternalName":
+            continue
+        chosen = [plan for namespace, plan in plans if namespace == item.namespace and matches(spec.selector, plan.labels)]
+        if not chosen:
+            yield item, Problem(("spec", "selector"), f"selects no pod of namespace {item.namespace}: no endpoints")
+            continue
+        for index, port in enumerate(spec.ports):
+            if isinstance(port.target_port, str) and not any(_has_port(plan, port) for plan in chosen):
+                at: Steps = ("spec", "ports", index, "targetPort")
+                yield item, Problem(at, f'no selected pod has a {port.protocol} port named "{port.target_port}": no endpoints')
+
+
+def _has_port(plan: PodPlan, wanted: Any) -> bool:
+    return any(
+        (port.name, port.protocol) == (wanted.target_port, wanted.protocol)
+        for _, container in containers_of(plan)
+        for port in container.ports
+    )
+
+
+def _endpoint_notes(items: Sequence[Item]) -> Iterator[Finding]:
+    """Endpoints by hand belong to a Service without selector (semantics 4.14)."""
+    specs = {(item.namespace, item.name): spec for item, spec in services(items)}
+    for item in items:
+        if item.resource is r.ENDPOINTS:
+            at: Steps = ("metadata", "name")
+            name = item.name
+        elif item.resource is r.ENDPOINT_SLICES:
+            at = ("metadata", "labels", discovery.SERVICE_NAME_LABEL)
+            name = item.obj.metadata.labels.get(discovery.SERVICE_NAME_LABEL, "")
+        else:
+            continue
+        spec = specs.get((item.namespace, name))
+        if spec is None:
+            yield (
+                item,
+                Problem(
+                    at, f"there is no Service {item.namespace}/{name}: these endpoints are of no use" if name else "no Service"
+                ),
+            )
+        elif spec.selector and item.resource is r.ENDPOINTS:
+            yield item, Problem(at, f"Service {name} has a selector: netlab writes its Endpoints itself and replaces these")
