@@ -54,13 +54,23 @@ class ApiError(NetlabError):
     """The API server answered with a Status of failure (Kubernetes API conventions).
 
     `code` is the HTTP code, `reason` Kubernetes' word for it (NotFound, Conflict, Invalid, ...).
+    `details` names the object (name, group, kind, uid), `causes` the fields at fault.
     """
 
-    def __init__(self, code: int, reason: str, message: str, *, causes: tuple[dict[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        causes: tuple[dict[str, str], ...] = (),
+        details: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.causes = causes
+        self.details = details or {}
 
 
 def is_not_found(error: BaseException) -> bool:

@@ -1,0 +1,72 @@
+"""The first steps of a write: is this body an object of that kind, may it be here at all?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from netlab.api.resources import NAMESPACES, Json
+from netlab.controlplane.schema import check_types, prune
+from netlab.controlplane.status import AnyResource, bad_request, cannot_be_handled, forbidden, not_found
+from netlab.controlplane.store import Store, decode, encode
+
+Mode = Literal["Strict", "Warn", "Ignore"]
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """A body of one's own: copied, of the right kind and types, without unknown fields and nulls."""
+
+    body: Json
+    warnings: tuple[str, ...]
+
+
+def ingest(resource: AnyResource, body: Any, namespace: str, mode: Mode) -> Ingest:
+    """Copy a client's body and make it one of this kind, or say in Kubernetes' words why it is none."""
+    if not isinstance(body, dict):
+        raise bad_request("the body of the request must be a JSON object")
+    own = _of_kind(resource, decode(encode(body)))
+    unknown = prune(resource, own)
+    if unknown and mode == "Strict":
+        fields = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise cannot_be_handled(resource, f"strict decoding error: {fields}")
+    check_types(resource, own)
+    meta = own["metadata"]
+    if resource.namespaced:
+        if meta.setdefault("namespace", namespace) != namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    else:
+        meta.pop("namespace", None)
+    return Ingest(own, tuple(f'unknown field "{path}"' for path in unknown) if mode == "Warn" else ())
+
+
+def _of_kind(resource: AnyResource, body: Json) -> Json:
+    """Return the body with its kind filled in, in the order in which people read objects."""
+    version, kind = body.get("apiVersion") or resource.api_version, body.get("kind") or resource.kind
+    if (version, kind) != (resource.api_version, resource.kind):
+        raise cannot_be_handled(resource, f"the body says apiVersion {version}, kind {kind}; this path takes {resource.kind}")
+    rest = {name: value for name, value in body.items() if name not in {"apiVersion", "kind", "metadata"}}
+    return {"apiVersion": version, "kind": kind, "metadata": body.get("metadata") or {}, **rest}
+
+
+def existing_namespace(store: Store, resource: AnyResource, namespace: str) -> None:
+    """Refuse to create in a namespace that is missing or on its way out."""
+    if not resource.namespaced:
+        return
+    stored = store.get(NAMESPACES, "", namespace)
+    if stored is None:
+        raise not_found(NAMESPACES, namespace)
+    if "deletionTimestamp" in stored.body["metadata"]:
+        why = f"unable to create new content in namespace {namespace} because it is being terminated"
+        cause = {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {namespace} is being terminated",
+            "field": "metadata.namespace",
+        }
+        raise forbidden(resource, "", why, causes=(cause,))
+
+
+def protected_namespace(resource: AnyResource, name: str, protected: tuple[str, ...]) -> None:
+    """Refuse to delete the namespaces that every cluster has."""
+    if resource is NAMESPACES and name in protected:
+        raise forbidden(resource, name, "this namespace may not be deleted")

@@ -1,0 +1,311 @@
+"""The API server's verbs: one path for every request, whether it came over TLS or from inside the daemon.
+
+Each write goes through the same steps, in this order, and stops at the first that says no:
+
+    authorise -> namespace there? -> unknown fields, nulls -> types -> defaults -> strategy (what may be set and kept)
+    -> validation -> Service allocation -> nothing changed? -> commit (or not: dry run)
+
+Nothing awaits between the first step and the last, so writes cannot interleave and a patch needs no retry. Validation is
+the topology file's own (`netlab.topology.problems_of`): what `netlab validate` accepts, the API server accepts.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from netlab.api.resources import NAMESPACES, PODS, Json
+from netlab.controlplane import strategy
+from netlab.controlplane.admission import Ingest, Mode, existing_namespace, ingest, protected_namespace
+from netlab.controlplane.auth import ADMIN, Request, TokenTable, authorise
+from netlab.controlplane.defaults import apply_defaults
+from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
+from netlab.controlplane.patches import apply_patch
+from netlab.controlplane.registry import BACKGROUND, Registry, Removal, timestamp
+from netlab.controlplane.selectors import selection
+from netlab.controlplane.services import ServiceAllocator
+from netlab.controlplane.status import (
+    AnyResource,
+    Problem,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    method_not_allowed,
+    not_found,
+)
+from netlab.controlplane.store import Store, Stored, at_version, encode
+from netlab.controlplane.validation import problems_of
+from netlab.controlplane.watch import Batch, WatchOptions, watch
+
+SAFE_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
+SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
+
+
+def utc_now() -> datetime:
+    """Return the time now."""
+    return datetime.now(UTC)
+
+
+def random_suffix() -> str:
+    """Return five characters to end a generated name."""
+    return "".join(secrets.choice(SAFE_ALPHABET) for _ in range(5))
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """The lab's ranges."""
+
+    service_subnet: str = "10.96.0.0/16"
+    node_port_range: str = "30000-32767"
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How to write: dryRun=All goes all the way but for the commit; fieldValidation is Strict, Warn or Ignore."""
+
+    dry_run: bool = False
+    field_validation: Mode = "Strict"
+
+
+@dataclass(frozen=True)
+class DeleteOptions:
+    """Kubernetes' DeleteOptions. The preconditions: delete only that object, in that version."""
+
+    grace: int | None = None
+    propagation: str = BACKGROUND
+    dry_run: bool = False
+    uid: str = ""
+    resource_version: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The object or collection that a request names."""
+
+    resource: AnyResource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The answer to a write. `gone`: a delete has removed the object at once."""
+
+    stored: Stored
+    warnings: tuple[str, ...] = ()
+    created: bool = False
+    gone: bool = False
+
+
+class Api:
+    """The API server without its sockets. `validate` and the sources of time, uids and suffixes can be exchanged in tests."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        settings: ApiSettings | None = None,
+        tokens: TokenTable | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_suffix: Callable[[], str] = random_suffix,
+        validate: Callable[[AnyResource, Json], Sequence[Problem]] = problems_of,
+    ) -> None:
+        self.store = store
+        self.settings = settings or ApiSettings()
+        self.tokens = tokens or TokenTable()
+        self._clock, self._new_uid, self._new_suffix, self._validate = clock, new_uid, new_suffix, validate
+        self._allocator = ServiceAllocator.of(self.settings.service_subnet, self.settings.node_port_range)
+        self._registry = Registry(store, self._allocator, clock)
+        for name in SYSTEM_NAMESPACES:
+            if store.get(NAMESPACES, "", name) is None:
+                self.create(ADMIN, Target(NAMESPACES), {"metadata": {"name": name}})
+
+    # ---- reading
+    def list(self, user: str, target: Target, options: ListOptions) -> ListAnswer:
+        """Return the objects of a collection, selected and cut into pages."""
+        self._authorise(user, "list", target)
+        return list_objects(self.store, target.resource, target.namespace, options)
+
+    def get(self, user: str, target: Target) -> Stored:
+        """Return one object; its `status` subresource is the object itself."""
+        stored = self._find(target)
+        self._authorise(user, "get", target, stored)
+        return self._there(target, stored)
+
+    def watch(
+        self, user: str, target: Target, options: WatchOptions, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[Batch]:
+        """Return the changes of a collection as batches; 400 and 403 are raised now, 410 by the iterator."""
+        self._authorise(user, "watch", target)
+        chosen = selection(target.resource, labels, fields)
+        return watch(self.store, target.resource, replace(options, namespace=target.namespace, selection=chosen))
+
+    # ---- writing
+    def create(self, user: str, target: Target, body: Json, options: WriteOptions = WriteOptions()) -> Written:
+        """Create an object from a body, which is not changed."""
+        taken = ingest(target.resource, body, target.namespace, options.field_validation)
+        target = replace(target, name=self._name(target, taken))
+        self._authorise(user, "create", target)
+        existing_namespace(self.store, target.resource, target.namespace)
+        return self._create(target, taken, options)
+
+    def _create(self, target: Target, taken: Ingest, options: WriteOptions) -> Written:
+        resource, new = target.resource, taken.body
+        apply_defaults(resource, new)
+        strategy.prepare_create(resource, new)
+        apply_defaults(resource, new)  # what prepare_create reset
+        meta = new["metadata"]
+        meta["name"] = target.name
+        meta["uid"], meta["creationTimestamp"] = self._new_uid(), timestamp(self._clock())
+        self._check(resource, new, [])
+        if self.store.get(resource, target.namespace, target.name) is not None:
+            raise already_exists(resource, target.name)
+        self._allocate(target, new)
+        if options.dry_run:
+            return Written(Stored(new, encode(new), 0), taken.warnings, created=True)
+        return Written(self._registry.commit(resource, new), taken.warnings, created=True)
+
+    def update(self, user: str, target: Target, body: Json, options: WriteOptions = WriteOptions()) -> Written:
+        """Replace an object, or its status."""
+        stored = self._find(target)
+        self._authorise(user, "update", target, stored)
+        taken = ingest(target.resource, body, target.namespace, options.field_validation)
+        name = taken.body["metadata"].setdefault("name", target.name)
+        if name != target.name:
+            raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+        if stored is None and target.resource.kind in strategy.CREATE_ON_UPDATE and not target.subresource:
+            self._authorise(user, "create", target)
+            existing_namespace(self.store, target.resource, target.namespace)
+            return self._create(target, taken, options)
+        return self._replace(target, self._there(target, stored), taken, options)
+
+    def patch(
+        self, user: str, target: Target, media_type: str, patch: object, options: WriteOptions = WriteOptions()
+    ) -> Written:  # fmt: skip
+        """Change an object by a merge patch or a JSON patch, named by its media type."""
+        stored = self._find(target)
+        self._authorise(user, "patch", target, stored)
+        stored = self._there(target, stored)
+        changed = apply_patch(media_type, stored.copy(), patch)
+        taken = ingest(target.resource, changed, target.namespace, options.field_validation)
+        if taken.body["metadata"].get("name") != target.name:
+            raise bad_request(f'metadata.name: a patch cannot rename "{target.name}"')
+        return self._replace(target, stored, taken, options)
+
+    def _replace(self, target: Target, stored: Stored, taken: Ingest, options: WriteOptions) -> Written:
+        resource, new, old = target.resource, taken.body, stored.body
+        self._check_version(target, new, old)
+        if target.subresource == "status":
+            new = strategy.prepare_status_update(resource, new, old)
+        else:
+            apply_defaults(resource, new)
+            strategy.prepare_update(resource, new, old)
+            self._check(resource, new, strategy.change_problems(resource, new, old))
+            self._allocate(target, new)
+            strategy.count_generation(resource, new, old)
+        new = at_version(new, stored.version)
+        if new == old:
+            return Written(stored, taken.warnings)
+        if options.dry_run:
+            return Written(Stored(new, encode(new), stored.version), taken.warnings)
+        return Written(self._registry.commit(resource, new), taken.warnings)
+
+    def bind(self, user: str, target: Target, body: Json, options: WriteOptions = WriteOptions()) -> Written:
+        """Assign a pod to a node: the pods/binding subresource of a scheduler."""
+        stored = self._find(target)
+        self._authorise(user, "create", target, stored)
+        stored = self._there(target, stored)
+        node = body.get("target", {}).get("name", "") if isinstance(body.get("target"), dict) else ""
+        if target.resource is not PODS or not node:
+            raise bad_request("a Binding names the node in target.name, and only pods can be bound")
+        if bound := stored.body["spec"].get("nodeName"):
+            raise conflict(PODS, target.name, f'pod {target.name} is already assigned to node "{bound}"')
+        pod = stored.copy()
+        pod["spec"]["nodeName"] = node
+        if options.dry_run:
+            return Written(Stored(pod, encode(pod), stored.version), created=True)
+        return Written(self._registry.commit(PODS, pod), created=True)
+
+    # ---- deleting
+    def delete(self, user: str, target: Target, options: DeleteOptions = DeleteOptions()) -> Written:
+        """Delete an object, or ask for it where somebody must finish first."""
+        stored = self._find(target)
+        self._authorise(user, "delete", target, stored)
+        stored = self._there(target, stored)
+        if target.subresource:
+            raise method_not_allowed()
+        protected_namespace(target.resource, target.name, SYSTEM_NAMESPACES)
+        self._check_preconditions(target, stored, options)
+        removal = Removal(target.resource, stored.key, options.grace, options.propagation)
+        if options.dry_run:
+            return Written(stored, gone=self._registry.deleted(removal, stored) is None)
+        last = self._registry.delete(removal)
+        return Written(last, gone=self.store.get(target.resource, *stored.key) is None)
+
+    def delete_collection(
+        self, user: str, target: Target, chosen: ListOptions, options: DeleteOptions = DeleteOptions()
+    ) -> ListAnswer:  # fmt: skip
+        """Delete every object of a collection that the selectors choose; returns them as they were."""
+        self._authorise(user, "deletecollection", target)
+        answer = list_objects(self.store, target.resource, target.namespace, replace(chosen, limit=0))
+        for stored in answer.items:
+            if self.store.get(target.resource, *stored.key) is not None:
+                self.delete(user, replace(target, namespace=stored.key[0], name=stored.key[1]), options)
+        return answer
+
+    # ---- steps
+    def _find(self, target: Target) -> Stored | None:
+        return self.store.get(target.resource, target.namespace, target.name)
+
+    def _there(self, target: Target, stored: Stored | None) -> Stored:
+        if stored is None:
+            raise not_found(target.resource, target.name)
+        return stored
+
+    def _authorise(self, user: str, verb: str, target: Target, stored: Stored | None = None) -> None:
+        body = stored.body if stored else None
+        authorise(Request(user, verb, target.resource, target.namespace, target.name, target.subresource, body))
+
+    def _name(self, target: Target, taken: Ingest) -> str:
+        meta = taken.body["metadata"]
+        name, prefix = meta.get("name", ""), meta.get("generateName", "")
+        while prefix and not name:
+            candidate = f"{prefix}{self._new_suffix()}"
+            name = candidate if self.store.get(target.resource, target.namespace, candidate) is None else ""
+        return str(name)
+
+    def _check(self, resource: AnyResource, body: Json, problems: Sequence[Problem]) -> None:
+        found = [*problems, *self._validate(resource, body)]
+        if found:
+            raise invalid(resource, body["metadata"].get("name", ""), found)
+
+    def _allocate(self, target: Target, body: Json) -> None:
+        if target.resource.kind != "Service":
+            return
+        if problems := self._allocator.allocate(f"{target.namespace}/{target.name}", body["spec"]):
+            raise invalid(target.resource, target.name, problems)
+
+    def _check_version(self, target: Target, new: Json, old: Json) -> None:
+        meta, before = new["metadata"], old["metadata"]
+        if meta.get("uid") and meta["uid"] != before["uid"]:
+            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
+            raise conflict(target.resource, target.name, why)
+        if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:
+            raise conflict(target.resource, target.name)
+
+    def _check_preconditions(self, target: Target, stored: Stored, options: DeleteOptions) -> None:
+        meta = stored.body["metadata"]
+        for word, wanted, found in (
+            ("UID", options.uid, meta["uid"]),
+            ("ResourceVersion", options.resource_version, meta["resourceVersion"]),
+        ):
+            if wanted and wanted != found:
+                why = f"Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}"
+                raise conflict(target.resource, target.name, why)

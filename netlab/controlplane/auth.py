@@ -1,0 +1,169 @@
+"""Who may do what: bearer tokens name a user, a pure function decides (design 9).
+
+    admin           everything: the command line, kubectl, the daemon itself
+    node:<name>     reads every kind but Secrets; writes its own Node (and its status), its own Lease
+                    kube-node-lease/<name>, Events, and the status of pods bound to it
+    edge            reads every kind but Secrets; writes its Lease kube-system/netlab-edge and Events
+
+Reading a Lease, a Node or a Pod of somebody else is allowed: that is how the parts of a lab find each other. A token
+is 32 random bytes in a file of mode 0600, named after the user with `-` for `:` (`tokens/node-node1`); it is compared in
+constant time with every known one, so that an answer's delay says nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netlab.api.resources import Json
+from netlab.controlplane.status import AnyResource, forbidden, unauthorized
+
+ADMIN = "admin"
+EDGE = "edge"
+ANONYMOUS = "system:anonymous"
+NODE_PREFIX = "node:"
+READ_VERBS = frozenset({"get", "list", "watch"})
+WRITE_VERBS = frozenset({"create", "update", "patch"})
+EDGE_LEASE = ("kube-system", "netlab-edge")
+NODE_LEASE_NAMESPACE = "kube-node-lease"
+
+
+def node_user(node: str) -> str:
+    """Return the user name of a node's agent."""
+    return f"{NODE_PREFIX}{node}"
+
+
+def token_file(user: str) -> str:
+    """Return the name of a user's token file in the lab's `tokens` folder."""
+    return user.replace(":", "-")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user wants to do. `name` is that of the object, also for a create; `stored` the object as it is, if any."""
+
+    user: str
+    verb: str
+    resource: AnyResource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    stored: Json | None = field(default=None, compare=False)
+
+
+def _reads(request: Request) -> bool:
+    return request.verb in READ_VERBS and request.resource.kind != "Secret"
+
+
+def _owns_lease(request: Request, lease: tuple[str, str]) -> bool:
+    return request.resource.kind == "Lease" and (request.namespace, request.name) == lease
+
+
+def _edge_writes(request: Request) -> bool:
+    return request.resource.kind == "Event" or _owns_lease(request, EDGE_LEASE)
+
+
+def _node_writes(request: Request) -> bool:
+    node = request.user.removeprefix(NODE_PREFIX)
+    if request.resource.kind == "Node":
+        return request.name == node and request.subresource in {"", "status"}
+    if request.resource.kind == "Pod" and request.subresource == "status":
+        return request.stored is not None and request.stored.get("spec", {}).get("nodeName") == node
+    return request.resource.kind == "Event" or _owns_lease(request, (NODE_LEASE_NAMESPACE, node))
+
+
+def is_allowed(request: Request) -> bool:
+    """Decide whether a request may go ahead."""
+    if request.user == ADMIN:
+        return True
+    writes: Callable[[Request], bool]
+    if request.user == EDGE:
+        writes = _edge_writes
+    elif request.user.startswith(NODE_PREFIX):
+        writes = _node_writes
+    else:
+        return False
+    return _reads(request) or (request.verb in WRITE_VERBS and writes(request))
+
+
+def authorise(request: Request) -> None:
+    """Raise 403 Forbidden, in Kubernetes' words, unless the request is allowed."""
+    if is_allowed(request):
+        return
+    resource = request.resource
+    plural = f"{resource.plural}/{request.subresource}" if request.subresource else resource.plural
+    where = f'in the namespace "{request.namespace}"' if request.namespace else "at the cluster scope"
+    why = f'User "{request.user}" cannot {request.verb} resource "{plural}" in API group "{resource.group}" {where}'
+    raise forbidden(resource, request.name, why)
+
+
+@dataclass
+class TokenTable:
+    """Which token is whose. `folder` is where new ones are written; without it they live in memory only (tests)."""
+
+    tokens: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @classmethod
+    def open(cls, folder: Path, users: Iterable[str] = ()) -> TokenTable:
+        """Read the tokens of these users, making those that are missing."""
+        table = cls(folder=folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for user in users:
+            table.ensure(user)
+        return table
+
+    @classmethod
+    def of(cls, tokens: Mapping[str, str]) -> TokenTable:
+        """Return a table of the given user -> token pairs, in memory."""
+        return cls(dict(tokens))
+
+    def path(self, user: str) -> Path | None:
+        """Return the file of a user's token."""
+        return self.folder / token_file(user) if self.folder else None
+
+    def ensure(self, user: str) -> str:
+        """Return a user's token: the one known, the one in its file, or a new one."""
+        if user in self.tokens:
+            return self.tokens[user]
+        path = self.path(user)
+        token = path.read_text().strip() if path and path.exists() else ""
+        if not token:
+            token = secrets.token_urlsafe(32)
+            if path:
+                write_private(path, token.encode())
+        self.tokens[user] = token
+        return token
+
+    def forget(self, user: str) -> None:
+        """Make a user's token worthless (its node left the lab)."""
+        self.tokens.pop(user, None)
+        if path := self.path(user):
+            path.unlink(missing_ok=True)
+
+    def authenticate(self, authorization: str | None) -> str:
+        """Return the user that an Authorization header names; 401 for a wrong one, system:anonymous for none."""
+        if not authorization:
+            return ANONYMOUS
+        scheme, _, token = authorization.partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        found = ""
+        for user, known in self.tokens.items():
+            if hmac.compare_digest(known.encode(), given):
+                found = user
+        if scheme.lower() != "bearer" or not found:
+            raise unauthorized()
+        return found
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    partial.replace(path)

@@ -1,0 +1,79 @@
+"""Discovery: how clients learn what this server has (`/api`, `/apis`, `/api/v1`, `/version`, ...).
+
+kubectl asks for the aggregated form first; when the answer's Content-Type is plain JSON it takes the documents here.
+All of them follow from the table of kinds, so they are made once.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any, Final
+
+from netlab.api.resources import RESOURCES, Json
+from netlab.controlplane.status import AnyResource
+
+KUBERNETES_MINOR: Final = 33  # the release whose behaviour is reproduced
+VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+CATEGORIES: Final = {"Pod": ["all"], "Service": ["all"], "Deployment": ["all"], "ReplicaSet": ["all"], "DaemonSet": ["all"]}
+
+
+def _resource(resource: AnyResource) -> list[Json]:
+    entry: Json = {
+        "name": resource.plural,
+        "singularName": resource.kind.lower(),
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(VERBS),
+    }
+    if resource.short_names:
+        entry["shortNames"] = list(resource.short_names)
+    if categories := CATEGORIES.get(resource.kind):
+        entry["categories"] = categories
+    entries = [entry]
+    if resource.has_status:
+        entries.append(_subresource(resource, "status", resource.kind, ["get", "patch", "update"]))
+    if resource.kind == "Pod":
+        entries.append(_subresource(resource, "binding", "Binding", ["create"]))
+    return entries
+
+
+def _subresource(resource: AnyResource, name: str, kind: str, verbs: list[str]) -> Json:
+    plural = f"{resource.plural}/{name}"
+    return {"name": plural, "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": verbs}
+
+
+def _resource_list(group_version: str) -> Json:
+    entries = [entry for resource in RESOURCES if resource.api_version == group_version for entry in _resource(resource)]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries}
+
+
+def _group(name: str) -> Json:
+    versions = sorted({r.version for r in RESOURCES if r.group == name})
+    listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": listed, "preferredVersion": listed[0]}
+
+
+def documents() -> dict[str, Any]:
+    """Return every discovery document by its path."""
+    groups = sorted({r.group for r in RESOURCES if r.group})
+    pages: dict[str, Any] = {
+        "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in groups]},
+        "/version": {
+            "major": "1",
+            "minor": str(KUBERNETES_MINOR),
+            "gitVersion": f"v1.{KUBERNETES_MINOR}.0+netlab",
+            "gitCommit": "",
+            "gitTreeState": "clean",
+            "buildDate": "1970-01-01T00:00:00Z",
+            "goVersion": "",
+            "compiler": platform.python_implementation().lower(),
+            "platform": f"linux/{platform.machine()}",
+        },
+    }
+    for name in groups:
+        pages[f"/apis/{name}"] = {"kind": "APIGroup", "apiVersion": "v1", **_group(name)}
+    for version in sorted({r.api_version for r in RESOURCES}):
+        pages[f"/apis/{version}" if "/" in version else f"/api/{version}"] = _resource_list(version)
+    pages["/"] = {"paths": sorted([*pages, "/healthz", "/livez", "/readyz"])}
+    return pages

@@ -1,0 +1,147 @@
+"""Informer: a client's up-to-date copy of all objects of one kind (list, then watch, for ever).
+
+Rules:
+1. The cache is what the server said last; it may be old, never wrong. Code that acts on it is level-triggered.
+2. A watch continues where it broke off; only 410 Gone leads to a new list. So a restart of the API server costs nothing,
+   and while it is down the cache stays as it was: a node goes on with what it knows.
+3. `resource_version` says how far the cache has come, by the newest list, event or bookmark.
+4. A new list is compared with the cache: only what really differs is reported as a change.
+
+Several informers may share one `changed` event; the loop that waits for it clears it and looks at everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar, cast
+
+from netlab.api.meta import Object
+from netlab.api.resources import Json, Resource
+from netlab.controlplane.client import Client, WatchEvent
+from netlab.errors import ApiError, is_gone
+
+log = logging.getLogger("netlab.controlplane")
+T = TypeVar("T", bound=Object)
+ChangeHandler = Callable[[str, "T | None", "T | None"], None]  # key, object before, object after
+
+FIRST_PAUSE: Final = 0.1  # seconds after the first failure; doubles
+LONGEST_PAUSE: Final = 5.0
+
+
+def key_of(body: Json) -> str:
+    """Return `namespace/name`, or `name`."""
+    meta = body["metadata"]
+    return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
+
+
+class Informer(Generic[T]):
+    """Keeps `cache` (typed objects by key; plain JSON with decode=False) equal to the server's objects of one kind."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource[T],
+        *,
+        decode: bool = True,
+        changed: asyncio.Event | None = None,
+        on_change: ChangeHandler[T] | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        self.client = client
+        self.resource = resource
+        self.cache: dict[str, T] = {}
+        self.resource_version = 0
+        self.has_synced = False
+        self.changed = changed or asyncio.Event()
+        self.on_change: list[ChangeHandler[T]] = [on_change] if on_change else []
+        self._decode: Callable[[Json], T] = resource.decode if decode else cast("Callable[[Json], T]", dict)
+        self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
+        self._must_list = True
+        self._retry = asyncio.Event()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def run(self) -> None:
+        """List and watch until cancelled; failures of the server only delay."""
+        pause = FIRST_PAUSE
+        while True:
+            before = self.resource_version
+            try:
+                if self._must_list:
+                    await self._list()
+                await self._watch()
+                reason = "the server closed the watch"
+            except ApiError as error:
+                self._must_list = self._must_list or is_gone(error)
+                reason = error.message
+            pause = FIRST_PAUSE if self.resource_version != before else min(2 * pause, LONGEST_PAUSE)
+            log.info("event=watch-ended resource=%s again-in=%.1f reason=%r", self.resource.plural, pause, reason)
+            await self._pause(pause)
+
+    def retry(self) -> None:
+        """Try again at once, if the informer is waiting after a failure."""
+        self._retry.set()
+
+    async def wait_for(self, resource_version: int | str = 0) -> None:
+        """Wait until the cache has come as far as a resourceVersion of this kind; without one, until the first list."""
+        wanted = int(resource_version)
+        if self.has_synced and self.resource_version >= wanted:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (wanted, future)
+        self._waiting.append(entry)
+        try:
+            await future
+        finally:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+
+    # ---- list and watch
+    async def _list(self) -> None:
+        answer = await self.client.list(self.resource, **self._selectors)
+        fresh = {key_of(body): self._decode(body) for body in answer.items}
+        for key in [key for key in self.cache if key not in fresh]:
+            self._change(key, None)
+        for key, obj in fresh.items():
+            if self.cache.get(key) != obj:
+                self._change(key, obj)
+        self._must_list = False
+        self.has_synced = True
+        self._reached(int(answer.resource_version))
+
+    async def _watch(self) -> None:
+        stream = self.client.watch(self.resource, resource_version=str(self.resource_version), **self._selectors)
+        async for event in stream:
+            self._apply(event)
+
+    def _apply(self, event: WatchEvent) -> None:
+        if event.type == "DELETED":
+            self._change(key_of(event.object), None)
+        elif event.type in {"ADDED", "MODIFIED"}:
+            self._change(key_of(event.object), self._decode(event.object))
+        self._reached(int(event.resource_version))
+
+    def _change(self, key: str, obj: T | None) -> None:
+        before = self.cache.pop(key, None) if obj is None else self.cache.get(key)
+        if obj is not None:
+            self.cache[key] = obj
+        for handler in self.on_change:
+            handler(key, before, obj)
+
+    def _reached(self, version: int) -> None:
+        self.resource_version = version
+        self.changed.set()
+        for entry in [entry for entry in self._waiting if entry[0] <= version]:
+            self._waiting.remove(entry)
+            if not entry[1].done():
+                entry[1].set_result(None)
+
+    async def _pause(self, seconds: float) -> None:
+        self._retry.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._retry.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,131 @@
+"""What a request means: REST paths, query parameters and bodies, read as Kubernetes reads them. No sockets here.
+
+/api/v1/<plural>                                 all namespaces, or a cluster-scoped kind
+/api/v1/namespaces/<namespace>/<plural>[/<name>[/<subresource>]]
+/apis/<group>/<version>/...                      the same
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+
+import msgspec
+
+from netlab.api.resources import BY_PATH, Json
+from netlab.controlplane.admission import Mode
+from netlab.controlplane.api import DeleteOptions, Target, WriteOptions
+from netlab.controlplane.lists import ListOptions
+from netlab.controlplane.registry import BACKGROUND, FOREGROUND, ORPHAN
+from netlab.controlplane.status import bad_request, no_such_path, unsupported_media_type
+from netlab.controlplane.store import decode
+from netlab.controlplane.watch import WatchOptions
+
+Query = Mapping[str, str]
+JSON_TYPE: Final = "application/json"
+PROPAGATION: Final = (BACKGROUND, FOREGROUND, ORPHAN)
+# Subresources by kind, besides `status` of every kind that has one; the verbs are those of the HTTP methods.
+SUBRESOURCES: Final[Mapping[str, tuple[str, ...]]] = {"Pod": ("binding",)}
+
+
+def parse_path(path: str) -> Target | None:
+    """Return what a resource path names, None for a path that is no resource path; 404 for an unknown kind."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > 2:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[0] == "apis" and len(parts) > 3:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2 and (group, version, rest[2]) in BY_PATH:
+        namespace, rest = rest[1], rest[2:]
+    resource = BY_PATH.get((group, version, rest[0]))
+    if resource is None or len(rest) > 3 or "" in rest or bool(namespace) > resource.namespaced:
+        raise no_such_path()
+    name, subresource = rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else ""
+    known = SUBRESOURCES.get(resource.kind, ()) + (("status",) if resource.has_status else ())
+    if (subresource and subresource not in known) or (name and resource.namespaced and not namespace):
+        raise no_such_path()
+    return Target(resource, namespace, name, subresource)
+
+
+def flag(query: Query, name: str) -> bool:
+    """Return a boolean parameter; Go's clients write true, false, 1 and 0."""
+    text = query.get(name, "")
+    if text.lower() not in {"", "0", "1", "true", "false", "t", "f"}:
+        raise bad_request(f'{name}: Invalid value: "{text}": it must be true or false')
+    return text.lower() in {"1", "true", "t"}
+
+
+def number(query: Query, name: str) -> int | None:
+    """Return a numeric parameter, None when it is absent."""
+    text = query.get(name, "")
+    if text and not text.removeprefix("-").isdecimal():
+        raise bad_request(f'{name}: Invalid value: "{text}": it must be a whole number')
+    return int(text) if text else None
+
+
+def dry_run(values: object) -> bool:
+    """Tell whether a write is only tried; the one value there is, is All."""
+    if values in (None, "", []):
+        return False
+    if values in ("All", ["All"]):
+        return True
+    raise bad_request(f'dryRun: Unsupported value: {values!r}: supported values: "All"')
+
+
+def write_options(query: Query) -> WriteOptions:
+    """Read the parameters of create, update and patch. Without fieldValidation a typo is a warning, as in Kubernetes."""
+    text = query.get("fieldValidation") or "Warn"
+    modes: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
+    if text not in modes:
+        raise bad_request(f'fieldValidation: Unsupported value: "{text}": supported values: "Ignore", "Warn", "Strict"')
+    return WriteOptions(dry_run(query.get("dryRun")), modes[text])
+
+
+def list_options(query: Query) -> ListOptions:
+    """Read the parameters of list and deletecollection."""
+    limit = number(query, "limit") or 0
+    return ListOptions(query.get("labelSelector", ""), query.get("fieldSelector", ""), max(limit, 0), query.get("continue", ""))
+
+
+def watch_options(query: Query) -> WatchOptions:
+    """Read the parameters of watch."""
+    initial = flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    return WatchOptions(
+        query.get("resourceVersion", ""), bookmarks=flag(query, "allowWatchBookmarks"), send_initial_events=initial
+    )
+
+
+def delete_options(query: Query, body: Any) -> DeleteOptions:
+    """Read a delete: from the DeleteOptions in its body, else from its parameters."""
+    given: Json = body if isinstance(body, dict) else {}
+    preconditions = given.get("preconditions") or {}
+    orphan = given.get("orphanDependents") or flag(query, "orphanDependents")
+    policy = given.get("propagationPolicy") or query.get("propagationPolicy") or (ORPHAN if orphan else BACKGROUND)
+    grace = given.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
+    if policy not in PROPAGATION:
+        listed = ", ".join(f'"{word}"' for word in PROPAGATION)
+        raise bad_request(f'propagationPolicy: Unsupported value: "{policy}": supported values: {listed}')
+    if grace is not None and (not isinstance(grace, int) or grace < 0):
+        raise bad_request("gracePeriodSeconds: Invalid value: it must be a whole number, 0 or more")
+    return DeleteOptions(
+        grace=grace,
+        propagation=policy,
+        dry_run=dry_run(given.get("dryRun") or query.get("dryRun")),
+        uid=str(preconditions.get("uid") or ""),
+        resource_version=str(preconditions.get("resourceVersion") or ""),
+    )
+
+
+def read_body(media_type: str, content: bytes, accepted: tuple[str, ...] = (JSON_TYPE,)) -> Any:
+    """Decode a request's body; 415 for a format that is not read here (protobuf, YAML)."""
+    if media_type not in accepted:
+        raise unsupported_media_type(", ".join(accepted))
+    try:
+        return decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"the body of the request is no JSON: {error}") from error
+    except RecursionError as error:
+        raise bad_request("the body of the request is nested too deeply") from error

@@ -1,0 +1,264 @@
+"""The REST server: aiohttp around `Api`, on sockets that somebody else has bound.
+
+- The daemon binds one socket on host loopback and one inside the fabric's namespace; this module only listens on them.
+- One catch-all handler: paths are read by `requests.parse_path`, so a new kind needs no route.
+- A middleware authenticates (bearer token) and turns every ApiError into a Status. The health endpoints and /version
+  answer anybody, as in Kubernetes.
+- Additional endpoints of the daemon come as `extra_routes`; they find the user in `request["user"]`.
+- Answers are JSON only, made of the bytes that the store holds already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from netlab.controlplane import requests
+from netlab.controlplane.api import Api, Target, Written
+from netlab.controlplane.auth import ANONYMOUS
+from netlab.controlplane.discovery import documents
+from netlab.controlplane.patches import FORMATS
+from netlab.controlplane.status import (
+    method_not_allowed,
+    no_such_path,
+    not_acceptable,
+    success,
+    to_status,
+    unauthorized,
+    unsupported_media_type,
+)
+from netlab.controlplane.store import encode
+from netlab.controlplane.watch import Batch
+from netlab.errors import ApiError
+
+log = logging.getLogger("netlab.controlplane")
+LARGEST_BODY: Final = 16 * 2**20
+OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def json_response(body: object, status: int = 200, *, warnings: Iterable[str] = ()) -> web.Response:
+    """Return a JSON answer; bytes are sent as they are. Warnings become Kubernetes' Warning headers."""
+    content = body if isinstance(body, bytes) else encode(body)
+    response = web.Response(body=content, status=status, content_type=requests.JSON_TYPE)
+    for warning in warnings:
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
+    return response
+
+
+def status_response(error: ApiError) -> web.Response:
+    """Return the Status of an error."""
+    return json_response(to_status(error), error.code)
+
+
+def accepts_json(header: str) -> bool:
+    """Tell whether a client reads plain JSON; kubectl lists it after Table and protobuf."""
+    kinds = [part.partition(";")[0].strip() for part in header.split(",")]
+    return not header or any(kind in {requests.JSON_TYPE, "application/*", "*/*"} for kind in kinds)
+
+
+@dataclass
+class RestServer:
+    """The handlers. `watching` are the tasks of open watches, ended when the server closes."""
+
+    api: Api
+    ready: Callable[[], bool] = lambda: True
+    pages: dict[str, object] = field(default_factory=documents)
+    watching: set[asyncio.Task[object]] = field(default_factory=set)
+
+    def application(self, extra_routes: Sequence[web.RouteDef] = ()) -> web.Application:
+        """Return the aiohttp application."""
+        app = web.Application(middlewares=[self.middleware], client_max_size=LARGEST_BODY)
+        app.router.add_routes(extra_routes)
+        app.router.add_route("*", "/{path:.*}", self.handle)
+        app.on_shutdown.append(self.end_watches)
+        return app
+
+    async def end_watches(self, _: web.Application) -> None:
+        """Break off the open watches: their clients come back to the next server."""
+        for task in self.watching:
+            task.cancel()
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Authenticate, and answer every failure with a Status."""
+        try:
+            user = self.api.tokens.authenticate(request.headers.get("Authorization"))
+            if user == ANONYMOUS and request.path not in OPEN_PATHS:
+                raise unauthorized()
+            request["user"] = user
+            return await handler(request)
+        except ApiError as error:
+            return status_response(error)
+        except web.HTTPRequestEntityTooLarge as error:
+            return status_response(ApiError(413, "RequestEntityTooLarge", f"the body of the request is too large: {error.text}"))
+
+    # ---- one request
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer any path."""
+        path = request.path
+        if path in {"/healthz", "/livez", "/readyz"}:
+            good = path != "/readyz" or self.ready()
+            return web.Response(text="ok" if good else "not ready", status=200 if good else 503)
+        page = self.pages.get(path.rstrip("/") or "/")
+        if page is not None:
+            return json_response(page)
+        target = requests.parse_path(path)
+        if target is None:
+            raise no_such_path()
+        if not accepts_json(request.headers.get("Accept", "")):
+            raise not_acceptable()
+        table = OBJECT_METHODS if target.name else COLLECTION_METHODS
+        if target.subresource:
+            table = SUBRESOURCE_METHODS[target.subresource]
+        if request.method not in table:
+            raise method_not_allowed()
+        return await table[request.method](self, request, target)
+
+    async def list_or_watch(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if requests.flag(request.query, "watch"):
+            return await self.watch(request, target)
+        answer = self.api.list(request["user"], target, requests.list_options(request.query))
+        return json_response(answer.render(target.resource))
+
+    async def get(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if requests.flag(request.query, "watch"):  # of one object, as older clients ask
+            return await self.watch(request, Target(target.resource, target.namespace), f"metadata.name={target.name}")
+        return json_response(self.api.get(request["user"], target).raw)
+
+    async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if target.resource.namespaced and not target.namespace:
+            raise method_not_allowed()
+        body = requests.read_body(request.content_type, await request.read())
+        return _written(self.api.create(request["user"], target, body, requests.write_options(request.query)))
+
+    async def update(self, request: web.Request, target: Target) -> web.StreamResponse:
+        body = requests.read_body(request.content_type, await request.read())
+        return _written(self.api.update(request["user"], target, body, requests.write_options(request.query)))
+
+    async def patch(self, request: web.Request, target: Target) -> web.StreamResponse:
+        patch = requests.read_body(request.content_type, await request.read(), tuple(FORMATS))
+        options = requests.write_options(request.query)
+        return _written(self.api.patch(request["user"], target, request.content_type, patch, options))
+
+    async def bind(self, request: web.Request, target: Target) -> web.StreamResponse:
+        body = requests.read_body(request.content_type, await request.read())
+        self.api.bind(request["user"], target, body, requests.write_options(request.query))
+        return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+
+    async def delete(self, request: web.Request, target: Target) -> web.StreamResponse:
+        options = requests.delete_options(request.query, await self._options_body(request))
+        written = self.api.delete(request["user"], target, options)
+        meta = written.stored.body["metadata"]
+        if written.gone and target.resource.kind != "Pod":
+            return json_response(success(target.resource, target.name, meta["uid"]))
+        return json_response(written.stored.raw)
+
+    async def delete_collection(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if target.resource.namespaced and not target.namespace:
+            raise method_not_allowed()
+        options = requests.delete_options(request.query, await self._options_body(request))
+        answer = self.api.delete_collection(request["user"], target, requests.list_options(request.query), options)
+        return json_response(answer.render(target.resource))
+
+    async def _options_body(self, request: web.Request) -> object:
+        content = await request.read()
+        if not content:
+            return None
+        if request.content_type not in {requests.JSON_TYPE, "application/octet-stream"}:
+            raise unsupported_media_type(requests.JSON_TYPE)
+        return requests.read_body(requests.JSON_TYPE, content)
+
+    # ---- watch
+    async def watch(self, request: web.Request, target: Target, fields: str = "") -> web.StreamResponse:
+        """Stream changes as JSON lines until the client leaves, its timeout passes or its position is lost (410)."""
+        query = request.query
+        chosen = ",".join(text for text in (fields, query.get("fieldSelector", "")) if text)
+        options = requests.watch_options(query)
+        batches = self.api.watch(request["user"], target, options, labels=query.get("labelSelector", ""), fields=chosen)
+        seconds = requests.number(query, "timeoutSeconds")
+        response = web.StreamResponse(headers={"Content-Type": requests.JSON_TYPE})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        task = asyncio.current_task()
+        if task is not None:
+            self.watching.add(task)
+        try:
+            async with asyncio.timeout(seconds or None):
+                await _stream(response, batches)
+        except (TimeoutError, ConnectionError):  # the client asked for an end, or left
+            pass
+        finally:
+            if task is not None:
+                self.watching.discard(task)
+        with contextlib.suppress(ConnectionError):
+            await response.write_eof()
+        return response
+
+
+async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch]) -> None:
+    try:
+        async for batch in batches:
+            await response.write(b"".join(event.line for event in batch))
+    except ApiError as error:
+        await response.write(encode({"type": "ERROR", "object": to_status(error)}) + b"\n")
+
+
+def _written(written: Written) -> web.Response:
+    return json_response(written.stored.raw, 201 if written.created else 200, warnings=written.warnings)
+
+
+Method = Callable[[RestServer, web.Request, Target], Awaitable[web.StreamResponse]]
+COLLECTION_METHODS: Final[dict[str, Method]] = {
+    "GET": RestServer.list_or_watch,
+    "POST": RestServer.create,
+    "DELETE": RestServer.delete_collection,
+}
+OBJECT_METHODS: Final[dict[str, Method]] = {
+    "GET": RestServer.get,
+    "PUT": RestServer.update,
+    "PATCH": RestServer.patch,
+    "DELETE": RestServer.delete,
+}
+SUBRESOURCE_METHODS: Final[dict[str, dict[str, Method]]] = {
+    "status": {"GET": RestServer.get, "PUT": RestServer.update, "PATCH": RestServer.patch},
+    "binding": {"POST": RestServer.bind},
+}
+
+
+@dataclass(frozen=True)
+class ServerHandle:
+    """A running server."""
+
+    runner: web.AppRunner
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        await self.runner.cleanup()
+
+
+async def serve(
+    api: Api,
+    sockets: Sequence[socket.socket],
+    ssl_context: ssl.SSLContext | None,
+    *,
+    extra_routes: Sequence[web.RouteDef] = (),
+    ready: Callable[[], bool] = lambda: True,
+) -> ServerHandle:
+    """Serve the API on bound sockets. Without an ssl_context it is plain HTTP, for tests."""
+    server = RestServer(api, ready)
+    runner = web.AppRunner(server.application(extra_routes), access_log=None, shutdown_timeout=1.0, handle_signals=False)
+    await runner.setup()
+    for bound in sockets:
+        await web.SockSite(runner, bound, ssl_context=ssl_context).start()
+        log.info("event=listening address=%s", bound.getsockname())
+    return ServerHandle(runner)

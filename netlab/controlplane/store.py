@@ -1,0 +1,252 @@
+"""The store: every object of the lab as JSON, in memory and, before anyone is told, in SQLite.
+
+Rules:
+1. One counter, the resourceVersion, numbers every change of every kind. It never goes back, also across restarts.
+2. A change is committed to SQLite first, then visible in memory, then announced. So `kill -9` loses nothing that a
+   client was told; `synchronous=OFF` is enough, because the page cache outlives the process (a power cut clears /run
+   and the lab's namespaces with it).
+3. An object is serialised once. Lists, watches and the database share those bytes (`Stored.raw`, `Event.line`).
+4. Stored bodies are never changed in place; a change stores a new body. Who wants to edit one copies it first.
+5. Each kind keeps a History of recent changes, so that busy Leases don't push Services out. A watcher is only a
+   position in it: the backlog and the live stream are one code path, a slow watcher costs no memory and in the end
+   meets 410 Expired, as in Kubernetes.
+
+What would surprise: after a restart histories are empty; a watcher that had seen the newest change of its kind goes
+on, any other gets 410 and lists again. The lists' resourceVersion is the newest change of the kind (as from
+Kubernetes' watch cache), not the global counter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from netlab.api.resources import RESOURCES, Json
+from netlab.controlplane.status import AnyResource, expired, group_resource
+from netlab.errors import ApiError, LabError
+
+HISTORY: Final = 1024  # changes kept per kind: minutes of a busy lab, a few megabytes at most
+FIRST_VERSION: Final = 1  # the counter before the first write; "0" means "any" to Kubernetes' clients
+
+_SCHEMA: Final = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF;
+CREATE TABLE IF NOT EXISTS objects (
+    resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (resource, namespace, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS changes (resource TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+Key = tuple[str, str]  # namespace ("" for cluster-scoped kinds) and name
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as it is: `body` to look at, `raw` to send."""
+
+    body: Json
+    raw: bytes
+    version: int
+
+    @property
+    def key(self) -> Key:
+        meta = self.body["metadata"]
+        return meta.get("namespace", ""), meta["name"]
+
+    def copy(self) -> Json:
+        """Return a body that may be edited."""
+        fresh: Json = decode(self.raw)
+        return fresh
+
+
+def render(body: Json) -> Stored:
+    """Serialise a body that carries its resourceVersion."""
+    return Stored(body, encode(body), int(body["metadata"]["resourceVersion"]))
+
+
+def at_version(body: Json, version: int) -> Json:
+    """Return the body with another resourceVersion; the original stays as it is."""
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one object; `line` is how a watch sends it, made once for all watchers."""
+
+    type: str
+    stored: Stored
+    previous: Stored | None
+    line: bytes
+
+    @classmethod
+    def of(cls, kind: str, stored: Stored, previous: Stored | None) -> Event:
+        return cls(kind, stored, previous, event_line(kind, stored.raw))
+
+
+def event_line(kind: str, raw: bytes) -> bytes:
+    """Return one line of a watch."""
+    return b'{"type":"%s","object":%s}\n' % (kind.encode(), raw)
+
+
+class History:
+    """The recent changes of one kind, and who waits for the next one. Positions count changes since the start."""
+
+    def __init__(self, forgotten: int, capacity: int = HISTORY) -> None:
+        self.forgotten = forgotten  # the newest change that is no longer held
+        self.latest = forgotten
+        self._capacity = capacity
+        self._events: list[Event] = []
+        self._dropped = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def append(self, event: Event) -> None:
+        """Hold one more change, forget the oldest ones, wake the watchers."""
+        self._events.append(event)
+        self.latest = event.stored.version
+        if len(self._events) > 2 * self._capacity:
+            gone = len(self._events) - self._capacity
+            self.forgotten = self._events[gone - 1].stored.version
+            del self._events[:gone]
+            self._dropped += gone
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def after(self, version: int) -> int:
+        """Return the position from which every change newer than `version` follows; 410 when some are forgotten."""
+        if version < self.forgotten:
+            raise expired(version, self.forgotten)
+        return self._dropped + bisect_right(self._events, version, key=lambda event: event.stored.version)
+
+    @property
+    def end(self) -> int:
+        """The position behind the newest change."""
+        return self._dropped + len(self._events)
+
+    def read(self, position: int) -> list[Event]:
+        """Return all changes from a position on; 410 for a watcher that fell behind the history."""
+        if position < self._dropped:
+            raise expired(0, self.forgotten)
+        return self._events[position - self._dropped :]
+
+    async def grow(self) -> None:
+        """Wait for the next change."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        finally:
+            if future in self._waiting:
+                self._waiting.remove(future)
+
+
+class Store:
+    """All objects by kind, namespace and name. Not for several threads; one process owns the file."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._objects: dict[str, dict[Key, Stored]] = {group_resource(r): {} for r in RESOURCES}
+        for resource, body in database.execute("SELECT resource, body FROM objects"):
+            stored = Stored(decode(body), body, 0)
+            version = int(stored.body["metadata"]["resourceVersion"])
+            self._objects.setdefault(resource, {})[stored.key] = Stored(stored.body, body, version)
+        self._population = Counter(stored.key[0] for objects in self._objects.values() for stored in objects.values())
+        changes = dict(database.execute("SELECT resource, version FROM changes"))
+        self.version: int = max(changes.values(), default=FIRST_VERSION)
+        self._histories = {name: History(changes.get(name, FIRST_VERSION)) for name in self._objects}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """Open or create the file; `:memory:` keeps nothing."""
+        try:
+            database = sqlite3.connect(path, isolation_level=None)
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")  # a second daemon of the same lab is refused, not mixed in
+            database.executescript(_SCHEMA)
+            return cls(database)
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            remedy = "Another daemon of this lab may still run, or the file is damaged: `netlab down` removes both."
+            raise LabError(f"The lab's store {path} cannot be opened: {error}", remedy=remedy) from error
+
+    def close(self) -> None:
+        """Close the file; the store must not be used after."""
+        self._database.close()
+
+    # ---- reading
+    def get(self, resource: AnyResource, namespace: str, name: str) -> Stored | None:
+        """Return one object, None when there is none."""
+        return self._objects[group_resource(resource)].get((namespace, name))
+
+    def list(self, resource: AnyResource, namespace: str = "") -> list[Stored]:
+        """Return the objects of a kind, of one namespace or of all, by namespace and name."""
+        objects = self._objects[group_resource(resource)]
+        return [objects[key] for key in sorted(objects) if not namespace or key[0] == namespace]
+
+    def population(self, namespace: str) -> int:
+        """Return how many objects a namespace holds."""
+        return self._population[namespace]
+
+    def all(self) -> Iterable[tuple[AnyResource, Stored]]:
+        """Return every object of every kind."""
+        for resource in RESOURCES:
+            for stored in tuple(self._objects[group_resource(resource)].values()):
+                yield resource, stored
+
+    def last_change(self, resource: AnyResource) -> int:
+        """Return the resourceVersion of the newest change of a kind, deletions included."""
+        return self._histories[group_resource(resource)].latest
+
+    def history(self, resource: AnyResource) -> History:
+        """Return the recent changes of a kind, for watchers."""
+        return self._histories[group_resource(resource)]
+
+    # ---- writing
+    def put(self, resource: AnyResource, body: Json) -> Stored:
+        """Store a body under the next resourceVersion and announce it."""
+        name = group_resource(resource)
+        stored = render(at_version(body, self.version + 1))
+        key = stored.key
+        previous = self._objects[name].get(key)
+        self._commit(name, stored.version, "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", (name, *key, stored.raw))
+        self._objects[name][key] = stored
+        self._population[key[0]] += previous is None
+        self._announce(name, Event.of("MODIFIED" if previous else "ADDED", stored, previous))
+        return stored
+
+    def remove(self, resource: AnyResource, namespace: str, name: str) -> Stored:
+        """Remove an object and announce it; returns its last state under the deletion's resourceVersion."""
+        kind = group_resource(resource)
+        previous = self._objects[kind][namespace, name]
+        stored = render(at_version(previous.body, self.version + 1))
+        statement = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
+        self._commit(kind, stored.version, statement, (kind, namespace, name))
+        del self._objects[kind][namespace, name]
+        self._population[namespace] -= 1
+        self._announce(kind, Event.of("DELETED", stored, previous))
+        return stored
+
+    def _commit(self, kind: str, version: int, statement: str, arguments: tuple[object, ...]) -> None:
+        try:
+            self._database.execute("BEGIN")
+            self._database.execute(statement, arguments)
+            self._database.execute("INSERT OR REPLACE INTO changes VALUES (?, ?)", (kind, version))
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise ApiError(500, "InternalError", f"the store could not write: {error}; is the file system full?") from error
+        self.version = version
+
+    def _announce(self, kind: str, event: Event) -> None:
+        self._histories[kind].append(event)

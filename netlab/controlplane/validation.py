@@ -1,0 +1,31 @@
+"""Validation on write: the rules of the topology file, plus what keeps a name usable as a file and a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from netlab.api.resources import Json
+from netlab.controlplane.status import AnyResource, FieldProblem, Problem
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def name_problems(body: Json) -> list[FieldProblem]:
+    """Refuse a name that is no DNS-1123 subdomain: it becomes a path, a file and a host name."""
+    name = body["metadata"].get("name", "")
+    if not name:
+        return [FieldProblem("metadata.name", "Required value: name or generateName is required", "FieldValueRequired")]
+    if _NAME.fullmatch(name) and ".." not in name:
+        return []
+    text = (
+        f'Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters,'
+        " '-' or '.', and must start and end with an alphanumeric character"
+    )
+    return [FieldProblem("metadata.name", text)]
+
+
+def problems_of(resource: AnyResource, body: Json) -> Sequence[Problem]:
+    """Return everything wrong with a complete object."""
+    return name_problems(body)
