@@ -1,0 +1,149 @@
+"""A check as a value: who does what to whom, and what must come of it.
+
+`plan` makes checks from the API's objects, `runner` carries out their action, `verdict` compares. An action is one of
+
+- Reach: a packet to a place, answered by the runner's own socket there: proves the network, whatever the workload.
+- Visit: a connection or datagram to an address of a Service, answered by the real workload.
+- Ask: one DNS question.
+
+Expected sources are sets, since "the node's address" depends on the way out (`expectation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from netlab.probe.outcome import Outcome
+
+
+class Kind(Enum):
+    """What sort of host a place is. NOWHERE is an address that no host of the lab has."""
+
+    POD = "pod"
+    NODE = "node"
+    CLIENT = "client"
+    NOWHERE = "nowhere"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Somewhere in the lab with a network namespace and an address.
+
+    `name` is a host's name or a pod's `namespace/name`; `namespace` the network namespace's name; `node` the node it
+    is on (a node is on itself). A hostNetwork pod has its node's namespace and address and is of kind NODE in all
+    that matters to packets (semantics 1.7).
+    """
+
+    kind: Kind
+    name: str
+    namespace: str
+    address: str
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Exchange one message with the runner's own socket at `target`. `size` is a UDP payload sent with DF, 0 for any."""
+
+    protocol: str
+    target: Place
+    address: str = ""  # when it is not the target's own
+    name: str = ""  # looked up first, when given
+    size: int = 0
+
+
+class Talk(Enum):
+    """How to speak to a workload: HTTP, plain echo, agnhost's UDP words, or only open a connection."""
+
+    HTTP = "http"
+    ECHO = "echo"
+    AGNHOST = "agnhost"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Open connections to a Service's address; `name` is looked up first, when given.
+
+    `stand_ins` are the endpoints on hosts outside the cluster, where nothing listens unless the runner does.
+    """
+
+    protocol: str
+    address: str
+    port: int
+    talk: Talk = Talk.SILENT
+    name: str = ""
+    stand_ins: tuple[tuple[Place, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question to the cluster's DNS at `server`, over UDP or TCP."""
+
+    protocol: str
+    server: str
+    name: str
+    type: str
+
+
+Action = Reach | Visit | Ask
+
+
+@dataclass(frozen=True)
+class Encapsulation:
+    """The VXLAN header that must be around the packet between two nodes (semantics 2.24); empty addresses: none may be."""
+
+    source: str = ""
+    destination: str = ""
+    port: int = 0
+    vni: int = 0
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What must come of an action, and why.
+
+    `outcomes`: any of these; the first is the one to expect. `sources`: for each backend (`address:port`; empty for the
+    runner's own socket) the source addresses that it may see. `every`: all backends must be seen to answer. `sticky`:
+    one and the same backend must answer all connections. `until`: connect until this backend has answered.
+    `answers`: what a DNS answer must hold, e.g. `A 10.96.0.10`, all of it when `exact`. `response_codes`: e.g. NOERROR.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    reason: str = ""
+    sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    every: bool = False
+    sticky: bool = False
+    until: str = ""
+    encapsulation: Encapsulation | None = None
+    answers: frozenset[str] = frozenset()
+    exact: bool = True
+    response_codes: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.outcomes[0]
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        return tuple(sorted(b for b in self.sources if b))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the matrix. `path` is the path class, `subject` the Service or name it is about, if any."""
+
+    path: str
+    source: Place
+    action: Action
+    expectation: Expectation
+    target: str
+    subject: str = ""
+
+    @property
+    def id(self) -> str:
+        """`class/source->target/protocol`, unique within a plan, fit for globs."""
+        size = f"/{self.action.size}B" if isinstance(self.action, Reach) and self.action.size else ""
+        return f"{self.path}/{self.source.name}->{self.target}/{self.action.protocol}{size}"

@@ -1,0 +1,202 @@
+"""What must come of an access, from the meaning of the objects alone (semantics 1, 2.31-2.32, 4, 6).
+
+How it works. A packet for a Service meets the service proxy on one node, `ruler`: the sender's own node for ClusterIP,
+LoadBalancer and external addresses (they are caught before they leave), the addressed node for a NodePort, and for a
+LoadBalancer address from outside any node that the load balancer may choose. There it is of one of three origins,
+which decide the endpoints it may get and whether it is masqueraded:
+
+    entry                     origin    endpoints   masqueraded
+    ClusterIP                 pod       Cluster*    only hairpin (6.6, 6.8)
+    ClusterIP                 node      Cluster*    yes (6.7)         * Local under internalTrafficPolicy Local
+    external, ETP Cluster     any       Cluster     yes (6.5)
+    external, ETP Local       pod       Cluster     only hairpin (6.4: short-circuited)
+    external, ETP Local       node      Cluster     yes (6.4)
+    external, ETP Local       outside   Local       no (6.5)
+
+What surprises: "masqueraded to the node" means the address of the device it leaves by: cni0's for a pod of that
+node, flannel.1's for a pod of another, the underlay's for anything else; and a packet delivered to the node's own
+sockets does not pass postrouting and keeps its source. A pod's packet to anything but a pod is masqueraded by flannel
+where it leaves its node (2.31 e).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from netlab.api.core import Service, ServicePort
+from netlab.probe.checks import Encapsulation, Expectation, Kind, Place
+from netlab.probe.outcome import Outcome
+from netlab.probe.snapshot import Backend, Snapshot
+
+
+class Entry(Enum):
+    """By which of its addresses a Service is entered."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+    EXTERNAL_IP = "externalIP"
+
+
+class Origin(Enum):
+    """Where the service proxy takes a packet to come from."""
+
+    POD = "pod"
+    NODE = "node"
+    OUTSIDE = "outside"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A packet as it meets the service proxy on node `ruler`."""
+
+    ruler: str
+    origin: Origin
+    address: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """A source that enters one port of a Service at `address` (of node `via` for a NodePort)."""
+
+    source: Place
+    service: Service
+    port: ServicePort
+    entry: Entry
+    address: str
+    via: str = ""
+
+
+# ---- direct traffic, no Service
+def direct(snapshot: Snapshot, source: Place, target: Place) -> Expectation:
+    """Return what must come of a packet between two places."""
+    if source.kind is Kind.CLIENT and target.kind is Kind.POD:
+        return Expectation((Outcome.UNREACHABLE,), "the outside has no route to pods (semantics 1.4, design 4)")
+    seen = frozenset({direct_source(snapshot, source, target)})
+    return Expectation((Outcome.ALLOWED,), sources={"": seen}, encapsulation=encapsulation(snapshot, source, target))
+
+
+def direct_source(snapshot: Snapshot, source: Place, target: Place) -> str:
+    """Return the source address that the target sees (semantics 1.2, 1.4, 2.15, 2.31)."""
+    if source.kind is Kind.POD:
+        own = target.kind is Kind.POD or target.node == source.node
+        return source.address if own else snapshot.addresses[source.node].underlay
+    if source.kind is Kind.NODE and target.kind is Kind.POD:
+        addresses = snapshot.addresses[source.node]
+        return addresses.gateway if target.node == source.node else addresses.overlay
+    return source.address
+
+
+def encapsulation(snapshot: Snapshot, source: Place, target: Place) -> Encapsulation | None:
+    """Return the header that must be around a packet between pods (or node and pod); None where it does not matter."""
+    if target.kind is not Kind.POD or source.kind not in {Kind.POD, Kind.NODE}:
+        return None
+    if source.node == target.node:
+        return Encapsulation()
+    backend = snapshot.lab.spec.networking.backend
+    nodes = snapshot.addresses
+    return Encapsulation(nodes[source.node].underlay, nodes[target.node].underlay, backend.port, backend.vni)
+
+
+# ---- traffic through Services
+def through_service(snapshot: Snapshot, access: Access) -> Expectation:
+    """Return outcome, possible backends and the source address each must see."""
+    if forbidden_source(access):
+        return Expectation((Outcome.DROPPED,), "the source is not in loadBalancerSourceRanges (semantics 6.12)")
+    backends = snapshot.backends(access.service, access.port)
+    if not usable(snapshot, backends, access.via or access.source.node, local=False):
+        return no_endpoints(access)
+    sources: dict[str, set[str]] = {}
+    for arrival in arrivals(snapshot, access, backends):
+        for backend in usable(snapshot, backends, arrival.ruler, local=only_local(access, arrival.origin)):
+            sources.setdefault(backend.key, set()).update(source_seen(snapshot, access, arrival, backend))
+    if not sources:
+        return Expectation((Outcome.DROPPED,), "the traffic policy is Local and the node has no endpoint (semantics 6.3)")
+    return Expectation((Outcome.ALLOWED,), sources={key: frozenset(value) for key, value in sources.items()})
+
+
+def no_endpoints(access: Access) -> Expectation:
+    """Return what a Service without usable endpoints does: refuse; a load balancer without healthy nodes may also drop."""
+    reason = "the Service has no endpoints (semantics 6.3)"
+    if access.entry is Entry.LOAD_BALANCER and access.source.kind is Kind.CLIENT:
+        return Expectation((Outcome.REFUSED, Outcome.DROPPED, Outcome.UNREACHABLE, Outcome.RESET), reason)
+    return Expectation((Outcome.REFUSED,), reason)
+
+
+def arrivals(snapshot: Snapshot, access: Access, backends: Iterable[Backend]) -> tuple[Arrival, ...]:
+    """Return where and as what the packet may meet the service proxy."""
+    source = access.source
+    if source.kind is Kind.CLIENT and access.entry is Entry.LOAD_BALANCER:
+        nodes = snapshot.addresses
+        if access.service.spec.external_traffic_policy == "Local":  # the health checks keep the other nodes out
+            nodes = {n: a for n, a in nodes.items() if usable(snapshot, backends, n, local=True)}
+        return tuple(Arrival(node, Origin.OUTSIDE, source.address) for node in nodes)
+    ruler = access.via or source.node
+    if source.kind is not Kind.CLIENT and ruler == source.node:
+        return (Arrival(ruler, Origin.POD if source.kind is Kind.POD else Origin.NODE, source.address),)
+    leaving = snapshot.addresses[source.node].underlay if source.node else source.address
+    return (Arrival(ruler, Origin.OUTSIDE, leaving),)
+
+
+def only_local(access: Access, origin: Origin) -> bool:
+    """Tell whether only endpoints of the ruling node may be used (semantics 4.21, 6.2, 6.4)."""
+    spec = access.service.spec
+    if access.entry is Entry.CLUSTER_IP:
+        return spec.internal_traffic_policy == "Local"
+    return spec.external_traffic_policy == "Local" and origin is Origin.OUTSIDE
+
+
+def masqueraded(access: Access, arrival: Arrival, backend: Backend) -> bool:
+    """Tell whether the service proxy changes the source address (semantics 6.4-6.8)."""
+    if arrival.origin is Origin.NODE:
+        return True
+    if arrival.origin is Origin.POD and backend.address == access.source.address:
+        return True
+    return access.entry is not Entry.CLUSTER_IP and access.service.spec.external_traffic_policy != "Local"
+
+
+def source_seen(snapshot: Snapshot, access: Access, arrival: Arrival, backend: Backend) -> frozenset[str]:
+    """Return the source addresses that a backend may see."""
+    node = snapshot.addresses[arrival.ruler]
+    to_pod = backend.place.kind is Kind.POD
+    if backend.address == node.underlay:  # delivered to the node's own sockets: no postrouting
+        return node.all if arrival.origin is Origin.NODE else frozenset({arrival.address})
+    if masqueraded(access, arrival, backend):
+        way_out = node.underlay if not to_pod else node.gateway if backend.place.node == arrival.ruler else node.overlay
+        return frozenset({way_out})
+    if arrival.origin is Origin.POD and not to_pod:
+        return frozenset({node.underlay})
+    return frozenset({arrival.address})
+
+
+def forbidden_source(access: Access) -> bool:
+    """Tell whether loadBalancerSourceRanges shuts the source out; they guard the load balancer's address only."""
+    ranges = access.service.spec.load_balancer_source_ranges
+    if access.entry is not Entry.LOAD_BALANCER or not ranges:
+        return False
+    address = ipaddress.ip_address(access.source.address)
+    return not any(address in ipaddress.ip_network(r.strip(), strict=False) for r in ranges)
+
+
+# ---- the endpoints that may be used
+def usable(snapshot: Snapshot, backends: Iterable[Backend], node: str, *, local: bool) -> tuple[Backend, ...]:
+    """Return the ready endpoints, or those serving while terminating when none is ready (semantics 6.1, 6.2, 6.13)."""
+    pool = tuple(backends)
+    if local:
+        pool = tuple(b for b in pool if node in {b.endpoint.node_name, b.place.node} and node)
+    ready = tuple(b for b in pool if b.endpoint.conditions.is_ready)
+    if ready:
+        return ready if local else hinted(ready, node, snapshot.zones.get(node, ""))
+    return tuple(b for b in pool if b.endpoint.conditions.is_serving and b.endpoint.conditions.is_terminating)
+
+
+def hinted(ready: tuple[Backend, ...], node: str, zone: str) -> tuple[Backend, ...]:
+    """Keep to topology hints, unless one endpoint has none or none is for us (semantics 6.13)."""
+    for mine, attribute in ((node, "for_nodes"), (zone, "for_zones")):
+        hints = [{z.name for z in getattr(b.endpoint.hints, attribute, ())} for b in ready]
+        if mine and all(hints) and any(mine in h for h in hints):
+            return tuple(b for b, h in zip(ready, hints, strict=True) if mine in h)
+    return ready

@@ -1,0 +1,54 @@
+"""What a check came to, as the runner saw it: the other half of `Expectation`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from netlab.probe.capture import Sighting
+from netlab.probe.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One exchange that reached a server: the backend's `address:port`, the source it saw, empty where not observed.
+
+    `pod` and `client` are what the workload's own answer says, empty when it says nothing; `named` is the pod that has
+    the backend's address by the API's account.
+    """
+
+    backend: str = ""
+    source: str = ""
+    named: str = ""
+    pod: str = ""
+    client: str = ""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The result of a check's attempts. `trail` is the way of one packet, in order, answers included."""
+
+    outcome: Outcome
+    detail: str = ""
+    attempts: int = 1
+    milliseconds: float = 0.0
+    hits: tuple[Hit, ...] = ()
+    records: frozenset[str] = frozenset()
+    response_code: str = ""
+    authority: bool = False
+    trail: tuple[Sighting, ...] = field(default=(), repr=False)
+    blind: str = ""  # why captures may be incomplete, empty when they are not
+
+    @property
+    def requests(self) -> tuple[Sighting, ...]:
+        """The trail of the packet itself, without what came back."""
+        return tuple(s for s in self.trail if not s.packet.answer)
+
+    @property
+    def last_seen(self) -> str:
+        """Where the packet was seen last, in words."""
+        if not self.requests:
+            return ""
+        last = self.requests[-1]
+        p = last.packet
+        ends = f"{p.source} > {p.destination}" + (f":{p.destination_port}" if p.destination_port else "")
+        return f"{last.where} ({'leaving' if last.direction == 'out' else 'entering'}, {ends})"

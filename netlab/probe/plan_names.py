@@ -1,0 +1,143 @@
+"""The checks of DNS: what every name must resolve to, asked from every node and from one pod of every node (semantics 11).
+
+For each Service: A, AAAA (NODATA: the name exists, the type does not), PTR of its ClusterIP, SRV of its named ports;
+CNAME for ExternalName; one A per ready endpoint for headless, NXDOMAIN without any. Then names of hosts, a name that
+does not exist, and some of them again over TCP. In a big cluster the Services are dealt out to the sources in turn.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netlab.api.core import Service
+from netlab.api.discovery import Endpoint
+from netlab.probe.checks import Ask, Check, Expectation
+from netlab.probe.outcome import Outcome
+from netlab.probe.plan_services import domain_name
+from netlab.probe.snapshot import Snapshot
+
+FEW_SERVICES = 12
+FEW_HOSTS = 4
+FOUND, MISSING = ("NOERROR",), ("NXDOMAIN",)
+ANY_ANSWER = ("NOERROR", "NXDOMAIN", "SERVFAIL")  # of a CNAME whose target nobody in the lab knows
+ABSENT = "no-such-service"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and what must come back."""
+
+    name: str
+    type: str
+    answers: frozenset[str] = frozenset()
+    codes: tuple[str, ...] = FOUND
+    exact: bool = True
+    transports: tuple[str, ...] = ("UDP",)
+    subject: str = ""
+
+    @property
+    def expectation(self) -> Expectation:
+        return Expectation((Outcome.ALLOWED,), answers=self.answers, exact=self.exact, response_codes=self.codes)
+
+
+def checks(snapshot: Snapshot) -> Iterator[Check]:
+    """Return the DNS checks, none when the lab has no kube-dns Service."""
+    if not snapshot.dns_address:
+        return
+    sources = (*snapshot.node_places, *snapshot.one_pod_per_node())
+    of_services = [tuple(questions(snapshot, s)) for s in snapshot.services]
+    always = tuple(common_questions(snapshot))
+    for number, source in enumerate(sources):
+        mine = of_services if len(of_services) <= FEW_SERVICES else of_services[number :: len(sources)]
+        for question in (*always, *(q for group in mine for q in group)):
+            for transport in question.transports:
+                action = Ask(transport, snapshot.dns_address, question.name, question.type)
+                target = f"{question.name.rstrip('.')}:{question.type}"
+                yield Check(f"dns-{source.kind.value}", source, action, question.expectation, target, question.subject)
+
+
+def common_questions(snapshot: Snapshot) -> Iterator[Question]:
+    """Ask for what every cluster has: hosts, empty names, missing names."""
+    zone = snapshot.zone
+    for name, address in list(snapshot.hosts.items())[:FEW_HOSTS]:
+        yield Question(f"{name}.", "A", frozenset({f"A {address}"}))
+    yield Question(f"{ABSENT}.default.svc.{zone}.", "A", codes=MISSING, transports=("UDP", "TCP"))
+    yield Question(f"{ABSENT}.no-such-namespace.svc.{zone}.", "A", codes=MISSING)
+    yield Question(f"default.svc.{zone}.", "A")  # an existing namespace: the name exists, without addresses (11.12)
+
+
+def questions(snapshot: Snapshot, service: Service) -> Iterator[Question]:
+    """Return the questions about one Service."""
+    maker = _external_name if service.spec.type == "ExternalName" else _headless if service.headless else _cluster_ip
+    yield from maker(snapshot, service)
+
+
+def _cluster_ip(snapshot: Snapshot, service: Service) -> Iterator[Question]:
+    name, address, key = domain_name(snapshot, service), service.spec.cluster_ip, service.key
+    if not address:
+        return
+    yield Question(name, "A", frozenset({f"A {address}"}), transports=("UDP", "TCP"), subject=key)
+    yield Question(name, "AAAA", subject=key)
+    reverse = ipaddress.ip_address(address).reverse_pointer
+    yield Question(f"{reverse}.", "PTR", frozenset({f"PTR {name}"}), subject=key)
+    for port in service.spec.ports:
+        if port.name:  # SRV records exist for named ports only (semantics 11.2)
+            srv = f"_{port.name}._{port.protocol.lower()}.{name}"
+            yield Question(srv, "SRV", frozenset({f"SRV {port.port} {name}"}), subject=key)
+
+
+def _headless(snapshot: Snapshot, service: Service) -> Iterator[Question]:
+    name, key = domain_name(snapshot, service), service.key
+    ready = _ready_endpoints(snapshot, service)
+    codes = FOUND if ready else MISSING  # semantics 11.10
+    yield Question(name, "A", frozenset(f"A {a}" for a in ready), codes, transports=("UDP", "TCP"), subject=key)
+    yield Question(name, "AAAA", codes=codes, subject=key)
+    for port in service.spec.ports:
+        backends = [b for b in snapshot.backends(service, port) if b.endpoint.conditions.is_ready]
+        if port.name and backends:
+            answers = frozenset(f"SRV {b.port} {endpoint_hostname(b.endpoint, b.address)}.{name}" for b in backends)
+            yield Question(f"_{port.name}._{port.protocol.lower()}.{name}", "SRV", answers, subject=key)
+    for address, endpoint in list(ready.items())[:FEW_HOSTS]:
+        hostname = endpoint_hostname(endpoint, address)
+        yield Question(f"{hostname}.{name}", "A", frozenset({f"A {address}"}), exact=False, subject=key)
+
+
+def _ready_endpoints(snapshot: Snapshot, service: Service) -> dict[str, Endpoint]:
+    found: dict[str, Endpoint] = {}
+    for piece in snapshot.slices:
+        if piece.service_key == service.key and piece.address_type == "IPv4":
+            found.update({a: e for e in piece.endpoints if e.conditions.is_ready for a in e.addresses[:1]})
+    return found
+
+
+def endpoint_hostname(endpoint: Endpoint, address: str) -> str:
+    """Return an endpoint's label below its Service's name: its hostname, or its address with dashes (semantics 11.4)."""
+    return endpoint.hostname or address.replace(".", "-")
+
+
+def _external_name(snapshot: Snapshot, service: Service) -> Iterator[Question]:
+    """A CNAME, followed by the target's address where the lab knows it (semantics 11.9)."""
+    name, target = domain_name(snapshot, service), service.spec.external_name.rstrip(".")
+    if _is_address(target):
+        yield Question(name, "A", codes=MISSING, subject=service.key)
+        return
+    address = _address_of(snapshot, target)
+    answers = {f"CNAME {target}."} | ({f"A {address}"} if address else set())
+    yield Question(name, "A", frozenset(answers), FOUND if address else ANY_ANSWER, exact=bool(address), subject=service.key)
+
+
+def _address_of(snapshot: Snapshot, name: str) -> str:
+    if name in snapshot.hosts:
+        return snapshot.hosts[name]
+    return next((s.spec.cluster_ip for s in snapshot.services
+                 if domain_name(snapshot, s) == f"{name}." and s.spec.cluster_ip not in {"", "None"}), "")  # fmt: skip
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,211 @@
+"""Carrying out one check: its action, as often as its expectation needs, and what was seen of it in the captures.
+
+"Until all backends have answered" is bounded by ATTEMPTS_PER_BACKEND x backends: with a fair choice the chance to miss
+one of ten by accident is then below 1e-15. Attempts look for more backends; none repeats a failure: the first attempt
+that does not succeed is the check's outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from netlab.probe import resolve, sockets
+from netlab.probe.capture import Capture, Enter, Sighting
+from netlab.probe.checks import Ask, Check, Place, Reach, Talk, Visit
+from netlab.probe.observed import Hit, Observed
+from netlab.probe.outcome import Outcome
+from netlab.probe.servers import Servers, source_in
+from netlab.probe.sockets import BrokenProbeError, Exchange
+from netlab.probe.wire import MARK, Packet, tcp_key
+
+ATTEMPTS_PER_BACKEND = 40
+STICKY_ATTEMPTS = 10
+LONGEST_BATCH = 20
+SEQUENCE_STEP = 0x9E3779B1  # odd: all 2**32 sequence numbers come once before one returns
+PATIENCE = 2.2  # where an ICMP error is expected the kernel may hold it back for a second: time for one retransmission
+POD_SAID = re.compile(rb"(?im)^X-Netlab-Pod:\s*(\S+)")
+CLIENT_SAID = re.compile(rb"(?im)^X-Netlab-Client:\s*([\d.]+)")
+NEGATIVE = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})
+END_OF_HEADERS = b"\r\n\r\n"
+
+
+@dataclass
+class Prober:
+    """What all checks of a run share. `seed` makes the keys of two runs differ."""
+
+    enter: Enter
+    capture: Capture
+    servers: Servers
+    dns_address: str
+    nodes: dict[str, str]  # a node's name -> its underlay address
+    pods: dict[str, str]  # an address -> the name of the pod that has it, as its workload gives it
+    timeout: float
+    seed: int
+    _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def _sequence(self) -> int:
+        return ((self.seed + next(self._numbers)) * SEQUENCE_STEP) & 0xFFFFFFFF or 1
+
+    def _mark(self) -> str:
+        return f"{self.seed & 0xFFFFFFFF:08x}{next(self._numbers) & 0xFFFFFFFF:08x}"
+
+    async def run(self, check: Check) -> Observed:
+        """Carry out a check. A probe that broke is NOT_TESTED."""
+        try:
+            action = check.action
+            if isinstance(action, Ask):
+                return await self._ask(check, action)
+            if isinstance(action, Reach):
+                return await self._reach(check, action)
+            return await self._visit(check, action)
+        except BrokenProbeError as error:
+            return Observed(Outcome.NOT_TESTED, str(error))
+
+    def _patience(self, check: Check) -> float:
+        return max(self.timeout, PATIENCE) if check.expectation.outcome in NEGATIVE else self.timeout
+
+    # ---- DNS
+    async def _ask(self, check: Check, action: Ask) -> Observed:
+        sequence = self._sequence()
+        answer = await resolve.ask(
+            self.enter, check.source.namespace, action.server, action.name, action.type,
+            protocol=action.protocol, sequence=sequence, patience=self.timeout,
+        )  # fmt: skip
+        self.capture.drain()
+        trail = self.capture.take(tcp_key(sequence)) if action.protocol == "TCP" else ()
+        said = answer.exchange
+        return Observed(said.outcome, said.detail, 1, said.milliseconds, (), answer.records, answer.code, answer.authority, trail)
+
+    async def _look_up(self, place: Place, name: str, address: str) -> Observed | None:
+        """Return None when a name resolves to `address` (and perhaps others), else what went wrong."""
+        answer = await resolve.ask(
+            self.enter, place.namespace, self.dns_address, name, "A", protocol="UDP", sequence=0, patience=self.timeout
+        )
+        addresses = sorted(r.partition(" ")[2] for r in answer.records if r.startswith("A "))
+        if address in addresses:
+            return None
+        why = f"resolved to {', '.join(addresses)}" if addresses else answer.exchange.detail or f"{answer.code}, no address"
+        detail = f"{name} should resolve to {address}: {why}"
+        return Observed(Outcome.DNS_FAILED, detail, milliseconds=answer.exchange.milliseconds)
+
+    # ---- the runner's own servers
+    async def _reach(self, check: Check, action: Reach) -> Observed:
+        address = action.address or action.target.address
+        if action.name and (failure := await self._look_up(check.source, action.name, address)):
+            return failure
+        port = self.servers.port(action.target, action.protocol) if action.protocol != "ICMP" else 0
+        exchange, key = await self._send(check, action, (address, port))
+        self.capture.drain()
+        trail = self.capture.take(key)
+        requests = [s for s in trail if not s.packet.answer]
+        source = source_in(exchange.answer)
+        if action.protocol == "ICMP" and requests and exchange.outcome is Outcome.ALLOWED:
+            source = requests[-1].packet.source
+        hits = (Hit(source=source),) if exchange.outcome is Outcome.ALLOWED else ()
+        return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
+
+    async def _send(self, check: Check, action: Reach, address: tuple[str, int]) -> tuple[Exchange, str]:
+        mark, patience, namespace = self._mark(), self._patience(check), check.source.namespace
+        if action.protocol == "ICMP":
+            number = int(mark[-4:], 16)
+            return await sockets.icmp(self.enter, namespace, address[0], mark, identifier=number, patience=patience), mark
+        say = MARK + mark.encode()
+        if action.protocol == "TCP":
+            sequence = self._sequence()
+            exchange = await sockets.tcp(self.enter, namespace, address, sequence, say=say, until=b"\n", patience=patience)
+            return exchange, tcp_key(sequence)
+        say = say.ljust(action.size, b".")
+        exchange = await sockets.udp(self.enter, namespace, address, say=say, patience=patience, fragment=not action.size)
+        return exchange, mark
+
+    # ---- through Services
+    async def _visit(self, check: Check, action: Visit) -> Observed:
+        if action.name and (failure := await self._look_up(check.source, action.name, action.address)):
+            return failure
+        for place, port in action.stand_ins:
+            self.servers.stand_in(place, action.protocol, port)
+        first = await self._attempt(check, action, speak=True)
+        if first.outcome is not Outcome.ALLOWED:
+            return first
+        hits, attempts = list(first.hits), 1
+        while size := self._more(check, hits, attempts):
+            batch = await asyncio.gather(*(self._attempt(check, action, speak=False) for _ in range(size)))
+            attempts += size
+            for observed in batch:
+                if observed.outcome is not Outcome.ALLOWED:
+                    return replace(observed, attempts=attempts, hits=tuple(hits))
+                hits += observed.hits
+        return replace(first, attempts=attempts, hits=tuple(hits))
+
+    def _more(self, check: Check, hits: list[Hit], attempts: int) -> int:
+        """Return how many more connections to make."""
+        expected = check.expectation
+        if expected.sticky:
+            return STICKY_ATTEMPTS - attempts
+        wanted = set(expected.backends) if expected.every else {expected.until} if expected.until else set()
+        missing = wanted - {h.backend for h in hits}
+        bound = ATTEMPTS_PER_BACKEND * max(len(expected.backends), 1)
+        return min(2 * len(expected.backends), LONGEST_BATCH, bound - attempts) if missing else 0
+
+    async def _attempt(self, check: Check, action: Visit, *, speak: bool) -> Observed:
+        address, patience = (action.address, action.port), self._patience(check)
+        if action.protocol == "TCP":
+            sequence = self._sequence()
+            key = tcp_key(sequence)
+            say = _http(action) if speak and action.talk is Talk.HTTP else b""
+            exchange = await sockets.tcp(
+                self.enter, check.source.namespace, address, sequence, say=say, until=END_OF_HEADERS, patience=patience
+            )
+        else:
+            exchange, key = await self._datagram(check, action, patience)
+        self.capture.drain()
+        trail = self.capture.take(key)
+        hits = (self._hit(check, action, trail, exchange),) if exchange.outcome is Outcome.ALLOWED else ()
+        return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
+
+    async def _datagram(self, check: Check, action: Visit, patience: float) -> tuple[Exchange, str]:
+        """Send a datagram. Of a server that does not answer, the arrival at a backend is proof enough."""
+        key = self._mark()
+        say = MARK + key.encode()
+        if action.talk is Talk.AGNHOST:
+            say = b"echo " + say
+        backends = set(check.expectation.backends)
+        arrived = None
+        if action.talk is Talk.SILENT:
+            arrived = self.capture.arrival(key, lambda packet: _ends_at(packet) in backends)
+        exchange = await sockets.udp(
+            self.enter, check.source.namespace, (action.address, action.port), say=say, patience=patience, arrived=arrived
+        )
+        return exchange, key
+
+    def _hit(self, check: Check, action: Visit, trail: tuple[Sighting, ...], exchange: Exchange) -> Hit:
+        """Return which backend answered and whom it saw, from the last sighting of the request."""
+        pod, client = POD_SAID.search(exchange.answer), CLIENT_SAID.search(exchange.answer)
+        said = Hit(pod=pod[1].decode() if pod else "", client=client[1].decode() if client else "")
+        servers = {action.port, *(int(b.rpartition(":")[2]) for b in check.expectation.backends)}
+        requests = [s for s in trail if not s.packet.answer and s.packet.source_port not in servers]
+        if not requests:
+            return said
+        last = requests[-1]
+        backend = _ends_at(last.packet)
+        if backend not in check.expectation.sources and backend == f"{action.address}:{action.port}":
+            backend = self._delivered_on(last.namespace, check)
+        named = self.pods.get(backend.rpartition(":")[0], "")
+        return replace(said, backend=backend, source=last.packet.source if backend else "", named=named)
+
+    def _delivered_on(self, place: str, check: Check) -> str:
+        """Return the one backend on the node's own sockets: translated on arrival, it is never seen translated."""
+        own = [b for b in check.expectation.backends if b.rpartition(":")[0] == self.nodes.get(place)]
+        return own[0] if len(own) == 1 else ""
+
+
+def _ends_at(packet: Packet) -> str:
+    return f"{packet.destination}:{packet.destination_port}"
+
+
+def _http(action: Visit) -> bytes:
+    host = action.name.rstrip(".") or f"{action.address}:{action.port}"
+    return f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: netlab\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode()

@@ -1,0 +1,101 @@
+"""Asking the cluster's DNS from inside a namespace, and writing an answer down in words that can be compared.
+
+`A 10.96.0.10`, `CNAME client.example.`, `PTR blue.default.svc.cluster.local.`, `SRV 80 blue.default.svc.cluster.local.`
+(priority and weight left out: Kubernetes gives them no meaning).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from dataclasses import dataclass
+from time import monotonic
+
+import dns.exception
+import dns.message
+import dns.rcode
+import dns.rdatatype
+
+from netlab.probe import sockets
+from netlab.probe.capture import Enter
+from netlab.probe.outcome import Outcome
+from netlab.probe.sockets import Exchange
+
+DNS_PORT = 53
+
+
+@dataclass
+class Answer:
+    """A response: its code and what its answer section holds. `authority` tells whether an SOA came along."""
+
+    exchange: Exchange
+    code: str = ""
+    records: frozenset[str] = frozenset()
+    authority: bool = False
+
+
+async def ask(
+    enter: Enter, namespace: str, server: str, name: str, type_: str, *, protocol: str, sequence: int, patience: float
+) -> Answer:
+    """Ask one question over UDP or TCP."""
+    query = dns.message.make_query(name, type_)
+    wire = query.to_wire()
+    started = monotonic()
+    if protocol == "UDP":
+        exchange = await sockets.udp(enter, namespace, (server, DNS_PORT), say=wire, patience=patience)
+        said = exchange.answer
+    else:
+        exchange, said = await _over_tcp(enter, namespace, server, wire=wire, sequence=sequence, patience=patience)
+    exchange.milliseconds = (monotonic() - started) * 1000
+    if exchange.outcome is not Outcome.ALLOWED:
+        return Answer(exchange)
+    try:
+        response = dns.message.from_wire(said)
+    except dns.exception.DNSException as error:
+        return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is no DNS message: {error!r}"))
+    if not query.is_response(response):
+        return Answer(Exchange(Outcome.DNS_FAILED, "the answer is to another question"))
+    return Answer(exchange, dns.rcode.to_text(response.rcode()), records_of(response), _has_authority(response))
+
+
+async def _over_tcp(
+    enter: Enter, namespace: str, server: str, *, wire: bytes, sequence: int, patience: float
+) -> tuple[Exchange, bytes]:
+    """Exchange one message with its two-byte length before it (RFC 1035 4.2.2)."""
+    started = monotonic()
+    sock = sockets.make(enter, namespace, socket.SOCK_STREAM)
+    try:
+        sockets.choose_sequence(sock, sequence)
+        loop = asyncio.get_running_loop()
+        said = b""
+        async with asyncio.timeout(patience):
+            await loop.sock_connect(sock, (server, DNS_PORT))
+            await loop.sock_sendall(sock, struct.pack("!H", len(wire)) + wire)
+            while len(said) < 2 or len(said) < 2 + struct.unpack("!H", said[:2])[0]:
+                piece = await loop.sock_recv(sock, 65535)
+                if not piece:
+                    return sockets.done(started, Outcome.RESET, "the server closed before its answer was complete"), b""
+                said += piece
+        return sockets.done(started, Outcome.ALLOWED), said[2:]
+    except TimeoutError:
+        return sockets.done(started, Outcome.DROPPED, f"no answer within {patience:g} s"), b""
+    except OSError as error:
+        return sockets.failed(started, error), b""
+    finally:
+        sock.close()
+
+
+def records_of(response: dns.message.Message) -> frozenset[str]:
+    """Return the answer section in words."""
+    found = set()
+    for rrset in response.answer:
+        kind = dns.rdatatype.to_text(rrset.rdtype)
+        for record in rrset:
+            words = record.to_text().split()
+            found.add(f"{kind} {' '.join(words[2:] if kind == 'SRV' else words)}")
+    return frozenset(found)
+
+
+def _has_authority(response: dns.message.Message) -> bool:
+    return any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority)

@@ -1,0 +1,141 @@
+"""Running a lab's checks: snapshot, plan, capture, probe, judge, record. All in one process and one thread.
+
+Checks overlap (at most AT_ONCE at a time: more would measure the tester, not the lab). Those that end in a timeout
+are started first, so that they wait while the others work. Each namespace is entered only for the microseconds it takes to
+make a socket, and the event loop's thread is always back in the host's own when anything else runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from time import monotonic
+from typing import Any, Protocol
+
+from netlab.api.resources import Resource
+from netlab.controlplane.client import ObjectList
+from netlab.dataplane import names
+from netlab.kernel.namespaces import inside
+from netlab.probe import record
+from netlab.probe.capture import Capture
+from netlab.probe.checks import Check, Kind, Reach
+from netlab.probe.observed import Observed
+from netlab.probe.outcome import Outcome
+from netlab.probe.plan import choices, plan
+from netlab.probe.prober import Prober
+from netlab.probe.servers import Servers
+from netlab.probe.snapshot import LISTED, Snapshot
+from netlab.probe.verdict import judge
+
+AT_ONCE = 24
+MOST_POD_CAPTURES = 48  # beyond so many, the other pods' packets are seen at their nodes' ends of the veth pairs
+WAITING = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE, Outcome.REFUSED})
+
+Progress = Callable[[int, int], None]
+
+
+class Lists(Protocol):
+    """What the runner asks of the API server: lists. netlab.controlplane.client.SyncClient is one."""
+
+    def list(self, resource: Resource[Any], /) -> ObjectList:
+        """Return all objects of a kind."""
+
+
+def take_snapshot(lab: str, client: Lists) -> Snapshot:
+    """List all objects that the plan is computed from."""
+    return Snapshot.decode(lab, {r.plural: client.list(r).items for r in LISTED})
+
+
+async def run_connectivity(
+    lab: str,
+    client: Lists,
+    progress: Progress,
+    only: str | None = None,
+    timeout: float = 1.0,  # noqa: ASYNC109 - of each probe
+) -> dict[str, Any]:
+    """Test a lab and return the record (`netlab.connectivity/v1`). `only` is a path class or a glob of check ids."""
+    started = monotonic()
+    snapshot = take_snapshot(lab, client)
+    planned = [c for c in plan(snapshot) if only is None or c.path == only or fnmatchcase(c.id, only)]
+    capture = Capture(inside, snapshot.lab.spec.networking.backend.port)
+    prober = _prober(snapshot, capture, timeout)
+    try:
+        capture.open(listening_places(snapshot, planned))
+        results = await _run_all(prober, planned, progress)
+    finally:
+        await prober.servers.close()
+        capture.close()
+    blind = blindness(capture)
+    verdicts = [(c, o, judge(c, o)) for c, o in ((c, _with_blindness(o, blind)) for c, o in results)]
+    return record.make(
+        snapshot,
+        verdicts,
+        choices=choices(snapshot),
+        captures={"missing": capture.missing, "lost": capture.lost},
+        seconds=monotonic() - started,
+        only=only,
+    )
+
+
+def _prober(snapshot: Snapshot, capture: Capture, timeout: float) -> Prober:
+    return Prober(
+        enter=inside,
+        capture=capture,
+        servers=Servers(inside),
+        dns_address=snapshot.dns_address,
+        nodes={n.name: n.address for n in snapshot.node_places},
+        pods={p.address: p.name.rpartition("/")[2] for p in snapshot.pod_places},
+        timeout=timeout,
+        seed=random.SystemRandom().getrandbits(32),
+    )
+
+
+def listening_places(snapshot: Snapshot, planned: Sequence[Check]) -> list[tuple[str, str]]:
+    """Return where to capture: every host, and the pods that take part (a bounded number of them)."""
+    hosts = [(p.name, p.namespace) for p in (*snapshot.node_places, *snapshot.client_places)]
+    middle = [(name, names.host_namespace(snapshot.name, name)) for name in (names.EDGE, names.FABRIC)]
+    parts = {p.name: p.namespace for c in planned for p in _places(c) if p.kind is Kind.POD}
+    pods = [(p.name, p.namespace) for p in snapshot.pod_places if p.name in parts or snapshot.slices]
+    return [*hosts, *middle, *pods[:MOST_POD_CAPTURES]]
+
+
+def _places(check: Check) -> tuple[Any, ...]:
+    return (check.source, check.action.target) if isinstance(check.action, Reach) else (check.source,)
+
+
+async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress) -> list[tuple[Check, Observed]]:
+    """Run checks side by side, those that wait longest first; return results in the plan's order."""
+    slots, done = asyncio.Semaphore(AT_ONCE), 0
+    patient = asyncio.Semaphore(AT_ONCE)  # waiting costs nothing: those that time out have slots of their own
+
+    async def run(check: Check) -> Observed:
+        nonlocal done
+        async with patient if check.expectation.outcome in WAITING else slots:
+            observed = await prober.run(check)
+        done += 1
+        progress(done, len(planned))
+        return observed
+
+    first = sorted(range(len(planned)), key=lambda i: planned[i].expectation.outcome not in WAITING)
+    tasks = {i: asyncio.ensure_future(run(planned[i])) for i in first}
+    try:
+        await asyncio.gather(*tasks.values())
+    finally:
+        for task in tasks.values():
+            task.cancel()
+    return [(check, tasks[i].result()) for i, check in enumerate(planned)]
+
+
+def blindness(capture: Capture) -> str:
+    """Say why a packet that was not seen may have been there all the same; empty when it would have been seen."""
+    missing = [f"nothing could be captured in {place}" for place in sorted(capture.missing)]
+    lost = [f"the capture in {place} lost {number} packets" for place, number in sorted(capture.lost.items())]
+    return "; ".join((*missing, *lost))
+
+
+def _with_blindness(observed: Observed, blind: str) -> Observed:
+
+    return replace(observed, blind=blind) if blind else observed

@@ -1,0 +1,209 @@
+"""The lab's objects at one moment, and what a tester needs to know of them: places, addresses, endpoints.
+
+Everything is derived from the API's objects and the naming scheme. Nothing asks the kernel: what the lab should be,
+not what it is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from netlab.api import catalogue, resources
+from netlab.api.core import ConfigMap, Node, Pod, Service, ServicePort
+from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.lab import Lab
+from netlab.api.meta import Object
+from netlab.dataplane import names
+from netlab.ipam import AddressPlan
+from netlab.probe.checks import Kind, Place
+
+LISTED: tuple[resources.Resource[Any], ...] = (
+    resources.LABS, resources.NODES, resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.NAMESPACES,
+    resources.CONFIG_MAPS,
+)  # fmt: skip
+ZONE_LABEL = "topology.kubernetes.io/zone"
+FINISHED = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An endpoint of a Service's port, with the place that has its address."""
+
+    address: str
+    port: int
+    endpoint: Endpoint
+    place: Place
+
+    @property
+    def key(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class NodeAddresses:
+    """The addresses a node may speak with: underlay, cni0 (`10.244.1.1`), flannel.1 (`10.244.1.0`, semantics 2.15)."""
+
+    underlay: str
+    gateway: str
+    overlay: str
+
+    @property
+    def all(self) -> frozenset[str]:
+        return frozenset({self.underlay, self.gateway, self.overlay})
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The objects of one lab. `name` is the lab's."""
+
+    name: str
+    lab: Lab
+    nodes: tuple[Node, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    services: tuple[Service, ...] = ()
+    slices: tuple[EndpointSlice, ...] = ()
+    config_maps: tuple[ConfigMap, ...] = ()
+
+    @classmethod
+    def decode(cls, name: str, objects: Mapping[str, Iterable[resources.Json]]) -> Snapshot:
+        """Make a snapshot from lists of JSON objects by the plural word of their kind."""
+        typed = {r.plural: sorted((r.decode(o) for o in objects.get(r.plural, ())), key=_key) for r in LISTED}
+        lab = next((item for item in typed["labs"] if item.metadata.name == name), Lab())
+        return cls(
+            name=name,
+            lab=lab,
+            nodes=tuple(typed["nodes"]),
+            pods=tuple(typed["pods"]),
+            services=tuple(typed["services"]),
+            slices=tuple(typed["endpointslices"]),
+            config_maps=tuple(typed["configmaps"]),
+        )
+
+    # ---- places
+    @cached_property
+    def node_places(self) -> tuple[Place, ...]:
+        return tuple(
+            Place(Kind.NODE, n.metadata.name, names.host_namespace(self.name, n.metadata.name), n.internal_ip, n.metadata.name)
+            for n in self.nodes
+            if n.internal_ip and n.spec.pod_cidr
+        )
+
+    @cached_property
+    def client_places(self) -> tuple[Place, ...]:
+        """The hosts outside the cluster."""
+        addresses = AddressPlan.of(self.lab)
+        return tuple(
+            Place(Kind.CLIENT, c.name, names.host_namespace(self.name, c.name), addresses.client(number))
+            for number, c in enumerate(self.lab.spec.clients, start=1)
+        )
+
+    @cached_property
+    def pod_places(self) -> tuple[Place, ...]:
+        """Every running pod that has an address of its own."""
+        return tuple(self._place(p) for p in self.live_pods if not p.spec.host_network)
+
+    @cached_property
+    def host_network_places(self) -> tuple[Place, ...]:
+        return tuple(self._place(p) for p in self.live_pods if p.spec.host_network)
+
+    @cached_property
+    def live_pods(self) -> tuple[Pod, ...]:
+        """Pods with a node and an address that are neither finished nor about to be removed."""
+        known = {n.name for n in self.node_places}
+        return tuple(
+            p
+            for p in self.pods
+            if p.status.pod_ip and p.spec.node_name in known and not p.terminating and p.status.phase not in FINISHED
+        )
+
+    def _place(self, pod: Pod) -> Place:
+        node = pod.spec.node_name
+        if pod.spec.host_network:
+            return Place(Kind.NODE, pod.key, names.host_namespace(self.name, node), pod.status.pod_ip, node)
+        namespace = names.pod_namespace(self.name, pod.metadata.namespace, pod.metadata.name)
+        return Place(Kind.POD, pod.key, namespace, pod.status.pod_ip, node)
+
+    @cached_property
+    def _by_address(self) -> dict[str, Place]:
+        return {p.address: p for p in (*self.client_places, *self.node_places, *self.pod_places)}
+
+    def place_at(self, address: str) -> Place:
+        """Return who has an address; a place of kind NOWHERE when nobody the tester knows."""
+        return self._by_address.get(address) or Place(Kind.NOWHERE, address, "", address)
+
+    @cached_property
+    def addresses(self) -> dict[str, NodeAddresses]:
+        """The addresses of each node, by its name."""
+        found = {}
+        for node in self.nodes:
+            if node.internal_ip and node.spec.pod_cidr:
+                base = ipaddress.ip_network(node.spec.pod_cidr).network_address
+                found[node.metadata.name] = NodeAddresses(node.internal_ip, str(base + 1), str(base))
+        return found
+
+    @cached_property
+    def zones(self) -> dict[str, str]:
+        return {n.metadata.name: n.metadata.labels.get(ZONE_LABEL, "") for n in self.nodes}
+
+    def one_pod_per_node(self) -> tuple[Place, ...]:
+        """Return the first pod of every node that has one."""
+        first: dict[str, Place] = {}
+        for place in self.pod_places:
+            first.setdefault(place.node, place)
+        return tuple(first[node] for node in sorted(first))
+
+    # ---- Services
+    def backends(self, service: Service, port: ServicePort) -> tuple[Backend, ...]:
+        """Return the endpoints of a Service's port, of all its slices, each once (semantics 5.10)."""
+        found: dict[tuple[str, int], Backend] = {}
+        for piece in self.slices:
+            if piece.service_key != service.key or piece.address_type != "IPv4":
+                continue
+            numbers = [p.port for p in piece.ports if p.name == port.name and p.protocol == port.protocol and p.port]
+            for endpoint in piece.endpoints:
+                for address in endpoint.addresses[:1]:
+                    for number in numbers:
+                        found.setdefault((address, number), Backend(address, number, endpoint, self.place_at(address)))
+        return tuple(found[key] for key in sorted(found))
+
+    def workload_at(self, backend: Backend, protocol: str) -> catalogue.Workload | None:
+        """Return the built-in workload that listens at a backend's port, None when it is not a built-in's."""
+        for pod in self.live_pods:
+            if pod.status.pod_ip != backend.address:
+                continue
+            for container in pod.spec.containers:
+                workload = None if container.command else catalogue.find(container.image)
+                declared = {p.container_port for p in container.ports if p.protocol == protocol}
+                usual = () if workload is None else workload.tcp if protocol == "TCP" else workload.udp
+                if workload and backend.port in (declared or usual):
+                    return workload
+        return None
+
+    # ---- DNS
+    @cached_property
+    def zone(self) -> str:
+        return self.lab.spec.networking.dns_domain
+
+    @cached_property
+    def dns_address(self) -> str:
+        """The address of the kube-dns Service, empty when there is none."""
+        return next((s.spec.cluster_ip for s in self.services if s.key == "kube-system/kube-dns"), "")
+
+    @cached_property
+    def hosts(self) -> dict[str, str]:
+        """Names that DNS knows from ConfigMap kube-system/coredns, key NodeHosts (hosts-file text), to addresses."""
+        text = next((c.data.get("NodeHosts", "") for c in self.config_maps if c.key == "kube-system/coredns"), "")
+        found: dict[str, str] = {}
+        for line in text.splitlines():
+            address, *host_names = line.partition("#")[0].split() or [""]
+            for name in host_names:
+                found.setdefault(name, address)
+        return found
+
+
+def _key(obj: Object) -> str:
+    return obj.key

@@ -1,0 +1,203 @@
+"""One exchange over a socket made inside a namespace: TCP, UDP, ICMP. Returns what happened, never raises for it.
+
+A socket belongs to the namespace it was made in, so entering it takes microseconds and no thread is left there.
+Which errno means what is one table. An errno that it does not know is a broken probe: NOT_TESTED, never DROPPED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from netlab.dataplane import names
+from netlab.errors import KernelError
+from netlab.probe.capture import Enter
+from netlab.probe.outcome import Outcome
+from netlab.probe.wire import MARK
+
+IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR = 10, 2, 11
+TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
+TCP_SEND_QUEUE, TCP_REPAIR_OFF_NO_WP = 2, -1
+ECHO_REQUEST, ECHO_REPLY = 8, 0
+LONGEST_ANSWER = 65535
+
+OUTCOMES: dict[int, Outcome] = {
+    errno.ECONNREFUSED: Outcome.REFUSED,
+    errno.ENETUNREACH: Outcome.UNREACHABLE,
+    errno.EHOSTUNREACH: Outcome.UNREACHABLE,
+    errno.EHOSTDOWN: Outcome.UNREACHABLE,
+    errno.ENONET: Outcome.UNREACHABLE,
+    errno.ECONNRESET: Outcome.RESET,
+    errno.EPIPE: Outcome.RESET,
+    errno.ECONNABORTED: Outcome.RESET,
+    errno.ETIMEDOUT: Outcome.DROPPED,
+    errno.EMSGSIZE: Outcome.MTU,
+    errno.EPERM: Outcome.DROPPED,  # netfilter's output hook dropped it: sendto and connect say so
+}
+
+
+@dataclass
+class Exchange:
+    """What one exchange came to. `answer` is what the other side said."""
+
+    outcome: Outcome
+    detail: str = ""
+    answer: bytes = b""
+    milliseconds: float = 0.0
+
+
+class BrokenProbeError(Exception):
+    """The probe could not be carried out: nothing is known about the network."""
+
+
+def make(enter: Enter, namespace: str, kind: int, protocol: int = 0) -> socket.socket:
+    """Return a non-blocking IPv4 socket of a namespace (by name)."""
+    try:
+        with enter(names.namespace_path(namespace)):
+            sock = socket.socket(socket.AF_INET, kind, protocol)
+    except (OSError, KernelError) as error:
+        raise BrokenProbeError(f"no socket could be made in network namespace {namespace}: {error}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def choose_sequence(sock: socket.socket, sequence: int) -> None:
+    """Make a TCP socket's next connection start with this sequence number (the kernel's TCP_REPAIR)."""
+    signed = sequence - (1 << 32) if sequence >= 1 << 31 else sequence
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, signed)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP)
+    except OSError as error:
+        raise BrokenProbeError(f"the kernel did not let the probe choose a TCP sequence number: {error}") from error
+
+
+async def tcp(
+    enter: Enter, namespace: str, address: tuple[str, int], sequence: int, *, say: bytes, until: bytes, patience: float
+) -> Exchange:
+    """Connect; when there is something to say, say it and read until `until` has come (or the end of the stream)."""
+    started = monotonic()
+    sock = make(enter, namespace, socket.SOCK_STREAM)
+    connected = False
+    try:
+        choose_sequence(sock, sequence)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(patience):
+            await loop.sock_connect(sock, address)
+            connected = True
+            answer = await _converse(sock, say, until) if say else b""
+        if say and not answer:
+            return done(started, Outcome.RESET, "the connection was closed without an answer")
+        return done(started, Outcome.ALLOWED, answer=answer)
+    except TimeoutError:
+        phase = "connected, then no answer" if connected else "no answer to the connection request"
+        return done(started, Outcome.DROPPED, f"{phase} within {patience:g} s")
+    except OSError as error:
+        return failed(started, error)
+    finally:
+        sock.close()
+
+
+async def _converse(sock: socket.socket, say: bytes, until: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, say)
+    answer = b""
+    while until not in answer and len(answer) < LONGEST_ANSWER:
+        piece = await loop.sock_recv(sock, 4096)
+        if not piece:
+            break
+        answer += piece
+    return answer
+
+
+async def udp(
+    enter: Enter,
+    namespace: str,
+    address: tuple[str, int],
+    *,
+    say: bytes,
+    patience: float,
+    fragment: bool = True,
+    arrived: asyncio.Future[None] | None = None,
+) -> Exchange:
+    """Send a datagram and wait for an answer, or, given `arrived`, for that: some servers do not answer."""
+    started = monotonic()
+    sock = make(enter, namespace, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # also "network unreachable" is told
+        if not fragment:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        sock.connect(address)
+        sock.send(say)
+        async with asyncio.timeout(patience):
+            answer = await _first(sock, arrived)
+        return done(started, Outcome.ALLOWED, answer=answer)
+    except TimeoutError:
+        return done(started, Outcome.DROPPED, f"no answer to the datagram within {patience:g} s")
+    except OSError as error:
+        return failed(started, error)
+    finally:
+        sock.close()
+
+
+async def _first(sock: socket.socket, arrived: asyncio.Future[None] | None) -> bytes:
+    """Return the answer, or nothing once `arrived` is done."""
+    reading = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(sock, LONGEST_ANSWER))
+    awaited: set[asyncio.Future[Any]] = {reading, arrived} if arrived else {reading}
+    try:
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else b""
+    finally:
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait({reading})
+
+
+async def icmp(enter: Enter, namespace: str, address: str, key: str, *, identifier: int, patience: float) -> Exchange:
+    """Send an echo request and wait for its reply."""
+    started = monotonic()
+    sock = make(enter, namespace, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        sock.connect((address, 0))
+        sock.send(echo_request(identifier & 0xFFFF, MARK + key.encode()))
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(patience):
+            while True:  # a raw socket gets copies of all ICMP from that address
+                packet = await loop.sock_recv(sock, LONGEST_ANSWER)
+                if packet[(packet[0] & 0x0F) * 4] == ECHO_REPLY and key.encode() in packet:
+                    return done(started, Outcome.ALLOWED)
+    except TimeoutError:
+        return done(started, Outcome.DROPPED, f"no echo reply within {patience:g} s")
+    except OSError as error:
+        return failed(started, error)
+    finally:
+        sock.close()
+
+
+def echo_request(identifier: int, payload: bytes) -> bytes:
+    """Return an ICMP echo request with its checksum (RFC 792)."""
+    payload += b"\0" * (len(payload) % 2)
+    header = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, identifier, 1)
+    total = sum(struct.unpack(f"!{(len(header) + len(payload)) // 2}H", header + payload))
+    total = (total & 0xFFFF) + (total >> 16)
+    total += total >> 16
+    return struct.pack("!BBHHH", ECHO_REQUEST, 0, ~total & 0xFFFF, identifier, 1) + payload
+
+
+def done(started: float, outcome: Outcome, detail: str = "", answer: bytes = b"") -> Exchange:
+    return Exchange(outcome, detail, answer, (monotonic() - started) * 1000)
+
+
+def failed(started: float, error: OSError) -> Exchange:
+    """Translate what the kernel said about the exchange."""
+    outcome = OUTCOMES.get(error.errno or 0)
+    if outcome is None:
+        raise BrokenProbeError(f"the probe's socket failed: {error}") from error
+    return done(started, outcome, error.strerror or str(error))
