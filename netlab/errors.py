@@ -27,10 +27,19 @@ class UsageError(NetlabError):
 
 
 class InvalidTopologyError(NetlabError):
-    """The user's file is wrong; `problems` lists every fault found, in file order."""
+    """The user's file is wrong; `problems` lists every fault found, in file order.
+
+    The message fits on one screen: the first faults, and how many more there are.
+    """
+
+    SHOWN = 20
 
     def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n".join(problems))
+        lines = list(problems[: self.SHOWN])
+        if hidden := problems[self.SHOWN :]:
+            place = hidden[0].partition(": ")[0]
+            lines.append(f"{place}: ... and {len(hidden)} more problems from here on")
+        super().__init__("\n".join(lines))
         self.problems = problems
 
 
