@@ -30,7 +30,7 @@ from netlab.kernel.door import Kernel
 
 LOG = logging.getLogger("netlab.edge")
 TICK = 10.0  # seconds: the Lease's renewal
-TICKS_PER_RESYNC = 3
+RESYNC = 30.0  # seconds between two looks for damage; kube-proxy's syncPeriod
 RETRY = 1.0  # seconds after a round that failed
 
 
@@ -59,19 +59,21 @@ class Balancer:
             await self._checker.close()
 
     async def _loop(self) -> None:
-        idle = 0
+        now = asyncio.get_running_loop().time
+        resync_at = now() + RESYNC
         while True:
             self._changed.clear()
-            done = await self._round()
+            resync = now() >= resync_at
+            done = await self._round(resync=resync)
+            if resync and done:
+                resync_at = now() + RESYNC
             try:
                 async with asyncio.timeout(TICK if done else RETRY):
                     await self._changed.wait()
             except TimeoutError:
-                idle += 1
-                if idle % TICKS_PER_RESYNC == 0:
-                    self._programmer.inspect()
+                continue
 
-    async def _round(self) -> bool:
+    async def _round(self, *, resync: bool) -> bool:
         """Bring the kernel to what is known now; False when something refused."""
         informers = (self._services, self._slices, self._nodes)
         if not all(informer.has_synced for informer in informers):
@@ -83,7 +85,7 @@ class Balancer:
             return True
         addresses = frozenset(address for service in services for address in load_balancer_addresses(service))
         try:
-            await asyncio.to_thread(self._programmer.program, balancing, addresses)
+            await asyncio.to_thread(self._programmer.program, balancing, addresses, resync=resync)
             self._started = True
             now = datetime.now(UTC)
             await self._reporter.renew(lease_annotations(synced, balancing), now)

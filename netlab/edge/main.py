@@ -19,12 +19,11 @@ from netlab.kernel.linux import LinuxKernel
 LOG = logging.getLogger("netlab.edge")
 
 
-async def serve(arguments: dict[str, str]) -> None:
+async def serve(arguments: dict[str, str], token: str) -> None:
     """Run the load balancer of a lab until SIGTERM."""
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    token = Path(arguments["token"]).read_text().strip()
     path = namespace_path(host_namespace(arguments["lab"], EDGE))
     probe = NodeProbe()
     try:
@@ -38,6 +37,6 @@ async def serve(arguments: dict[str, str]) -> None:
 def main(arguments: dict[str, str]) -> None:
     """Be the edge until SIGTERM. `arguments`: lab, server, ca (a file), token (a file)."""
     try:
-        asyncio.run(serve(arguments))
+        asyncio.run(serve(arguments, Path(arguments["token"]).read_text().strip()))
     except asyncio.CancelledError:
         LOG.info("ended lab=%s", arguments["lab"])

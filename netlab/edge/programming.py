@@ -40,31 +40,28 @@ class Programmer:
         self._addresses: frozenset[str] | None = None
         self._generation = 0
 
-    def program(self, balancing: Balancing, addresses: frozenset[str]) -> None:
-        """Make it so. Raises KernelError; the next call then looks at everything afresh."""
+    def program(self, balancing: Balancing, addresses: frozenset[str], *, resync: bool = False) -> None:
+        """Make it so; `resync` also looks for what somebody else has changed. After a KernelError the next call looks afresh."""
         try:
-            self._program_rules(balancing)
-            if addresses != self._addresses:
+            self._program_rules(balancing, resync=resync)
+            if resync or addresses != self._addresses:
                 self._program_addresses(addresses)
             self._forget_flows(balancing)
         except KernelError:
             self._ruleset = self._addresses = None
             raise
 
-    def inspect(self) -> None:
-        """Look for what somebody else has changed, so that the next `program` repairs it."""
-        self._addresses = None
-        if self._kernel.nft_generation(self._path) != self._generation:
-            self._ruleset = None
-
-    def _program_rules(self, balancing: Balancing) -> None:
+    def _program_rules(self, balancing: Balancing, *, resync: bool) -> None:
+        """Write the difference. Our commit raises the generation by one; by more, and somebody else has written too."""
         wanted = compile_rules(balancing, self._ruleset)
-        script = transaction(self._ruleset, wanted) if self._ruleset else self._repair(wanted)
+        generation = self._kernel.nft_generation(self._path)
+        known = self._ruleset is not None and (generation == self._generation or not resync)
+        script = transaction(self._ruleset, wanted) if known else self._repair(wanted)
         if script:
             self._kernel.nft(self._path, script)
             LOG.info("rules changed frontends=%d bytes=%d", len(balancing.healthy), len(script))
-        if script or self._ruleset is None:
-            self._generation = self._kernel.nft_generation(self._path)
+        if generation == self._generation or not known:
+            self._generation = generation + bool(script)
         self._ruleset = wanted
 
     def _repair(self, wanted: Ruleset) -> str:
