@@ -89,7 +89,7 @@ class Set:
 
     @property
     def noun(self) -> str:
-        """nft's word for it."""
+        """The word for it in nft commands."""
         return "map" if self.is_map else "set"
 
     @property

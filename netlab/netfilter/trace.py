@@ -53,7 +53,7 @@ class Outcome:
 
     def __str__(self) -> str:
         if self.verdict is not Kind.ACCEPT:
-            return self.verdict.value
+            return str(self.verdict.value)
         return f"{self.destination}:{self.port}" + (" masqueraded" if self.masqueraded else "")
 
 
@@ -173,9 +173,7 @@ def _run(run: _Run, name: str, index: int, state: _State, depth: int) -> Iterato
             yield after, None if step.verdict.kind is Kind.RETURN else step.verdict
 
 
-def _jump(
-    run: _Run, target: str, back: tuple[str, int], state: _State, depth: int
-) -> Iterator[tuple[_State, Verdict | None]]:
+def _jump(run: _Run, target: str, back: tuple[str, int], state: _State, depth: int) -> Iterator[tuple[_State, Verdict | None]]:
     for after, verdict in _run(run, target, 0, state, depth + 1):
         if verdict is None:
             yield from _run(run, *back, after, depth)

@@ -73,6 +73,9 @@ class UsableEndpoints:
         return tuple(sorted({str(e): e for e in (*self.cluster, *self.local)}.values(), key=order))
 
 
+NO_ENDPOINTS = UsableEndpoints()
+
+
 def order(endpoint: EndpointInfo) -> tuple[tuple[int, ...], int]:
     """Sort addresses as numbers: the same endpoints always give the same rules."""
     return (tuple(map(int, endpoint.address.split("."))), endpoint.port)

@@ -5,11 +5,16 @@ Which hook does what, and why there
     filter-prerouting, filter-output   before DNAT: loadBalancerSourceRanges, while the client's and the Service's
                                        addresses are still those the client meant
     nat-prerouting, nat-output         DNAT, for packets from pods and other hosts, and from the node's own processes
-    filter-input, -forward, -output    Services without usable endpoint: reject, or drop under a Local policy. Not in
+    filter-input, -forward,            what DNAT left alone. Services without usable endpoint: reject, or drop under a
+    -output-post-dnat                  Local policy. Then ClusterIPs (not at input, they are nobody's own): a port that
+                                       the address does not have is rejected, an address nobody has is dropped. Not in
                                        prerouting, where kernels before 5.9 cannot reject
-    filter-forward, -output-post-dnat  what is still addressed to a ClusterIP after DNAT: a port it does not have is
-                                       rejected, an address nobody has is dropped
     nat-postrouting                    masquerade what was marked on the way
+
+kube-proxy up to 1.33 looks for Services without endpoint in filter-output, before DNAT; a Service with
+externalTrafficPolicy Local and no endpoint here is then dropped for the node's own processes too, which must be
+short-circuited to the endpoints elsewhere (semantics 6.4; kubernetes pull request 132456 mends it). After DNAT the
+check meets exactly those packets that nothing served.
 
 Node ports are looked up for this node's primary address only, never 127.0.0.1 (semantics 6.10, 6.11); that check is
 needed at input alone, since a packet to the node's own address always arrives there, also when it comes over lo.
@@ -83,14 +88,14 @@ BASE_CHAINS: tuple[tuple[str, ChainType, Hook, int, tuple[str, ...]], ...] = (
         BEFORE_DNAT_PRIORITY,
         (f"{NEW} {SERVICE_CHECK}", f"{NEW} {CLUSTER_IP_CHECK}"),
     ),
+    ("filter-output", ChainType.FILTER, Hook.OUTPUT, BEFORE_DNAT_PRIORITY, (f"{NEW} {FIREWALL_CHECK}",)),
     (
-        "filter-output",
+        "filter-output-post-dnat",
         ChainType.FILTER,
         Hook.OUTPUT,
-        BEFORE_DNAT_PRIORITY,
-        (f"{NEW} {SERVICE_CHECK}", f"{NEW} {FIREWALL_CHECK}"),
+        AFTER_DNAT_PRIORITY,
+        (f"{NEW} {SERVICE_CHECK}", f"{NEW} {CLUSTER_IP_CHECK}"),
     ),
-    ("filter-output-post-dnat", ChainType.FILTER, Hook.OUTPUT, AFTER_DNAT_PRIORITY, (f"{NEW} {CLUSTER_IP_CHECK}",)),
     ("nat-prerouting", ChainType.NAT, Hook.PREROUTING, DNAT_PRIORITY, (f"jump {SERVICES}",)),
     ("nat-output", ChainType.NAT, Hook.OUTPUT, DNAT_PRIORITY, (f"jump {SERVICES}",)),
     ("nat-postrouting", ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY, (f"jump {MASQUERADING}",)),

@@ -22,6 +22,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from netlab.api.core import Node, Service, ServicePort
 from netlab.api.discovery import EndpointSlice
 from netlab.proxy.endpoints import (
+    NO_ENDPOINTS,
     EndpointInfo,
     NodeTopology,
     UsableEndpoints,
@@ -55,7 +56,7 @@ class ServicePortInfo:
     internal_local: bool = False
     health_check_node_port: int = 0
     endpoints: tuple[EndpointInfo, ...] = ()  # all of them, in any state
-    usable: UsableEndpoints = UsableEndpoints()
+    usable: UsableEndpoints = NO_ENDPOINTS
 
     @property
     def name(self) -> str:

@@ -1,0 +1,79 @@
+"""Which UDP flows conntrack must forget when Services or endpoints change (semantics 6.18).
+
+The kernel translates every packet of a flow as it translated the first one. A UDP client that keeps its port keeps its
+flow alive, so after a change it would go on to an endpoint that is gone, or to no endpoint at all: it has to be
+forgotten, and the next packet is judged by the rules of today. TCP ends by itself: its flows are left alone (6.19).
+
+Rules: for every address and port under which a UDP service port was or is reachable
+1. it is gone (Service deleted, port or address changed): forget all flows to it;
+2. it has endpoints now and had none, or was not there: forget all flows to it;
+3. an endpoint is gone: forget the flows that were sent to that one.
+An endpoint counts while it serves, whatever traffic policy says: changing a policy cuts no flow.
+
+What would surprise you
+    - `old` is the map whose rules the kernel holds. After a restart of the agent that is unknown; an empty map makes
+      rule 2 forget every UDP flow to a Service once. A flow that was right is translated anew at its next packet.
+    - Rules are loaded first and flows are forgotten after, or the next packet could be judged by the old rules again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from netlab.proxy.servicemap import ServicePortInfo, ServicePortMap
+
+Frontend = tuple[str, int]  # destination address and port, as the client sends
+
+
+@dataclass(frozen=True)
+class StaleFlow:
+    """Flows to forget: all fields given must match (the fields of the kernel door's FlowFilter, by the same names)."""
+
+    protocol: str = "udp"
+    destination: str = ""
+    destination_port: int = 0
+    reply_source: str = ""
+
+
+def stale_flows(old: ServicePortMap, new: ServicePortMap, node_addresses: Iterable[str] = ()) -> tuple[StaleFlow, ...]:
+    """Return the flows to forget after the rules of `new` have replaced those of `old`.
+
+    `node_addresses` are the addresses that serve node ports; without any, a node port is matched by its number alone.
+    """
+    changed = [key for key in (*old, *(k for k in new if k not in old)) if old.get(key) is not new.get(key)]
+    nodes = tuple(node_addresses) or ("",)
+    before = _serving(changed, old, nodes)
+    after = _serving(changed, new, nodes)
+    return tuple(dict.fromkeys(_compare(before, after)))
+
+
+def _serving(keys: list[str], service_map: ServicePortMap, nodes: tuple[str, ...]) -> dict[Frontend, frozenset[str]]:
+    """Return for every UDP frontend of some Services the endpoints that serve it."""
+    found: dict[Frontend, frozenset[str]] = {}
+    for key in keys:
+        for port in service_map.get(key, ()):
+            if port.protocol == "udp":
+                endpoints = frozenset(e.address for e in port.endpoints if e.serving)
+                found.update(dict.fromkeys(_frontends(port, nodes), endpoints))
+    return found
+
+
+def _frontends(port: ServicePortInfo, nodes: tuple[str, ...]) -> Iterator[Frontend]:
+    for address in (port.cluster_ip, *port.external_ips, *port.load_balancer_ips):
+        yield address, port.port
+    if port.node_port:
+        yield from ((node, port.node_port) for node in nodes)
+
+
+def _compare(before: dict[Frontend, frozenset[str]], after: dict[Frontend, frozenset[str]]) -> Iterator[StaleFlow]:
+    for address, port in before:
+        if (address, port) not in after:
+            yield StaleFlow(destination=address, destination_port=port)
+    for (address, port), endpoints in after.items():
+        had = before.get((address, port), frozenset())
+        if endpoints and not had:
+            yield StaleFlow(destination=address, destination_port=port)
+            continue
+        for gone in sorted(had - endpoints):
+            yield StaleFlow(destination=address, destination_port=port, reply_source=gone)

@@ -1,0 +1,55 @@
+"""flannel's own table in its nftables mode, `ip flannel-ipv4`: who leaves the pod network under the node's address.
+
+Rules, in the order of the chain `postrtg` (semantics 2.31 to 2.34)
+    a  marked by the service proxy          return: the proxy masquerades it, and must not be forestalled or doubled
+    b  from this node's pods to any pod     return: pods see each other's own addresses
+    c  from any pod to this node's pods     return
+    d  from anybody but this node's pods to a pod   return: whoever was routed here keeps its address
+    e  from a pod to outside, not multicast   masquerade: the outside has no route to pods
+    f  from outside the pod network to a pod  masquerade: never reached after (d), kept as flannel writes it
+
+Why it does not matter whether flannel's or kube-proxy's table was made first
+    Both hook postrouting at the priority of source NAT, and the kernel calls equal priorities in order of registration.
+    The first nat chain that translates ends the question for all others; a chain that only returns leaves it open.
+    - marked packet:    flannel first: (a) returns, the proxy clears the mark and masquerades.
+                        the proxy first: it clears the mark and masquerades; flannel is not asked.
+    - unmarked packet:  the proxy returns in either order, and flannel decides alone.
+    So no packet's fate depends on the order. (a) tests the bit, not the whole mark, so other bits do no harm.
+    The mark is cleared by the proxy, never here: it must be gone before VXLAN copies it to the outer packet (18.6).
+
+The chain `forward` accepts what comes from or goes to a pod. `accept` ends only this chain: it cannot overrule a drop
+in another table, and needs no policy drop here.
+"""
+
+from __future__ import annotations
+
+from netlab.netfilter.ruleset import FILTER_PRIORITY, SNAT_PRIORITY, Base, Chain, ChainType, Fragment, Hook, Ruleset
+from netlab.proxy.frame import MASQUERADE_MARK
+
+FAMILY = "ip"
+TABLE = "flannel-ipv4"
+MULTICAST = "224.0.0.0/4"
+
+
+def flannel_rules(cluster_cidr: str, pod_cidr: str) -> Ruleset:
+    """Return flannel's table for a node with `pod_cidr` in the pod network `cluster_cidr`."""
+    masquerade = "masquerade fully-random"
+    postrouting = (
+        f"meta mark & {MASQUERADE_MARK} == {MASQUERADE_MARK} return",
+        f"ip saddr {pod_cidr} ip daddr {cluster_cidr} return",
+        f"ip saddr {cluster_cidr} ip daddr {pod_cidr} return",
+        f"ip saddr != {pod_cidr} ip daddr {cluster_cidr} return",
+        f"ip saddr {cluster_cidr} ip daddr != {MULTICAST} {masquerade}",
+        f"ip saddr != {cluster_cidr} ip daddr {cluster_cidr} {masquerade}",
+    )
+    forward = (f"ip saddr {cluster_cidr} accept", f"ip daddr {cluster_cidr} accept")
+    return Ruleset.of(
+        FAMILY,
+        TABLE,
+        Fragment.of(
+            (
+                Chain("postrtg", postrouting, Base(ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY)),
+                Chain("forward", forward, Base(ChainType.FILTER, Hook.FORWARD, FILTER_PRIORITY)),
+            )
+        ),
+    )

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+from proxy_builders import LOCAL, REMOTE, endpoint, going, service, service_map, slice_of
+
+from netlab.api.core import ServicePort
+from netlab.api.discovery import EndpointPort
+from netlab.proxy.conntrack import StaleFlow, stale_flows
+
+VIP = "10.96.0.5"
+UDP = (ServicePort(port=53, name="dns", protocol="UDP", node_port=30053),)
+TARGET = (EndpointPort(port=5353, name="dns", protocol="UDP"),)
+
+
+def dns(*endpoints: object, **spec: object) -> dict:
+    return dict(service_map(service(ports=UDP, **spec), slice_of(*endpoints, ports=TARGET)))
+
+
+ALL = StaleFlow(destination=VIP, destination_port=53)
+ROWS = [
+    ("nothing changed", dns(LOCAL), dns(LOCAL), []),
+    ("first endpoint", dns(), dns(LOCAL), [ALL]),
+    ("a new Service", {}, dns(LOCAL), [ALL]),
+    ("a new Service without endpoint", {}, dns(), []),
+    ("one more endpoint", dns(LOCAL), dns(LOCAL, REMOTE), []),
+    ("an endpoint gone", dns(LOCAL, REMOTE), dns(LOCAL), [StaleFlow("udp", VIP, 53, REMOTE)]),
+    ("the last endpoint gone", dns(LOCAL), dns(), [StaleFlow("udp", VIP, 53, LOCAL)]),
+    ("an endpoint that terminates and serves", dns(LOCAL, REMOTE), dns(LOCAL, going(REMOTE)), []),
+    (
+        "an endpoint that fails",
+        dns(LOCAL, REMOTE),
+        dns(LOCAL, endpoint(REMOTE, ready=False)),
+        [StaleFlow("udp", VIP, 53, REMOTE)],
+    ),
+    ("Service deleted", dns(LOCAL), {}, [ALL]),
+    ("another ClusterIP", dns(LOCAL), dns(LOCAL, cluster_ip="10.96.0.6"), [ALL, StaleFlow("udp", "10.96.0.6", 53)]),
+    ("an external address added", dns(LOCAL), dns(LOCAL, external_ips=("192.0.2.1",)), [StaleFlow("udp", "192.0.2.1", 53)]),
+    ("a node port added", dns(LOCAL), dns(LOCAL, type="NodePort"), [StaleFlow("udp", "172.30.1.1", 30053)]),
+    ("a policy changed", dns(LOCAL, REMOTE), dns(LOCAL, REMOTE, internal_traffic_policy="Local"), []),
+    ("TCP", dict(service_map(service(), slice_of(LOCAL))), {}, []),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
+def test_udp_flows_to_what_is_gone_are_forgotten(old: dict, new: dict, expected: list) -> None:
+    """Only UDP flows that would go astray are forgotten (semantics 6.18)."""
+    assert tuple(expected) == stale_flows(old, new, ["172.30.1.1"])
+
+
+def test_an_address_that_moves_between_services_keeps_what_serves() -> None:
+    """A frontend taken over by another Service loses only flows to endpoints that do not serve it any more."""
+    taken = {"ns/other": dns(REMOTE)["ns/web"]}
+
+    assert (StaleFlow("udp", VIP, 53, LOCAL),) == stale_flows(dns(LOCAL, REMOTE), taken)
+
+
+def test_without_node_addresses_a_node_port_is_a_number() -> None:
+    """When the caller names no addresses, flows to the node port are matched whatever their destination."""
+    assert StaleFlow("udp", "", 30053) in stale_flows({}, dns(LOCAL, type="NodePort"))
