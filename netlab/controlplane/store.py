@@ -165,6 +165,7 @@ class Store:
         self._population = Counter(stored.key[0] for objects in self._objects.values() for stored in objects.values())
         changes = dict(database.execute("SELECT resource, version FROM changes"))
         self.version: int = max(changes.values(), default=FIRST_VERSION)
+        self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for who looks at the whole
         self._histories = {name: History(changes.get(name, FIRST_VERSION)) for name in self._objects}
 
     @classmethod
@@ -250,3 +251,5 @@ class Store:
 
     def _announce(self, kind: str, event: Event) -> None:
         self._histories[kind].append(event)
+        for listener in self.listeners:
+            listener.set()

@@ -8,6 +8,7 @@ from typing import Final
 
 from netlab.api.resources import Json
 from netlab.controlplane.status import AnyResource, FieldProblem, Problem
+from netlab.topology.validation import problems_of as topology_problems_of
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -28,4 +29,7 @@ def name_problems(body: Json) -> list[FieldProblem]:
 
 def problems_of(resource: AnyResource, body: Json) -> Sequence[Problem]:
     """Return everything wrong with a complete object."""
-    return name_problems(body)
+    problems: list[Problem] = list(topology_problems_of(resource, body))
+    if not any(problem.path == "metadata.name" for problem in problems):
+        problems = [*name_problems(body), *problems]
+    return problems
