@@ -17,7 +17,9 @@ import msgspec
 
 from netlab.api.core import Lease, Service
 from netlab.api.resources import BY_PATH, ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Resource
+from netlab.controlplane.controllers.manager import Manager
 from netlab.controlplane.store import Store
+from netlab.daemon.hosts import LabController
 
 SYNCED = "netlab/synced"
 HEALTHY = "netlab/load-balancers"
@@ -61,7 +63,7 @@ class Report:
 class Convergence:
     """Looks at a lab's store and its parts."""
 
-    def __init__(self, store: Store, lab: str, controllers: Any, hosts: Any, kubelet: Settling) -> None:
+    def __init__(self, store: Store, lab: str, controllers: Manager, hosts: LabController, kubelet: Settling) -> None:
         self._store = store
         self._lab = lab
         self._controllers = controllers
@@ -82,7 +84,7 @@ class Convergence:
         made = lab is not None and lab.status.observed_generation == lab.metadata.generation
         problem = f": {self._hosts.problem}" if self._hosts.problem else ""
         yield made, f"the hosts of lab {self._lab}{problem}"
-        yield self._controllers.idle(), "the controllers"
+        yield self._controllers.idle, "the controllers"
 
     def _node_parts(self) -> Iterable[tuple[bool, str]]:
         leases = self._leases()
@@ -118,9 +120,26 @@ class Convergence:
         synced = msgspec.json.decode(lease.metadata.annotations.get(SYNCED, "{}"))
         return all(int(synced.get(kind, 0)) >= self._store.last_change(BY_PLURAL[kind]) for kind in kinds)
 
-    async def follow(self, seconds: float, changed: asyncio.Event) -> AsyncIterator[Report]:
+    async def follow(self, seconds: float) -> AsyncIterator[Report]:
         """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""
         deadline = asyncio.get_running_loop().time() + seconds
+        changed = asyncio.Event()
+        self._store.listeners.add(changed)
+        quiet = asyncio.get_running_loop().create_task(self._tell_when_quiet(changed))
+        try:
+            async for report in self._follow(changed, deadline):
+                yield report
+        finally:
+            quiet.cancel()
+            self._store.listeners.discard(changed)
+
+    async def _tell_when_quiet(self, changed: asyncio.Event) -> None:
+        """Set `changed` whenever the controllers have finished: that is no change of any object."""
+        while True:
+            await self._controllers.wait_round()
+            changed.set()
+
+    async def _follow(self, changed: asyncio.Event, deadline: float) -> AsyncIterator[Report]:
         last: Report | None = None
         while True:
             changed.clear()

@@ -32,10 +32,10 @@ from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.controllers.manager import Manager
 from netlab.controlplane.controllers.world import FIELDS
 from netlab.controlplane.informer import Informer
-from netlab.controlplane.kubeconfig import write_kubeconfig
+from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
-from netlab.controlplane.pki import server_context
-from netlab.controlplane.server import Serving, serve
+from netlab.controlplane.pki import ensure_pki, server_names
+from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import Store
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hosts import API_PORT, LabController
@@ -92,10 +92,9 @@ class Daemon:
         settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
         self._api = Api(self._store, settings=settings, tokens=self._tokens)
         self._client = LocalClient(self._api)
-        self._tls = server_context(
-            state.pki, addresses=["127.0.0.1", self._plan.api_server, self._plan.kubernetes_service], domain=networking.dns_domain
-        )
-        self._servers: list[Serving] = []
+        names = server_names([self._plan.api_server, self._plan.kubernetes_service], networking.dns_domain)
+        self._tls = ensure_pki(state.pki, names).server_context()
+        self._servers: list[ServerHandle] = []
         self._fabric_served = False
 
     async def run(self) -> None:
@@ -148,12 +147,10 @@ class Daemon:
         )
         body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_PORT}"}
         self._state.api.write_bytes(msgspec.json.encode(body))
+        authority = self._state.certificate_authority.read_bytes()
+        token = self._tokens.ensure(ADMIN)
         write_kubeconfig(
-            self._state.kubeconfig,
-            name=self._lab.metadata.name,
-            server=f"https://127.0.0.1:{port}",
-            ca=self._state.certificate_authority,
-            token=self._tokens.ensure(ADMIN),
+            self._state.kubeconfig, kubeconfig(self._lab.metadata.name, f"https://127.0.0.1:{port}", authority, token)
         )
         _say_ready()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
-from netlab.kernel.namespaces import delete_namespaces
+from netlab.kernel import namespaces
 from netlab.lab.find import DAEMON, locked
 from netlab.node.processes import ProcessRecord, read_record, read_records, start_time, stop
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
@@ -45,7 +45,7 @@ def down(state: StateDirectory) -> Removed:
     names = sorted(entry.name for entry in state.namespaces.iterdir()) if state.namespaces.is_dir() else []
     paths = [namespace_path(name) for name in names]
     stopped += _stop_inhabitants(paths)
-    delete_namespaces(paths)
+    namespaces.delete(paths)
     left = [path for path in paths if Path(path).exists()]
     if left:
         raise LabError(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import msgspec
+
 from netlab.api.core import Pod
 from netlab.api.resources import PODS
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import UsageError
 from netlab.lab.find import connect
 from netlab.node.entering import execute as execute_inside
-from netlab.node.podfiles import PodFiles, read_environment
+from netlab.node.podfiles import PodFiles
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -29,9 +31,16 @@ def execute(state: StateDirectory, target: str, command: Sequence[str], *, conta
     names = [c.name for c in pod.spec.containers]
     if container and container not in names:
         raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
-    environment = {**_terminal(), **read_environment(folder, container or names[0])}
+    files = PodFiles(folder)
+    environment = {**_terminal(), **_environment(files, container or names[0])}
     path = namespace_path(pod_namespace(state.lab, pod.metadata.namespace, pod.metadata.name))
-    return execute_inside(path, command, environment, PodFiles(folder))
+    return execute_inside(path, command, environment, files)
+
+
+def _environment(files: PodFiles, container: str) -> dict[str, str]:
+    """Return the environment a container was started with."""
+    path = files.environment(container)
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
 
 
 def _terminal() -> dict[str, str]:

@@ -54,7 +54,7 @@ def connect(state: StateDirectory) -> SyncClient:
         )
     port = msgspec.json.decode(state.api.read_bytes())["loopback"]
     token = (state.tokens / "admin").read_text()
-    return SyncClient(f"https://127.0.0.1:{port}", str(state.certificate_authority), token)
+    return SyncClient(f"https://127.0.0.1:{port}", state.certificate_authority, token)
 
 
 @contextmanager

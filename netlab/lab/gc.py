@@ -11,7 +11,7 @@ from pathlib import Path
 from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import KernelError
 from netlab.kernel.linux import LinuxKernel
-from netlab.kernel.namespaces import delete_namespaces
+from netlab.kernel import namespaces
 from netlab.lab.down import down_locked
 from netlab.lab.find import daemon_alive, recorded_labs
 from netlab.runtime.statedir import StateDirectory
@@ -29,7 +29,7 @@ def collect(*, dry_run: bool) -> tuple[str, ...]:
         removed.append(f"lab {name}")
     orphans = _orphaned_namespaces(set(recorded_labs()))
     if not dry_run:
-        delete_namespaces(orphans)
+        namespaces.delete(orphans)
     return (*removed, *(f"namespace {Path(path).name}" for path in orphans))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from netlab.api.resources import Json
 from netlab.lab.find import connect
-from netlab.probe.run import run_connectivity
+from netlab.probe.runner import run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
 

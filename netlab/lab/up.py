@@ -172,5 +172,5 @@ def _wait(client: SyncClient, timeout: float, on_progress: Callable[[Progress], 
 
 
 def _reports(client: SyncClient, timeout: float) -> Iterator[Any]:
-    for line in client.stream(f"/netlab/converged?timeout={timeout:g}"):
+    for line in client.stream("GET", f"/netlab/converged?timeout={timeout:g}", timeout=timeout + 5):
         yield msgspec.json.decode(line)

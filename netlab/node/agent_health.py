@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -52,7 +52,7 @@ class HealthServers:
 
         await self._open(port, "", serve)
 
-    async def _open(self, port: int, host: str, handler: Callable[[web.BaseRequest], object]) -> None:
+    async def _open(self, port: int, host: str, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
         runner = web.ServerRunner(web.Server(handler, access_log=None))
         await runner.setup()
         try:

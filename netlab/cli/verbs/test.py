@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from netlab.api.resources import Json
 from netlab.cli import render
 from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
 
@@ -39,20 +40,36 @@ def connectivity(
     """
     from netlab.lab.find import lab_named
     from netlab.lab.test import connectivity as run_test
-    from netlab.probe import report
+    from netlab.probe.record import failed, tested_anything
 
     record = run_test(lab_named(name), only=only or None, timeout=timeout, on_progress=_progress)
     if TALK.interactive:
         sys.stderr.write("\r\x1b[K")
-    if junit:
-        junit.write_text(report.junit(record), encoding="utf-8")
-    if markdown:
-        markdown.write_text(report.markdown(record), encoding="utf-8")
-    print(report.table(record) if form is Format.TABLE else render.document(record, form))
-    if not report.tested_anything(record):
+    _write(record, junit, markdown)
+    if form is Format.TABLE:
+        from rich.console import Console
+
+        from netlab.probe.report import table
+
+        Console(soft_wrap=False).print(table(record))
+    else:
+        print(render.document(record, form))
+    if not tested_anything(record):
         note("nothing was tested")
         return 2
-    return 1 if report.failed(record) else 0
+    return 1 if failed(record) else 0
+
+
+def _write(record: Json, junit_file: Path | None, markdown_file: Path | None) -> None:
+    """Write the renderings asked for beside what is printed."""
+    if junit_file:
+        from netlab.probe.junit import junit
+
+        junit_file.write_text(junit(record), encoding="utf-8")
+    if markdown_file:
+        from netlab.probe.markdown import markdown
+
+        markdown_file.write_text(markdown(record), encoding="utf-8")
 
 
 def _progress(done: int, total: int) -> None:

@@ -1,0 +1,7 @@
+"""`python -m netlab`: the same program as the command `netlab`."""
+
+from __future__ import annotations
+
+from netlab.cli.main import main
+
+main()

@@ -1,0 +1,57 @@
+"""Fixtures for tests that drive whole labs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from labdriver import TOPOLOGIES, HostPicture, LabDriver, run
+
+
+def pytest_collection_modifyitems(items):
+    """Everything here needs root."""
+    for item in items:
+        if "/netns/" in str(item.path):
+            item.add_marker(pytest.mark.netns)
+
+
+@pytest.fixture
+def host():
+    """Fail when the test leaves the host another than it was."""
+    before = HostPicture.take()
+    yield before
+    after = HostPicture.take()
+    assert before == after
+
+
+@pytest.fixture
+def make_lab(host):
+    """Return a function that names labs; all are taken down at the end."""
+    labs = []
+
+    def make(name):
+        labs.append(LabDriver(name))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        if lab.state.exists():
+            run("down", lab.name, check=None)
+
+
+@pytest.fixture
+def lab(make_lab):
+    """One lab, named for the process so that two runs do not meet."""
+    return make_lab(f"t{os.getpid()}")
+
+
+@pytest.fixture
+def editable(tmp_path):
+    """Return a function that copies a topology so that a test can edit it."""
+
+    def copy(name):
+        return Path(shutil.copy(TOPOLOGIES / name, tmp_path / name))
+
+    return copy

@@ -1,0 +1,138 @@
+"""Drives whole labs through the command line, as a user does, and looks at the host as `down` must leave it."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+TOPOLOGIES = ROOT / "topologies"
+COMMAND = [sys.executable, "-m", "netlab"]
+TIME_LIMIT = 90  # seconds for one command; a lab takes two
+
+
+def run(*arguments, check=0, timeout=TIME_LIMIT):
+    """Run netlab, check its exit code (None: any), return the completed process."""
+    result = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT)
+    if check is not None:
+        assert check == result.returncode, f"netlab {' '.join(map(str, arguments))}\n{result.stdout}\n{result.stderr}"
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
+
+
+@dataclass
+class LabDriver:
+    """One lab under test."""
+
+    name: str
+    kept: list[Path] = field(default_factory=list)
+
+    def up(self, topology, *options, check=0):
+        return run("up", "--name", self.name, topology, *options, check=check)
+
+    def down(self):
+        return run("down", self.name)
+
+    def status(self):
+        return json.loads(run("status", self.name, "-f", "json").stdout)
+
+    def exec(self, target, *command, check=0):
+        return run("exec", "--lab", self.name, target, "--", *command, check=check)
+
+    def test(self, *options, check=0):
+        """Return the connectivity record."""
+        return json.loads(run("test", "connectivity", self.name, "-f", "json", *options, check=check).stdout)
+
+    def service(self, name, namespace="default"):
+        return next(s for s in self.status()["services"] if (s["namespace"], s["name"]) == (namespace, name))
+
+    def pods(self, prefix):
+        return [pod for pod in self.status()["pods"] if pod["name"].startswith(prefix)]
+
+    def pid(self, process):
+        return json.loads((self.state / "processes" / process).read_text())["pid"]
+
+    @property
+    def state(self):
+        return Path("/run/k8s-netlab") / self.name
+
+
+@dataclass(frozen=True)
+class HostPicture:
+    """What `down` must leave as it was."""
+
+    links: str
+    routes: str
+    rules: str
+    namespaces: str
+    mounts: frozenset
+    run: frozenset
+    processes: frozenset
+
+    @classmethod
+    def take(cls):
+        def output(*command):
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+        commands = [(entry, Path(f"/proc/{entry}/cmdline")) for entry in os.listdir("/proc") if entry.isdigit()]
+        return cls(
+            links=re.sub(r"(qlen|state) \S+", "", output("ip", "-o", "link")),
+            routes=output("ip", "route", "show", "table", "all"),
+            rules=output("nft", "list", "ruleset"),
+            namespaces=output("ip", "netns"),
+            mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
+            run=frozenset(os.listdir("/run")) | frozenset(os.listdir("/run/netns") if os.path.isdir("/run/netns") else ()),
+            processes=frozenset(f"{pid} {path.read_bytes()[:60]!r}" for pid, path in commands if path.exists() and b"netlab: " in _read(path)),
+        )
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+LAB_RANGES = [ipaddress.ip_network(r) for r in ("10.244.0.0/16", "10.96.0.0/16", "172.30.0.0/16", "203.0.113.0/24", "198.51.100.0/24")]
+ETHERTYPE_IPV4, ETHERTYPE_ARP, ALL_PROTOCOLS = 0x0800, 0x0806, 3
+
+
+class Watcher:
+    """Listens on every interface of the machine but `lo` for packets with an address of a lab."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_PROTOCOLS))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        self.socket.setblocking(False)
+
+    def strays(self):
+        """Return the lab's packets seen so far; fails when the kernel dropped any before they were read."""
+        found = []
+        while True:
+            try:
+                frame, (interface, *_) = self.socket.recvfrom(65535)
+            except BlockingIOError:
+                break
+            if interface != "lo" and any(address in network for address in addresses(frame) for network in LAB_RANGES):
+                found.append((interface, frame[:64].hex()))
+        _, dropped = struct.unpack("II", self.socket.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
+        assert 0 == dropped
+        return found
+
+    def close(self):
+        self.socket.close()
+
+
+def addresses(frame):
+    """Return the IPv4 addresses of a frame: source and destination, or ARP's sender and target."""
+    kind = int.from_bytes(frame[12:14], "big")
+    where = {ETHERTYPE_IPV4: (26, 30), ETHERTYPE_ARP: (28, 38)}.get(kind, ())
+    return [ipaddress.ip_address(frame[i : i + 4]) for i in where if len(frame) >= i + 4]
