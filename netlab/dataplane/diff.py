@@ -60,6 +60,10 @@ class _LinkPlan:
         return frozenset(link.name for link in self.add)
 
     @property
+    def changed(self) -> frozenset[str]:
+        return frozenset(link.name for link in self.change)
+
+    @property
     def new_mac(self) -> frozenset[str]:
         return frozenset(link.name for link in self.change if link.mac is not None)
 
@@ -194,12 +198,17 @@ def _entries(desired: Iterable[Entry], kept: Iterable[Entry], key: Callable[[Ent
 
 # ---- settings
 def _sysctls(desired: NamespaceState, observed: NamespaceState, plan: _LinkPlan) -> tuple[list[Operation], list[Operation]]:
-    """Return the settings to write before links are made (they are inherited then), and those of links just made."""
-    early, late = [], []
+    """Return the settings to write before links are made (which inherit them), and those of links made or changed.
+
+    A link just made has the kernel's defaults, whatever was observed. One with a changed MTU may have lost its settings:
+    below 1280 bytes a device has no IPv6, and no folder for it.
+    """
+    early: list[Operation] = []
+    late: list[Operation] = []
     for path, value in desired.sysctls.items():
-        of_new_link = not plan.new.isdisjoint(path.split("/"))
-        if of_new_link:
+        words = path.split("/")
+        if not plan.new.isdisjoint(words):
             late.append(Operation(Verb.SET, Sysctl(path, value)))
         elif observed.sysctls.get(path) != value:
-            early.append(Operation(Verb.SET, Sysctl(path, value)))
+            (late if not plan.changed.isdisjoint(words) else early).append(Operation(Verb.SET, Sysctl(path, value)))
     return early, late

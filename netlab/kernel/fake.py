@@ -130,29 +130,16 @@ class FakeKernel:
         return _apply_entry(found, verb, item)
 
     def _apply_link(self, path: str, found: _Namespace, verb: Verb, link: Link) -> int:
-        create = verb is Verb.ADD and link.kind is not None
-        if create == (link.name in found.links):
-            return errno.EEXIST if create else self._change_link(path, found, verb, link)
-        if not create:
+        create, present = verb is Verb.ADD and link.kind is not None, link.name in found.links
+        if create and present:
+            return errno.EEXIST
+        if not create and not present:
             return errno.ENODEV
-        if link.master and link.master not in found.links:
-            return errno.ENODEV
-        return self._add_link(path, found, link)
-
-    def _change_link(self, path: str, found: _Namespace, verb: Verb, link: Link) -> int:
         if verb is Verb.DELETE:
             return self._remove_link(path, link.name)
         if link.master and link.master not in found.links:
             return errno.ENODEV
-        present = found.links[link.name]
-        if link.mac not in {None, present.mac}:
-            found.forget(link.name, (Neighbour,))
-        if not link.up:
-            found.forget(link.name, (Neighbour, Route))
-        given = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "kind"}
-        changed = replace(present, **{name: value for name, value in given.items() if value is not None})
-        found.links[link.name] = _as_port(changed, joined=changed.master != present.master, hairpin=link.hairpin)
-        return 0
+        return self._add_link(path, found, link) if create else _change_link(found, link)
 
     def _add_link(self, path: str, found: _Namespace, link: Link) -> int:
         kind = link.kind
@@ -229,6 +216,18 @@ class FakeKernel:
 
 def _matches(flow: FlowFilter, wanted: FlowFilter) -> bool:
     return all(getattr(wanted, f.name) in {"", 0, getattr(flow, f.name)} for f in fields(wanted))
+
+
+def _change_link(found: _Namespace, link: Link) -> int:
+    present = found.links[link.name]
+    if link.mac not in {None, present.mac}:
+        found.forget(link.name, (Neighbour,))
+    if not link.up:
+        found.forget(link.name, (Neighbour, Route))
+    given = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "kind"}
+    changed = replace(present, **{name: value for name, value in given.items() if value is not None})
+    found.links[link.name] = _as_port(changed, joined=changed.master != present.master, hairpin=link.hairpin)
+    return 0
 
 
 def _as_port(link: Link, *, joined: bool, hairpin: bool | None) -> Link:

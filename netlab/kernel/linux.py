@@ -10,6 +10,7 @@ prints the operation as the command that would have done the same.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -124,14 +125,21 @@ class _Batch:
         open_namespace = _opener(descriptors)
         requests: list[wire.Message] = []
         owners: list[Operation] = []
+        hindrance: KernelError | None = None
         for operation in operations:
-            encoded = self._encode(operation, open_namespace)
+            try:
+                encoded = self._encode(operation, open_namespace)
+            except KernelError as error:  # what comes before it is done first, and may fail first
+                hindrance = error
+                break
             requests += encoded
             owners += [operation] * len(encoded)
         answers = self._netlink.transact(requests) if requests else []
         for operation, answer in zip(owners, answers, strict=True):
             if answer.errno and not (operation.verb is Verb.DELETE and answer.errno in ABSENT):
                 raise refused(self._path, operation, answer.errno, words=answer.words)
+        if hindrance:
+            raise hindrance
 
     def _encode(self, operation: Operation, open_namespace: Callable[[str], int]) -> list[wire.Message]:
         try:
@@ -143,7 +151,10 @@ class _Batch:
 
     def _index_of(self, name: str) -> int:
         if name not in self._indices:
-            self._indices[name] = socket.if_nametoindex(name)
+            try:
+                self._indices[name] = socket.if_nametoindex(name)
+            except OSError as error:  # Python 3.11 leaves its number out
+                raise OSError(errno.ENODEV, f"no device {name}") from error
         return self._indices[name]
 
     def _write(self, operation: Operation, setting: Sysctl) -> None:
