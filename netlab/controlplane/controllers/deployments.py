@@ -116,7 +116,7 @@ def _scale(rollout: Rollout, now: str) -> list[Write]:
     if rollout.new is None:
         made = _new_replica_set(rollout, target[_name(rollout)])
         writes += [create(made), _scaled(rollout, made.metadata.name, 0, made.spec.replicas, now)]
-    elif _revision(rollout.new) != _next_revision(rollout):  # a template of the past is the present one again
+    elif _revision(rollout.new) < _next_revision(rollout):  # a template of the past is the present one again
         writes.append(patch(rollout.new, {"metadata": {"annotations": {REVISION: str(_next_revision(rollout))}}}))
     for rs in rollout.all:
         wanted = target[rs.metadata.name]

@@ -20,13 +20,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from netlab.api.resources import Json, Resource
 from netlab.controlplane.client import Client
 from netlab.controlplane.controllers.table import CONTROLLERS, Controller
 from netlab.controlplane.controllers.world import FIELDS, World
 from netlab.controlplane.controllers.writes import Create, Delete, Patch, Update, UpdateStatus, Write, is_event
+from netlab.controlplane.informer import Informer
 from netlab.errors import ApiError
 
 LOG = logging.getLogger("netlab.controllers")
@@ -34,28 +35,6 @@ KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items(
 STALE = frozenset({"Conflict", "NotFound", "AlreadyExists"})  # reasons that say: look again
 REST = 0.1  # seconds
 BURST = 50  # writes after which other tasks of the process get their turn
-
-
-class Watched(Protocol):
-    """What the manager needs of an informer (netlab.controlplane.informer)."""
-
-    @property
-    def cache(self) -> Mapping[str, Any]:
-        """Typed objects by key."""
-
-    @property
-    def resource_version(self) -> int:
-        """The resourceVersion up to which the cache is complete."""
-
-    @property
-    def has_synced(self) -> bool:
-        """Whether the first list has been taken over."""
-
-    async def run(self) -> None:
-        """Keep the cache up to date, for ever."""
-
-    async def wait_for(self, resource_version: int) -> None:
-        """Return when the cache has reached a resourceVersion of its kind."""
 
 
 def rfc3339_now() -> str:
@@ -73,7 +52,7 @@ class Manager:
     def __init__(
         self,
         client: Client,
-        informers: Mapping[str, Watched],
+        informers: Mapping[str, Informer[Any]],
         changed: asyncio.Event,
         last_change: Callable[[Resource[Any]], int],
         *,
@@ -93,6 +72,20 @@ class Manager:
         self._told: set[str] = set()  # Events sent
         self._round_over = asyncio.Condition()
         self._refused: dict[str, dict[str, str]] = {}  # by controller: writes refused in its last run, and why
+
+    @classmethod
+    def over(
+        cls,
+        client: Client,
+        last_change: Callable[[Resource[Any]], int],
+        *,
+        controllers: Iterable[Controller] = CONTROLLERS,
+        now: Callable[[], str] = rfc3339_now,
+    ) -> Manager:
+        """Return a manager with informers of its own."""
+        changed = asyncio.Event()
+        informers = {name: Informer(client, resource, changed=changed) for name, resource in FIELDS.items()}
+        return cls(client, informers, changed, last_change, controllers=controllers, now=now)
 
     async def run(self) -> None:
         """Run informers and controllers until cancelled."""

@@ -7,6 +7,8 @@ Endpoints with the same ports share slices (semantics 5.8). For each set of port
 2. New endpoints first fill slices that are being written anyway, the fullest first.
 3. What is left goes, as a whole, into one unchanged slice that has just enough room; otherwise into new slices.
    Several slices are never updated to save one new one, and nothing is rebalanced (semantics 5.6).
+4. A slice to be deleted and a new one to be made become one update: the empty slice of a Service whose first pods
+   have just come keeps its name.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import msgspec
 from netlab.api.discovery import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, Endpoint, EndpointPort, EndpointSlice
 from netlab.api.meta import Labels, ObjectMeta, OwnerReference
 from netlab.controlplane.controllers.naming import unused_name
-from netlab.controlplane.controllers.writes import Write, create, delete, update
+from netlab.controlplane.controllers.writes import Create, Delete, Write, create, delete, update
 
 SLICE_CAPACITY = 100  # --max-endpoints-per-slice
 Ports = tuple[EndpointPort, ...]
@@ -85,7 +87,22 @@ def plan_slices(
     for ports in sorted(groups, key=msgspec.json.encode):
         same = [piece for piece in mine if piece.ports == ports]
         writes += _plan_group(common, ports, groups[ports], same, names)
-    return writes
+    return _recycle(writes, {piece.metadata.name: piece for piece in mine})
+
+
+def _recycle(writes: Sequence[Write], mine: Mapping[str, EndpointSlice]) -> list[Write]:
+    """Turn pairs of a deletion and a creation into one update: the old slice gets the new one's content."""
+    going = [write for write in writes if isinstance(write, Delete)]
+    coming = [write for write in writes if isinstance(write, Create)]
+    pairs = list(zip(going, coming, strict=False))
+    recycled = [_refill(mine[old.name], new.object) for old, new in pairs if isinstance(new.object, EndpointSlice)]
+    done = {id(write) for pair in pairs for write in pair}
+    return [*(write for write in writes if id(write) not in done), *recycled]
+
+
+def _refill(old: EndpointSlice, new: EndpointSlice) -> Write:
+    meta = msgspec.structs.replace(old.metadata, labels=new.metadata.labels, annotations=new.metadata.annotations)
+    return update(msgspec.structs.replace(old, metadata=meta, endpoints=new.endpoints, ports=new.ports))
 
 
 def _plan_group(

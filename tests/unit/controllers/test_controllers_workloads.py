@@ -1,0 +1,346 @@
+"""Deployment, ReplicaSet, DaemonSet: how many pods, which, and what the status says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from controllers_objects import NOW, daemon_set, deployment, messages, meta, node, pod, replica_set, settle, words, written
+
+from netlab.api.apps import Deployment, ReplicaSet
+from netlab.api.core import Pod
+from netlab.api.meta import Object
+from netlab.controlplane.controllers import daemon_sets, deployments, replica_sets
+from netlab.controlplane.controllers.naming import ALPHABET, generated_name
+from netlab.controlplane.controllers.templates import template_hash
+from netlab.controlplane.controllers.world import World
+from netlab.controlplane.controllers.writes import Create, Patch, UpdateStatus
+
+BLUE = {"app": "blue"}
+MINE = {"labels": BLUE, "owner": ("ReplicaSet", "rs")}
+NAME = [generated_name("rs", str(n)) for n in range(4)]
+
+
+def mine(name: str, **more: Any) -> Pod:
+    return pod(name, **{**MINE, **more})
+
+
+# ---- ReplicaSet
+@pytest.mark.parametrize(
+    ("replicas", "pods", "expected"),
+    [
+        (2, [], [f"create pods/default/{NAME[0]}", f"create pods/default/{NAME[1]}"]),
+        (2, [mine(NAME[0])], [f"create pods/default/{NAME[1]}"]),
+        (1, [mine(NAME[0], deleted=True)], [f"create pods/default/{NAME[1]}"]),  # a leaving one keeps its name, not its place
+        (1, [mine(NAME[0], phase="Failed")], [f"create pods/default/{NAME[1]}"]),
+        (1, [mine(NAME[0])], []),
+        (0, [mine("a")], ["delete pods/default/a"]),
+        (1, [mine("a", node="n1"), mine("b")], ["delete pods/default/b"]),  # unscheduled first
+        (1, [mine("a", node="n1", phase="Pending"), mine("b", node="n1")], ["delete pods/default/a"]),
+        (1, [mine("a", node="n1", ready=False), mine("b", node="n1")], ["delete pods/default/a"]),
+        (1, [mine("a", node="n1", created="2026-01-01T00:00:01Z"), mine("b", node="n2")], ["delete pods/default/a"]),  # newest
+        (2, [mine("a", node="n1"), mine("b", node="n2"), mine("c", node="n2")], ["delete pods/default/b"]),  # doubled up
+        (
+            1,
+            [mine("a", node="n1"), mine("b", node="n1", annotations={replica_sets.DELETION_COST: "-5"})],
+            ["delete pods/default/b"],
+        ),
+    ],
+)
+def test_replica_set_pods(replicas: int, pods: list[Pod], expected: list[str]) -> None:
+    """Missing pods are made under deterministic names; of too many, Kubernetes' order says which go."""
+    actual = [
+        w for w in words(settle(replica_sets.reconcile, [replica_set("rs", replicas=replicas), *pods])) if "status" not in w
+    ]
+
+    assert expected == actual
+
+
+@pytest.mark.parametrize(
+    ("some", "expected"),
+    [
+        (pod("orphan", labels=BLUE), "adopt"),
+        (pod("leaving", labels=BLUE, deleted=True), ""),
+        (pod("stranger", labels={"app": "red"}), ""),
+        (pod("far", labels=BLUE, namespace="other"), ""),
+        (mine("renamed", labels={"app": "red"}), "release"),
+        (pod("taken", labels=BLUE, owner=("ReplicaSet", "other")), ""),
+    ],
+)
+def test_replica_set_claims(some: Pod, expected: str) -> None:
+    """Pods are adopted and released by their labels and controller (Kubernetes' reference manager)."""
+    patches = [w for w in settle(replica_sets.reconcile, [replica_set("rs", replicas=1), some]) if isinstance(w, Patch)]
+    actual = "".join("adopt" if w.patch["metadata"]["ownerReferences"] else "release" for w in patches)
+
+    assert expected == actual
+
+
+def test_replica_set_status_counts() -> None:
+    """Status counts pods, ready ones, and those with all template labels; a second look changes nothing."""
+    pods = [mine("a", node="n1"), mine("b", node="n1", ready=False)]
+    owner = replica_set("rs", replicas=2)
+    (write,) = settle(replica_sets.reconcile, [owner, *pods])
+    done = written(write)
+    again = settle(replica_sets.reconcile, [done, *pods])
+
+    assert (2, 2, 1, 1, 1) == (
+        done.status.replicas,
+        done.status.fully_labeled_replicas,
+        done.status.ready_replicas,
+        done.status.available_replicas,
+        done.status.observed_generation,
+    )
+    assert again == []
+
+
+def test_replica_set_new_pod() -> None:
+    """A new pod has the template's labels and spec, and its controller as owner."""
+    write = settle(replica_sets.reconcile, [replica_set("rs", replicas=1)])[0]
+    made = written(write)
+
+    assert BLUE == made.metadata.labels
+    assert made.metadata.owner_references[0].uid == "uid-rs"
+    assert made.spec.containers[0].image == "i"
+    assert set(made.metadata.name.removeprefix("rs-")) <= set(ALPHABET)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, f"SuccessfulCreate: Created pod: {NAME[0]}"), (2, f"SuccessfulCreate: Created pods: {NAME[0]}, {NAME[1]}")],
+)
+def test_replica_set_event(count: int, expected: str) -> None:
+    """One Event tells of all pods made in a round."""
+    actual = messages(settle(replica_sets.reconcile, [replica_set("rs", replicas=count)]))
+
+    assert [expected] == actual
+
+
+# ---- Deployment
+class Cluster:
+    """A Deployment with its ReplicaSets and pods, moved forward round by round; every pod that is made is ready at once."""
+
+    def __init__(self, owner: Deployment, *, readies: bool = True) -> None:
+        self.objects: dict[str, Object] = {"d": owner}
+        self.readies = readies
+        self.lowest = 10**6
+
+    @property
+    def world(self) -> World:
+        return World.of(self.objects.values())
+
+    def round(self) -> int:
+        writes = [*deployments.reconcile(self.world, NOW), *replica_sets.reconcile(self.world, NOW)]
+        for write in writes:
+            self.apply(write)
+        return len([w for w in writes if w.resource.kind != "Event"])
+
+    def settle(self) -> None:
+        for _ in range(60):
+            if not self.round():
+                return
+            self.lowest = min(self.lowest, sum(p.ready for p in self.world.pods.values()))
+        raise AssertionError("the rollout does not come to an end")
+
+    def apply(self, write: Any) -> None:
+        if isinstance(write, Create) and write.resource.kind in {"Pod", "ReplicaSet"}:
+            self.objects[f"{write.resource.kind}/{write.object.metadata.name}"] = self.made(write.object)
+        elif isinstance(write, UpdateStatus):
+            key = next(k for k, v in self.objects.items() if v.key == write.object.key and type(v) is type(write.object))
+            self.objects[key] = msgspec.structs.replace(self.objects[key], status=write.object.status)
+        elif isinstance(write, Patch):
+            self.patch(write)
+        elif not isinstance(write, Create):
+            del self.objects[f"{write.resource.kind}/{write.name}"]
+
+    def patch(self, write: Patch) -> None:
+        rs = self.objects[f"ReplicaSet/{write.name}"]
+        assert isinstance(rs, ReplicaSet)
+        body = write.patch
+        if "spec" in body:
+            rs = msgspec.structs.replace(rs, spec=msgspec.structs.replace(rs.spec, replicas=body["spec"]["replicas"]))
+        else:
+            rs = msgspec.structs.replace(rs, metadata=msgspec.structs.replace(rs.metadata, **body["metadata"]))
+        self.objects[f"ReplicaSet/{write.name}"] = rs
+
+    def made(self, obj: Any) -> Object:
+        metadata = msgspec.structs.replace(obj.metadata, uid=f"uid-{obj.metadata.name}", creation_timestamp=NOW)
+        obj = msgspec.structs.replace(obj, metadata=metadata)
+        if isinstance(obj, Pod):
+            ready = self.readies
+            return msgspec.structs.replace(
+                obj, status=pod("x", ready=ready).status, spec=msgspec.structs.replace(obj.spec, node_name="n1")
+            )
+        return obj
+
+    def scales(self) -> dict[str, int]:
+        return {rs.metadata.name: rs.spec.replicas for rs in self.world.replica_sets.values()}
+
+
+def change(cluster: Cluster, **spec: Any) -> Deployment:
+    """Change the Deployment as a user would."""
+    old = cluster.objects["d"]
+    assert isinstance(old, Deployment)
+    new = deployment("d", **{"replicas": old.spec.replicas, **spec})
+    cluster.objects["d"] = msgspec.structs.replace(
+        new, status=old.status, metadata=msgspec.structs.replace(new.metadata, generation=2)
+    )
+    return new
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 3, 10])
+def test_deployment_makes_one_replica_set(replicas: int) -> None:
+    """A new Deployment gets one ReplicaSet, named by its template's hash, with all replicas."""
+    owner = deployment("d", replicas=replicas)
+    cluster = Cluster(owner)
+    cluster.settle()
+
+    assert {f"d-{template_hash(owner.spec.template)}": replicas} == cluster.scales()
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4, 10])
+def test_deployment_rolls_without_losing_any(replicas: int) -> None:
+    """A changed template moves all pods to a new ReplicaSet and never has fewer ready pods than asked for."""
+    cluster = Cluster(deployment("d", replicas=replicas))
+    cluster.settle()
+    new = change(cluster, image="newer")
+    cluster.lowest = replicas
+    cluster.settle()
+    name = f"d-{template_hash(new.spec.template)}"
+
+    assert sorted([0, replicas]) == sorted(cluster.scales().values())
+    assert cluster.scales()[name] == replicas
+    assert cluster.lowest >= replicas
+
+
+def test_deployment_stuck_rollout_keeps_the_old_pods() -> None:
+    """When new pods never become ready, the old ones stay; at most 25% more pods are made."""
+    cluster = Cluster(deployment("d", replicas=4))
+    cluster.settle()
+    new = change(cluster, image="broken")
+    cluster.readies = False
+    cluster.settle()
+    status = cluster.world.deployments["default/d"].status
+
+    assert {4, 1} == set(cluster.scales().values())
+    assert cluster.scales()[f"d-{template_hash(new.spec.template)}"] == 1
+    assert (5, 1, 4) == (status.replicas, status.updated_replicas, status.available_replicas)
+
+
+def test_deployment_rolls_back_to_the_old_replica_set() -> None:
+    """A template of the past finds its ReplicaSet again."""
+    cluster = Cluster(deployment("d", replicas=2))
+    cluster.settle()
+    first = set(cluster.scales())
+    change(cluster, image="newer")
+    cluster.settle()
+    change(cluster)
+    cluster.settle()
+
+    assert 2 == len(cluster.scales())
+    assert 2 == cluster.scales()[first.pop()]
+
+
+@pytest.mark.parametrize(("replicas", "scaled"), [(3, 0), (0, 5), (5, 2)])
+def test_deployment_scales(replicas: int, scaled: int) -> None:
+    """A changed number of replicas changes the ReplicaSet, and its pods."""
+    cluster = Cluster(deployment("d", replicas=replicas))
+    cluster.settle()
+    change(cluster, replicas=scaled)
+    cluster.settle()
+
+    assert [scaled] == list(cluster.scales().values())
+    assert scaled == len(cluster.world.pods)
+
+
+@pytest.mark.parametrize(
+    ("readies", "expected"),
+    [
+        (True, ("True", "MinimumReplicasAvailable", "NewReplicaSetAvailable", 2, 2, 0)),
+        (False, ("False", "MinimumReplicasUnavailable", "ReplicaSetUpdated", 2, 0, 2)),
+    ],
+)
+def test_deployment_status(readies: bool, expected: tuple[object, ...]) -> None:
+    """Status tells replicas and the conditions Available and Progressing in Kubernetes' words."""
+    cluster = Cluster(deployment("d", replicas=2), readies=readies)
+    cluster.settle()
+    status = cluster.world.deployments["default/d"].status
+    conditions = {c.type: c for c in status.conditions}
+    actual = (
+        conditions["Available"].status,
+        conditions["Available"].reason,
+        conditions["Progressing"].reason,
+        status.replicas,
+        status.available_replicas,
+        status.unavailable_replicas,
+    )
+
+    assert expected == actual
+
+
+def test_deployment_replica_set_has_hash_in_selector_and_labels() -> None:
+    """The hash keeps the pods of two templates apart."""
+    owner = deployment("d", replicas=1)
+    rs = written(settle(deployments.reconcile, [owner])[0])
+    wanted = {"app": "blue", "pod-template-hash": template_hash(owner.spec.template)}
+
+    assert wanted == rs.metadata.labels == rs.spec.selector.match_labels == rs.spec.template.metadata.labels
+    assert rs.metadata.owner_references[0].uid == "uid-d"
+    assert meta("d")["uid"] == "uid-d"
+
+
+# ---- DaemonSet
+HASH = template_hash(daemon_set("ds").spec.template)
+THREE = [node("node1"), node("node2"), node("node3", labels={"disk": "ssd"}, unschedulable=True)]
+
+
+def daemon(where: str, **more: Any) -> Pod:
+    labels = {"app": "blue", daemon_sets.HASH_LABEL: more.pop("hash", HASH)}
+    return pod(generated_name("ds", where), node=where, labels=labels, owner=("DaemonSet", "ds"), **more)
+
+
+def created(*nodes: str) -> list[str]:
+    return [f"create pods/default/{generated_name('ds', name)}" for name in nodes]
+
+
+def deleted(*nodes: str) -> list[str]:
+    return [f"delete pods/default/{generated_name('ds', name)}" for name in nodes]
+
+
+@pytest.mark.parametrize(
+    ("selector", "pods", "expected"),
+    [
+        ({}, [], created("node1", "node2", "node3")),  # also on a cordoned node
+        ({"disk": "ssd"}, [], created("node3")),
+        ({}, [daemon("node1"), daemon("node2")], created("node3")),
+        ({}, [daemon("node1", deleted=True), daemon("node2"), daemon("node3")], []),  # wait until it is gone
+        ({"disk": "ssd"}, [daemon("node1"), daemon("node3")], "template"),
+        ({}, [daemon("node1", phase="Failed"), daemon("node2"), daemon("node3")], deleted("node1")),
+        ({}, [daemon(n, hash="old") for n in ("node1", "node2", "node3")], deleted("node1")),  # one at a time
+        ({}, [daemon("node1", ready=False), *[daemon(n, hash="old") for n in ("node2", "node3")]], []),
+        ({}, [daemon("node1"), daemon("node2"), daemon("node3"), daemon("gone")], []),  # pod_garbage's
+    ],
+)
+def test_daemon_set_pods(selector: dict[str, str], pods: list[Pod], expected: Any) -> None:
+    """One pod on each matching node; a new template replaces one at a time."""
+    owner = daemon_set("ds", pod={"nodeSelector": selector}) if selector else daemon_set("ds")
+    if expected == "template":  # the selector is part of the template: both pods are outdated, one is misplaced
+        expected = deleted("node1", "node3")
+    actual = [w for w in words(settle(daemon_sets.reconcile, [owner, *THREE, *pods])) if "status" not in w]
+
+    assert expected == actual
+
+
+def test_daemon_set_binds_and_counts() -> None:
+    """A pod is bound to its node from the start; status counts nodes."""
+    writes = settle(daemon_sets.reconcile, [daemon_set("ds"), *THREE, daemon("node1"), daemon("node2", ready=False)])
+    made, status = written(writes[0]), written(writes[-1]).status
+
+    assert made.spec.node_name == "node3"
+    assert (3, 2, 1, 2, 2) == (
+        status.desired_number_scheduled,
+        status.current_number_scheduled,
+        status.number_ready,
+        status.number_unavailable,
+        status.updated_number_scheduled,
+    )
