@@ -85,7 +85,7 @@ def exists(path: str) -> bool:
 
 @contextmanager
 def inside(path: str) -> Iterator[None]:
-    """Enter a namespace in this thread for a `with` block."""
+    """Enter a namespace in this thread for a `with` block. Threads and processes started in it begin there: start none."""
     try:
         target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
