@@ -12,6 +12,11 @@ OWN = PodDNSConfig(
     searches=("example.com", "cluster.local"),
     options=(PodDNSConfigOption(name="ndots", value="2"), PodDNSConfigOption(name="edns0")),
 )
+MERGED = """search ns1.svc.cluster.local svc.cluster.local cluster.local example.com
+nameserver 10.96.0.10
+nameserver 192.0.2.1
+options ndots:2 edns0
+"""
 POLICIES = [
     ("11.20 ClusterFirst", "ClusterFirst", None, NODE, False, CLUSTER),
     ("unset is ClusterFirst", "", None, NODE, False, CLUSTER),
@@ -26,7 +31,7 @@ POLICIES = [
     ("11.21 None", "None", PodDNSConfig(nameservers=("192.0.2.1",)), NODE, False, "nameserver 192.0.2.1\n"),
     (
         "11.22 merge", "ClusterFirst", OWN, NODE, False,
-        "\n".join((CLUSTER.splitlines()[0] + " example.com", "nameserver 10.96.0.10", "nameserver 192.0.2.1", "options ndots:2 edns0", "")),
+        MERGED,
     ),
 ]  # fmt: skip
 

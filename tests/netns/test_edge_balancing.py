@@ -1,0 +1,205 @@
+"""The load balancer with real packets: client - edge - two nodes, each a namespace; nodes run small TCP and UDP servers."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from netlab.dataplane.state import Address, Link, NamespaceState, Operation, Route, Sysctl, Verb, Veth
+from netlab.edge.frontends import Backend, Frontend
+from netlab.edge.programming import Programmer
+from netlab.edge.rules import Balancing
+from netlab.kernel.linux import LinuxKernel
+
+pytestmark = pytest.mark.netns
+
+ADDRESS = "198.51.100.1"
+CLIENT, STRANGER = "203.0.113.10", "203.0.113.11"
+ONE, TWO = Backend("node1", "172.30.1.1"), Backend("node2", "172.30.2.1")
+WEB = Frontend("default", "web", "tcp", 80, 30080, (ADDRESS,))
+DNS = Frontend("default", "dns", "udp", 53, 30053, (ADDRESS,))
+GUARDED = replace(WEB, service="guarded", port=81, source_ranges=(f"{CLIENT}/32",))
+STICKY = replace(WEB, service="sticky", port=82, affinity_timeout=60)
+DEAD = replace(WEB, service="dead", port=83)
+ALL = frozenset({ADDRESS})
+
+
+class NodeServer(threading.Thread):
+    """Answers every connection and datagram with the node's name and the address it saw."""
+
+    def __init__(self, name: str, kernel: LinuxKernel, path: str) -> None:
+        super().__init__(daemon=True)
+        self._node = name
+        with kernel.inside(path):
+            self._tcp = socket.create_server(("0.0.0.0", 30080))
+            self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._udp.bind(("0.0.0.0", 30053))
+        self._end, self._asked_to_end = socket.socketpair()
+
+    def run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for ready in (self._tcp, self._udp, self._asked_to_end):
+                selector.register(ready, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._asked_to_end:
+                        return
+                    self._answer(key.fileobj)
+
+    def _answer(self, ready) -> None:
+        if ready is self._tcp:
+            connection, (source, _) = ready.accept()
+            with connection:
+                connection.sendall(f"{self._node} {source}".encode())
+        else:
+            _, sender = ready.recvfrom(100)
+            ready.sendto(f"{self._node} {sender[0]}".encode(), sender)
+
+    def end(self) -> None:
+        self._end.send(b"x")
+        self.join()
+        for used in (self._tcp, self._udp, self._end, self._asked_to_end):
+            used.close()
+
+
+@dataclass
+class Net:
+    """The namespaces, by host name."""
+
+    kernel: LinuxKernel
+    paths: dict[str, str]
+
+    def cable(self, host: str, interface: str, address: str, edge_interface: str, edge_address: str) -> None:
+        """Join a host to the edge."""
+        link = Link(edge_interface, Veth(interface, self.paths[host]))
+        self.apply("edge", [link, Address(edge_interface, edge_address)])
+        self.apply(host, [Link(interface), Address(interface, address)], verb=Verb.SET)
+        self.apply(host, [Route("0.0.0.0/0", interface, edge_address.partition("/")[0])])
+
+    def apply(self, host: str, items, verb: Verb = Verb.ADD) -> None:
+        operations = [Operation(verb if isinstance(item, Link) else Verb.ADD, item) for item in items]
+        self.kernel.perform(self.paths[host], operations)
+
+    def ask(self, host: str, port: int, source: str = "") -> str:
+        """Connect from a host to the load balancer and return what the node says, or the error's name."""
+        with self.kernel.inside(self.paths[host]):
+            asking = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with asking:
+            asking.settimeout(1)
+            if source:
+                asking.bind((source, 0))
+            try:
+                asking.connect((ADDRESS, port))
+                return asking.recv(100).decode()
+            except OSError as error:
+                return type(error).__name__
+
+    def datagrams(self) -> socket.socket:
+        with self.kernel.inside(self.paths["client"]):
+            asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asking.settimeout(1)
+        asking.connect((ADDRESS, 53))
+        return asking
+
+
+@pytest.fixture
+def net(linux: LinuxKernel, make_namespace: Callable[[str], str]) -> Iterator[Net]:
+    hosts = Net(linux, {host: make_namespace(host) for host in ("client", "edge", "node1", "node2")})
+    hosts.cable("client", "eth0", f"{CLIENT}/24", "eth1", "203.0.113.1/24")
+    hosts.apply("client", [Address("eth0", f"{STRANGER}/24")])
+    hosts.cable("node1", "eth0", "172.30.1.1/24", "eth2", "172.30.1.254/24")
+    hosts.cable("node2", "eth0", "172.30.2.1/24", "eth3", "172.30.2.254/24")
+    hosts.kernel.perform(hosts.paths["edge"], [Operation(Verb.SET, Sysctl("net/ipv4/ip_forward", "1"))])
+    servers = [NodeServer(node, linux, hosts.paths[node]) for node in ("node1", "node2")]
+    for server in servers:
+        server.start()
+    yield hosts
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture
+def programmer(net: Net) -> Programmer:
+    made = Programmer(net.kernel, net.paths["edge"])
+    both = (ONE, TWO)
+    made.program(Balancing({WEB: both, DNS: (ONE,), GUARDED: both, STICKY: both, DEAD: ()}, both), ALL)
+    return made
+
+
+@pytest.mark.usefixtures("programmer")
+def test_edge_spreads_and_keeps_the_source(net: Net):
+    """Connections reach both nodes, which see the client's own address."""
+    answers = {net.ask("client", 80) for _ in range(30)}
+
+    assert {f"node1 {CLIENT}", f"node2 {CLIENT}"} == answers
+
+
+@pytest.mark.usefixtures("programmer")
+def test_edge_outcomes(net: Net):
+    """A Service without a healthy node and a closed port refuse; who is outside of the source ranges hears nothing."""
+    outcomes = [net.ask("client", 83), net.ask("client", 99), net.ask("client", 81, STRANGER), net.ask("client", 81)[5:]]
+
+    assert ["ConnectionRefusedError", "ConnectionRefusedError", "TimeoutError", f" {CLIENT}"] == outcomes
+
+
+@pytest.mark.usefixtures("programmer")
+def test_edge_affinity_keeps_the_node(net: Net):
+    """With session affinity all connections of a client reach one node."""
+    assert 1 == len({net.ask("client", 82) for _ in range(20)})
+
+
+def test_edge_avoids_an_unhealthy_node(net: Net, programmer: Programmer):
+    """A node that became unhealthy gets no new connection."""
+    programmer.program(Balancing({WEB: (TWO,)}, (ONE, TWO)), ALL)
+
+    assert {f"node2 {CLIENT}"} == {net.ask("client", 80) for _ in range(20)}
+
+
+def test_edge_moves_udp_flows(net: Net, programmer: Programmer):
+    """A client that keeps its port reaches the new node at once."""
+    with net.datagrams() as asking:
+        asking.send(b"x")
+        before = asking.recv(100)
+        programmer.program(Balancing({DNS: (TWO,)}, (ONE, TWO)), ALL)
+        asking.send(b"x")
+        after = asking.recv(100)
+
+    assert (f"node1 {CLIENT}".encode(), f"node2 {CLIENT}".encode()) == (before, after)
+
+
+def test_edge_answers_a_node_through_itself(net: Net, programmer: Programmer):
+    """A node that uses the load balancer sees it answer: the way back leads through the edge."""
+    programmer.program(Balancing({WEB: (TWO,)}, (ONE, TWO)), ALL)
+
+    assert "node2 172.30.2.254" == net.ask("node1", 80)
+
+
+def test_edge_repairs_and_writes_nothing_twice(net: Net, programmer: Programmer):
+    """A second round writes nothing; a resync repairs a flushed chain and a lost address."""
+    wanted = Balancing({WEB: (ONE,)}, (ONE, TWO))
+    path = net.paths["edge"]
+    programmer.program(wanted, ALL)
+    generation = net.kernel.nft_generation(path)
+    programmer.program(wanted, ALL)
+    programmer.program(wanted, ALL, resync=True)
+    Programmer(net.kernel, path).program(wanted, ALL)  # another process, that remembers nothing
+    unchanged = net.kernel.nft_generation(path)
+    net.kernel.nft(path, "flush chain ip netlab-edge nat-prerouting\ndelete chain ip netlab-edge filter-input\n")
+    net.kernel.perform(path, [Operation(Verb.DELETE, Address("lo", f"{ADDRESS}/32"))])
+    broken = net.ask("client", 80)
+    programmer.program(wanted, ALL, resync=True)
+
+    assert (generation, True, f"node1 {CLIENT}") == (unchanged, broken != f"node1 {CLIENT}", net.ask("client", 80))
+
+
+def test_edge_takes_the_address_away(net: Net, programmer: Programmer):
+    """Without Services the edge has no address but its own, and an empty table."""
+    programmer.program(Balancing({}), frozenset())
+    state: NamespaceState = net.kernel.observe(net.paths["edge"])
+
+    assert [Address("lo", "127.0.0.1/8")] == [address for address in state.addresses if address.device == "lo"]

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from netlab.api.resources import EVENTS, LEASES, NODES, SERVICES
+from netlab.controlplane.api import Api
+from netlab.controlplane.local import LocalClient
+from netlab.controlplane.store import Store
+from netlab.dataplane.state import Address
+from netlab.edge.balancer import Balancer
+from netlab.edge.frontends import Check
+from netlab.errors import ApiError
+from netlab.kernel.fake import FakeKernel
+
+PATH = "/run/netns/lab-edge"
+
+
+class World:
+    """A lab's API and the edge's kernel, with nodes that answer as `up` says."""
+
+    def __init__(self, client: LocalClient) -> None:
+        self.client = client
+        self.kernel = FakeKernel()
+        self.kernel.create_namespaces([PATH])
+        self.up: set[str] = set()
+
+    async def probe(self, check: Check) -> bool:
+        return check.address in self.up
+
+    def balancer(self) -> Balancer:
+        return Balancer(self.client, self.kernel, PATH, self.probe)
+
+    async def lease(self) -> dict[str, str]:
+        try:
+            lease = await self.client.get(LEASES, "netlab-edge", namespace="kube-system")
+        except ApiError:
+            return {}
+        return lease["metadata"]["annotations"]
+
+    async def healthy(self) -> dict:
+        return json.loads((await self.lease()).get("netlab/load-balancers", "{}"))
+
+    async def reaches(self, expected: dict) -> None:
+        async with asyncio.timeout(10):
+            while await self.healthy() != expected:  # noqa: ASYNC110 - the API is asked as a user asks it
+                await asyncio.sleep(0.01)
+
+    async def add_node(self, number: int) -> None:
+        name, address = f"node{number}", f"172.30.1.{number}"
+        status = {"addresses": [{"type": "InternalIP", "address": address}]}
+        await self.client.create(
+            NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}, "status": status}
+        )
+
+    async def add_service(self, name: str, address: str, **spec) -> None:
+        body = {"type": "LoadBalancer", "selector": {"app": name}, "ports": [{"port": 80}], **spec}
+        await self.client.create(
+            SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": body}
+        )
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": address, "ipMode": "VIP"}]}}}
+        await self.client.patch(SERVICES, name, status, namespace="default", subresource="status")
+
+
+@pytest.fixture
+def world():
+    return World(LocalClient(Api(Store.open(":memory:"))))
+
+
+@asynccontextmanager
+async def running(world: World):
+    task = asyncio.create_task(world.balancer().run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_edge_balancer_follows_objects_and_health(world):
+    """Addresses, rules and the Lease follow Services and the health of nodes; the Lease names what was seen."""
+    world.up = {"172.30.1.1"}
+    await world.add_node(1)
+    await world.add_node(2)
+    async with running(world):
+        await world.add_service("blue", "198.51.100.1")
+        await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+        world.up = {"172.30.1.1", "172.30.1.2"}
+        await world.reaches({"default/blue": {"80/TCP": ["node1", "node2"]}})
+        synced = json.loads((await world.lease())["netlab/synced"])
+    service = await world.client.get(SERVICES, "blue", namespace="default")
+
+    assert (True, True, {"services", "endpointslices", "nodes"}) == (
+        Address("lo", "198.51.100.1/32") in world.kernel.observe(PATH).addresses,
+        int(synced["services"]) >= int(service["metadata"]["resourceVersion"]),
+        set(synced),
+    )
+
+
+async def test_edge_balancer_takes_away(world):
+    """A Service that goes takes its address and rules along; 127.0.0.1 stays."""
+    world.up = {"172.30.1.1"}
+    await world.add_node(1)
+    async with running(world):
+        await world.add_service("blue", "198.51.100.1")
+        await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+        await world.client.delete(SERVICES, "blue", namespace="default")
+        await world.reaches({})
+    listing = world.kernel.nft_list(PATH, "ip", "netlab-edge")
+
+    assert ((Address("lo", "127.0.0.1/8"),), ()) == (
+        world.kernel.observe(PATH).addresses, listing.elements["service-ports"]
+    )  # fmt: skip
+
+
+async def test_edge_balancer_starts_again_without_writing(world):
+    """A new process finds its predecessor's rules as it would write them, and leaves them alone."""
+    world.up = {"172.30.1.1"}
+    await world.add_node(1)
+    await world.add_service("blue", "198.51.100.1")
+    async with running(world):
+        await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+    written = len(world.kernel.scripts), len(world.kernel.performed)
+    await world.client.delete(LEASES, "netlab-edge", namespace="kube-system")
+    async with running(world):
+        await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+
+    assert written == (len(world.kernel.scripts), len(world.kernel.performed))
+
+
+async def test_edge_balancer_tells_what_it_cannot_serve(world):
+    """A Service without node ports gets an event, and no rule."""
+    async with running(world):
+        await world.add_service("blue", "198.51.100.1", allocateLoadBalancerNodePorts=False)
+        async with asyncio.timeout(10):
+            while not (events := (await world.client.list(EVENTS, namespace="default")).items):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+
+    assert ("UnsupportedLoadBalancer", "blue") == (events[0]["reason"], events[0]["involvedObject"]["name"])

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+from netlab.api.core import (
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Node,
+    NodeAddress,
+    NodeStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    ServiceStatus,
+)
+from netlab.api.meta import ObjectMeta
+from netlab.edge.frontends import Backend, Check, CheckKind, Frontend, backends, frontends, load_balancer_addresses, unserved
+
+TCP = ServicePort(port=80, node_port=30080)
+UDP = ServicePort(port=53, node_port=30053, protocol="UDP")
+NODE = Backend("node1", "172.30.1.1")
+
+
+def service(name: str = "blue", *ports: ServicePort, ips=("198.51.100.1",), **spec) -> Service:
+    status = ServiceStatus(load_balancer=LoadBalancerStatus(ingress=tuple(LoadBalancerIngress(ip=ip) for ip in ips)))
+    return Service(
+        metadata=ObjectMeta(name=name, namespace="default"),
+        spec=ServiceSpec(**{"type": "LoadBalancer", "ports": ports or (TCP,), **spec}),
+        status=status,
+    )
+
+
+BLUE = Frontend("default", "blue", "tcp", 80, 30080, ("198.51.100.1",))
+OFFERS = [
+    ("a port", [service()], ["blue tcp 80 -> 30080 at 198.51.100.1"]),
+    ("two protocols", [service("dns", TCP, UDP)], ["dns tcp 80 -> 30080 at 198.51.100.1", "dns udp 53 -> 30053 at 198.51.100.1"]),
+    ("4.10 another class", [service(load_balancer_class="x/y")], []),
+    ("4.10 no node ports", [service("blue", ServicePort(port=80))], []),
+    ("no address yet", [service(ips=())], []),
+    ("a host name for an address", [service(ips=("",))], []),
+    ("NodePort keeps a stale status", [service(type="NodePort")], []),
+    (
+        "the first by name has the port",
+        [service("b"), service("a", TCP)],
+        ["a tcp 80 -> 30080 at 198.51.100.1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "services", "expected"), OFFERS, ids=[row[0] for row in OFFERS])
+def test_edge_offers(why, services, expected):
+    """Ports with an address and a node port are offered."""
+    offered = [f"{f.service} {f.protocol} {f.port} -> {f.node_port} at {' '.join(f.addresses)}" for f in frontends(services)]
+
+    assert expected == offered, why
+
+
+CHECKS = [
+    ("Cluster, TCP", service(), Check(CheckKind.TCP, "172.30.1.1", 30080)),
+    ("Cluster, UDP", service("dns", UDP), Check(CheckKind.HTTP, "172.30.1.1", 10256)),
+    (
+        "6.15 Local",
+        service(external_traffic_policy="Local", health_check_node_port=32000),
+        Check(CheckKind.HTTP, "172.30.1.1", 32000),
+    ),
+    ("port of a policy that was", service(health_check_node_port=32000), Check(CheckKind.TCP, "172.30.1.1", 30080)),
+]
+
+
+@pytest.mark.parametrize(("why", "balanced", "expected"), CHECKS, ids=[row[0] for row in CHECKS])
+def test_edge_check_of_a_node(why, balanced, expected):
+    """The policy and the protocol decide what a node is asked."""
+    assert expected == frontends([balanced])[0].check(NODE), why
+
+
+RANGES = [
+    ((), ()),
+    (("203.0.113.0/24",), ("203.0.113.0/24",)),
+    (("203.0.113.0/24", "203.0.113.128/25"), ("203.0.113.0/24",)),
+    (("203.0.113.7/24",), ("203.0.113.0/24",)),
+    (("192.0.2.1/32", "0.0.0.0/0"), ()),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), RANGES)
+def test_edge_source_ranges(given, expected):
+    """Overlapping ranges become one, and everybody is no restriction."""
+    assert expected == frontends([service(load_balancer_source_ranges=given)])[0].source_ranges
+
+
+def test_edge_affinity():
+    """ClientIP affinity has the Service's timeout (semantics 4.18)."""
+    assert 10800 == frontends([service(session_affinity="ClientIP")])[0].affinity_timeout
+
+
+def test_edge_unserved():
+    """A Service without node ports is told why nothing is forwarded."""
+    told = [
+        message
+        for _, message in unserved([service(), service("b", ServicePort(port=81)), service("c", ServicePort(port=82), ips=())])
+    ]
+
+    assert [True] == [message.startswith("Port 81 has no node port") for message in told]
+
+
+def test_edge_addresses():
+    """All addresses of a Service of ours are the edge's."""
+    assert ("198.51.100.1", "198.51.100.2") == load_balancer_addresses(service(ips=("198.51.100.1", "198.51.100.2")))
+
+
+def test_edge_backends():
+    """Nodes with an address that are not on their way out, by name."""
+
+    def node(name: str, address: str, **meta) -> Node:
+        status = NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),) if address else ())
+        return Node(metadata=ObjectMeta(name=name, **meta), status=status)
+
+    nodes = [
+        node("node2", "172.30.1.2"),
+        node("node1", "172.30.1.1"),
+        node("new", ""),
+        node("old", "172.30.1.3", deletion_timestamp="t"),
+    ]
+
+    assert (NODE, Backend("node2", "172.30.1.2")) == backends(nodes)
