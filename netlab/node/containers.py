@@ -87,6 +87,21 @@ def started(record: ContainerRecord, *, pid: int, now: float, readiness: Readine
     )
 
 
+def with_readiness(record: ContainerRecord, state: Readiness) -> ContainerRecord:
+    """Return the record with what the probes have shown since."""
+    return replace(record, readiness=state)
+
+
+def adopted(record: ContainerRecord, pid: int) -> ContainerRecord:
+    """Return the record of a run that an earlier daemon started."""
+    return replace(record, pid=pid)
+
+
+def due_now(record: ContainerRecord) -> ContainerRecord:
+    """Return a waiting record that may be tried again at once."""
+    return replace(record, due=0.0)
+
+
 def waiting(record: ContainerRecord, reason: str, message: str, *, due: float) -> ContainerRecord:
     """Return the record of a container that cannot start, with Kubernetes' word for why."""
     return replace(record, phase=Phase.WAITING, reason=reason, message=message, due=due, pid=0, readiness=NOT_PROBED)

@@ -57,6 +57,13 @@ def write_atomically(path: Path, text: str) -> None:
     scratch.replace(path)
 
 
+def write_in_place(path: Path, text: str) -> None:
+    """Replace a file's content and keep the file: it may be mounted in running containers. Unchanged is untouched."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
 def strike_off(state: StateDirectory, name: str) -> None:
     """Remove a record, if it is there."""
     (state.processes / name).unlink(missing_ok=True)

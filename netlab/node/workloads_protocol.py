@@ -21,6 +21,7 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     node: str = ""
     container: str = ""
     path: str  # of the network namespace
+    address: str = ""  # the pod's
     server: str  # the catalogue's word: color, kuard, ...
     args: tuple[str, ...] = ()
     environment: dict[str, str] = {}

@@ -74,7 +74,7 @@ def describe(process: Process, request: web.BaseRequest) -> list[str]:
     """Return a request as lines: who serves, who asks, request line, headers."""
     return [
         f"Hostname: {process.spec.environment.get('HOSTNAME', process.spec.pod)}",
-        f"IP: {process.spec.environment.get('NETLAB_POD_IP', '')}",
+        f"IP: {process.spec.address}",
         f"RemoteAddr: {client_of(request)}",
         f"{request.method} {request.path_qs} HTTP/{request.version.major}.{request.version.minor}",
         *(f"{name}: {value}" for name, value in request.headers.items()),

@@ -1,0 +1,80 @@
+"""Whether a pod is what it will be, in sentences for `up` (pure).
+
+Settled: every container runs and its probe has given a verdict, good or bad; or the pod has succeeded or failed; or it
+can go no further by itself (unschedulable, crash loop, a missing ConfigMap), which the user is told as a note.
+"""
+
+from __future__ import annotations
+
+from netlab.api.core import Container, Pod
+from netlab.node.containers import ContainerRecord, Phase
+from netlab.node.kubelet_commands import builtin_of
+from netlab.node.kubelet_pods import FINAL_WAITING, PodWorker
+from netlab.node.kubelet_status import NEW
+
+FINISHED = frozenset({"Succeeded", "Failed"})
+
+
+def unsettled(pod: Pod, worker: PodWorker | None) -> str:
+    """Return what a pod still waits for; "" when it is settled."""
+    if pod.terminating:  # commands may use their whole grace period; nobody needs to wait for that
+        return f"Pod {pod.key} is terminating." if all(builtin_of(c) for c in pod.spec.containers) else ""
+    if not pod.spec.node_name:
+        return "" if _unschedulable(pod) else f"Pod {pod.key} waits for a node."
+    if pod.status.phase in FINISHED or _stuck(worker):
+        return ""
+    return _unsettled_on_node(pod, worker)
+
+
+def _unsettled_on_node(pod: Pod, worker: PodWorker | None) -> str:
+    if worker is None or not worker.address:
+        return f"Pod {pod.key} waits for its network{f': {worker.problem}' if worker and worker.problem else '.'}"
+    starting = (_starting(pod, container, worker.records.get(container.name, NEW)) for container in pod.spec.containers)
+    if words := next(filter(None, starting), ""):
+        return words
+    return f"Pod {pod.key}: its status is being written." if worker.status_pending else ""
+
+
+def _starting(pod: Pod, container: Container, record: ContainerRecord) -> str:
+    if record.phase is Phase.WAITING:
+        return f"Pod {pod.key}: container {container.name} is being started{f': {record.message}' if record.message else '.'}"
+    if record.phase is Phase.RUNNING and not record.readiness.settled:
+        words = f" ({record.readiness.message})" if record.readiness.message else ""
+        return f"Pod {pod.key}: container {container.name} waits for its readiness probe{words}."
+    return ""
+
+
+def note(pod: Pod, worker: PodWorker | None) -> str:
+    """Return what the user should know of a settled pod; "" when all is well."""
+    if pod.terminating:
+        return ""
+    if not pod.spec.node_name:
+        message = _unschedulable(pod)
+        return f"Pod {pod.key} cannot be scheduled: {message}" if message else ""
+    if pod.status.phase == "Failed":
+        return f"Pod {pod.key} has failed; `netlab logs {pod.key}` shows what it said."
+    words = _stuck(worker) or _not_ready(pod, worker)
+    return f"Pod {pod.key}: {words}" if words else ""
+
+
+def _not_ready(pod: Pod, worker: PodWorker | None) -> str:
+    for container in pod.spec.containers:
+        record = worker.records.get(container.name, NEW) if worker else NEW
+        if record.phase is Phase.RUNNING and record.readiness.settled and not record.ready:
+            return f"container {container.name} is not ready: {record.readiness.message or 'the probe failed'}."
+    return ""
+
+
+def _unschedulable(pod: Pod) -> str:
+    condition = next((c for c in pod.status.conditions if c.type == "PodScheduled"), None)
+    return condition.message if condition and condition.status == "False" and condition.reason == "Unschedulable" else ""
+
+
+def _stuck(worker: PodWorker | None) -> str:
+    """Return why a container cannot run by itself any more."""
+    for name, record in worker.records.items() if worker else ():
+        if record.phase is Phase.WAITING and record.reason in FINAL_WAITING:
+            end = f"; it ended with code {record.end.code}" if record.end else ""
+            said = f" ({record.end.message})" if record.end and record.end.message else ""
+            return f"container {name}: {record.reason}: {record.message}{end}{said}."
+    return ""

@@ -1,0 +1,65 @@
+"""What a pod needs to know of its cluster, read from the informers' caches when a container starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netlab.api.core import Node, Pod, Service
+from netlab.api.lab import Networking
+from netlab.dns.environment import service_environment
+from netlab.dns.resolver import node_resolv_conf, resolv_conf
+from netlab.ipam import AddressPlan
+from netlab.node import podfiles
+from netlab.node.kubelet_drain import withdrawn
+from netlab.node.podfiles import Sources
+
+
+class Cluster:
+    """The caches by plural name (`services`, `nodes`, ...), asked in the kubelet's words."""
+
+    def __init__(self, caches: Mapping[str, Mapping[str, Any]], networking: Networking) -> None:
+        self._caches = caches
+        self._networking = networking
+        self._plan = AddressPlan(networking, "")
+
+    def sources(self, pod: Pod, address: str) -> Sources:
+        """Return what the pod's environment may refer to: Services that exist now (semantics 12.1, 12.6)."""
+        services: Mapping[str, Service] = self._caches["services"]
+        kubernetes = services.get("default/kubernetes")
+        links = pod.spec.enable_service_links
+        return Sources(
+            pod_ip=address,
+            host_ip=self.host_ip(pod),
+            services=service_environment(services.values(), pod.metadata.namespace, links, kubernetes),
+            config_maps=self._caches["configmaps"],
+            secrets=self._caches["secrets"],
+        )
+
+    def files(self, pod: Pod, address: str) -> dict[str, str]:
+        """Return resolv.conf, hosts and hostname."""
+        domain = self._networking.dns_domain
+        dns: Service | None = self._caches["services"].get("kube-system/kube-dns")
+        return {
+            "resolv.conf": resolv_conf(
+                pod.spec.dns_policy,
+                pod.spec.dns_config,
+                pod.metadata.namespace,
+                domain,
+                dns.spec.cluster_ip if dns else self._plan.dns_service,
+                node_resolv_conf(self.host_ip(pod)),
+                host_network=pod.spec.host_network,
+            ),
+            "hosts": podfiles.hosts(pod, address, domain),
+            "hostname": podfiles.hostname(pod, domain) + "\n",
+        }
+
+    def host_ip(self, pod: Pod) -> str:
+        """Return the address of the pod's node, "" while the node is unknown."""
+        node: Node | None = self._caches["nodes"].get(pod.spec.node_name)
+        return node.internal_ip if node else ""
+
+    def withdrawn(self, pod: Pod) -> bool:
+        """Tell whether no rule anywhere sends new connections to the pod."""
+        caches = self._caches
+        return withdrawn(pod, caches["services"].values(), caches["endpointslices"].values(), caches["leases"])
