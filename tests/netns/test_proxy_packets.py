@@ -81,7 +81,7 @@ def service(number: int, endpoints: tuple[str, ...], *, lb: str = "", **spec: ob
     body = {"clusterIP": f"10.96.0.{number}", "ports": ports, "type": "NodePort", **spec}
     status = {"loadBalancer": {"ingress": [{"ip": lb}]}} if lb else {}
     targets = [{"name": "http", "port": 8080}, {"name": "dns", "port": 5353, "protocol": "UDP"}]
-    members = [{"addresses": [e], "nodeName": f"node{e.split('.')[2]}"} for e in endpoints]
+    members = [{"addresses": [e], "nodeName": f"node{e.split('.')[2]}"} for e in endpoints]  # as it happens, NODE too
     labels = {"kubernetes.io/service-name": f"s{number}"}
     return (
         SERVICES.decode({"metadata": name, "spec": body, "status": status}),
@@ -96,6 +96,8 @@ OBJECTS = [
     service(4, REMOTE, externalTrafficPolicy="Local", internalTrafficPolicy="Local"),
     service(5, REMOTE, type="LoadBalancer", lb=LB, loadBalancerSourceRanges=["172.30.1.0/24"]),
     service(6, BOTH, sessionAffinity="ClientIP"),
+    service(7, (NODE,), internalTrafficPolicy="Local"),  # as kube-dns here: the endpoint is the node itself
+    service(8, (CLIENT,)),  # as the Service kubernetes: the endpoint is no pod
 ]
 
 
@@ -159,8 +161,8 @@ def lab(request: pytest.FixtureRequest, linux: LinuxKernel, make_namespace: Call
         linux.nft(paths["node"], render(table))
     with ExitStack() as stack:
         made = Lab(linux, paths, {}, {})
-        for address, path in ((POD1, paths["pod1"]), (FAR_POD, paths["far"]), (CLIENT, paths["far"])):
-            with linux.inside(path):
+        for address, host in ((POD1, "pod1"), (FAR_POD, "far"), (CLIENT, "far"), (NODE, "node")):
+            with linux.inside(paths[host]):
                 made.tcp[address] = stack.enter_context(socket.create_server((address, 8080)))
                 made.udp[address] = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
             made.udp[address].bind((address, 5353))
@@ -179,6 +181,9 @@ SEEN = [
     ("6.4 pod to NodePort Local, none here", "pod2", NODE, 30004, {(FAR_POD, POD2)}),
     ("6.4 node to NodePort Local, none here", "node", NODE, 30004, {(FAR_POD, NODE)}),
     ("4.11 node to load balancer address", "node", LB, 80, {(FAR_POD, NODE)}),
+    ("pod to a Service of the node itself", "pod2", "10.96.0.7", 80, {(NODE, POD2)}),
+    ("node to a Service of itself", "node", "10.96.0.7", 80, {(NODE, GATEWAY)}),  # over lo: the first address in the node
+    ("pod to a Service outside the pod network", "pod2", "10.96.0.8", 80, {(CLIENT, NODE)}),
     ("1.2 pod to pod", "pod2", POD1, 8080, {(POD1, POD2)}),
     ("1.4 pod to outside", "pod2", CLIENT, 8080, {(CLIENT, NODE)}),
 ]
@@ -216,6 +221,8 @@ def test_refusal_and_silence_are_told_apart(lab: Lab) -> None:
 DATAGRAMS = [
     ("pod2", "10.96.0.1", 53, {(POD1, POD2), (FAR_POD, POD2)}),
     ("far", NODE, 30003, {(POD1, CLIENT)}),
+    ("pod2", "10.96.0.7", 53, {(NODE, POD2)}),
+    ("node", "10.96.0.7", 53, {(NODE, GATEWAY)}),
     ("pod2", "10.96.0.2", 53, {"refused"}),
     ("far", NODE, 30004, {"silence"}),
 ]

@@ -54,7 +54,8 @@ STATES = [
     ("node ports", services(3, *TWO, type="NodePort")),
     ("Local, none here", services(2, "10.244.2.5", type="NodePort", externalTrafficPolicy="Local")),
     ("Local, one here", services(2, *TWO, type="NodePort", externalTrafficPolicy="Local", internalTrafficPolicy="Local")),
-    ("source ranges", services(2, *TWO, type="LoadBalancer", loadBalancerSourceRanges=["172.30.0.0/16", "10.0.0.0/8", "10.1.0.0/16"])),
+    ("source ranges",
+     services(2, *TWO, type="LoadBalancer", loadBalancerSourceRanges=["172.30.0.0/16", "10.0.0.0/8", "10.1.0.0/16"])),
     ("affinity", services(2, *TWO, sessionAffinity="ClientIP")),
     (
         "affinity of another length",
@@ -111,7 +112,7 @@ def test_repair_undoes_meddling(linux: Kernel, make_namespace: Callable[[str], s
 
 
 def test_other_tables_are_left_alone(linux: Kernel, make_namespace: Callable[[str], str]) -> None:
-    """flannel's table and a stranger's stay as they are while the proxy's comes and goes."""
+    """The table of flannel and a stranger's stay as they are while the proxy's comes and goes."""
     path = make_namespace("node")
     flannel: Ruleset = flannel_rules("10.244.0.0/16", "10.244.1.0/24")
     linux.nft(path, render(flannel) + "add table ip mine\nadd chain ip mine c\n")
