@@ -106,14 +106,12 @@ class Capture:
 
     def _socket(self, path: str) -> socket.socket:
         with self._enter(path):
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: silent until the filter is on
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         try:
             _attach(sock, kernel_filter(self._vxlan_port))
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             sock.setblocking(False)
-            with self._enter(path):
-                sock.bind(("", ETH_P_ALL))
         except OSError:
             sock.close()
             raise

@@ -109,9 +109,11 @@ def _cluster_ip(snapshot: Snapshot, service: Service, port: ServicePort) -> Iter
     for source in (*full, *once):
         access = Access(source, service, port, Entry.CLUSTER_IP, address)
         yield visit(snapshot, f"{source.kind.value}-cluster-ip", access, every=source in full)
-    for source in full:
+    for source in full if snapshot.dns_address else ():
         access = Access(source, service, port, Entry.CLUSTER_IP, address)
-        yield visit(snapshot, f"{source.kind.value}-cluster-ip-by-name", access, name=domain_name(snapshot, service))
+        check = visit(snapshot, f"{source.kind.value}-cluster-ip-by-name", access, name=domain_name(snapshot, service))
+        if check.expectation.outcome is Outcome.ALLOWED:
+            yield check
 
 
 def _hairpin(snapshot: Snapshot, service: Service, port: ServicePort) -> Iterator[Check]:
@@ -187,7 +189,8 @@ def headless(snapshot: Snapshot, service: Service) -> Iterator[Check]:
                 expected = replace(seen, sources={backend.key: seen.sources[""]})
                 stand_ins = ((backend.place, backend.port),) if backend.place.kind is Kind.CLIENT else ()
                 how = talk(snapshot, service, port)
-                action = Visit(port.protocol, backend.address, backend.port, how, domain_name(snapshot, service), stand_ins)
+                name = domain_name(snapshot, service) if snapshot.dns_address else ""
+                action = Visit(port.protocol, backend.address, backend.port, how, name, stand_ins)
                 yield Check("pod-headless", source, action, expected, label(service, port, backend.address), service.key)
 
 

@@ -25,7 +25,7 @@ ATTEMPTS_PER_BACKEND = 40
 STICKY_ATTEMPTS = 10
 LONGEST_BATCH = 20
 SEQUENCE_STEP = 0x9E3779B1  # odd: all 2**32 sequence numbers come once before one returns
-PATIENCE = 2.2  # where an ICMP error is expected the kernel may hold it back for a second: time for one retransmission
+PATIENCE = 3.4  # the kernel may hold back an expected ICMP error: time for TCP's second retransmission, after 3 s
 POD_SAID = re.compile(rb"(?im)^X-Netlab-Pod:\s*(\S+)")
 CLIENT_SAID = re.compile(rb"(?im)^X-Netlab-Client:\s*([\d.]+)")
 NEGATIVE = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})
@@ -130,7 +130,7 @@ class Prober:
         first = await self._attempt(check, action, speak=True)
         if first.outcome is not Outcome.ALLOWED:
             return first
-        hits, attempts = list(first.hits), 1
+        shown, hits, attempts = first, list(first.hits), 1
         while size := self._more(check, hits, attempts):
             batch = await asyncio.gather(*(self._attempt(check, action, speak=False) for _ in range(size)))
             attempts += size
@@ -138,7 +138,9 @@ class Prober:
                 if observed.outcome is not Outcome.ALLOWED:
                     return replace(observed, attempts=attempts, hits=tuple(hits))
                 hits += observed.hits
-        return replace(first, attempts=attempts, hits=tuple(hits))
+                if check.expectation.until in {h.backend for h in observed.hits}:
+                    shown = observed  # the packet worth showing
+        return replace(shown, milliseconds=first.milliseconds, attempts=attempts, hits=tuple(hits))
 
     def _more(self, check: Check, hits: list[Hit], attempts: int) -> int:
         """Return how many more connections to make."""

@@ -112,7 +112,7 @@ def _outcomes(record: Json) -> dict[str, str]:
 
 def notes(record: Json) -> list[str]:
     """Return what limits the record: pairs left out, places not captured, things no check was planned for."""
-    found = [f"{p['path']}: {p['chosen']} of {p['possible']} pairs were chosen"
+    found = [f"{p['path']}: {p['chosen']} of {p['possible']} possible checks were chosen"
              for p in record["plan"] if p["chosen"] < p["possible"]]  # fmt: skip
     captures = record["captures"]
     found += [f"no capture in {place}: {why}" for place, why in sorted(captures["missing"].items())]

@@ -97,8 +97,9 @@ def listening_places(snapshot: Snapshot, planned: Sequence[Check]) -> list[tuple
     """Return where to capture: every host, and the pods that take part (a bounded number of them)."""
     hosts = [(p.name, p.namespace) for p in (*snapshot.node_places, *snapshot.client_places)]
     middle = [(name, names.host_namespace(snapshot.name, name)) for name in (names.EDGE, names.FABRIC)]
+    backends = {a for s in snapshot.slices for e in s.endpoints for a in e.addresses}
     parts = {p.name: p.namespace for c in planned for p in _places(c) if p.kind is Kind.POD}
-    pods = [(p.name, p.namespace) for p in snapshot.pod_places if p.name in parts or snapshot.slices]
+    pods = [(p.name, p.namespace) for p in snapshot.pod_places if p.name in parts or p.address in backends]
     return [*hosts, *middle, *pods[:MOST_POD_CAPTURES]]
 
 

@@ -48,7 +48,7 @@ class Servers:
             kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
             sock = sockets.make(self.enter, place.namespace, kind)
             self._sockets.append(sock)
-            sock.bind(("0.0.0.0", port))
+            sock.bind((place.address, port))  # so that a datagram is answered from the address it was sent to
             if protocol == "TCP":
                 sock.listen(BACKLOG)
             loop = asyncio.get_running_loop()
