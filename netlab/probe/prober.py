@@ -110,7 +110,7 @@ class Prober:
     async def _send(self, check: Check, action: Reach, address: tuple[str, int]) -> tuple[Exchange, str]:
         mark, patience, namespace = self._mark(), self._patience(check), check.source.namespace
         if action.protocol == "ICMP":
-            number = int(mark[-4:], 16)
+            number = self.seed + int(mark[-4:], 16)  # another identifier each run: conntrack remembers the last run's
             return await sockets.icmp(self.enter, namespace, address[0], mark, identifier=number, patience=patience), mark
         say = MARK + mark.encode()
         if action.protocol == "TCP":

@@ -97,7 +97,8 @@ def make_pod(name: str) -> None:
     gateway = address.rpartition(".")[0] + ".1"
     pod = f"{LAB}-default-{name}"
     ip(host, f"link add veth{name} mtu 1450 type veth peer name eth0 mtu 1450 netns {pod}\n"
-             f"link set veth{name} master cni0\nlink set veth{name} type bridge_slave hairpin on\nlink set veth{name} up")  # fmt: skip
+             f"link set veth{name} master cni0\n"
+             f"link set veth{name} type bridge_slave hairpin on\nlink set veth{name} up")  # fmt: skip
     ip(f"default-{name}", f"link set eth0 up\naddr add {address}/24 dev eth0\nroute add default via {gateway}")
 
 
