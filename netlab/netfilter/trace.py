@@ -49,12 +49,14 @@ class Outcome:
     destination: str
     port: int
     masqueraded: bool = False
+    mark: int = 0  # what it carries on, also into a tunnel's outer packet
     rules: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.verdict is not Kind.ACCEPT:
             return str(self.verdict.value)
-        return f"{self.destination}:{self.port}" + (" masqueraded" if self.masqueraded else "")
+        mark = f" mark {self.mark:#x}" if self.mark else ""
+        return f"{self.destination}:{self.port}" + (" masqueraded" if self.masqueraded else "") + mark
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def trace(tables: Sequence[Ruleset], packet: Packet, host: Host) -> tuple[Outcom
     found: dict[Outcome, Outcome] = {}
     for state, verdict in journey(tables, _State(packet), host):
         end = state.packet
-        outcome = Outcome(verdict, end.destination, end.port, end.masqueraded)
+        outcome = Outcome(verdict, end.destination, end.port, end.masqueraded, end.mark)
         found.setdefault(outcome, replace(outcome, rules=state.rules))
     return tuple(found.values())
 

@@ -49,6 +49,7 @@ BOTH_LOCAL = (
     slice_of(LOCAL, REMOTE),
 )
 LEAVING = (service(type="NodePort", external_traffic_policy="Local"), slice_of(going(LOCAL), REMOTE))
+NO_POD = (service(type="NodePort"), slice_of(CLIENT))
 HINTED = (
     service(type="NodePort", external_traffic_policy="Local"),
     slice_of(endpoint(LOCAL, zone="b"), endpoint(REMOTE, zone="a")),
@@ -114,6 +115,8 @@ FLOWS = [
     ("6.1 but not while others are ready", LEAVING, POD, VIP, 80, {R}),
     ("6.13 hints narrow Cluster", HINTED, POD, VIP, 80, {R}),
     ("6.13 but not Local", HINTED, CLIENT, NODE_IP, 30080, {L}),
+    ("18.6 the proxy masquerades, and the mark is gone", NO_POD, POD, NODE_IP, 30080, {f"{CLIENT}:8080 masqueraded"}),
+    ("4.14 endpoint outside the pod network", NO_POD, POD, VIP, 80, {f"{CLIENT}:8080 masqueraded"}),
     ("pods without Service", CLUSTER_IP, POD, OTHER_POD, 8080, {f"{OTHER_POD}:8080"}),
     ("2.31 pod to outside", CLUSTER_IP, POD, CLIENT, 443, {f"{CLIENT}:443 masqueraded"}),
     ("2.31 pod to another node", CLUSTER_IP, POD, "172.30.1.2", 443, {"172.30.1.2:443 masqueraded"}),

@@ -27,7 +27,8 @@ SELECTION = [
     ("own zone hinted", [endpoint(LOCAL, zone="b"), endpoint(REMOTE, zone="a")], [REMOTE], [LOCAL], True),
     ("node before zone",
      [endpoint(LOCAL, node="node1", zone="b"), endpoint(REMOTE, node="node2", zone="a")], [LOCAL], [LOCAL], True),
-    ("one without hint", [endpoint(LOCAL, zone="b"), REMOTE], [LOCAL, REMOTE], [LOCAL], True),
+    ("one without zone hint", [endpoint(LOCAL, zone="a"), REMOTE], [LOCAL, REMOTE], [LOCAL], True),
+    ("one without node hint", [endpoint(LOCAL, node="node1"), REMOTE], [LOCAL, REMOTE], [LOCAL], True),
     ("no hint for my zone", [endpoint(LOCAL, zone="b"), endpoint(REMOTE, zone="c")], [LOCAL, REMOTE], [LOCAL], True),
     ("only ready ones need hints", [endpoint(REMOTE, zone="a"), endpoint(LOCAL, ready=False)], [REMOTE], [], True),
 ]  # fmt: skip
