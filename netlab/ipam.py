@@ -55,7 +55,7 @@ class AddressPlan:
     @property
     def node_prefix(self) -> int:
         """Prefix length of addresses on the underlay."""
-        return IPv4Network(self.networking.node_subnet).prefixlen
+        return _network(self.networking.node_subnet, "nodeSubnet").prefixlen
 
     def node(self, index: int) -> str:
         """Return the underlay address of node `index`."""
@@ -64,15 +64,15 @@ class AddressPlan:
     def node_index(self, address: str) -> int | None:
         """Return which node an underlay address belongs to, None when it is no node's."""
         try:
-            offset = int(IPv4Address(address)) - int(IPv4Network(self.networking.node_subnet).network_address)
+            offset = int(IPv4Address(address)) - int(_network(self.networking.node_subnet, "nodeSubnet").network_address)
         except AddressValueError:
             return None
         index = offset - self._first_node
-        return index if index > 0 and IPv4Address(address) in IPv4Network(self.networking.node_subnet) else None
+        return index if index > 0 and IPv4Address(address) in _network(self.networking.node_subnet, "nodeSubnet") else None
 
     def pod_cidr(self, index: int) -> str:
         """Return the pod range of node `index`, e.g. 10.244.1.0/24."""
-        pods = IPv4Network(self.networking.pod_subnet)
+        pods = _network(self.networking.pod_subnet, "podSubnet")
         start = int(pods.network_address) + index * (1 << (32 - POD_PREFIX))
         if index < 1 or pods.prefixlen > POD_PREFIX or IPv4Address(start) not in pods:
             raise InvalidTopologyError(
@@ -88,7 +88,7 @@ class AddressPlan:
     @property
     def outside_prefix(self) -> int:
         """Prefix length of addresses on the outside network."""
-        return IPv4Network(self.networking.outside_subnet).prefixlen
+        return _network(self.networking.outside_subnet, "outsideSubnet").prefixlen
 
     def client(self, index: int) -> str:
         """Return the address of client `index`."""
@@ -107,16 +107,24 @@ class AddressPlan:
     def load_balancer_addresses(self) -> Iterator[str]:
         """Yield the pool's addresses, lowest first; none without a pool."""
         if self.pool:
-            yield from (str(address) for address in IPv4Network(self.pool).hosts())
+            yield from (str(address) for address in _network(self.pool, "pool").hosts())
 
     @property
     def _first_node(self) -> int:
         return FIRST_NODE_WIDE if self.node_prefix <= WIDE_NODE_PREFIX else FIRST_NODE_NARROW
 
 
+def _network(text: str, field: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        path = "spec.loadBalancer.pool" if field == "pool" else f"spec.networking.{field}"
+        raise InvalidTopologyError((f"{path}: {text!r} is no IPv4 network: {error}; write it as 10.244.0.0/16",)) from error
+
+
 def _nth(subnet: str, offset: int, field: str) -> str:
     """Return network address + offset, refusing what is no host address of the subnet."""
-    network = IPv4Network(subnet)
+    network = _network(subnet, field)
     if not 0 < offset < network.num_addresses - 1:
         raise InvalidTopologyError(
             (f"spec.networking.{field}: {network} is too small for its address number {offset}; use a wider one",)

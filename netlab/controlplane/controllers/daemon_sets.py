@@ -54,7 +54,7 @@ def _create(owner: DaemonSet, nodes: list[Node], mine: list[Pod], names: frozens
         if node.metadata.name not in occupied and name not in names:
             writes.append(create(pod_from(owner.spec.template, owner, name, labels=labels, node_name=node.metadata.name)))
             message = f"Created pod: {name}"
-            writes.append(event(owner, now, reason="SuccessfulCreate", message=message, component=COMPONENT))
+            writes.append(event(owner, now, reason="SuccessfulCreate", message=message, component=COMPONENT, occurrence=now))
     return writes
 
 

@@ -129,7 +129,7 @@ def _scale(rollout: Rollout, now: str) -> list[Write]:
 def _scaled(rollout: Rollout, name: str, before: int, after: int, now: str) -> Write:
     direction = "up" if after > before else "down"
     message = f"Scaled {direction} replica set {name} from {before} to {after}"
-    return event(rollout.deployment, now, reason="ScalingReplicaSet", message=message, component=COMPONENT)
+    return event(rollout.deployment, now, reason="ScalingReplicaSet", message=message, component=COMPONENT, occurrence=now)
 
 
 def _name(rollout: Rollout) -> str:

@@ -13,16 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address
 
-import msgspec
-
 from netlab.api.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
 from netlab.api.discovery import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointPort
 from netlab.api.meta import OwnerReference
-from netlab.controlplane.controllers.ownership import owner_reference
+from netlab.controlplane.controllers.ownership import owner_reference, with_references
 from netlab.controlplane.controllers.selected_pods import HEADLESS_LABEL
 from netlab.controlplane.controllers.slices import LAST_APPLIED, Ports, SliceSet, identity, plan_slices
 from netlab.controlplane.controllers.world import World
-from netlab.controlplane.controllers.writes import Write, delete, patch
+from netlab.controlplane.controllers.writes import Write, delete
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP_LABEL = "endpointslice.kubernetes.io/skip-mirror"
@@ -119,7 +117,7 @@ def _adopt(obj: Endpoints, service: Service) -> list[Write]:
     references: tuple[OwnerReference, ...] = (*others, owner_reference(service, controller=False))
     if set(_uids(references)) == set(_uids(obj.metadata.owner_references)):
         return []
-    return [patch(obj, {"metadata": {"ownerReferences": [msgspec.to_builtins(r) for r in references]}})]
+    return [with_references(obj, references)]
 
 
 def _uids(references: tuple[OwnerReference, ...]) -> list[str]:

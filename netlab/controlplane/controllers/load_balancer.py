@@ -92,7 +92,10 @@ def _allocate(pool: Pool, service: Service, now: str) -> list[Write]:
         failed = event(service, now, reason="AllocationFailed", message=message, component=COMPONENT, warning=True)
         return [*([_set(service, "")] if service.status.load_balancer.ingress else []), failed]
     message = f'Assigned IP ["{address}"]'
-    return [_set(service, address), event(service, now, reason="IPAllocated", message=message, component=COMPONENT)]
+    return [
+        _set(service, address),
+        event(service, now, reason="IPAllocated", message=message, component=COMPONENT, occurrence=now),
+    ]
 
 
 def _set(service: Service, address: str) -> Write:

@@ -28,7 +28,7 @@ from netlab.controlplane.controllers.table import CONTROLLERS, Controller
 from netlab.controlplane.controllers.world import FIELDS, World
 from netlab.controlplane.controllers.writes import Create, Delete, Patch, Update, UpdateStatus, Write, is_event
 from netlab.controlplane.informer import Informer
-from netlab.errors import ApiError
+from netlab.errors import ApiError, InvalidTopologyError
 
 LOG = logging.getLogger("netlab.controllers")
 KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items()}
@@ -153,16 +153,21 @@ class Manager:
         reached: dict[str, int] = {}
         for controller in self._controllers:
             if controller.kinds & dirty or controller.name in self._unfinished:
-                writes = [write for write in controller.reconcile(self._world, now) if self._is_news(write)]
-                await self._write(controller, writes, reached)
+                await self._run(controller, now, reached)
         for name, version in reached.items():
             await self._informers[name].wait_for(version)
         return bool(reached)
 
-    async def _write(self, controller: Controller, writes: list[Write], reached: dict[str, int]) -> None:
-        """Perform a controller's writes; note in `reached` the newest resourceVersion that each kind came to."""
+    async def _run(self, controller: Controller, now: str, reached: dict[str, int]) -> None:
+        """Let a controller plan and write; note in `reached` the newest resourceVersion that each kind came to."""
         self._unfinished.discard(controller.name)
         before = self._refused.pop(controller.name, {})
+        try:
+            writes = [write for write in controller.reconcile(self._world, now) if self._is_news(write)]
+        except InvalidTopologyError as error:  # a Lab whose ranges make no sense: the other controllers go on
+            self._refused[controller.name] = {controller.name: str(error)}
+            LOG.warning("invalid controller=%s message=%r", controller.name, str(error))
+            return
         for position, write in enumerate(writes, start=1):
             version = await self._attempt(controller, write, before)
             name = KINDS.get(write.resource.kind)

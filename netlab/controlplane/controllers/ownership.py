@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from netlab.api.meta import LabelSelector, Object, OwnerReference
+from netlab.api.resources import Json
 from netlab.controlplane.controllers.selection import selects
 from netlab.controlplane.controllers.writes import BY_TYPE, Write, patch
 
@@ -48,10 +49,10 @@ def claim(owner: Object, selector: LabelSelector, candidates: Iterable[T]) -> tu
                 mine.append(obj)
             elif owner.metadata.deletion_timestamp is None:
                 others = (r for r in obj.metadata.owner_references if r.uid != owner.metadata.uid)
-                writes.append(_with_references(obj, others))
+                writes.append(with_references(obj, others))
         elif controller is None and matches and not _leaving(obj) and not _leaving(owner):
             mine.append(obj)
-            writes.append(_with_references(obj, (*obj.metadata.owner_references, owner_reference(owner))))
+            writes.append(with_references(obj, (*obj.metadata.owner_references, owner_reference(owner))))
     return mine, writes
 
 
@@ -59,5 +60,9 @@ def _leaving(obj: Object) -> bool:
     return obj.metadata.deletion_timestamp is not None
 
 
-def _with_references(obj: Object, references: Iterable[OwnerReference]) -> Write:
-    return patch(obj, {"metadata": {"ownerReferences": [msgspec.to_builtins(reference) for reference in references]}})
+def with_references(obj: Object, references: Iterable[OwnerReference]) -> Write:
+    """Return the change of an object's owners. It names the version it is meant for: two may want to adopt at once."""
+    metadata: Json = {"ownerReferences": [msgspec.to_builtins(reference) for reference in references]}
+    if obj.metadata.resource_version:
+        metadata["resourceVersion"] = obj.metadata.resource_version
+    return patch(obj, {"metadata": metadata})

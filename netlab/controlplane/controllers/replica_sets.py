@@ -55,7 +55,7 @@ def _create(owner: ReplicaSet, count: int, taken: frozenset[str], now: str) -> l
         in_use.add(names[-1])
     return [
         *(create(pod_from(owner.spec.template, owner, name)) for name in names),
-        event(owner, now, reason="SuccessfulCreate", message=f"Created {_pods(names)}", component=COMPONENT),
+        event(owner, now, reason="SuccessfulCreate", message=f"Created {_pods(names)}", component=COMPONENT, occurrence=now),
     ]
 
 
@@ -63,7 +63,7 @@ def _delete(owner: ReplicaSet, pods: list[Pod], now: str) -> list[Write]:
     names = [pod.metadata.name for pod in pods]
     return [
         *(delete(pod) for pod in pods),
-        event(owner, now, reason="SuccessfulDelete", message=f"Deleted {_pods(names)}", component=COMPONENT),
+        event(owner, now, reason="SuccessfulDelete", message=f"Deleted {_pods(names)}", component=COMPONENT, occurrence=now),
     ]
 
 
@@ -96,7 +96,7 @@ def deletion_order(active: list[Pod]) -> Callable[[Pod], tuple[object, ...]]:
 
 def _cost(pod: Pod) -> int:
     text = pod.metadata.annotations.get(DELETION_COST, "0")
-    return int(text) if text.lstrip("-").isdecimal() else 0
+    return int(text) if text.removeprefix("-").isdecimal() else 0
 
 
 def _newest_first(timestamp: str) -> tuple[int, ...]:

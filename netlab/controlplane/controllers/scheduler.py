@@ -82,7 +82,7 @@ FILTERS: tuple[tuple[str, Callable[[Pod, Placement], bool]], ...] = (
 def reconcile(world: World, now: str) -> list[Write]:
     """Return the bindings of all pods that wait for a node, and the conditions of those that fit nowhere."""
     waiting = [pod for pod in world.pods.values() if not pod.spec.node_name and not pod.terminating and not is_finished(pod)]
-    if not waiting or not world.expected_nodes <= world.nodes.keys():
+    if not waiting or world.lab is None or not world.expected_nodes <= world.nodes.keys():
         return []
     places = _places(world)
     writes: list[Write] = []

@@ -21,9 +21,9 @@ def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Tell whether a selector matches. An empty one matches nothing here: workloads may not own everything."""
+    """Tell whether a selector matches. An empty one matches nothing; neither does one with an unknown operator."""
     if not selector.match_labels and not selector.match_expressions:
         return False
     return has_labels(labels, selector.match_labels) and all(
-        OPERATORS[e.operator](labels.get(e.key), e.values) for e in selector.match_expressions
+        e.operator in OPERATORS and OPERATORS[e.operator](labels.get(e.key), e.values) for e in selector.match_expressions
     )

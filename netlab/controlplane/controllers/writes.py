@@ -119,13 +119,16 @@ def reference(obj: Object) -> ObjectReference:
     )
 
 
-def event(about: Object, now: str, *, reason: str, message: str, component: str, warning: bool = False) -> Create:
+def event(
+    about: Object, now: str, *, reason: str, message: str, component: str, warning: bool = False, occurrence: str = ""
+) -> Create:
     """Return the creation of an Event about an object.
 
-    Its name depends on object, reason and message only: the same thing is said once, however often it is found.
+    Its name depends on object, reason and message: the same thing is said once, however often it is found. What can
+    happen again (a scale-up) gives its `occurrence`, too.
     """
     where = about.metadata.namespace or "default"
-    name = f"{about.metadata.name}.{safe_digest(about.metadata.uid, reason, message, length=16)}"
+    name = f"{about.metadata.name}.{safe_digest(about.metadata.uid, reason, message, occurrence, length=16)}"
     return create(
         Event(
             metadata=ObjectMeta(name=name, namespace=where),

@@ -10,7 +10,7 @@ from controllers_objects import NOW, endpoints, node, pod, service, settle, word
 
 from netlab.api.core import Endpoints, Pod, Service
 from netlab.api.discovery import EndpointSlice
-from netlab.api.meta import Object
+from netlab.api.meta import Object, ObjectReference
 from netlab.controlplane.controllers import endpoint_slices, endpoints_mirroring
 from netlab.controlplane.controllers import endpoints as endpoints_controller
 from netlab.controlplane.controllers.world import World
@@ -182,12 +182,8 @@ def test_slice_looks_like_kubernetes() -> None:
     assert ("Service", "uid-web", True) == tuple(
         getattr(piece.metadata.owner_references[0], n) for n in ("kind", "uid", "controller")
     )
-    assert ("node1", "a", "Pod", "uid-a") == (
-        endpoint.node_name,
-        endpoint.zone,
-        endpoint.target_ref.kind,
-        endpoint.target_ref.uid,
-    )  # type: ignore[union-attr]
+    assert ("node1", "a") == (endpoint.node_name, endpoint.zone)
+    assert ObjectReference(kind="Pod", namespace="default", name="a", uid="uid-a") == endpoint.target_ref
 
 
 # ---- which Services

@@ -19,7 +19,7 @@ NODES = [node("node1"), node("node2"), node("node10", labels={"disk": "ssd"})]
 
 def bindings(objects: list[Object]) -> dict[str, str]:
     """Return pod -> node of what the scheduler binds."""
-    writes = settle(scheduler.reconcile, objects)
+    writes = settle(scheduler.reconcile, [lab(), *objects])
     return {w.name: w.patch["spec"]["nodeName"] for w in writes if isinstance(w, Patch)}
 
 
@@ -107,7 +107,7 @@ def test_scheduler_host_network_takes_container_ports() -> None:
 )
 def test_scheduler_explains(nodes: list[Node], some: Pod, expected: str) -> None:
     """What fits nowhere says why, in Kubernetes' words, as a condition and as an Event; and says it once."""
-    others: list[Object] = [*nodes, pod("x", node="node1", ports=port(1))]
+    others: list[Object] = [lab(), *nodes, pod("x", node="node1", ports=port(1))]
     writes = settle(scheduler.reconcile, [*others, some])
     stored = written(writes[0])
     condition = next(c for c in stored.status.conditions if c.type == "PodScheduled")
@@ -121,9 +121,11 @@ def test_scheduler_explains(nodes: list[Node], some: Pod, expected: str) -> None
 @pytest.mark.parametrize(("registered", "expected"), [((), {}), (("node1",), {}), (("node1", "node2"), {"a": "node1"})])
 def test_scheduler_waits_for_all_nodes_of_the_lab(registered: tuple[str, ...], expected: dict[str, str]) -> None:
     """While nodes that the lab lists have not registered, nothing is bound: the first would get everything."""
-    actual = bindings([lab(("node1", "node2")), *map(node, registered), pending("a")])
+    writes = settle(scheduler.reconcile, [lab(("node1", "node2")), *map(node, registered), pending("a")])
+    actual = {w.name: w.patch["spec"]["nodeName"] for w in writes if isinstance(w, Patch)}
 
     assert expected == actual
+    assert [] == settle(scheduler.reconcile, [*map(node, registered), pending("a")])
 
 
 # ---- node IPAM
@@ -258,7 +260,7 @@ def test_cluster_namespaces_come_first() -> None:
 def test_cluster_services() -> None:
     """Services kubernetes and kube-dns have the addresses of the plan; kube-dns is node-local."""
     made = {
-        w.object.key: written(w)
+        written(w).key: written(w)
         for w in cluster_services.reconcile(World.of([CLIENTS, *SYSTEM]), NOW)
         if not isinstance(w, Patch)
     }

@@ -147,7 +147,7 @@ class Cluster:
             self.objects[f"{write.resource.kind}/{write.object.metadata.name}"] = self.made(write.object)
         elif isinstance(write, UpdateStatus):
             key = next(k for k, v in self.objects.items() if v.key == write.object.key and type(v) is type(write.object))
-            self.objects[key] = msgspec.structs.replace(self.objects[key], status=write.object.status)
+            self.objects[key] = msgspec.structs.replace(self.objects[key], status=written(write).status)
         elif isinstance(write, Patch):
             self.patch(write)
         elif not isinstance(write, Create):
@@ -163,7 +163,7 @@ class Cluster:
             rs = msgspec.structs.replace(rs, metadata=msgspec.structs.replace(rs.metadata, **body["metadata"]))
         self.objects[f"ReplicaSet/{write.name}"] = rs
 
-    def made(self, obj: Any) -> Object:
+    def made(self, obj: Any) -> Any:
         metadata = msgspec.structs.replace(obj.metadata, uid=f"uid-{obj.metadata.name}", creation_timestamp=NOW)
         obj = msgspec.structs.replace(obj, metadata=metadata)
         if isinstance(obj, Pod):

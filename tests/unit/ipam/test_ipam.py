@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from netlab.api.lab import Networking
@@ -49,9 +51,11 @@ def test_plan(actual: object, expected: object) -> None:
         (lambda: PLAN.pod_cidr(0), "podSubnet"),
         (lambda: NARROW.node(250), "nodeSubnet"),
         (lambda: PLAN.client(300), "outsideSubnet"),
+        (lambda: AddressPlan(Networking(node_subnet="172.30.0.1/16")).api_server, "spec.networking.nodeSubnet"),
+        (lambda: list(AddressPlan(Networking(), "somewhere").load_balancer_addresses()), "spec.loadBalancer.pool"),
     ],
 )
-def test_plan_refuses_what_does_not_fit(ask, field: str) -> None:
+def test_plan_refuses_what_does_not_fit(ask: Callable[[], object], field: str) -> None:
     """An address beyond its range is the user's file's fault, and the error names the field."""
     with pytest.raises(InvalidTopologyError) as caught:
         ask()
