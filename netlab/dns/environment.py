@@ -25,15 +25,14 @@ def service_environment(
         kubernetes_service: default/kubernetes, None while it does not exist.
     """
     chosen: dict[str, Service] = {}
-    if kubernetes_service is not None:
+    if kubernetes_service is not None and has_cluster_ip(kubernetes_service):
         chosen[KUBERNETES] = kubernetes_service
     for service in services:
         if enable_service_links and service.metadata.namespace == namespace and has_cluster_ip(service):
             chosen[service.metadata.name] = service  # the pod's own namespace wins over default/kubernetes
     variables: dict[str, str] = {}
     for name in sorted(chosen):
-        if has_cluster_ip(chosen[name]):
-            variables |= service_variables(chosen[name])
+        variables |= service_variables(chosen[name])
     return variables
 
 

@@ -67,6 +67,8 @@ class Responder:
 
     def update(self, zone: Zone | None) -> None:
         """Answer from another zone from now on; None asks the supplier again."""
+        if zone is self._zone:
+            return  # nothing changed: what is kept is still right
         self._zone = zone
         self._answers.clear()
 

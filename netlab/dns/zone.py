@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import dns.name
@@ -108,9 +108,9 @@ class Zone:
             pods: all Pods; only pod_mode "verified" looks at them.
             node_hosts_text: hosts-file text of the lab's hosts.
             ttl: seconds an answer may be kept, also a negative one (semantics 11.16).
-            serial: of the SOA; a resourceVersion will do.
+            serial: of the SOA, if anything changed; a resourceVersion will do.
             pod_mode: "disabled", "insecure" or "verified" (semantics 11.14).
-            previous: an older zone, to reuse what has not changed.
+            previous: an older zone, to reuse what has not changed; it is returned itself when nothing has.
         """
         slices: dict[str, list[EndpointSlice]] = {}
         for endpoint_slice in endpoint_slices:
@@ -123,13 +123,25 @@ class Zone:
             if source is None or not source.still(service, own):
                 source = Source(service, own, service_records(service, own))
             sources[service.key] = source
-        return cls(
+        zone = cls(
             origin=Origin(dns.name.from_text(domain.lower()), ttl, serial),
             sources=sources,
             namespaces=frozenset(namespace.metadata.name for namespace in namespaces),
             hosts=parse_hosts(node_hosts_text),
             pod_addresses=frozenset((p.metadata.namespace, p.status.pod_ip) for p in pods) if pod_mode == "verified" else None,
             pod_mode=pod_mode,
+        )
+        return previous if previous and zone.says_the_same(previous) else zone
+
+    def says_the_same(self, other: Zone) -> bool:
+        """Tell whether two zones give the same answers but for the serial, which moves only when the content does."""
+        same_sources = len(self.sources) == len(other.sources) and all(
+            other.sources.get(key) is source for key, source in self.sources.items()
+        )
+        return (
+            same_sources
+            and replace(self, sources={}, origin=other.origin) == replace(other, sources={})
+            and ((self.origin.name, self.origin.ttl) == (other.origin.name, other.origin.ttl))
         )
 
     def answer(self, qname: dns.name.Name | str, qtype: RdataType | str, rotation: int = 0) -> Answer:

@@ -78,6 +78,11 @@ def test_dns_environment_own_kubernetes_service_wins():
     assert "10.96.0.77" == service_environment([own], "ns1", True, KUBERNETES)["KUBERNETES_SERVICE_HOST"]
 
 
+def test_dns_environment_headless_kubernetes_hides_nothing():
+    """A headless Service of that name gives no variables, so the API server's stay."""
+    assert service_environment([service("kubernetes", ip="None")], "ns1", True, KUBERNETES) == KUBERNETES_VARIABLES
+
+
 @pytest.mark.parametrize(("name", "expected"), [("my-svc", "MY_SVC"), ("a.b", "A_B"), ("3scale", "_3SCALE")])
 def test_dns_variable_names(name, expected):
     """Names become upper case, dashes and dots underscores, a leading digit gets one (semantics 12.2)."""

@@ -296,3 +296,22 @@ def test_dns_load_balancer_address_has_no_record():
     ingress = (LoadBalancerIngress(ip="198.51.100.1"),)
 
     assert ("198.51.100.1", dns.rcode.NXDOMAIN) == (ingress[0].ip, ZONE.answer("1.100.51.198.in-addr.arpa", "PTR").rcode)
+
+
+SAME = [("serial", {"serial": 8}, True), ("TTL", {"ttl": 5}, False), ("hosts", {"node_hosts_text": ""}, False)]
+
+
+@pytest.mark.parametrize(("what", "options", "same"), SAME, ids=[row[0] for row in SAME])
+def test_dns_zone_without_news_is_the_same_zone(what, options, same):
+    """The serial moves only with the content, so that a server keeps its answers (it compares by identity)."""
+    given = {"node_hosts_text": HOSTS, "serial": 7, **options}
+    zone = Zone.build("cluster.local", SERVICES, SLICES, NAMESPACES, previous=ZONE, **given)
+
+    assert same is (zone is ZONE), what
+
+
+def test_dns_zone_sees_a_namespace_that_went():
+    """A namespace that is gone takes its names along, at once."""
+    zone = Zone.build("cluster.local", SERVICES, SLICES, NAMESPACES[1:], previous=ZONE, node_hosts_text=HOSTS)
+
+    assert dns.rcode.NXDOMAIN == zone.answer(f"blue.{D}", "A").rcode

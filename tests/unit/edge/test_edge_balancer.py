@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from netlab.api.resources import EVENTS, LEASES, NODES, SERVICES
+from netlab.api.resources import ENDPOINT_SLICES, EVENTS, LEASES, NODES, SERVICES
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.state import Address
+from netlab.edge import health as health_module
 from netlab.edge.balancer import Balancer
 from netlab.edge.frontends import Check
 from netlab.errors import ApiError
@@ -140,3 +141,23 @@ async def test_edge_balancer_tells_what_it_cannot_serve(world):
                 await asyncio.sleep(0.01)
 
     assert ("UnsupportedLoadBalancer", "blue") == (events[0]["reason"], events[0]["involvedObject"]["name"])
+
+
+async def test_edge_balancer_asks_again_when_endpoints_change(world, monkeypatch):
+    """A change of a Service's endpoints has its nodes asked at once, not at the next interval."""
+    monkeypatch.setattr(health_module, "INTERVAL", 60)
+    monkeypatch.setattr(health_module, "FAST_AFTER_CHANGE", 0)
+    world.up = {"172.30.1.1"}
+    await world.add_node(1)
+    await world.add_node(2)
+    meta = {"name": "blue-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "blue"}}
+    body = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta, "addressType": "IPv4"}
+    async with running(world):
+        await world.add_service("blue", "198.51.100.1")
+        await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+        world.up = {"172.30.1.1", "172.30.1.2"}
+        await world.client.create(ENDPOINT_SLICES, {**body, "endpoints": [{"addresses": ["10.244.2.2"]}], "ports": []})
+        await world.reaches({"default/blue": {"80/TCP": ["node1", "node2"]}})
+    healthy = await world.healthy()
+
+    assert healthy == {"default/blue": {"80/TCP": ["node1", "node2"]}}

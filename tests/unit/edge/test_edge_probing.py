@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+from aiohttp import web
+
+from netlab.edge import probing
+from netlab.edge.frontends import Check, CheckKind
+from netlab.edge.probing import NodeProbe
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+async def probe():
+    made = NodeProbe()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def node():
+    """A node's health server on loopback; `status` is what it says."""
+    said = {"status": 200, "path": ""}
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        said["path"] = request.path
+        return web.Response(status=said["status"], headers={"Location": "/"})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, HOST, 0).start()
+    yield said, runner.addresses[0][1]
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False), (302, False), (204, False)])
+async def test_edge_probe_http(probe, node, status, expected):
+    """Only 200 on /healthz is healthy."""
+    said, port = node
+    said["status"] = status
+    healthy = await probe(Check(CheckKind.HTTP, HOST, port))
+
+    assert (expected, "/healthz") == (healthy, said["path"])
+
+
+async def test_edge_probe_tcp(probe, node):
+    """A connection that can be made is healthy."""
+    assert await probe(Check(CheckKind.TCP, HOST, node[1]))
+
+
+@pytest.mark.parametrize("kind", list(CheckKind))
+async def test_edge_probe_refused(probe, kind):
+    """Nobody listening is an answer, not an error."""
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+
+    assert not await probe(Check(kind, HOST, port))
+
+
+async def test_edge_probe_silence(monkeypatch):
+    """A server that accepts and says nothing is unhealthy after the timeout."""
+    monkeypatch.setattr(probing, "TIMEOUT", 0.1)
+    probe = NodeProbe()
+    with socket.create_server((HOST, 0)) as silent:
+        healthy = await probe(Check(CheckKind.HTTP, HOST, silent.getsockname()[1]))
+    await probe.close()
+
+    assert not healthy
