@@ -140,6 +140,8 @@ class Kubelet:
 
     def _wake(self, uid: str) -> None:
         self._woken.add(uid)
+        if worker := self._workers.get(uid):
+            worker.dirty = True
         self._changed.set()
 
     def _pods(self) -> Iterable[Pod]:
@@ -163,7 +165,7 @@ class Kubelet:
         for uid, pod in bound.items():
             if self._workers[uid].pod is not pod:
                 self._workers[uid].pod = pod
-                self._woken.add(uid)
+                self._wake(uid)
 
     def _worker(self, pod: Pod) -> PodWorker:
         meta = pod.metadata
@@ -213,7 +215,7 @@ class Kubelet:
             worker = self._workers[uid]
             if worker.address != address or worker.problem:
                 worker.address, worker.problem = address, ""
-                self._woken.add(uid)
+                self._wake(uid)
         for uid, problem in outcome.problems.items():
             self._workers[uid].problem = problem
         if outcome.problems:
@@ -284,7 +286,9 @@ class Kubelet:
                 self._deleted.add(worker.uid)
 
     async def _write_status(self, worker: PodWorker, now: float) -> None:
+        worker.dirty = False
         wanted, meta = pod_status(worker.pod, worker.view, now), worker.pod.metadata
+        worker.status = wanted
         if wanted == worker.pod.status or (wanted == worker.written and int(meta.resource_version) < worker.written_version):
             return
         patch = {"status": status_body(wanted)}

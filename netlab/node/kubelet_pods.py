@@ -86,6 +86,8 @@ class PodWorker:
     seen_at: float = field(default_factory=time.time)
     deadline: float | None = None
     signalled: bool = False
+    status: PodStatus | None = None  # as it should be, at the last look
+    dirty: bool = True  # something has happened since
     written: PodStatus | None = None  # what was last sent to the API
     written_version: int = 0
 
@@ -106,8 +108,8 @@ class PodWorker:
 
     @property
     def status_pending(self) -> bool:
-        """Tell whether the API does not show yet what the kubelet has written."""
-        return self.written is None or self.pod.status != self.written
+        """Tell whether the API does not show yet what the kubelet knows."""
+        return self.dirty or self.pod.status != self.status
 
     # ---- the level-triggered look
     def adopt(self) -> None:

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netlab.api.lab import Networking
+from netlab.api.resources import CONFIG_MAPS, LEASES, NODES, PODS
+from netlab.controlplane.api import Api
+from netlab.controlplane.local import LocalClient
+from netlab.controlplane.store import Store
+from netlab.dataplane.names import namespace_path
+from netlab.dataplane.state import Link, Operation, Verb
+from netlab.errors import ApiError
+from netlab.kernel.linux import LinuxKernel
+from netlab.node import processes, workloads
+from netlab.node.entering import execute
+from netlab.node.kubelet import Kubelet
+from netlab.node.podfiles import PodFiles
+from netlab.node.spawn import ProcessSpec, Spawner
+from netlab.runtime.statedir import StateDirectory
+
+pytestmark = pytest.mark.netns
+
+LAB = f"ntkube{os.getpid()}"
+NODE_PATH = namespace_path(f"{LAB}-node1")
+KERNEL = LinuxKernel()
+DEADLINE = 10.0
+
+
+@dataclass
+class Daemon:
+    """What of a daemon the kubelet needs; `crash` leaves everything as kill -9 would."""
+
+    client: LocalClient
+    kubelet: Kubelet
+    spawner: Spawner
+    task: asyncio.Task[None]
+
+    async def crash(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.spawner.close()
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = StateDirectory(LAB, tmp_path / LAB)
+    state.create()
+    KERNEL.create_namespaces([NODE_PATH])
+    yield state
+    processes.stop(processes.read_records(state), 2)
+    KERNEL.delete_namespaces([namespace_path(p.name) for p in state.namespaces.iterdir()] + [NODE_PATH])
+
+
+async def start(state: StateDirectory, client: LocalClient) -> Daemon:
+    spawner = Spawner.start(state, {"workloads": workloads.main})
+    kubelet = Kubelet(client, KERNEL, spawner, state, Networking(), LAB)
+    spawner.attach()
+    if spawner.adopt("workloads-node1") is None:
+        arguments = {"lab": LAB, "node": "node1", "state": str(state.root)}
+        await spawner.spawn(ProcessSpec("workloads-node1", "workloads", arguments, str(state.log("workloads")), NODE_PATH))
+    return Daemon(client, kubelet, spawner, asyncio.create_task(kubelet.run()))
+
+
+@contextlib.asynccontextmanager
+async def lab(state: StateDirectory) -> AsyncIterator[Daemon]:
+    store = Store.open(state.store)
+    client = LocalClient(Api(store))
+    node = {
+        "metadata": {"name": "node1"},
+        "spec": {"podCIDR": "10.244.1.0/24"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "172.30.1.1"}]},
+    }
+    await client.create(NODES, node)
+    daemon = await start(state, client)
+    try:
+        yield daemon
+    finally:
+        if not daemon.task.done():
+            await daemon.crash()
+        store.close()
+
+
+def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    listed = [{"name": f"c{i}", **container} for i, container in enumerate(containers)]
+    return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": "node1", "containers": listed, **spec}}
+
+
+async def until(daemon: Daemon, condition) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not await condition():
+            assert not daemon.task.done(), daemon.task.exception()
+            await asyncio.sleep(0.01)
+
+
+async def settled(daemon: Daemon, *names: str) -> list[dict[str, Any]]:
+    async def done() -> bool:
+        listed = {p["metadata"]["name"] for p in (await daemon.client.list(PODS)).items}
+        seen = {p.metadata.name for p in daemon.kubelet._pods()}
+        return listed == seen and not daemon.kubelet.settled()
+
+    try:
+        await until(daemon, done)
+    except TimeoutError:
+        pytest.fail(f"not settled: {daemon.kubelet.settled()}")
+    return [await daemon.client.get(PODS, name) for name in names]
+
+
+def get(address: str, path: str = "/", port: int = 80, method: str = "GET") -> tuple[int, dict[str, str], str]:
+    connection = http.client.HTTPConnection(address, port, timeout=3)
+    with KERNEL.inside(NODE_PATH), contextlib.closing(connection):
+        connection.request(method, path, headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read().decode()
+
+
+def condition(body: dict[str, Any], kind: str) -> str:
+    return next(c["status"] for c in body["status"]["conditions"] if c["type"] == kind)
+
+
+async def test_builtin_pod_serves_and_names_the_client(state):
+    """A pod of a built-in image becomes Running and Ready, answers from its own address and reports the client's."""
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("blue-1", {"image": "jpetazzo/color"}))
+        (blue,) = await settled(daemon, "blue-1")
+        status, headers, body = await asyncio.to_thread(get, blue["status"]["podIP"])
+
+    assert (blue["status"]["phase"], blue["status"]["podIP"], blue["status"]["hostIP"]) == ("Running", "10.244.1.2", "172.30.1.1")
+    assert [condition(blue, kind) for kind in ("Ready", "ContainersReady", "Initialized")] == ["True"] * 3
+    assert (status, headers["X-Netlab-Pod"]) == (200, "blue-1")
+    assert headers["X-Netlab-Client"].startswith("10.244.1.1:")
+    assert json.loads(body)["color"] == "blue"
+
+
+async def test_command_sees_the_pods_files(state):
+    """A plain command has the pod's resolv.conf, hosts, hostname, environment; its end completes the pod."""
+    script = "hostname; grep -c 10.96.0.10 /etc/resolv.conf; tail -1 /etc/hosts; echo $GREETING $WHO; exit 0"
+    env = [
+        {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "GREETING", "value": "hello $(WHO)"},
+    ]
+    async with lab(state) as daemon:
+        body = pod("job", {"image": "busybox", "command": ["sh", "-c", script], "env": env}, restartPolicy="Never")
+        await daemon.client.create(PODS, body)
+        await until(daemon, lambda: phase_is(daemon, "job", "Succeeded"))
+        (job,) = await settled(daemon, "job")
+    log = PodFiles(state.pod(job["metadata"]["uid"])).log("c0").read_text().splitlines()
+
+    assert condition(job, "Ready") == "False"
+    assert log == ["job", "1", "10.244.1.2\tjob", "hello job job"]
+
+
+async def phase_is(daemon: Daemon, name: str, phase: str) -> bool:
+    return (await daemon.client.get(PODS, name))["status"].get("phase") == phase
+
+
+async def test_crash_loop_backs_off(state):
+    """A command that fails is started again at once, then waits with Kubernetes' words."""
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("bad", {"image": "x", "command": ["sh", "-c", "exit 3"]}))
+        await until(daemon, lambda: crash_looping(daemon))
+        notes = daemon.kubelet.notes()
+        bad = await daemon.client.get(PODS, "bad")
+    container = bad["status"]["containerStatuses"][0]
+
+    assert container["restartCount"] == 1
+    assert container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert container["lastState"]["terminated"]["exitCode"] == 3
+    assert "back-off 10s restarting failed container=c0 pod=bad_default(" in notes[0]
+
+
+async def crash_looping(daemon: Daemon) -> bool:
+    body = await daemon.client.get(PODS, "bad")
+    statuses = body["status"].get("containerStatuses", [{}])
+    return statuses[0].get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff"
+
+
+async def test_readiness_follows_the_probe(state):
+    """A failing httpGet probe makes the pod unready without a restart; when it passes again the pod is ready."""
+    probe = {"httpGet": {"path": "/ready", "port": "web"}, "periodSeconds": 1, "failureThreshold": 1}
+    container = {
+        "image": "gcr.io/kuar-demo/kuard-amd64:1",
+        "readinessProbe": probe,
+        "ports": [{"name": "web", "containerPort": 8080}],
+    }
+
+    async def ready_is(word: str) -> bool:
+        return condition(await daemon.client.get(PODS, "k"), "Ready") == word
+
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("k", container))
+        (body,) = await settled(daemon, "k")
+        first = condition(body, "Ready")
+        await asyncio.to_thread(get, body["status"]["podIP"], "/ready/api/fail", 8080, "POST")
+        await until(daemon, lambda: ready_is("False"))
+        await asyncio.to_thread(get, body["status"]["podIP"], "/ready/api/ok", 8080, "POST")
+        await until(daemon, lambda: ready_is("True"))
+        body = await daemon.client.get(PODS, "k")
+
+    assert (first, body["status"]["containerStatuses"][0]["restartCount"]) == ("True", 0)
+
+
+@pytest.mark.parametrize(("command", "ready"), [(["true"], "True"), (["false"], "False"), (["sleep", "30"], "False")])
+async def test_exec_probe(state, command, ready):
+    """An exec probe runs in the container; its exit code decides, and its timeout counts as failure."""
+    probe = {"exec": {"command": command}, "periodSeconds": 1, "failureThreshold": 1}
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("e", {"image": "registry.k8s.io/pause", "readinessProbe": probe}))
+        (body,) = await settled(daemon, "e")
+
+    assert condition(body, "Ready") == ready
+
+
+async def test_two_containers_on_one_port_clash(state):
+    """Containers of a pod share one namespace: the second server on a port fails as it would on a cluster."""
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("twice", {"image": "nginx"}, {"image": "jpetazzo/color"}))
+        await until(daemon, lambda: asyncio.sleep(0, bool(daemon.kubelet.notes())))
+        (body,) = await settled(daemon, "twice")
+        notes = daemon.kubelet.notes()
+
+    assert [c["ready"] for c in body["status"]["containerStatuses"]] == [True, False]
+    assert "bind 80/TCP: Address already in use" in notes[0]
+
+
+async def test_init_containers_run_first_and_config_is_awaited(state):
+    """Init containers complete in order before the others start; a missing ConfigMap is waited for."""
+    init = [{"name": f"init{i}", "image": "x", "command": ["sh", "-c", f"echo {i} >> {state.root}/order"]} for i in (1, 2)]
+    reference = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}
+    main = {"image": "x", "command": ["sh", "-c", f"echo $A >> {state.root}/order; sleep 60"], "env": [reference]}
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("staged", main, initContainers=init))
+        await until(daemon, lambda: asyncio.sleep(0, bool(daemon.kubelet.notes())))
+        notes = daemon.kubelet.notes()
+        await daemon.client.create(CONFIG_MAPS, {"metadata": {"name": "settings"}, "data": {"a": "main"}})
+        await until(daemon, lambda: asyncio.sleep(0, (state.root / "order").read_text().count("main") == 1))
+        (body,) = await settled(daemon, "staged")
+
+    assert 'CreateContainerConfigError: configmap "settings" not found' in notes[0]
+    assert (state.root / "order").read_text().split() == ["1", "2", "main"]
+    assert condition(body, "Initialized") == "True"
+
+
+async def test_deletion_removes_everything(state):
+    """A deleted pod is drained, stopped, and leaves no namespace, link, process or object; its address is not re-used."""
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("gone", {"image": "nginx"}, {"image": "x", "command": ["sleep", "600"]}))
+        (body,) = await settled(daemon, "gone")
+        await daemon.client.delete(PODS, "gone")
+        await until(daemon, lambda: vanished(daemon, "gone"))
+        links = [link.name for link in KERNEL.observe(NODE_PATH).links if link.name.startswith("veth")]
+        records = [r.name for r in processes.read_records(state)]
+        await daemon.client.create(PODS, pod("next", {"image": "nginx"}))
+        (after,) = await settled(daemon, "next")
+
+    assert (links, records) == ([], ["workloads-node1"])
+    assert not KERNEL.namespace_exists(namespace_path(f"{LAB}-default-gone"))
+    assert (body["status"]["podIP"], after["status"]["podIP"]) == ("10.244.1.2", "10.244.1.3")
+
+
+async def vanished(daemon: Daemon, name: str) -> bool:
+    try:
+        await daemon.client.get(PODS, name)
+    except ApiError:
+        return True
+    return False
+
+
+async def test_new_daemon_adopts_what_runs(state):
+    """After the daemon's death pods serve on; the next daemon takes them over without a restart or a new address."""
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("kept", {"image": "nginx"}, {"image": "x", "command": ["sleep", "600"]}))
+        (before,) = await settled(daemon, "kept")
+        command = next(r for r in processes.read_records(state) if r.name.startswith("container-"))
+        await daemon.crash()
+        served = (await asyncio.to_thread(get, before["status"]["podIP"]))[0]
+        again = await start(state, daemon.client)
+        (after,) = await settled(again, "kept")
+        still = processes.is_alive(command)
+        version_before, version_after = (b["metadata"]["resourceVersion"] for b in (before, after))
+        os.kill(command.pid, signal.SIGKILL)  # adopted: its end is noticed
+        await until(again, lambda: restarted(again, "kept"))
+        await again.crash()
+
+    assert (served, still) == (200, True)
+    assert version_before == version_after
+
+
+async def restarted(daemon: Daemon, name: str) -> bool:
+    body = await daemon.client.get(PODS, name)
+    return body["status"]["containerStatuses"][1]["restartCount"] == 1 and not daemon.kubelet.settled()
+
+
+async def test_resync_repairs_the_sandbox(state, monkeypatch):
+    """A veth deleted by hand comes back at the next resync, with its hairpin."""
+    monkeypatch.setattr("netlab.node.kubelet.RESYNC", 0.2)
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("p", {"image": "nginx"}))
+        (body,) = await settled(daemon, "p")
+        veth = next(link.name for link in KERNEL.observe(NODE_PATH).links if link.name.startswith("veth"))
+        KERNEL.perform(NODE_PATH, [Operation(Verb.DELETE, Link(veth))])
+        await until(daemon, lambda: asyncio.to_thread(reachable, body["status"]["podIP"]))
+        hairpin = next(link.hairpin for link in KERNEL.observe(NODE_PATH).links if link.name == veth)
+
+    assert hairpin is True
+
+
+def reachable(address: str) -> bool:
+    try:
+        return get(address)[0] == 200
+    except OSError:
+        return False
+
+
+async def test_echo_answers_tcp_udp_and_http(state):
+    """netlab/echo echoes on its declared ports and tells UDP clients who answered."""
+    ports = [{"containerPort": 7}, {"containerPort": 7, "protocol": "UDP", "name": "udp"}]
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("box", {"image": "netlab/echo", "ports": ports}))
+        (body,) = await settled(daemon, "box")
+        address = body["status"]["podIP"]
+        raw, datagram = await asyncio.to_thread(talk, address)
+        status, headers, text = await asyncio.to_thread(get, address, "/x", 7)
+
+    assert raw == b"hello\n"
+    assert datagram.splitlines()[0] == b"X-Netlab-Pod: box"
+    assert datagram.endswith(b"\n\nping")
+    assert (status, headers["X-Netlab-Pod"], "GET /x HTTP/1.1" in text) == (200, "box", True)
+
+
+def talk(address: str) -> tuple[bytes, bytes]:
+    with KERNEL.inside(NODE_PATH):
+        stream, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with stream, udp:
+        stream.settimeout(3)
+        udp.settimeout(3)
+        stream.connect((address, 7))
+        stream.sendall(b"hello\n")
+        udp.sendto(b"ping", (address, 7))
+        return stream.recv(100), udp.recv(1000)
+
+
+async def test_exec_enters_a_pod(state, capfd):
+    """`exec` sees the pod's own files and address."""
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("inside", {"image": "nginx"}))
+        (body,) = await settled(daemon, "inside")
+        files = PodFiles(state.pod(body["metadata"]["uid"]))
+        code = execute(namespace_path(f"{LAB}-default-inside"), ["sh", "-c", "hostname; hostname -I || true"], {}, files)
+
+    assert code == 0
+    assert capfd.readouterr().out.split()[0] == "inside"
+
+
+async def test_node_becomes_ready_with_its_agent(state):
+    """A node is NotReady until its agent's Lease says what it has programmed."""
+
+    async def ready_is(word: str) -> bool:
+        body = await daemon.client.get(NODES, "node1")
+        return any(c["type"] == "Ready" and c["status"] == word for c in body["status"].get("conditions", ()))
+
+    async with lab(state) as daemon:
+        await until(daemon, lambda: ready_is("False"))
+        lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": {"netlab/synced": "{}"}}}
+        await daemon.client.create(LEASES, lease)
+        await until(daemon, lambda: ready_is("True"))
+        assert Path(NODE_PATH).exists()
