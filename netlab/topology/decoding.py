@@ -13,7 +13,7 @@ A wrong value has consequences (a list element without its name, ...); `excused`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -23,7 +23,7 @@ from msgspec import inspect
 
 from netlab.api.resources import Json, Resource
 from netlab.topology import fields
-from netlab.topology.problem import TYPE_INVALID, UNKNOWN, Problem, Steps, quoted, required, suggestion
+from netlab.topology.problem import REQUIRED, TYPE_INVALID, UNKNOWN, Problem, Steps, quoted, required, suggestion
 
 LARGEST_NUMBER = 2**31 - 1  # Kubernetes' integers have 32 bits, but for metadata.generation and a few of a pod's
 _TYPE_NAMES: dict[type, str] = {
@@ -55,7 +55,13 @@ class Decoded:
     def excused(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """Return the problems that are no consequence of an unknown field or of a wrong type."""
         roots = {p.steps for p in self.types} | {(*p.steps[:-1], p.meant) for p in self.unknown if p.meant}
-        return tuple(p for p in problems if not any(p.steps[:n] in roots for n in range(len(p.steps) + 1)))
+        absent = {p.steps for p in self.values if p.reason == REQUIRED}  # what is not there has no faults inside
+        return tuple(
+            p
+            for p in problems
+            if not any(p.steps[:n] in roots for n in range(len(p.steps) + 1))
+            and not any(p.steps[:n] in absent for n in range(len(p.steps)))
+        )
 
 
 def decode(body: Any, struct: type, at: Steps = ()) -> Decoded:
@@ -177,7 +183,7 @@ class _Walk:
         clean: dict[str, Any] = {}
         for key, item in value.items():
             if key not in known:
-                self.unknown.append(_unknown(key, known, steps))
+                self.unknown.append(_unknown(key, known, value, steps))
             elif item is not None:
                 clean[key] = self.field(item, known[key], info.cls, (*steps, key))
         self.values += self.missing(clean, info.cls, steps)
@@ -227,10 +233,10 @@ def _stand_in(info: inspect.StructType) -> dict[str, Any]:
     return {f.encode_name: _STAND_INS[type(f.type)] for f in _fields_of(info.cls).values() if f.required}
 
 
-def _unknown(key: str, known: Iterable[str], steps: Steps) -> Problem:
+def _unknown(key: str, known: Iterable[str], present: Container[str], steps: Steps) -> Problem:
     meant = suggestion(key, known)
     hint = f' (did you mean "{meant}"?)' if meant else f"; known here: {', '.join(sorted(known))}"
-    return Problem((*steps, key), f"unknown field{hint}", UNKNOWN, at_key=True, meant=meant)
+    return Problem((*steps, key), f"unknown field{hint}", UNKNOWN, at_key=True, meant="" if meant in present else meant)
 
 
 def typed(decoded: Decoded, struct: type) -> Any:

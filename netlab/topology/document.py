@@ -240,10 +240,7 @@ class _Reader:
 
     def entry(self, parent: Mapping, key: str, position: Position, node: Node) -> None:
         if key == "<<":
-            parts = node.items if isinstance(node, Sequence) else [node]
-            parent.merged += [(position, part) for part in parts]
-            if not all(isinstance(part, Mapping) for part in parts):
-                self.misreads.append(Misread(position, "<< merges a map or a list of maps, here is something else"))
+            parent.merged.append((position, node))
         elif key in parent.items:
             first = parent.items[key][0][0]
             self.misreads.append(Misread(position, f'duplicate key "{printable(key)}", first written in line {first}'))
@@ -268,9 +265,12 @@ class _Expansion:
         if isinstance(node, Sequence):
             return [self.plain(item, depth + 1) for item in node.items]
         merged: dict[str, Any] = {}
-        for _, part in reversed(node.merged):  # of several, the first wins; the map's own keys win over all
+        for position, part in reversed(tuple(_merged(node))):  # of several, the first wins; the map's own keys win over all
             if isinstance(part, Mapping):
                 merged |= self.plain(part, depth + 1)
+            else:
+                words = "<< merges a map or a list of maps, here is something else"
+                self.reader.misreads.append(Misread(position, words))
         return merged | {key: self.plain(item, depth + 1) for key, (_, item) in node.items.items()}
 
     def count(self, node: Node) -> None:
@@ -325,9 +325,16 @@ def _is_empty(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None
 
 
+def _merged(node: Mapping) -> Iterator[tuple[Position, Node]]:
+    """Yield what `<<` names, the parts of a list one by one."""
+    for position, part in node.merged:
+        for item in part.items if isinstance(part, Sequence) else [part]:
+            yield position, item
+
+
 def _entry(node: Mapping, key: str) -> tuple[Position, Node] | None:
     """Find a key in a map or in what it merges."""
     if key in node.items:
         return node.items[key]
-    found = (_entry(part, key) for _, part in node.merged if isinstance(part, Mapping))
+    found = (_entry(part, key) for _, part in _merged(node) if isinstance(part, Mapping))
     return next((entry for entry in found if entry), None)

@@ -109,6 +109,6 @@ def not_found(steps: Steps, value: Any, detail: str) -> Problem:
 
 def unsupported(steps: Steps, value: str, supported: Iterable[str], detail: str = "") -> Problem:
     values = tuple(supported)
-    listed = ", ".join(f'"{v}"' for v in values)
-    hint = (detail and f" ({detail})") or did_you_mean(value, values)
-    return Problem(steps, f"Unsupported value: {quoted(value)}: supported values: {listed}{hint}", NOT_SUPPORTED)
+    listed = "supported values: " + ", ".join(f'"{v}"' for v in values)
+    words = f"{detail}; {listed}" if detail else listed + did_you_mean(value, values)
+    return Problem(steps, f"Unsupported value: {quoted(value)}: {words}", NOT_SUPPORTED)

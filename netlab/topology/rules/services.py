@@ -81,7 +81,7 @@ def _node_port_problems(spec: ServiceSpec, port: ServicePort, at: Steps, seen: s
         yield invalid((*at, "port"), port.port, "may not expose port 10250 externally since it is used by kubelet")
     if not port.node_port:
         return
-    if spec.type not in WITH_NODE_PORTS:
+    if spec.type in {"ClusterIP", "ExternalName"}:
         yield forbidden((*at, "nodePort"), f"may not be used when `type` is '{spec.type}'; use NodePort or LoadBalancer")
     elif (port.protocol, port.node_port) in seen:
         yield duplicate((*at, "nodePort"), port.node_port)

@@ -42,11 +42,11 @@ def matches(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
     value = labels.get(requirement.key)
     return {
-        "In": value in requirement.values,
+        "In": value in requirement.values or not requirement.values,  # no values is a problem of its own
         "NotIn": value not in requirement.values,
         "Exists": value is not None,
         "DoesNotExist": value is None,
-    }.get(requirement.operator, True)  # an unknown operator is a problem of its own
+    }.get(requirement.operator, True)  # as an unknown operator is
 
 
 def _requirement_problems(requirement: LabelSelectorRequirement, at: Steps) -> Iterator[Problem]:

@@ -1,0 +1,253 @@
+"""From texts to a Topology: documents, rules between objects, hints, messages with their places."""
+
+from __future__ import annotations
+
+import pytest
+
+from netlab.errors import InvalidTopologyError
+from netlab.topology import Source, Topology, load, manifest_paths, manifest_problem
+
+LAB = "apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: x}\nspec:\n  nodes: 2\n  loadBalancer: {}\n"
+SERVICE = "{apiVersion: v1, kind: Service, metadata: {name: %s}, spec: {ports: [{port: 80}], %s}}"
+POD = "{apiVersion: v1, kind: Pod, metadata: {name: %s, labels: {app: a}}, spec: {%s}}"
+NGINX = "containers: [{name: c, image: nginx}]"
+
+
+def topology(*documents: str, lab: str = LAB) -> Topology:
+    return load([Source("f.yaml", "\n---\n".join((lab.rstrip(), *documents)))])
+
+
+def problems(*documents: str, lab: str = LAB) -> list[str]:
+    with pytest.raises(InvalidTopologyError) as error:
+        topology(*documents, lab=lab)
+    return list(error.value.problems)
+
+
+def service(name: str, spec: str = "") -> str:
+    return SERVICE % (name, spec)
+
+
+def pod(name: str, spec: str = NGINX) -> str:
+    return POD % (name, spec)
+
+
+def test_a_number_of_nodes_is_expanded() -> None:
+    """`nodes: 3` means node1, node2, node3."""
+    lab = topology(lab=LAB.replace("nodes: 2", "nodes: 3")).lab
+
+    assert [node.name for node in lab.spec.nodes] == ["node1", "node2", "node3"]
+
+
+def test_manifests_are_as_written() -> None:
+    """A manifest keeps what the user wrote, not more; its namespace is filled in, its status left out."""
+    text = service("a", "type: null").removesuffix("}") + ", status: {loadBalancer: {}}}"
+    (manifest,) = topology(text).manifests
+
+    assert (manifest.resource.kind, manifest.source, manifest.line) == ("Service", "f.yaml", 8)
+    assert manifest.body == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "a", "namespace": "default"},
+        "spec": {"ports": [{"port": 80}]},
+    }
+
+
+def test_a_list_counts_as_its_items() -> None:
+    """`kubectl get -o yaml` prints kind List; faults are found inside it."""
+    good = "{{apiVersion: v1, kind: List, items: [{}, {}]}}".format(service("a"), service("b"))
+    bad = "{{apiVersion: v1, kind: List, items: [{}, {}]}}".format(service("a"), service("B"))
+
+    assert [m.body["metadata"]["name"] for m in topology(good).manifests] == ["a", "b"]
+    assert [line.split(": ")[1] for line in problems(bad)] == ["items[1].metadata.name"]
+
+
+def test_problems_of_several_files_in_order() -> None:
+    """All faults of all files at once, in the order of the files and of their lines."""
+    sources = [
+        Source("b.yaml", LAB + "---\n" + service("B") + "\n---\n" + service("C")),
+        Source("a.yaml", "\n" + service("a", "foo: 1") + "\n---\n" + service("b", "type: Foo")),
+    ]
+    with pytest.raises(InvalidTopologyError) as error:
+        load(sources)
+
+    assert [line.split(": ")[0] for line in error.value.problems] == ["b.yaml:8:50", "b.yaml:10:50", "a.yaml:2:82", "a.yaml:4:88"]
+
+
+def test_many_problems_fit_on_a_screen() -> None:
+    """After twenty lines the message says how many more there are; `problems` has them all."""
+    documents = [service(f"A{number}") for number in range(100)]
+    with pytest.raises(InvalidTopologyError) as error:
+        topology(*documents)
+    lines = str(error.value).splitlines()
+
+    assert (len(error.value.problems), len(lines)) == (100, 21)
+    assert lines[-1] == "f.yaml:48:50: ... and 80 more problems from here on"
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ([service("a"), service("a")], 'metadata.name: Duplicate value: "a": Service default/a is already in f.yaml:8'),
+        ([service("kubernetes")], "metadata.name: Forbidden: Service default/kubernetes is made by netlab itself"),
+        ([service("a").replace("name: a", "name: a, namespace: team")], 'metadata.namespace: Not found: "team": declare it'),
+        ([service("a").replace("name: a", "name: a, namespace: kube-sistem")], '(did you mean "kube-system"?)'),
+        (
+            [service("a", "type: NodePort").replace("port: 80", "port: 80, nodePort: 30001"),
+             service("b", "type: NodePort").replace("port: 80", "port: 81, nodePort: 30001")],
+            "Invalid value: 30001: provided port is already allocated to Service default/a in f.yaml:8",
+        ),
+        (
+            [service("a", "type: NodePort").replace("port: 80", "port: 80, nodePort: 30001"),
+             service("b", "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 30001")],
+            "spec.healthCheckNodePort: Invalid value: 30001: provided port is already allocated",
+        ),
+        ([service("a", "clusterIP: 10.96.0.9"), service("b", "clusterIP: 10.96.0.9")], "already allocated to Service default/a"),
+        ([service("a", "clusterIP: 10.96.0.10")], "already allocated to Service kube-system/kube-dns"),
+        ([service("a", "type: NodePort").replace("port: 80", "port: 80, nodePort: 80")], "not in the valid range"),
+        ([pod("p", f"nodeName: node9, {NGINX}")], 'spec.nodeName: Not found: "node9": the nodes are node1, node2 (did'),
+        ([pod("p", "containers: [{name: c, image: ngnix}]")], '(did you mean "nginx"?)'),
+        (
+            [pod("p", "containers: [{name: c, image: nginx, readinessProbe: {httpGet: {port: http}}}]")],
+            'spec.containers[0].readinessProbe.httpGet.port: Not found: "http"',
+        ),
+        (
+            [pod("p", "containers: [{name: c, image: nginx, envFrom: [{configMapRef: {name: settings}}]}]")],
+            "there is no ConfigMap of this name in namespace default",
+        ),
+        (
+            ["{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {key: v}}",
+             pod("p", "containers: [{name: c, image: nginx, "
+                 "env: [{name: A, valueFrom: {configMapKeyRef: {name: m, key: keys}}}]}]")],
+            'configMapKeyRef.key: Not found: "keys": ConfigMap m has no such key (did you mean "key"?)',
+        ),
+        (
+            [pod(name, "nodeName: node1, hostNetwork: true, containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]")
+             for name in ("p", "q")],
+            "TCP port 80 of node1 is taken by Pod default/p",
+        ),
+        (
+            [pod("p", "nodeName: node1, containers: [{name: c, image: nginx, "
+                 "ports: [{containerPort: 5, hostPort: 8472, protocol: UDP}]}]")],
+            "UDP port 8472 of node1 is taken by the overlay network",
+        ),
+        (
+            [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 507, "
+             "selector: {matchLabels: {a: b}}, "
+             "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: nginx}]}}}}")],
+            "makes 507 pods in the lab; 2 nodes have addresses for 506",
+        ),
+    ],
+)  # fmt: skip
+def test_rules_between_objects(documents: list[str], expected: str) -> None:
+    """Names that lead nowhere and numbers given twice are found before anything is created."""
+    found = problems(*documents)
+
+    assert [expected in line for line in found] == [True]
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [
+            "{apiVersion: v1, kind: Namespace, metadata: {name: team}}",
+            service("a"),
+            service("a").replace("name: a", "name: a, namespace: team"),
+        ],
+        [pod("p", "containers: [{name: c, image: busybox, command: [sleep, '60']}]")],
+        [pod("p", "containers: [{name: c, image: nginx, envFrom: [{configMapRef: {name: nope, optional: true}}]}]")],
+        [
+            pod(name, f"nodeName: {node}, containers: [{{name: c, image: nginx, ports: [{{containerPort: 80, hostPort: 80}}]}}]")
+            for name, node in (("p", "node1"), ("q", "node2"))
+        ],
+        ["{apiVersion: v1, kind: Namespace, metadata: {name: default}}"],
+    ],
+)
+def test_valid_together(documents: list[str]) -> None:
+    """What does not collide is left alone."""
+    assert len(topology(*documents).manifests) == len(documents)
+
+
+def test_a_host_may_not_look_like_a_pod() -> None:
+    """The host `default-p` and the pod `p` in `default` would have the same network namespace."""
+    lab = LAB.replace("nodes: 2", "nodes: [{name: default-p}]")
+
+    assert problems(lab=lab) == [
+        'f.yaml:5:18: spec.nodes[0].name: Forbidden: may not begin with "default-", as the pods of namespace default do'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("documents", "lab", "expected"),
+    [
+        (
+            [pod("p", "containers: [{name: c, image: nginx, resources: {limits: {cpu: 1}}}]")],
+            LAB,
+            "f.yaml:8:123: spec.containers[0].resources: accepted, has no effect on the network",
+        ),
+        ([pod("p", f"nodeSelector: {{disk: ssd}}, {NGINX}")], LAB, "spec.nodeSelector: matches no node of the lab"),
+        ([service("a", "selector: {app: b}"), pod("p")], LAB, "spec.selector: selects no pod of namespace default"),
+        ([service("a", "selector: {app: a}").replace("80", "80, targetPort: web"), pod("p")], LAB, 'has a TCP port named "web"'),
+        ([service("a", "type: LoadBalancer")], LAB.replace("  loadBalancer: {}\n", ""), "will stay <pending>"),
+        (["{apiVersion: v1, kind: Endpoints, metadata: {name: e}}"], LAB, "there is no Service default/e"),
+        (
+            [pod("p", "containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}, "
+                 "{name: d, image: nginx, ports: [{containerPort: 80}]}]")],
+            LAB,
+            "container c of the same pod has port 80/TCP too",
+        ),
+    ],
+)  # fmt: skip
+def test_notes(documents: list[str], lab: str, expected: str) -> None:
+    """What is valid and probably not meant gets a hint."""
+    notes = topology(*documents, lab=lab).notes
+
+    assert [expected in note for note in notes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "f.yaml:1:1: the file holds no document; the first document of a topology is the Lab"),
+        ("hello", "f.yaml:1:1: expected a map of fields, got text"),
+        ("a: 1", "f.yaml:1:1: apiVersion: Required value: the first document of a topology is the Lab"),
+        (service("a"), "f.yaml:1:24: kind: the first document of a topology is the Lab"),
+        (LAB + "---\n" + LAB, "f.yaml:9:7: kind: a topology has one Lab"),
+        (LAB + "---\n{apiVersion: v1, kind: Node, metadata: {name: n}}", "nodes are listed in the Lab's spec.nodes"),
+        (LAB + "---\n{apiVersion: v1, kind: Deployment, metadata: {name: n}}", 'Deployment is of "apps/v1"'),
+        (LAB + "---\n{apiVersion: v1, kind: deployment, metadata: {name: n}}", '(did you mean "Deployment"?)'),
+        ("nodes: {a: {}, b: {}}\nlinks: [a-b]\nprovider: clab\n", "this is a topology of ipspace netlab"),
+        ("module: [ospf]\nnodes: [r1, r2]\n", "this is a topology of ipspace netlab"),
+        ("name: lab\ntopology:\n  nodes: {a: {kind: linux}}\n", "this is a containerlab topology"),
+        ("apiVersion: kind.x-k8s.io/v1alpha4\nkind: Cluster\n", "this is a configuration of kind"),
+    ],
+)
+def test_files_that_are_no_topology(text: str, expected: str) -> None:
+    """A file that is something else is refused with one sentence that says what it is or lacks."""
+    with pytest.raises(InvalidTopologyError) as error:
+        load([Source("f.yaml", text)])
+
+    assert [expected in line for line in error.value.problems][:1] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LAB + "  manifests: [a.yaml, ./b/]\n", ("a.yaml", "./b/")),
+        (LAB, ()),
+        (LAB + '  manifests: [5, "a\\0b", "", c.yaml]\n', ("c.yaml",)),
+        (LAB + "  manifests: {}\n", ()),
+        ("[", ()),
+        ("", ()),
+        ("hello", ()),
+    ],
+)
+def test_manifest_paths(text: str, expected: tuple) -> None:
+    """What to read beside the topology file; a faulty file is `load`'s to report."""
+    assert manifest_paths(Source("f.yaml", text)) == expected
+
+
+def test_a_manifest_that_is_not_there() -> None:
+    """The caller who cannot read a manifest gets an error with the place where it is named."""
+    error = manifest_problem(Source("f.yaml", LAB + "  manifests: [a.yaml, b.yaml]\n"), "b.yaml", "there is no such file")
+
+    assert error.problems == ('f.yaml:7:23: spec.manifests[1]: Not found: "b.yaml": there is no such file',)
