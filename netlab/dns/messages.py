@@ -1,10 +1,12 @@
-"""One DNS message in, the finished responses to it out (all orders of its addresses, see semantics 11.27). No effects.
+"""One DNS message in, the finished response to it out. No effects.
 
 The wire format is dnspython's. What is decided here is how a message that is not an ordinary query is answered, and how an
 answer is fitted into a datagram.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import dns.edns
 import dns.exception
@@ -28,21 +30,29 @@ TRANSFERS = frozenset({RdataType.AXFR, RdataType.IXFR})
 NO_UPSTREAM = "a lab has no upstream DNS: it knows its cluster domain and its own hosts only"
 
 
-def respond_to(message: bytes, zone: Zone | None, *, stream: bool = False) -> list[bytes]:
-    """Return the responses to a message, one per order of its addresses; none at all where silence is due."""
+@dataclass(frozen=True)
+class Response:
+    """A finished response, and in how many orders its addresses may be given (semantics 11.27)."""
+
+    wire: bytes
+    rotations: int = 1
+
+
+def respond_to(message: bytes, zone: Zone | None, *, rotation: int = 0, stream: bool = False) -> Response | None:
+    """Return the response to a message, with its addresses in that order; None where silence is due."""
     if len(message) < HEADER or message[2] & RESPONSE_BIT:
-        return []
+        return None
     query = _parsed(message)
     if isinstance(query, dns.rcode.Rcode):
-        return [_header_only(message, query)]
+        return Response(_header_only(message, query))
     question = query.question[0]
     if (refusal := _refusal(query)) is not None:
-        return [_render(query, Answer(refusal, authoritative=False), stream=stream)]
-    if zone is None:
-        return [_render(query, Answer(dns.rcode.SERVFAIL, authoritative=False), stream=stream)]
-    first = zone.answer(question.name, question.rdtype)
-    others = (zone.answer(question.name, question.rdtype, rotation) for rotation in range(1, first.rotations))
-    return [_render(query, answer, stream=stream) for answer in (first, *others)]
+        answer = Answer(refusal, authoritative=False)
+    elif zone is None:
+        answer = Answer(dns.rcode.SERVFAIL, authoritative=False)
+    else:
+        answer = zone.answer(question.name, question.rdtype, rotation)
+    return Response(_render(query, answer, stream=stream), answer.rotations)
 
 
 def _parsed(message: bytes) -> dns.message.Message | dns.rcode.Rcode:
@@ -97,19 +107,23 @@ def _to_wire(response: dns.message.Message, size: int) -> bytes:
 def _fit(response: dns.message.Message, size: int) -> bytes:
     """Render into `size` bytes; of a last set that is too large keep as many records as fit: not all clients know TCP."""
     wire = _to_wire(response, size)
-    if not wire[2] & (dns.flags.TC >> 8) or not response.answer:
+    if not _is_truncated(wire) or not response.answer:
         return wire
     *before, last = response.answer
-    response.authority, response.additional = [], []
     records = list(last)
-    fitting, too_many = 0, len(records)
-    while too_many - fitting > 1:  # bisect: the largest number of records that fits
-        middle = (fitting + too_many) // 2
-        response.answer = [*before, dns.rrset.from_rdata_list(last.name, last.ttl, records[:middle])]
-        if _to_wire(response, size)[2] & (dns.flags.TC >> 8):
-            too_many = middle
-        else:
-            fitting = middle
-    response.answer = [*before, dns.rrset.from_rdata_list(last.name, last.ttl, records[:fitting])] if fitting else before
+    response.authority, response.additional = [], []
+    whole = len(_to_wire(response, LARGEST_STREAM))
+    response.answer = before
+    bare = len(_to_wire(response, LARGEST_STREAM))
+    fitting = max(len(records) * (size - bare) // (whole - bare), 0)  # exact where records have one size, as addresses have
+    while fitting:
+        response.answer = [*before, dns.rrset.from_rdata_list(last.name, last.ttl, records[:fitting])]
+        if not _is_truncated(_to_wire(response, size)):
+            break
+        fitting -= 1
     response.flags |= dns.flags.TC
     return _to_wire(response, size)
+
+
+def _is_truncated(wire: bytes) -> bool:
+    return bool(wire[2] & (dns.flags.TC >> 8))

@@ -19,10 +19,10 @@ Rules.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from netlab.dns.messages import respond_to
 from netlab.dns.zone import Zone
@@ -57,13 +57,27 @@ def cache_key(message: bytes) -> bytes | None:
     return message[2 : end + 9]
 
 
+@dataclass
+class Kept:
+    """The responses to one question, without their ids: one per order of its addresses, made when its turn first comes."""
+
+    rotations: int
+    responses: list[bytes]
+    turn: int = 0
+
+    def next_turn(self) -> int:
+        """Return the number of the order that is due."""
+        self.turn = (self.turn + 1) % self.rotations
+        return self.turn
+
+
 class Responder:
     """Bytes in, bytes out: the table of finished responses before the zone."""
 
     def __init__(self, zone_supplier: Callable[[], Zone | None]) -> None:
         self._supplier = zone_supplier
         self._zone: Zone | None = None
-        self._answers: dict[tuple[bytes, bool], Iterator[bytes]] = {}
+        self._answers: dict[tuple[bytes, bool], Kept] = {}
 
     def update(self, zone: Zone | None) -> None:
         """Answer from another zone from now on; None asks the supplier again."""
@@ -75,20 +89,22 @@ class Responder:
     def answer(self, message: bytes, *, stream: bool = False) -> bytes | None:
         """Return the response to a message, None for silence. `stream`: over TCP, where size does not matter."""
         key = cache_key(message)
-        if key is not None and (kept := self._answers.get((key, stream))) is not None:
-            return message[:2] + next(kept)
+        kept = None if key is None else self._answers.get((key, stream))
+        turn = 0 if kept is None else kept.next_turn()
+        if kept is not None and turn < len(kept.responses):
+            return message[:2] + kept.responses[turn]
         if self._zone is None:
             self._zone = self._supplier()
-        responses = respond_to(message, self._zone, stream=stream)
-        if not responses:
+        response = respond_to(message, self._zone, rotation=turn, stream=stream)
+        if response is None:
             return None
-        if key is not None and self._zone is not None:
+        if kept is not None:
+            kept.responses.append(response.wire[2:])
+        elif key is not None and self._zone is not None:
             if len(self._answers) >= MOST_ANSWERS:
                 self._answers.clear()
-            turns = itertools.cycle([response[2:] for response in responses])
-            next(turns)  # the first goes out now
-            self._answers[key, stream] = turns
-        return responses[0]
+            self._answers[key, stream] = Kept(response.rotations, [response.wire[2:]])
+        return response.wire
 
 
 class DnsServer:

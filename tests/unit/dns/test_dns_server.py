@@ -91,7 +91,7 @@ RCODES = [
 @pytest.mark.parametrize(("why", "message", "expected"), RCODES, ids=[row[0] for row in RCODES])
 def test_dns_server_rcodes(why, message, expected):
     """What is not an ordinary query gets the code that says so."""
-    wire = respond_to(message.to_wire(), ZONE)[0]
+    wire = respond_to(message.to_wire(), ZONE).wire
     response = dns.message.from_wire(wire, ignore_trailing=True)
 
     assert (expected, message.id, True) == (response.rcode(), response.id, bool(response.flags & dns.flags.QR)), why
@@ -115,7 +115,7 @@ SILENCE = [b"", b"\0" * 11, ask(query()).to_wire()]
 @pytest.mark.parametrize("message", SILENCE, ids=["empty", "short", "a response"])
 def test_dns_server_silence(message):
     """Too little, or a response, is not answered."""
-    assert [] == respond_to(message, ZONE)
+    assert respond_to(message, ZONE) is None
 
 
 BROKEN = [
@@ -129,7 +129,7 @@ BROKEN = [
 @pytest.mark.parametrize("message", BROKEN, ids=["cut", "trailing", "pointer loop", "no question"])
 def test_dns_server_formerr(message):
     """A query that cannot be read is FORMERR with its own id."""
-    response = respond_to(message, ZONE)[0]
+    response = respond_to(message, ZONE).wire
 
     assert (message[:2], dns.rcode.FORMERR) == (response[:2], response[3] & 0xF)
 
@@ -145,7 +145,7 @@ SIZES = [
 @pytest.mark.parametrize(("why", "options", "size", "truncated"), SIZES, ids=[row[0] for row in SIZES])
 def test_dns_server_truncation(why, options, size, truncated):
     """A datagram is filled with as many records as fit, and TC set (semantics 11.26)."""
-    wire = respond_to(query(f"many.{D}", **options).to_wire(), ZONE)[0]
+    wire = respond_to(query(f"many.{D}", **options).to_wire(), ZONE).wire
     response = dns.message.from_wire(wire)
 
     assert (True, truncated) == (size - 48 < len(wire) <= size, bool(response.flags & dns.flags.TC)), why
@@ -160,7 +160,7 @@ def test_dns_server_stream_has_everything():
 
 def test_dns_server_additional_is_optional():
     """Additional records that do not fit are left out without TC: the answer is whole without them."""
-    wire = respond_to(query(f"_http._tcp.blue.{D}", "SRV").to_wire(), ZONE)[0]
+    wire = respond_to(query(f"_http._tcp.blue.{D}", "SRV").to_wire(), ZONE).wire
 
     assert 1 == len(dns.message.from_wire(wire).additional)
 
@@ -278,7 +278,7 @@ def test_dns_server_survives_mutations(position, value, length):
     FUZZ.answer(message)
     kept = FUZZ.answer(message)
 
-    assert (kept is None) if not fresh else (kept in [message[:2] + f[2:] for f in fresh])
+    assert kept == (None if fresh is None else message[:2] + fresh.wire[2:])
 
 
 # ---- over sockets, on loopback
