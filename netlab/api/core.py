@@ -168,6 +168,7 @@ class Container(Struct, frozen=True, kw_only=True):
     termination_message_policy: Inert = None
     volume_mounts: Inert = None
     volume_devices: Inert = None
+    resize_policy: Inert = None
 
 
 class PodDNSConfigOption(Struct, frozen=True, kw_only=True):
@@ -220,6 +221,10 @@ class PodSpec(Struct, frozen=True, kw_only=True):
     tolerations: Inert = None
     topology_spread_constraints: Inert = None
     volumes: Inert = None
+    host_users: Inert = None
+    os: Inert = None
+    overhead: Inert = None
+    resources: Inert = None
 
 
 class PodIP(Struct, frozen=True, kw_only=True):
@@ -272,6 +277,9 @@ class PodTemplateMeta(Struct, frozen=True, kw_only=True):
     labels: Labels = {}
     annotations: Labels = {}
     creation_timestamp: str | None = None
+    namespace: Inert = None
+    generate_name: Inert = None
+    finalizers: Inert = None
 
 
 class PodTemplateSpec(Struct, frozen=True, kw_only=True):

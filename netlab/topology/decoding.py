@@ -13,7 +13,7 @@ A wrong value has consequences (a list element without its name, ...); `excused`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -34,6 +34,7 @@ _TYPE_NAMES: dict[type, str] = {
     inspect.StructType: "a map of fields",
     inspect.VarTupleType: "a list",
 }
+_MOST_LISTED = 12
 _STAND_INS: dict[type, Any] = {inspect.StrType: "", inspect.IntType: 0, inspect.BoolType: False}
 
 
@@ -233,9 +234,11 @@ def _stand_in(info: inspect.StructType) -> dict[str, Any]:
     return {f.encode_name: _STAND_INS[type(f.type)] for f in _fields_of(info.cls).values() if f.required}
 
 
-def _unknown(key: str, known: Iterable[str], present: Container[str], steps: Steps) -> Problem:
+def _unknown(key: str, known: Collection[str], present: Container[str], steps: Steps) -> Problem:
     meant = suggestion(key, known)
-    hint = f' (did you mean "{meant}"?)' if meant else f"; known here: {', '.join(sorted(known))}"
+    names = sorted(known)
+    listed = f"; known here: {', '.join(names)}" if len(names) <= _MOST_LISTED else ""
+    hint = f' (did you mean "{meant}"?)' if meant else listed
     return Problem((*steps, key), f"unknown field{hint}", UNKNOWN, at_key=True, meant="" if meant in present else meant)
 
 

@@ -89,10 +89,10 @@ def load(sources: Sequence[Source]) -> Topology:
     manifests = [item for item in items if item.resource is not r.LABS]
     lab = lab_item.obj if lab_item else Lab()
     assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
+    networking = _usable(lab_item)
     for item in items:
-        found = (*item.decoded.unknown, *item.decoded.types, *value_problems(item.resource, item.decoded, None))
-        ranges = value_problems(item.resource, item.decoded, _usable(lab_item)) if item is not lab_item else ()
-        for problem in dict.fromkeys((*found, *ranges)):
+        values = value_problems(item.resource, item.decoded, networking)
+        for problem in (*item.decoded.unknown, *item.decoded.types, *values):
             report.problem(item.document, item.at, problem)
     if lab_item:
         report.findings(together_problems(lab, manifests))
@@ -170,7 +170,9 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
         report.problem(document, at, fault)
         return None
     resource = BY_KIND[value["apiVersion"], value["kind"]]
-    decoded = decode(_expanded(value) if resource is r.LABS else value, resource.type)
+    if resource is r.LABS:
+        value = _expanded(value)
+    decoded = decode(value, resource.type)
     return Item(document, at, resource, decoded, typed(decoded, resource.type))
 
 
@@ -210,7 +212,7 @@ def _expanded(value: Json) -> Json:
     spec = value.get("spec")
     if not isinstance(spec, dict) or isinstance(spec.get("nodes"), bool) or not isinstance(spec.get("nodes"), int):
         return value
-    count = min(max(spec["nodes"], 0), MOST_NODES + 1)
+    count = min(max(spec["nodes"], 0), MOST_NODES + 1)  # the rules refuse 0, and more than MOST_NODES
     return {**value, "spec": {**spec, "nodes": [{"name": f"node{number}"} for number in range(1, count + 1)]}}
 
 

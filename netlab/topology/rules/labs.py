@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from netlab.api.lab import Lab, LabSpec, Networking
-from netlab.dataplane.names import EDGE, FABRIC
 from netlab.topology import syntax
 from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, path_text, required
 
 LONGEST_LAB_NAME = 40
 MOST_NODES = 1000
-RESERVED_HOSTS = {EDGE: "the lab's router", FABRIC: "the lab's underlay", "localhost": "every host's name for itself"}
+# The first two are netlab.dataplane.names.EDGE and FABRIC, which this layer does not import.
+RESERVED_HOSTS = {"edge": "the lab's router", "fabric": "the lab's underlay", "localhost": "every host's name for itself"}
 NODE_BLOCK = 256  # in a node subnet of /22 or more, node i is base + 256 + i; in a smaller one base + 10 + i
 SMALL_NODE_BLOCK = 10
 SMALL_NODE_SUBNET = 23
@@ -72,11 +72,11 @@ class _Range:
 _NETWORKING = ("spec", "networking")
 _RANGES = (
     _Range((*_NETWORKING, "podSubnet"), lambda s: s.networking.pod_subnet, 8, 22, "flannel needs room for four /24 subnets"),
+    _Range((*_NETWORKING, "serviceSubnet"), lambda s: s.networking.service_subnet, 12, 28, "kube-dns has its address number 10"),
+    _Range((*_NETWORKING, "nodeSubnet"), lambda s: s.networking.node_subnet, 8, 28, "nodes begin at its address number 11"),
     _Range(
-        (*_NETWORKING, "serviceSubnet"), lambda s: s.networking.service_subnet, 12, 28, "the address of kube-dns is its tenth"
+        (*_NETWORKING, "outsideSubnet"), lambda s: s.networking.outside_subnet, 8, 28, "clients begin at its address number 10"
     ),
-    _Range((*_NETWORKING, "nodeSubnet"), lambda s: s.networking.node_subnet, 8, 28, "nodes begin at its eleventh address"),
-    _Range((*_NETWORKING, "outsideSubnet"), lambda s: s.networking.outside_subnet, 8, 28, "clients begin at its tenth address"),
     _Range(
         ("spec", "loadBalancer", "pool"),
         lambda s: s.load_balancer.pool if s.load_balancer else "",
@@ -138,7 +138,7 @@ def _capacity_problems(spec: LabSpec, networks: dict[Steps, IPv4Network]) -> Ite
             "podSubnet": (size // 256 - 1, nodes, "nodes, each with a /24; flannel never uses the first"),
             "nodeSubnet": (size - 2 - block, nodes, "nodes"),
         }.get(str(name), (size - 2 - CLIENT_BLOCK, clients, "clients"))
-        if wanted > room:
+        if room < wanted <= MOST_NODES:
             yield invalid(row.steps, str(network), f"has room for {room} {what}; the lab has {wanted}")
 
 

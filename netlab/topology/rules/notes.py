@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from netlab.api import discovery
 from netlab.api import resources as r
+from netlab.api.core import ServiceSpec
 from netlab.api.lab import Lab
 from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import Problem, Steps
@@ -23,7 +24,7 @@ def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
             yield item, Problem(("status",), "ignored: netlab fills it in")
     for item in items:
         if plan := item.pods:
-            yield from ((item, note) for note in _pod_notes(lab, plan))
+            yield from ((item, note) for note in (*_pod_notes(lab, plan), *_host_port_notes(plan)))
     yield from _service_notes(lab, items)
     yield from _endpoint_notes(items)
 
@@ -43,12 +44,30 @@ def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
                 yield Problem((*steps, "ports", index, "containerPort"), words)
 
 
+def _host_port_notes(plan: PodPlan) -> Iterator[Problem]:
+    for steps, container in containers_of(plan):
+        for index, port in enumerate(container.ports):
+            if port.host_port and not plan.spec.host_network:
+                at = (*steps, "ports", index, "hostPort")
+                yield Problem(at, "pods are placed by it, but the node does not forward the port yet; use a NodePort Service")
+
+
+# Fields of a Service that netlab keeps and does not act upon yet.
+_NOT_YET: tuple[tuple[str, Callable[[ServiceSpec], bool]], ...] = (
+    ("trafficDistribution", lambda spec: bool(spec.traffic_distribution)),
+    ("allocateLoadBalancerNodePorts", lambda spec: not spec.allocate_load_balancer_node_ports),
+)
+
+
 def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
     plans = [(item.namespace, plan) for item in items if (plan := item.pods)]
     pool = lab.spec.load_balancer
     for item, spec in services(items):
         if spec.type == "LoadBalancer" and pool is None and not spec.load_balancer_class:
             yield item, Problem(("spec", "type"), "the Lab has no spec.loadBalancer: the external address will stay <pending>")
+        for name, is_set in _NOT_YET:
+            if is_set(spec):
+                yield item, Problem(("spec", name), "accepted, has no effect yet")
         if not spec.selector or spec.type == "ExternalName":
             continue
         chosen = [plan for namespace, plan in plans if namespace == item.namespace and matches(spec.selector, plan.labels)]

@@ -123,6 +123,8 @@ def _capacity_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
     """More pods than the nodes' /24 subnets have addresses for."""
     room = PODS_PER_NODE * len(lab.spec.nodes)
     wanted = 0
+    if not room:
+        return  # a lab without nodes is a problem of its own
     for item in items:
         plan = item.pods
         if plan is None or plan.spec.host_network:

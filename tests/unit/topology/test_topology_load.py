@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import InvalidTopologyError
 from netlab.topology import Source, Topology, load, manifest_paths, manifest_problem
+from netlab.topology.rules.labs import RESERVED_HOSTS
 
 LAB = "apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: x}\nspec:\n  nodes: 2\n  loadBalancer: {}\n"
 SERVICE = "{apiVersion: v1, kind: Service, metadata: {name: %s}, spec: {ports: [{port: 80}], %s}}"
@@ -167,6 +169,11 @@ def test_valid_together(documents: list[str]) -> None:
     assert len(topology(*documents).manifests) == len(documents)
 
 
+def test_reserved_hosts() -> None:
+    """The names of the lab's own hosts are those of the naming scheme."""
+    assert {EDGE, FABRIC} < RESERVED_HOSTS.keys()
+
+
 def test_a_host_may_not_look_like_a_pod() -> None:
     """The host `default-p` and the pod `p` in `default` would have the same network namespace."""
     lab = LAB.replace("nodes: 2", "nodes: [{name: default-p}]")
@@ -187,6 +194,12 @@ def test_a_host_may_not_look_like_a_pod() -> None:
         ([pod("p", f"nodeSelector: {{disk: ssd}}, {NGINX}")], LAB, "spec.nodeSelector: matches no node of the lab"),
         ([service("a", "selector: {app: b}"), pod("p")], LAB, "spec.selector: selects no pod of namespace default"),
         ([service("a", "selector: {app: a}").replace("80", "80, targetPort: web"), pod("p")], LAB, 'has a TCP port named "web"'),
+        ([service("a", "trafficDistribution: PreferClose")], LAB, "spec.trafficDistribution: accepted, has no effect yet"),
+        (
+            [pod("p", "containers: [{name: c, image: nginx, ports: [{containerPort: 80, hostPort: 80}]}]")],
+            LAB,
+            "hostPort: pods are placed by it",
+        ),
         ([service("a", "type: LoadBalancer")], LAB.replace("  loadBalancer: {}\n", ""), "will stay <pending>"),
         (["{apiVersion: v1, kind: Endpoints, metadata: {name: e}}"], LAB, "there is no Service default/e"),
         (

@@ -74,8 +74,10 @@ def problems(head: str, text: str) -> list[str]:
         ("Deployment", f"{{replicas: 0, selector: {{matchLabels: {{a: b}}}}, {TEMPLATE}}}"),
         (
             "Deployment",
-            ("{selector: {matchExpressions: [{key: a, operator: In, values: [b]}, "
-            f"{{key: z, operator: NotIn, values: [q]}}]}}, {TEMPLATE}}}"),
+            (
+                "{selector: {matchExpressions: [{key: a, operator: In, values: [b]}, "
+                f"{{key: z, operator: NotIn, values: [q]}}]}}, {TEMPLATE}}}"
+            ),
         ),
         ("Endpoints", "[{addresses: [{ip: 172.30.1.1}], ports: [{port: 80}]}, {notReadyAddresses: [{ip: 10.244.1.2}]}]"),
         ("EndpointSlice", "addressType: IPv4, endpoints: [{addresses: [10.244.1.2]}], ports: [{port: 80}, {name: a, port: 81}]"),
