@@ -46,7 +46,7 @@ def version() -> None:
 
     \b
     Example: netlab version
-    """  # noqa: D301  # \b is click's mark for "keep the lines"
+    """  # \b is click's mark for "keep the lines"
     print(f"k8s-netlab {__version__} (Python {sys.version.split()[0]}, {Path(__file__).parent.parent})")
 
 

@@ -1,21 +1,31 @@
-"""From errors to words and exit codes; nobody else chooses an exit code (design 6)."""
+"""From errors to words and exit codes; nobody else chooses an exit code (design 6).
+
+A signal to end (^C, or a CI runner's SIGTERM) becomes an exception that nothing on the way catches, so that `up` rolls back
+what is half-made before the process ends.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
-import click
 import typer
 
 from netlab.errors import ApiError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
 
-PASSED, FAILED, INVALID, UNSUPPORTED, INTERRUPTED = 0, 1, 2, 4, 130
+FAILED, INVALID, UNSUPPORTED, INTERRUPTED = 1, 2, 4, 130
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
     InvalidTopologyError: INVALID,
     UnsupportedHostError: UNSUPPORTED,
 }
+
+
+class InterruptedByUserError(BaseException):
+    """The process was asked to end; not an Exception, so that nothing mistakes it for a fault."""
 
 
 def exit_code(error: NetlabError) -> int:
@@ -25,25 +35,27 @@ def exit_code(error: NetlabError) -> int:
 
 def guarded(app: typer.Typer) -> int:
     """Run the app and return the process's exit code. No traceback reaches a user unless K8SNETLAB_DEBUG is set."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
-        result = app(standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return INVALID
-    except (KeyboardInterrupt, click.Abort):
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED
+    except InterruptedByUserError:
         say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as in `netlab status | head -1`
-        return PASSED
     except NetlabError as error:
         say(describe(error))
         if "K8SNETLAB_DEBUG" in os.environ:
             raise
         return exit_code(error)
-    return result if isinstance(result, int) else PASSED
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not stop the roll-back
+        signal.signal(number, signal.SIG_IGN)
+    raise InterruptedByUserError
 
 
 def describe(error: NetlabError) -> str:

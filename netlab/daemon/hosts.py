@@ -26,7 +26,7 @@ from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.daemon.supervisor import Supervisor
 from netlab.dataplane.names import EDGE
-from netlab.errors import NetlabError, is_already_exists, is_not_found
+from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
 from netlab.ipam import AddressPlan
 from netlab.node.spawn import ProcessSpec
 from netlab.runtime.hosts import HostPlan, path, plan_hosts
@@ -85,6 +85,8 @@ class LabController:
             await self._reconcile(lab)
             self.problem = ""
         except NetlabError as error:
+            if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
+                return
             self.problem = str(error)
             log.exception("reconcile=lab failed")
 

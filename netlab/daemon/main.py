@@ -16,6 +16,7 @@ processes by their records, and goes on.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -69,6 +70,7 @@ def main(root: Path) -> None:
     pid = os.getpid()
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
     spawner = Spawner.start(state, ENTRIES)
+    gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with the spawner's children
     lab = msgspec.json.decode((root / "lab.json").read_bytes(), type=Lab)
     try:
         asyncio.run(Daemon(state, lab, spawner).run())

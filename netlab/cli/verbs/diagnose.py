@@ -9,6 +9,7 @@ import typer
 
 from netlab.cli import render
 from netlab.cli.options import Format, FormatOption, note
+from netlab.cli.run import UNSUPPORTED
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +50,7 @@ def schema() -> None:
     print(render.document(topology_schema(), Format.JSON))
 
 
-def doctor(form: FormatOption = Format.TABLE) -> int:
+def doctor(form: FormatOption = Format.TABLE) -> None:
     """Say what this machine lacks to run a lab, and the one command that installs it.
 
     Exit code 0: a lab can run here; 4: it cannot.
@@ -66,4 +67,5 @@ def doctor(form: FormatOption = Format.TABLE) -> int:
         print(remedy(findings))
     else:
         print(render.document([finding.as_json() for finding in findings], form))
-    return 4 if any(finding.blocks for finding in findings) else 0
+    if any(finding.blocks for finding in findings):
+        raise typer.Exit(UNSUPPORTED)

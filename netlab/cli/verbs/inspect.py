@@ -42,7 +42,7 @@ def execute(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run there.")],
     lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
     container: Annotated[str, typer.Option("--container", "-c", help="Whose environment to use in a pod.")] = "",
-) -> int:
+) -> None:
     """Run a command inside a node, a client, the edge or a pod, and return its exit code.
 
     \b
@@ -53,7 +53,7 @@ def execute(
     from netlab.lab.execute import execute as run_inside
     from netlab.lab.find import lab_named
 
-    return run_inside(lab_named(lab), target, command, container=container)
+    raise typer.Exit(run_inside(lab_named(lab), target, command, container=container))
 
 
 def logs(

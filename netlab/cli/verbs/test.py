@@ -11,6 +11,7 @@ import typer
 from netlab.api.resources import Json
 from netlab.cli import render
 from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
+from netlab.cli.run import FAILED, INVALID
 
 app = typer.Typer(help="Prove that a lab's network does what its objects say.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,7 +29,7 @@ def connectivity(
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown to this file (a GitHub job summary).")] = None,
     only: Annotated[str, typer.Option(help="Only checks whose class or id matches, e.g. 'pod-pod*' or '*->default/blue*'.")] = "",
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until an unanswered probe counts as dropped.")] = 1.0,
-) -> int:
+) -> None:
     """Compute every path from the lab's objects, send real packets along it, show evidence.
 
     Exit code 0: all as expected; 1: a check failed; 2: nothing was tested; 4: this machine cannot run it.
@@ -56,8 +57,9 @@ def connectivity(
         print(render.document(record, form))
     if not tested_anything(record):
         note("nothing was tested")
-        return 2
-    return 1 if failed(record) else 0
+        raise typer.Exit(INVALID)
+    if failed(record):
+        raise typer.Exit(FAILED)
 
 
 def _write(record: Json, junit_file: Path | None, markdown_file: Path | None) -> None:

@@ -1,0 +1,137 @@
+"""The command line's manners: help with examples, exit codes, errors in one screen and on stderr."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from netlab.cli import render
+from netlab.cli.main import app
+from netlab.cli.options import Format
+from netlab.cli.run import exit_code
+from netlab.errors import ApiError, InvalidTopologyError, KernelError, LabError, UnsupportedHostError, UsageError
+
+ROOT = Path(__file__).parents[3]
+QUICKSTART = ROOT / "topologies" / "quickstart.yaml"
+
+
+def netlab(*arguments, state, cwd=ROOT):
+    """Run the command line with a record of its own, so that no lab of the machine is seen."""
+    environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "K8SNETLAB_STATE": str(state), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "netlab", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment, timeout=60)
+
+
+def verbs(group, path=()):
+    """Yield every verb of the command line that does something, by its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [pytest.param(w, c, id=" ".join(w)) for w, c in verbs(typer.main.get_command(app))]
+)
+def test_every_verb_has_an_example(words, command):
+    """`--help` of each verb ends with an example that begins with netlab and the verb."""
+    assert "Example: netlab" in (command.help or ""), words
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (InvalidTopologyError(("f:1:1: x",)), 2),
+        (UnsupportedHostError("x"), 4),
+        (LabError("x"), 1),
+        (KernelError("x"), 1),
+        (ApiError(404, "NotFound", "x"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_codes(error, code):
+    """An exit code says who has to act."""
+    assert code == exit_code(error)
+
+
+ERRORS = [
+    pytest.param(["up", "no-such-file.yaml"], 2, "cannot read no-such-file.yaml", id="no file"),
+    pytest.param(["status"], 2, "no lab is running", id="no lab"),
+    pytest.param(["down", "nemo"], 2, "there is no lab 'nemo'", id="unknown lab"),
+    pytest.param(["test", "connectivity"], 2, "no lab is running", id="nothing to test"),
+    pytest.param(["nonsense"], 2, "No such command", id="unknown verb"),
+    pytest.param(["up", "--timeout", "soon"], 2, "--timeout", id="bad option"),
+    pytest.param(["validate"], 2, "no topology file here", id="no default file"),
+    pytest.param(["up", "--runtime", "cloud", QUICKSTART], 2, "runtime 'cloud'", id="unknown runtime"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), ERRORS)
+def test_errors(arguments, code, words, tmp_path):
+    """A mistake gives one clear sentence on stderr, nothing on stdout, and changes nothing."""
+    result = netlab(*arguments, state=tmp_path / "state", cwd=tmp_path)
+
+    assert code == result.returncode, result.stderr
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not result.stdout
+    assert not (tmp_path / "state").exists()
+
+
+def test_validate_says_what_is_in_the_file(tmp_path):
+    """A valid file is summed up on stdout."""
+    result = netlab("validate", QUICKSTART, state=tmp_path)
+
+    assert 0 == result.returncode, result.stderr
+    assert result.stdout.startswith("Lab quickstart: 3 nodes, ")
+
+
+def test_the_one_topology_of_a_folder_is_taken(tmp_path):
+    """Without FILE the folder's topology is meant; two of them are a question back."""
+    (tmp_path / "topology.yaml").write_text(QUICKSTART.read_text())
+
+    assert 0 == netlab("validate", state=tmp_path / "state", cwd=tmp_path).returncode
+
+    (tmp_path / "other.netlab.yaml").write_text(QUICKSTART.read_text())
+    result = netlab("validate", state=tmp_path / "state", cwd=tmp_path)
+
+    assert 2 == result.returncode
+    assert "topology.yaml, other.netlab.yaml" in result.stderr
+
+
+def test_dry_run_creates_nothing(tmp_path):
+    """`up --dry-run` lists the objects and leaves no trace."""
+    result = netlab("up", "--dry-run", QUICKSTART, state=tmp_path / "state")
+
+    assert 0 == result.returncode, result.stderr
+    assert "deployment.apps/blue created (dry run)" in result.stdout
+    assert not (tmp_path / "state").exists()
+
+
+def test_nothing_heavy_is_imported_for_help():
+    """`netlab --help` imports none of the libraries that take long (design 6)."""
+    heavy = ("scapy", "aiohttp", "pyroute2", "cryptography", "rich.table", "dns", "yaml")
+    code = f"import sys, netlab.cli.main; print([name for name in {heavy!r} if name in sys.modules])"
+
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+    assert "[]\n" == output
+
+
+def test_table_aligns_columns():
+    """Columns line up and survive a copy: spaces, no frame."""
+    text = render.table("Nodes", ("NAME", "PODS"), [("node1", 4), ("n", 12)])
+
+    assert "Nodes:\n  NAME   PODS\n  node1  4\n  n      12" == text
+
+
+@pytest.mark.parametrize(("form", "text"), [(Format.JSON, '{\n  "a": [\n    1\n  ]\n}'), (Format.YAML, "a:\n- 1")])
+def test_documents(form, text):
+    """A document prints as JSON or YAML."""
+    assert text == render.document({"a": [1]}, form)
