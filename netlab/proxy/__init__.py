@@ -1,6 +1,7 @@
 """From Services and EndpointSlices to rules. Pure.
 
 - `endpoints`: the endpoints of a service port merged from its slices, and which of them traffic may use.
+- `serviceport`: the noun, one port of one Service as this node must serve it; `claims`: one owner for every address.
 - `servicemap`: Services and EndpointSlices -> `ServicePortMap`, everything a proxy mode needs to know; kept incrementally.
 - `nftables`: `ServicePortMap` -> the table `ip kube-proxy`, one fragment per Service (`fragments`, `frame`, `names`).
 - `masquerade`: flannel's own table, `ip flannel-ipv4`.

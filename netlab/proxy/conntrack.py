@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from netlab.proxy.servicemap import ServicePortInfo, ServicePortMap
+from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
 Frontend = tuple[str, int]  # destination address and port, as the client sends
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from netlab.proxy.servicemap import ServicePortMap
+from netlab.proxy.serviceport import ServicePortMap
 
 HEALTHZ_PORT = 10256
 SYNC_PERIOD = timedelta(seconds=30)

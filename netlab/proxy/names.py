@@ -18,7 +18,7 @@ import hashlib
 import re
 
 from netlab.proxy.endpoints import EndpointInfo
-from netlab.proxy.servicemap import ServicePortInfo
+from netlab.proxy.serviceport import ServicePortInfo
 
 LONGEST_PREFIX = 16
 LONGEST_BASE = 256 - LONGEST_PREFIX

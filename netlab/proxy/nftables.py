@@ -45,7 +45,8 @@ from netlab.proxy.frame import (
     frame,
 )
 from netlab.proxy.names import endpoint_base, port_base
-from netlab.proxy.servicemap import ServicePortInfo, ServicePortMap, contains
+from netlab.proxy.servicemap import contains
+from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
 FRAME = ""  # the name of the fixed fragment; Services have theirs
 Elements = dict[str, dict[str, str]]

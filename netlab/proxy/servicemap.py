@@ -9,82 +9,33 @@ Rules
 1. Left out (semantics 4.13, 4.17, 6.23): ExternalName, headless, without a ClusterIP yet, labelled for another proxy.
 2. Both halves must have been listed once before anything is programmed (semantics 6.20); that is the caller's part.
 3. A node port counts for type NodePort and LoadBalancer only; a load balancer address of ipMode Proxy not at all (4.11).
-4. externalIPs are users' input, and two Services may claim the same address and port: a ClusterIP wins over them, and
-   among Services the first by name; the others go without, so that the same objects always give the same rules.
+4. An address and port lead to one Service, even when several claim it (`netlab.proxy.claims`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from netlab.api.core import Node, Service, ServicePort
 from netlab.api.discovery import EndpointSlice
+from netlab.proxy.claims import Claim, all_claims, settle
 from netlab.proxy.endpoints import (
-    NO_ENDPOINTS,
     EndpointInfo,
     NodeTopology,
-    UsableEndpoints,
     is_ipv4,
     merge_slices,
     usable_endpoints,
 )
+from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
+
+__all__ = ["ServicePortInfo", "ServicePortMap", "ServiceTracker", "build", "contains", "is_proxied", "service_ports"]
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
-
-
-@dataclass(frozen=True)
-class ServicePortInfo:
-    """One port of one Service, as this node must serve it. `protocol` is in lower case."""
-
-    namespace: str
-    service: str
-    port_name: str
-    protocol: str
-    cluster_ip: str
-    port: int
-    node_port: int = 0
-    external_ips: tuple[str, ...] = ()
-    load_balancer_ips: tuple[str, ...] = ()
-    source_ranges: tuple[str, ...] = ()  # prefixes that do not overlap; empty: no restriction
-    affinity_timeout: int = 0  # seconds; 0: no session affinity
-    external_local: bool = False
-    internal_local: bool = False
-    health_check_node_port: int = 0
-    endpoints: tuple[EndpointInfo, ...] = ()  # all of them, in any state
-    usable: UsableEndpoints = NO_ENDPOINTS
-
-    @property
-    def name(self) -> str:
-        """`namespace/service:port`, as kube-proxy writes it."""
-        return f"{self.namespace}/{self.service}" + (f":{self.port_name}" if self.port_name else "")
-
-    @property
-    def externally_accessible(self) -> bool:
-        """It can be reached by another address than the ClusterIP."""
-        return bool(self.node_port or self.external_ips or self.load_balancer_ips)
-
-    @property
-    def uses_cluster(self) -> bool:
-        """Some traffic may go to any endpoint; a node and its pods may even when external traffic is Local (6.4)."""
-        return not self.internal_local or self.externally_accessible
-
-    @property
-    def uses_local(self) -> bool:
-        """Some traffic must stay on this node."""
-        return self.internal_local or (self.external_local and self.externally_accessible)
-
-    @property
-    def ready_local_endpoints(self) -> tuple[EndpointInfo, ...]:
-        """What a load balancer's health check counts (semantics 6.16)."""
-        return tuple(e for e in self.endpoints if e.ready and e.local)
-
-
-ServicePortMap = Mapping[str, tuple[ServicePortInfo, ...]]  # `namespace/name` of the Service -> its ports
 
 
 def build(services: Iterable[Service], slices: Iterable[EndpointSlice], node: Node) -> ServicePortMap:
@@ -106,6 +57,8 @@ class ServiceTracker:
         self._slices: dict[str, dict[str, EndpointSlice]] = {}  # Service -> name of the slice -> slice
         self._owner: dict[str, str] = {}  # slice -> Service
         self._ports: dict[str, tuple[ServicePortInfo, ...]] = {}
+        self._claims: dict[Claim, set[str]] = {}  # address and port -> Services that claim it
+        self._contested: set[Claim] = set()
         self._stale: set[str] = set()
 
     def set_service(self, key: str, service: Service | None) -> None:
@@ -142,12 +95,26 @@ class ServiceTracker:
             if not slices:
                 self._slices.pop(key, None)
             ports = service_ports(service, [slices[name] for name in sorted(slices)], self._node) if service else ()
-            if not ports:
-                self._ports.pop(key, None)
-            elif self._ports.get(key) != ports:
-                self._ports[key] = ports
+            if self._ports.get(key, ()) != ports:
+                self._replace(key, ports)
         self._stale.clear()
-        return _settle_claims(dict(self._ports))
+        return settle(self._ports) if self._contested else dict(self._ports)
+
+    def _replace(self, key: str, ports: tuple[ServicePortInfo, ...]) -> None:
+        before, after = all_claims(self._ports.pop(key, ())), all_claims(ports)
+        for claim in before - after:
+            self._claims[claim].discard(key)
+            if len(self._claims[claim]) < 2:
+                self._contested.discard(claim)
+            if not self._claims[claim]:
+                del self._claims[claim]
+        for claim in after - before:
+            rivals = self._claims.setdefault(claim, set())
+            rivals.add(key)
+            if len(rivals) > 1:
+                self._contested.add(claim)
+        if ports:
+            self._ports[key] = ports
 
 
 def _topology(node: Node) -> NodeTopology:
@@ -226,34 +193,3 @@ def _network(text: str) -> IPv4Network | None:
 def contains(source_ranges: Iterable[str], address: str) -> bool:
     """Tell whether an address is in one of the prefixes."""
     return any(IPv4Address(address) in IPv4Network(prefix) for prefix in source_ranges)
-
-
-# ---- Claims
-Claim = tuple[str, str, int]  # address, protocol, port
-
-
-def _settle_claims(ports: dict[str, tuple[ServicePortInfo, ...]]) -> ServicePortMap:
-    """Take external addresses from Services that lose them to another (rule 4)."""
-    exposed = sorted(key for key, infos in ports.items() if infos[0].external_ips or infos[0].load_balancer_ips)
-    if not exposed:
-        return ports
-    cluster_ips = {infos[0].cluster_ip for infos in ports.values()}
-    taken: set[Claim] = set()
-    for key in exposed:
-        settled = tuple(_claim(info, cluster_ips, taken) for info in ports[key])
-        if any(after is not before for after, before in zip(settled, ports[key], strict=True)):
-            ports[key] = settled
-    return ports
-
-
-def _claim(info: ServicePortInfo, cluster_ips: set[str], taken: set[Claim]) -> ServicePortInfo:
-    wanted = dict.fromkeys((*info.load_balancer_ips, *info.external_ips))
-    won = {ip for ip in wanted if ip not in cluster_ips and (ip, info.protocol, info.port) not in taken}
-    taken.update((ip, info.protocol, info.port) for ip in won)
-    if len(won) == len(wanted):
-        return info
-    return replace(
-        info,
-        external_ips=tuple(ip for ip in info.external_ips if ip in won),
-        load_balancer_ips=tuple(ip for ip in info.load_balancer_ips if ip in won),
-    )

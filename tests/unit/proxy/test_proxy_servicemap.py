@@ -139,22 +139,39 @@ def test_external_policy_counts_where_traffic_comes_from_outside(given: object, 
     assert (local, health_port) == (port.external_local, port.health_check_node_port)
 
 
-def test_an_external_address_has_one_owner() -> None:
-    """Of two Services with the same external address and port the first by name has it; a ClusterIP beats both."""
-    rivals = [
-        service(name=n, cluster_ip=ip, external_ips=("192.0.2.1", "10.96.0.6"))
-        for n, ip in (("b", "10.96.0.6"), ("a", "10.96.0.5"))
-    ]
-    ports = service_map(*rivals)
+CLAIMS = [
+    ("nobody else", {"cluster_ip": "10.96.0.6"}, ("10.96.0.6", ("192.0.2.9",), 30081)),
+    ("external address",
+     {"cluster_ip": "10.96.0.6", "external_ips": ("192.0.2.1", "192.0.2.9")}, ("10.96.0.6", ("192.0.2.9",), 30081)),
+    ("a ClusterIP as external address", {"cluster_ip": "10.96.0.6", "external_ips": ("10.96.0.5",)}, ("10.96.0.6", (), 30081)),
+    ("node port", {"cluster_ip": "10.96.0.6", "node_port": 30080}, ("10.96.0.6", ("192.0.2.9",), 0)),
+    ("ClusterIP", {"cluster_ip": "10.96.0.5"}, None),
+]  # fmt: skip
 
-    assert (("192.0.2.1",), ()) == (ports["ns/a"][0].external_ips, ports["ns/b"][0].external_ips)
+
+@pytest.mark.parametrize(("claims", "left"), [r[1:] for r in CLAIMS], ids=[r[0] for r in CLAIMS])
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_address_has_one_owner(claims: dict, left: tuple | None, order: int) -> None:
+    """Of two Services that claim the same, the first by name has it, whichever came first; the other goes without."""
+    number = claims.get("node_port", 30081)
+    spec = {"external_ips": ("192.0.2.9",), **claims}
+    spec.pop("node_port", None)
+    rivals = [
+        service(name="a", type="NodePort", external_ips=("192.0.2.1",)),
+        service(name="b", type="NodePort", ports=(ServicePort(port=80, name="http", node_port=number),), **spec),
+    ][::order]
+    ports = service_map(*rivals)
+    kept = [(p.cluster_ip, p.external_ips, p.node_port) for p in ports.get("ns/b", ())]
+
+    assert (("192.0.2.1",), 30080) == (ports["ns/a"][0].external_ips, ports["ns/a"][0].node_port)
+    assert ([left] if left else []) == kept
 
 
 def test_only_what_changed_is_computed_again() -> None:
     """The tracker keeps the very objects of Services that nothing touched."""
     tracker = ServiceTracker(NODE)
-    for name in ("a", "b"):
-        tracker.set_service(f"ns/{name}", service(name=name))
+    for name, ip in (("a", "10.96.0.5"), ("b", "10.96.0.6")):
+        tracker.set_service(f"ns/{name}", service(name=name, cluster_ip=ip))
         tracker.set_slice(f"ns/{name}-1", slice_of(LOCAL, name=f"{name}-1", service=name))
     before = tracker.current()
     tracker.set_slice("ns/b-1", slice_of(REMOTE, name="b-1", service="b"))
