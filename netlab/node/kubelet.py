@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Awaitable, Iterable
 from typing import Any
@@ -198,6 +199,7 @@ class Kubelet:
             await asyncio.to_thread(self._sandboxes.remove, node, uids)
         for worker in workers:
             del self._workers[worker.uid]
+            await asyncio.to_thread(shutil.rmtree, worker.files.folder, ignore_errors=True)
 
     # ---- 2: sandboxes
     async def _make_sandboxes(self, *, resync: bool) -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -375,4 +374,3 @@ async def test_node_becomes_ready_with_its_agent(state):
         lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": {"netlab/synced": "{}"}}}
         await daemon.client.create(LEASES, lease)
         await until(daemon, lambda: ready_is("True"))
-        assert Path(NODE_PATH).exists()

@@ -73,11 +73,11 @@ async def test_spawned_entry_runs_recorded_in_its_namespace(state, namespace, tm
         record = processes.read_record(state, "one")
         await _until(out.exists)
         facts = json.loads(out.read_text())
-        name = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+        name = await asyncio.to_thread(_title, pid)
         processes.stop([record], 5)
         end = await asyncio.wait_for(exits.get(), 5)
 
-    assert (record.pid, facts["netns"]) == (pid, os.readlink(namespace))
+    assert (record.pid, facts["netns"]) == (pid, await asyncio.to_thread(_inode, namespace))
     assert facts["files"] == ["/dev/null", str(state.log("one"))]
     assert name == "netlab: nodetest one"
     assert end == Exit("one", pid, 128 + signal.SIGTERM)
@@ -136,7 +136,9 @@ async def test_container_command(state, namespace, argv, code, text):
     assert text in log.read_text()
 
 
-@pytest.mark.parametrize(("argv", "code"), [(("sh", "-c", "exit 3"), 3), (("nonsense-command",), 127), (("sh", "-c", "kill -9 $$"), 137)])
+@pytest.mark.parametrize(
+    ("argv", "code"), [(("sh", "-c", "exit 3"), 3), (("nonsense-command",), 127), (("sh", "-c", "kill -9 $$"), 137)]
+)
 def test_execute_returns_the_commands_own_code(state, namespace, argv, code):
     """`exec` returns what the command returned, or what a shell would say."""
     hostname = socket.gethostname()
@@ -147,7 +149,7 @@ def test_execute_returns_the_commands_own_code(state, namespace, argv, code):
     assert (result, socket.gethostname(), Path("/proc/self/mounts").read_text()) == (code, hostname, mounts)
 
 
-def test_missing_files_of_etc_are_made_up_in_memory(state, namespace, tmp_path):
+def test_missing_files_of_etc_are_made_up_in_memory(state, namespace):
     """A machine whose /etc/resolv.conf is a dangling link gets the pod's file all the same, and keeps its link."""
     script = """
 import os, sys
@@ -173,12 +175,24 @@ sys.exit(code)
 def _pod_files(state: StateDirectory) -> PodFiles:
     files = PodFiles(state.pod("uid-1"))
     files.folder.mkdir(parents=True)
-    for name, text in {"resolv.conf": "nameserver 10.96.0.10\n", "hosts": "127.0.0.1 localhost\n", "hostname": "blue-pod\n"}.items():
+    for name, text in {
+        "resolv.conf": "nameserver 10.96.0.10\n",
+        "hosts": "127.0.0.1 localhost\n",
+        "hostname": "blue-pod\n",
+    }.items():
         (files.folder / name).write_text(text)
     return files
 
 
+def _inode(namespace: str) -> str:
+    return str(Path(namespace).readlink())
+
+
+def _title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+
 async def _until(condition) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- a file that appears gives no event
             await asyncio.sleep(0.005)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from netlab.api.core import Lease, Pod, Service
+from netlab.api.discovery import EndpointSlice
+from netlab.node.kubelet_drain import withdrawn
+
+POD = msgspec.convert({"metadata": {"name": "p", "namespace": "default", "uid": "u", "labels": {"app": "blue"}}}, Pod)
+SERVICE = msgspec.convert({"metadata": {"name": "blue", "namespace": "default"}, "spec": {"selector": {"app": "blue"}}}, Service)
+OTHER = msgspec.convert({"metadata": {"name": "x", "namespace": "other"}, "spec": {"selector": {"app": "blue"}}}, Service)
+
+
+def endpoint_slice(version: str, *, uid: str = "u", terminating: bool = True) -> EndpointSlice:
+    body = {
+        "metadata": {
+            "name": "blue-1",
+            "namespace": "default",
+            "resourceVersion": version,
+            "labels": {"kubernetes.io/service-name": "blue"},
+        },
+        "endpoints": [{"addresses": ["10.244.1.2"], "conditions": {"terminating": terminating}, "targetRef": {"uid": uid}}],
+    }
+    return msgspec.convert(body, EndpointSlice)
+
+
+def leases(**versions: str) -> dict[str, Lease]:
+    return {
+        ("kube-system/netlab-edge" if name == "edge" else f"kube-node-lease/{name}"): msgspec.convert(
+            {"metadata": {"name": name, "annotations": {"netlab/synced": json.dumps({"endpointslices": version})}}}, Lease
+        )
+        for name, version in versions.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("services", "slices", "held", "expected"),
+    [
+        ([], [], {}, True),
+        ([OTHER], [], {"node1": "1"}, True),
+        ([SERVICE], [endpoint_slice("9", terminating=False)], {"node1": "9"}, False),
+        ([SERVICE], [endpoint_slice("9")], {"node1": "8"}, False),
+        ([SERVICE], [endpoint_slice("9")], {"node1": "9", "node2": "8"}, False),
+        ([SERVICE], [endpoint_slice("9")], {"node1": "9", "node2": "12"}, True),
+        ([SERVICE], [endpoint_slice("9")], {"node1": "9", "edge": "7"}, False),
+        ([SERVICE], [endpoint_slice("9", uid="someone else")], {"node1": "8"}, False),
+        ([SERVICE], [endpoint_slice("9", uid="someone else")], {"node1": "9"}, True),
+    ],
+)
+def test_a_pod_serves_until_every_rule_has_left_it(services, slices, held, expected):
+    """A terminating pod is withdrawn when all leases hold the slices that no longer offer it."""
+    result = withdrawn(POD, services, slices, leases(**held))
+
+    assert result == expected
+
+
+def test_unreadable_lease_counts_as_behind():
+    """A lease that does not say how far its holder is keeps the pod serving."""
+    broken = {"kube-node-lease/node1": msgspec.convert({"metadata": {"annotations": {"netlab/synced": "nonsense"}}}, Lease)}
+
+    assert withdrawn(POD, [SERVICE], [endpoint_slice("9")], broken) is False
