@@ -13,14 +13,8 @@ from netlab.controlplane.client import ObjectList, WatchEvent
 from netlab.controlplane.lists import ListOptions
 from netlab.controlplane.patches import MERGE_PATCH
 from netlab.controlplane.store import decode
+from netlab.controlplane.urls import object_name, object_namespace
 from netlab.controlplane.watch import WatchOptions
-
-
-def namespace_of(resource: Resource[Any], body: Json, namespace: str = "") -> str:
-    """Return where an object belongs: as asked, as it says itself, or `default`."""
-    if not resource.namespaced:
-        return ""
-    return namespace or str((body.get("metadata") or {}).get("namespace") or "default")
 
 
 @dataclass(frozen=True)
@@ -38,25 +32,24 @@ class LocalClient:
         return ObjectList(tuple(stored.copy() for stored in answer.items), str(answer.version))
 
     async def get(self, resource: Resource[Any], name: str, *, namespace: str = "") -> Json:
-        return self.api.get(self.user, Target(resource, namespace_of(resource, {}, namespace), name)).copy()
+        return self.api.get(self.user, Target(resource, object_namespace(resource, {}, namespace), name)).copy()
 
     async def create(self, resource: Resource[Any], body: Json, *, namespace: str = "") -> Json:
-        target = Target(resource, namespace_of(resource, body, namespace))
+        target = Target(resource, object_namespace(resource, body, namespace))
         return self.api.create(self.user, target, body).stored.copy()
 
     async def update(self, resource: Resource[Any], body: Json, *, subresource: str = "") -> Json:
-        name = str((body.get("metadata") or {}).get("name", ""))
-        target = Target(resource, namespace_of(resource, body), name, subresource)
+        target = Target(resource, object_namespace(resource, body), object_name(body), subresource)
         return self.api.update(self.user, target, body).stored.copy()
 
     async def patch(self, resource: Resource[Any], name: str, patch: Json, *, namespace: str = "", subresource: str = "") -> Json:
-        target = Target(resource, namespace_of(resource, {}, namespace), name, subresource)
+        target = Target(resource, object_namespace(resource, {}, namespace), name, subresource)
         return self.api.patch(self.user, target, MERGE_PATCH, patch).stored.copy()
 
     async def delete(
         self, resource: Resource[Any], name: str, *, namespace: str = "", grace_period_seconds: int | None = None
     ) -> Json:
-        target = Target(resource, namespace_of(resource, {}, namespace), name)
+        target = Target(resource, object_namespace(resource, {}, namespace), name)
         return self.api.delete(self.user, target, DeleteOptions(grace_period_seconds)).stored.copy()
 
     async def watch(

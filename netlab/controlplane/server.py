@@ -4,7 +4,8 @@
 - One catch-all handler: paths are read by `requests.parse_path`, so a new kind needs no route.
 - A middleware authenticates (bearer token) and turns every ApiError into a Status. The health endpoints and /version
   answer anybody, as in Kubernetes.
-- Additional endpoints of the daemon come as `extra_routes`; they find the user in `request["user"]`.
+- Additional endpoints of the daemon come as `extra_routes`, behind the same middleware: their handlers run for users only,
+  and may raise ApiErrors.
 - Answers are JSON only, made of the bytes that the store holds already.
 """
 
@@ -33,6 +34,7 @@ from netlab.controlplane.status import (
     success,
     to_status,
     unauthorized,
+    unavailable,
     unsupported_media_type,
 )
 from netlab.controlplane.store import encode
@@ -40,6 +42,7 @@ from netlab.controlplane.watch import Batch
 from netlab.errors import ApiError
 
 log = logging.getLogger("netlab.controlplane")
+SHUTDOWN_SECONDS: Final = 0.2  # for answers on their way; all work is done before they are sent
 LARGEST_BODY: Final = 16 * 2**20
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -74,6 +77,7 @@ class RestServer:
     ready: Callable[[], bool] = lambda: True
     pages: dict[str, object] = field(default_factory=documents)
     watching: set[asyncio.Task[object]] = field(default_factory=set)
+    closing: bool = False
 
     def application(self, extra_routes: Sequence[web.RouteDef] = ()) -> web.Application:
         """Return the aiohttp application."""
@@ -84,18 +88,21 @@ class RestServer:
         return app
 
     async def end_watches(self, _: web.Application) -> None:
-        """Break off the open watches: their clients come back to the next server."""
+        """Break off the open watches: their clients come back to the next server. New ones are refused from now on."""
+        self.closing = True
         for task in self.watching:
             task.cancel()
+
+    def user(self, request: web.Request) -> str:
+        """Return who asks."""
+        return self.api.tokens.authenticate(request.headers.get("Authorization"))
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Authenticate, and answer every failure with a Status."""
         try:
-            user = self.api.tokens.authenticate(request.headers.get("Authorization"))
-            if user == ANONYMOUS and request.path not in OPEN_PATHS:
+            if self.user(request) == ANONYMOUS and request.path not in OPEN_PATHS:
                 raise unauthorized()
-            request["user"] = user
             return await handler(request)
         except ApiError as error:
             return status_response(error)
@@ -127,37 +134,37 @@ class RestServer:
     async def list_or_watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         if requests.flag(request.query, "watch"):
             return await self.watch(request, target)
-        answer = self.api.list(request["user"], target, requests.list_options(request.query))
+        answer = self.api.list(self.user(request), target, requests.list_options(request.query))
         return json_response(answer.render(target.resource))
 
     async def get(self, request: web.Request, target: Target) -> web.StreamResponse:
         if requests.flag(request.query, "watch"):  # of one object, as older clients ask
             return await self.watch(request, Target(target.resource, target.namespace), f"metadata.name={target.name}")
-        return json_response(self.api.get(request["user"], target).raw)
+        return json_response(self.api.get(self.user(request), target).raw)
 
     async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
         if target.resource.namespaced and not target.namespace:
             raise method_not_allowed()
         body = requests.read_body(request.content_type, await request.read())
-        return _written(self.api.create(request["user"], target, body, requests.write_options(request.query)))
+        return _written(self.api.create(self.user(request), target, body, requests.write_options(request.query)))
 
     async def update(self, request: web.Request, target: Target) -> web.StreamResponse:
         body = requests.read_body(request.content_type, await request.read())
-        return _written(self.api.update(request["user"], target, body, requests.write_options(request.query)))
+        return _written(self.api.update(self.user(request), target, body, requests.write_options(request.query)))
 
     async def patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         patch = requests.read_body(request.content_type, await request.read(), tuple(FORMATS))
         options = requests.write_options(request.query)
-        return _written(self.api.patch(request["user"], target, request.content_type, patch, options))
+        return _written(self.api.patch(self.user(request), target, request.content_type, patch, options))
 
     async def bind(self, request: web.Request, target: Target) -> web.StreamResponse:
         body = requests.read_body(request.content_type, await request.read())
-        self.api.bind(request["user"], target, body, requests.write_options(request.query))
+        self.api.bind(self.user(request), target, body, requests.write_options(request.query))
         return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
     async def delete(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = requests.delete_options(request.query, await self._options_body(request))
-        written = self.api.delete(request["user"], target, options)
+        written = self.api.delete(self.user(request), target, options)
         meta = written.stored.body["metadata"]
         if written.gone and target.resource.kind != "Pod":
             return json_response(success(target.resource, target.name, meta["uid"]))
@@ -167,7 +174,7 @@ class RestServer:
         if target.resource.namespaced and not target.namespace:
             raise method_not_allowed()
         options = requests.delete_options(request.query, await self._options_body(request))
-        answer = self.api.delete_collection(request["user"], target, requests.list_options(request.query), options)
+        answer = self.api.delete_collection(self.user(request), target, requests.list_options(request.query), options)
         return json_response(answer.render(target.resource))
 
     async def _options_body(self, request: web.Request) -> object:
@@ -181,10 +188,12 @@ class RestServer:
     # ---- watch
     async def watch(self, request: web.Request, target: Target, fields: str = "") -> web.StreamResponse:
         """Stream changes as JSON lines until the client leaves, its timeout passes or its position is lost (410)."""
+        if self.closing:
+            raise unavailable("the API server is shutting down; watch again at the next one")
         query = request.query
         chosen = ",".join(text for text in (fields, query.get("fieldSelector", "")) if text)
         options = requests.watch_options(query)
-        batches = self.api.watch(request["user"], target, options, labels=query.get("labelSelector", ""), fields=chosen)
+        batches = self.api.watch(self.user(request), target, options, labels=query.get("labelSelector", ""), fields=chosen)
         seconds = requests.number(query, "timeoutSeconds")
         response = web.StreamResponse(headers={"Content-Type": requests.JSON_TYPE})
         response.enable_chunked_encoding()
@@ -256,7 +265,9 @@ async def serve(
 ) -> ServerHandle:
     """Serve the API on bound sockets. Without an ssl_context it is plain HTTP, for tests."""
     server = RestServer(api, ready)
-    runner = web.AppRunner(server.application(extra_routes), access_log=None, shutdown_timeout=1.0, handle_signals=False)
+    runner = web.AppRunner(
+        server.application(extra_routes), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
+    )
     await runner.setup()
     for bound in sockets:
         await web.SockSite(runner, bound, ssl_context=ssl_context).start()

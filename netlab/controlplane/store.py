@@ -34,6 +34,7 @@ from netlab.controlplane.status import AnyResource, expired, group_resource
 from netlab.errors import ApiError, LabError
 
 HISTORY: Final = 1024  # changes kept per kind: minutes of a busy lab, a few megabytes at most
+LOCK_SECONDS: Final = 1.0  # how long a daemon that is just ending may hold the file
 FIRST_VERSION: Final = 1  # the counter before the first write; "0" means "any" to Kubernetes' clients
 
 _SCHEMA: Final = """
@@ -172,7 +173,7 @@ class Store:
     def open(cls, path: Path | str) -> Store:
         """Open or create the file; `:memory:` keeps nothing."""
         try:
-            database = sqlite3.connect(path, isolation_level=None)
+            database = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # a second daemon of the same lab is refused, not mixed in
             database.executescript(_SCHEMA)
             return cls(database)

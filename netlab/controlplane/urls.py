@@ -20,7 +20,17 @@ def object_namespace(resource: Resource[Any], body: Json, namespace: str = "") -
     """Return where an object belongs: as asked, as it says itself, or `default`."""
     if not resource.namespaced:
         return ""
-    return namespace or str((body.get("metadata") or {}).get("namespace") or "default")
+    return namespace or str(_metadata(body).get("namespace") or "default")
+
+
+def object_name(body: Json) -> str:
+    """Return the name of an object, empty when it says none."""
+    return str(_metadata(body).get("name", ""))
+
+
+def _metadata(body: Json) -> Json:
+    meta = body.get("metadata")
+    return meta if isinstance(meta, dict) else {}
 
 
 def object_path(resource: Resource[Any], name: str, namespace: str = "", subresource: str = "") -> str:
@@ -30,8 +40,7 @@ def object_path(resource: Resource[Any], name: str, namespace: str = "", subreso
 
 def body_path(resource: Resource[Any], body: Json, subresource: str = "") -> str:
     """Return the path of the object that a body is."""
-    name = str((body.get("metadata") or {}).get("name", ""))
-    return resource.path(object_namespace(resource, body), quote(name, safe=""), subresource)
+    return resource.path(object_namespace(resource, body), quote(object_name(body), safe=""), subresource)
 
 
 def list_path(resource: Resource[Any], namespace: str, labels: str, fields: str) -> str:

@@ -57,8 +57,8 @@ def test_who_may_do_what(request_: Request, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("resource", "namespace", "name", "expected"),
     [
-        (PODS, "default", "p", 'pods "p" is forbidden: User "node:node1" cannot delete resource "pods" in API group ""'
-                               ' in the namespace "default"'),
+        (PODS, "default", "p", ('pods "p" is forbidden: User "node:node1" cannot delete resource "pods" in API group ""'
+                               ' in the namespace "default"')),
         (NODES, "", "", 'nodes is forbidden: User "node:node1" cannot delete resource "nodes" in API group "" at the cluster scope'),
     ],
 )  # fmt: skip

@@ -90,5 +90,5 @@ def test_field_selectors(text: str, expected: bool) -> None:
 
 def test_unknown_field() -> None:
     """A field that a kind does not offer is refused by name."""
-    with pytest.raises(ApiError, match="field label not supported: spec.nodeName"):
+    with pytest.raises(ApiError, match=r"field label not supported: spec\.nodeName"):
         selection(SERVICES, "", "spec.nodeName=node1")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from netlab.api.resources import CONFIG_MAPS, LEASES, PODS, SERVICES, Json
-from netlab.controlplane.store import History, Store, render
 from netlab.controlplane.store import Event as StoreEvent
+from netlab.controlplane.store import History, Store, render
 from netlab.errors import ApiError, LabError
 
 
@@ -83,7 +83,11 @@ def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     code = "import sys; sys.path.insert(0, sys.argv[2])\nfrom netlab.controlplane.store import Store\nStore.open(sys.argv[1])"
     root = Path(__file__).parents[3]
     result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "store.db"), str(root)], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", code, str(tmp_path / "store.db"), str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     store.close()
 

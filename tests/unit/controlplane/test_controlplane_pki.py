@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import base64
+import ssl
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography import x509
+
+from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
+from netlab.controlplane.pki import ensure_pki, server_names
+from netlab.errors import LabError
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+NAMES = server_names(["172.30.0.2", "10.96.0.1"])
+
+
+def test_the_certificate_names_the_server(tmp_path: Path) -> None:
+    """The certificate is good for loopback, the fabric, the Service address and the names of `kubernetes`."""
+    pki = ensure_pki(tmp_path, NAMES, now=NOW)
+    certificate = x509.load_pem_x509_certificate(pki.certificate_file.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+    assert ["127.0.0.1", "172.30.0.2", "10.96.0.1"] == [str(a) for a in names.get_values_for_type(x509.IPAddress)]
+    assert [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ] == (names.get_values_for_type(x509.DNSName))
+
+
+def test_keys_are_private(tmp_path: Path) -> None:
+    """Nobody else can read what the lab's identity is made of."""
+    pki = ensure_pki(tmp_path, NAMES, now=NOW)
+
+    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in (pki.ca_key_file, pki.key_file)}
+    assert isinstance(pki.server_context(), ssl.SSLContext)
+
+
+@pytest.mark.parametrize(
+    ("names", "later", "same"),
+    [(NAMES, timedelta(), True), (NAMES[:2], timedelta(), True), ((*NAMES, "10.0.0.9"), timedelta(), False),
+     (NAMES, timedelta(days=3649), False)],
+)  # fmt: skip
+def test_certificates_are_reused(tmp_path: Path, names: tuple[str, ...], later: timedelta, same: bool) -> None:
+    """The authority stays; the server's certificate is made anew only when a name is missing or its end is near."""
+    first = ensure_pki(tmp_path, NAMES, now=NOW)
+    before = (first.ca_file.read_bytes(), first.certificate_file.read_bytes())
+    second = ensure_pki(tmp_path, names, now=NOW + later)
+
+    assert (True, same) == (before[0] == second.ca_file.read_bytes(), before[1] == second.certificate_file.read_bytes())
+
+
+def test_a_damaged_folder_is_a_lab_error(tmp_path: Path) -> None:
+    """Files that are no certificates are reported with a remedy."""
+    (tmp_path / "ca.key").write_text("x")
+    (tmp_path / "ca.crt").write_text("x")
+    with pytest.raises(LabError, match="cannot be read or written"):
+        ensure_pki(tmp_path, NAMES, now=NOW)
+
+
+def test_the_kubeconfig(tmp_path: Path) -> None:
+    """A kubeconfig names cluster and context after the lab and holds everything inline."""
+    content = kubeconfig("quickstart", "https://127.0.0.1:6443", b"CA", "token")
+    write_kubeconfig(tmp_path / "kubeconfig", content)
+    read = yaml.safe_load((tmp_path / "kubeconfig").read_text())
+
+    assert content == read
+    assert ("quickstart", "quickstart") == (read["current-context"], read["clusters"][0]["name"])
+    assert b"CA" == base64.b64decode(read["clusters"][0]["cluster"]["certificate-authority-data"])
