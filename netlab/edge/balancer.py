@@ -65,7 +65,7 @@ class Balancer:
             self._changed.clear()
             resync = now() >= resync_at
             done = await self._round(resync=resync)
-            if resync and done:
+            if resync:
                 resync_at = now() + RESYNC
             try:
                 async with asyncio.timeout(TICK if done else RETRY):

@@ -181,9 +181,10 @@ def test_edge_answers_a_node_through_itself(net: Net, programmer: Programmer):
 
 def test_edge_repairs_and_writes_nothing_twice(net: Net, programmer: Programmer):
     """A second round writes nothing; a resync repairs a flushed chain and a lost address."""
-    wanted = Balancing({WEB: (ONE,)}, (ONE, TWO))
+    wanted = Balancing({WEB: (ONE,), GUARDED: (ONE, TWO), STICKY: (ONE, TWO), DEAD: ()}, (ONE, TWO))
     path = net.paths["edge"]
     programmer.program(wanted, ALL)
+    net.ask("client", 82)  # the client is in an affinity set now, which is not damage
     generation = net.kernel.nft_generation(path)
     programmer.program(wanted, ALL)
     programmer.program(wanted, ALL, resync=True)
