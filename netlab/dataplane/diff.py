@@ -8,7 +8,7 @@ Rules:
 3. A link that cannot be changed into the wanted one is deleted and made again (semantics 2.21).
 4. What the kernel does by itself is foreseen, or the second run would find work:
    - a link takes everything on it along; the loss of a bridge frees its ports; a VXLAN goes with its device;
-   - the last address of a device takes its routes, the first of a subnet its secondaries, so what is wanted is set again;
+   - the last address of a device takes its routes and ARP entries, the first of a subnet its secondaries: they are set again;
    - a changed MAC empties the device's ARP table, permanent entries included.
 5. `lo` and 127.0.0.1/8 are never deleted, even by who owns `lo` (the edge, for its load balancer addresses).
 6. A second run does nothing: diff(desired, observed after perform) == ().
@@ -177,7 +177,7 @@ def _survivors(observed: NamespaceState, extra: NamespaceState, plan: _LinkPlan)
     return replace(
         observed,
         addresses=tuple(a for a in observed.addresses if a.device not in plan.gone and not _secondary(a, extra.addresses)),
-        neighbours=tuple(n for n in observed.neighbours if n.device not in plan.gone | plan.new_mac),
+        neighbours=tuple(n for n in observed.neighbours if n.device not in plan.gone | plan.new_mac | touched),
         forwarding=tuple(e for e in observed.forwarding if e.device not in plan.gone),
         routes=tuple(r for r in observed.routes if r.device not in plan.gone | touched),
     )

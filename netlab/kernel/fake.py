@@ -255,18 +255,29 @@ def _key(item: Item) -> _Key:
 def _apply_entry(found: _Namespace, verb: Verb, item: _Entry) -> int:
     if item.device and item.device not in found.links:
         return errno.ENODEV
-    key = _key(item)
     if verb is Verb.DELETE:
-        if found.entries.pop(key, None) is None:
-            return errno.ENOENT
-        if isinstance(item, Address) and not any(e.device == item.device for e in found.of(Address)):
-            found.forget(item.device, (Route,))
-        return 0
-    if verb is Verb.ADD and key in found.entries:
-        return errno.EEXIST
+        return _delete_entry(found, item)
+    key = _key(item)
+    number = errno.EEXIST if verb is Verb.ADD and key in found.entries else _unfit(found, item)
+    if not number:
+        found.entries[key] = item
+    return number
+
+
+def _delete_entry(found: _Namespace, item: _Entry) -> int:
+    if found.entries.pop(_key(item), None) is None:
+        return errno.ENOENT
+    if isinstance(item, Address) and not any(e.device == item.device for e in found.of(Address)):
+        found.forget(item.device, (Route, Neighbour))
+    return 0
+
+
+def _unfit(found: _Namespace, item: _Entry) -> int:
+    """Return the error number of an entry that its device cannot have."""
+    if isinstance(item, ForwardingEntry) and not isinstance(found.links[item.device].kind, Vxlan):
+        return errno.EINVAL
     if isinstance(item, Route) and item.gateway and not item.onlink and not _reaches(found, item):
         return errno.ENETUNREACH
-    found.entries[key] = item
     return 0
 
 

@@ -4,6 +4,8 @@ What would surprise you:
 - A link can be named in a request by its name, but a bridge, a lower device or the device of an address only by its
   index; `device_names` says which indices an operation needs before it can be encoded.
 - A link's alias and its settings as a bridge port are not taken at creation: they follow in a second request.
+- A bridge follows the smallest MTU of its ports, and 1500 when it has none, until somebody *changes* its MTU. So it is made
+  with one byte less, and the second request changes that to what is wanted, for good.
 - A VXLAN's forwarding entry travels as a neighbour of family AF_BRIDGE.
 - Two verbs differ in flags alone: ADD is exclusive, SET creates or replaces.
 """
@@ -97,7 +99,7 @@ def _link(verb: Verb, link: Link, index_of: IndexOf, open_namespace: OpenNamespa
     if link.mac is not None:
         first.append(wire.mac(IFLA_ADDRESS, link.mac))
     if link.mtu is not None:
-        first.append(wire.u32(IFLA_MTU, link.mtu))
+        first.append(wire.u32(IFLA_MTU, link.mtu - 1 if create and isinstance(link.kind, Bridge) else link.mtu))
     if link.master is not None:
         first.append(wire.u32(IFLA_MASTER, index_of(link.master) if link.master else 0))
     if create:
@@ -115,6 +117,8 @@ def _link_body(up: int, *attributes: bytes) -> bytes:
 def _settings_of_present(link: Link) -> list[bytes]:
     """Return the attributes that the kernel takes only for a link that is there."""
     settings = []
+    if isinstance(link.kind, Bridge) and link.mtu is not None:
+        settings.append(wire.u32(IFLA_MTU, link.mtu))
     if link.alias is not None:
         settings.append(wire.attribute(IFLA_IFALIAS, link.alias.encode()))
     if link.hairpin is not None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-import subprocess  # noqa: TID251 -- ip is asked for a second opinion
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from netlab.dataplane.diff import diff
+from netlab.dataplane.state import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Link,
+    NamespaceState,
+    Neighbour,
+    Operation,
+    Route,
+    Sysctl,
+    Verb,
+    Veth,
+    Vxlan,
+)
+
+ADD, SET, DELETE = Verb.ADD, Verb.SET, Verb.DELETE
+LO = Link("lo", mac="00:00:00:00:00:00", mtu=65536, master="", alias="")
+
+
+def all_but_loopback(name: str) -> bool:
+    return name != "lo"
+
+
+def nothing(_: str) -> bool:
+    return False
+
+
+def observed(*links: Link, **entries: tuple[object, ...]) -> NamespaceState:
+    return NamespaceState(links=(LO, *links), **entries)  # type: ignore[arg-type]
+
+
+BRIDGE = Link("cni0", Bridge(), mac="02:00:00:00:00:01", mtu=1450, master="", alias="")
+PORT = Link("veth1", Veth("", ""), mac="02:00:00:00:00:02", mtu=1450, master="cni0", hairpin=True, alias="mark")
+OVERLAY = Link("flannel.1", Vxlan(1, 8472, "172.30.1.1", "eth0"), mac="02:00:00:00:00:03", mtu=1450, master="", alias="")
+WANTED_PORT = replace(PORT, kind=Veth("eth0", "/run/netns/pod"))
+ADDRESS = Address("cni0", "10.244.1.1/24")
+ROUTE = Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True)
+ARP = Neighbour("flannel.1", "10.244.2.0", "02:00:00:00:00:09")
+FDB = ForwardingEntry("flannel.1", "02:00:00:00:00:09", "172.30.1.2")
+
+CASES = [
+    pytest.param(NamespaceState(), observed(), [], id="nothing wanted, nothing there"),
+    pytest.param(NamespaceState(links=(BRIDGE, WANTED_PORT)), observed(BRIDGE, PORT), [], id="all there"),
+    pytest.param(
+        NamespaceState(links=(replace(BRIDGE, mac="02:00:00:00:00:0A"),)),
+        observed(replace(BRIDGE, mac="02:00:00:00:00:0a")),
+        [],
+        id="a MAC is the same in capitals",
+    ),
+    pytest.param(NamespaceState(links=(Link("eth0"),)), observed(Link("eth0", mtu=1400)), [], id="None is not compared"),
+    pytest.param(
+        NamespaceState(links=(OVERLAY, WANTED_PORT, BRIDGE), addresses=(ADDRESS,)),
+        observed(),
+        [Operation(ADD, BRIDGE), Operation(ADD, WANTED_PORT), Operation(ADD, OVERLAY), Operation(SET, ADDRESS)],
+        id="bridge before port, VXLAN last",
+    ),
+    pytest.param(
+        NamespaceState(links=(OVERLAY,), routes=(ROUTE,), neighbours=(ARP,), forwarding=(FDB,)),
+        observed(OVERLAY),
+        [Operation(SET, ARP), Operation(SET, FDB), Operation(SET, ROUTE)],
+        id="a remote node comes: ARP, FDB, route (semantics 2.16)",
+    ),
+    pytest.param(
+        NamespaceState(links=(OVERLAY,)),
+        observed(OVERLAY, routes=(ROUTE,), neighbours=(ARP,), forwarding=(FDB,)),
+        [Operation(DELETE, ROUTE), Operation(DELETE, FDB), Operation(DELETE, ARP)],
+        id="a remote node goes: route, FDB, ARP (semantics 2.18)",
+    ),
+    pytest.param(
+        NamespaceState(),
+        observed(OVERLAY, routes=(ROUTE,), neighbours=(ARP,), forwarding=(FDB,)),
+        [Operation(DELETE, OVERLAY)],
+        id="a link takes its entries along",
+    ),
+    pytest.param(
+        NamespaceState(links=(replace(OVERLAY, kind=Vxlan(7, 8472, "172.30.1.1", "eth0")),), neighbours=(ARP,)),
+        observed(OVERLAY, neighbours=(ARP,)),
+        [
+            Operation(DELETE, OVERLAY),
+            Operation(ADD, replace(OVERLAY, kind=Vxlan(7, 8472, "172.30.1.1", "eth0"))),
+            Operation(SET, ARP),
+        ],
+        id="another VNI: made again (semantics 2.21)",
+    ),
+    pytest.param(
+        NamespaceState(links=(replace(OVERLAY, mac="02:00:00:00:00:44"),), neighbours=(ARP,)),
+        observed(OVERLAY, neighbours=(ARP,)),
+        [Operation(SET, Link("flannel.1", mac="02:00:00:00:00:44")), Operation(SET, ARP)],
+        id="a new MAC empties the ARP table",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE, WANTED_PORT)),
+        observed(BRIDGE, replace(PORT, hairpin=False)),
+        [Operation(SET, Link("veth1", hairpin=True))],
+        id="only what differs is set",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE, WANTED_PORT)),
+        observed(replace(PORT, master="", hairpin=None)),
+        [Operation(ADD, BRIDGE), Operation(SET, Link("veth1", master="cni0", hairpin=True))],
+        id="a lost bridge comes back before its ports",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE, WANTED_PORT)),
+        observed(replace(BRIDGE, kind=Veth("", "")), PORT),
+        [
+            Operation(DELETE, replace(BRIDGE, kind=Veth("", ""))),
+            Operation(ADD, BRIDGE),
+            Operation(SET, Link("veth1", master="cni0", hairpin=True)),
+        ],
+        id="a bridge made again gets its ports back",
+    ),
+    pytest.param(
+        NamespaceState(links=(replace(BRIDGE, up=True),)),
+        observed(replace(BRIDGE, up=False)),
+        [Operation(SET, Link("cni0"))],
+        id="set up",
+    ),
+    pytest.param(
+        NamespaceState(links=(Link("eth0", mtu=1450),)),
+        observed(),
+        [Operation(SET, Link("eth0", mtu=1450))],
+        id="a far end that is missing is asked for all the same",
+    ),
+    pytest.param(
+        NamespaceState(addresses=(Address("lo", "198.51.100.1/32"),)),
+        observed(addresses=(Address("lo", "127.0.0.1/8"),)),
+        [Operation(SET, Address("lo", "198.51.100.1/32"))],
+        id="an address more on lo",
+    ),
+    pytest.param(
+        NamespaceState(sysctls={"net/ipv4/ip_forward": "1", "net/ipv4/conf/cni0/rp_filter": "0"}, links=(BRIDGE,)),
+        NamespaceState(sysctls={"net/ipv4/ip_forward": "0", "net/ipv4/conf/cni0/rp_filter": "0"}),
+        [
+            Operation(SET, Sysctl("net/ipv4/ip_forward", "1")),
+            Operation(ADD, BRIDGE),
+            Operation(SET, Sysctl("net/ipv4/conf/cni0/rp_filter", "0")),
+        ],
+        id="settings first, those of a new link after it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("desired", "present", "expected"), CASES)
+def test_difference(desired: NamespaceState, present: NamespaceState, expected: list[Operation]):
+    """The difference is exactly these steps, in this order."""
+    assert tuple(expected) == diff(desired, present, all_but_loopback)
+
+
+def test_foreign_things_stay():
+    """What sits on links that the caller does not own is left alone."""
+    present = observed(BRIDGE, OVERLAY, addresses=(ADDRESS,), routes=(ROUTE,), neighbours=(ARP,), forwarding=(FDB,))
+
+    assert () == diff(NamespaceState(), present, nothing)
+
+
+def test_owner_of_loopback_keeps_it():
+    """Who owns `lo` deletes load balancer addresses from it, never `lo` or 127.0.0.1."""
+    present = observed(addresses=(Address("lo", "127.0.0.1/8"), Address("lo", "198.51.100.1/32")))
+    expected = (Operation(DELETE, Address("lo", "198.51.100.1/32")),)
+
+    assert expected == diff(NamespaceState(), present, {"lo"}.__contains__)

@@ -1,0 +1,225 @@
+"""Requests decoded by pyroute2, and listings of nft: what can be checked without a kernel."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from netlab.dataplane.state import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Link,
+    Neighbour,
+    Operation,
+    Route,
+    Verb,
+    Veth,
+    Vxlan,
+)
+from netlab.kernel import nft_listing, rtnetlink, wire
+
+ADD, SET, DELETE = Verb.ADD, Verb.SET, Verb.DELETE
+INDICES = {"eth0": 2, "cni0": 4, "flannel.1": 3}
+
+
+def decoded(operation: Operation) -> list[Any]:
+    """Encode an operation and have pyroute2 read the requests."""
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+    readers = {Link: ifinfmsg, Address: ifaddrmsg, Route: rtmsg, Neighbour: ndmsg, ForwardingEntry: ndmsg}
+    messages = []
+    for request in rtnetlink.encode(operation, INDICES.__getitem__, lambda _: 99):
+        message = readers[type(operation.item)](request.encode(1))
+        message.decode()
+        messages.append(message)
+    return messages
+
+
+LINKS = [
+    (Link("cni0", Bridge(), mac="02:00:00:00:00:01"), ["IFLA_IFNAME", "cni0"], ["IFLA_ADDRESS", "02:00:00:00:00:01"]),
+    (Link("veth1", Veth("eth0", "/p"), master="cni0", mtu=1450), ["IFLA_MASTER", 4], ["IFLA_MTU", 1450]),
+]
+
+
+@pytest.mark.parametrize(("link", "first", "second"), LINKS, ids=["bridge", "veth"])
+def test_link_attributes(link: Link, first: list[object], second: list[object]):
+    """A second implementation reads the attributes that we wrote."""
+    message = decoded(Operation(ADD, link))[0]
+
+    assert [first[1], second[1]] == [message.get_attr(first[0]), message.get_attr(second[0])]
+    assert (1, 1) == (message["flags"] & 1, message["change"] & 1)
+
+
+def test_veth_peer():
+    """The far end has its name, MAC, MTU and the descriptor of its namespace."""
+    info = decoded(Operation(ADD, Link("veth1", Veth("eth0", "/p", "0a:58:0a:f4:01:02"), mtu=1450)))[0].get_attr("IFLA_LINKINFO")
+    peer = info.get_attr("IFLA_INFO_DATA").get_attr("VETH_INFO_PEER")
+    seen = [peer.get_attr(f"IFLA_{name}") for name in ("IFNAME", "ADDRESS", "MTU", "NET_NS_FD")]
+
+    assert ("veth", ["eth0", "0a:58:0a:f4:01:02", 1450, 99]) == (info.get_attr("IFLA_INFO_KIND"), seen)
+
+
+def test_vxlan():
+    """VNI, port, local address, lower device, and no learning (semantics 2.13)."""
+    info = decoded(Operation(ADD, Link("flannel.1", Vxlan(1, 8472, "172.30.1.1", "eth0"))))[0].get_attr("IFLA_LINKINFO")
+    settings = info.get_attr("IFLA_INFO_DATA")
+    seen = [settings.get_attr(f"IFLA_VXLAN_{name}") for name in ("ID", "PORT", "LOCAL", "LINK", "LEARNING")]
+
+    assert [1, 8472, "172.30.1.1", 2, 0] == seen
+
+
+def test_alias_and_hairpin_follow():
+    """What the kernel takes only for a link that is there comes in a second request."""
+    messages = decoded(Operation(ADD, Link("veth1", Veth("eth0", "/p"), master="cni0", hairpin=True, alias="mark")))
+    port = messages[1].get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_SLAVE_DATA")
+
+    assert [None, "mark"] == [message.get_attr("IFLA_IFALIAS") for message in messages]
+    assert 1 == port.get_attr("IFLA_BRPORT_MODE")
+
+
+ENTRIES = [
+    (Address("cni0", "10.244.1.1/24"), {"prefixlen": 24, "index": 4}, {"IFA_LOCAL": "10.244.1.1"}),
+    (
+        Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True),
+        {"dst_len": 24, "table": 254, "flags": 4, "scope": 0, "proto": 3, "type": 1},
+        {"RTA_DST": "10.244.2.0", "RTA_GATEWAY": "10.244.2.0", "RTA_OIF": 3},
+    ),
+    (Route("10.9.0.0/16", "eth0", source="10.0.0.1"), {"scope": 253}, {"RTA_PREFSRC": "10.0.0.1", "RTA_OIF": 2}),
+    (Route("10.9.0.0/16", type="blackhole"), {"type": 6, "scope": 0}, {"RTA_OIF": None}),
+    (
+        Neighbour("flannel.1", "10.244.2.0", "02:00:00:00:00:02"),
+        {"family": 2, "ifindex": 3, "state": 0x80},
+        {"NDA_DST": "10.244.2.0", "NDA_LLADDR": "02:00:00:00:00:02"},
+    ),
+    (
+        ForwardingEntry("flannel.1", "02:00:00:00:00:02", "172.30.1.2"),
+        {"family": 7, "ifindex": 3, "state": 0x80, "flags": 2},
+        {"NDA_DST": "172.30.1.2", "NDA_LLADDR": "02:00:00:00:00:02"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("item", "fixed", "attributes"), ENTRIES)
+def test_entry(item: Address, fixed: dict[str, int], attributes: dict[str, object]):
+    """A second implementation reads the entries that we wrote."""
+    message = decoded(Operation(SET, item))[0]
+
+    assert fixed == {name: message[name] for name in fixed}
+    assert attributes == {name: message.get_attr(name) for name in attributes}
+
+
+FLAGS = [(ADD, wire.CREATE | wire.EXCLUSIVE), (SET, wire.CREATE | wire.REPLACE), (DELETE, 0)]
+
+
+@pytest.mark.parametrize(("verb", "flags"), FLAGS)
+def test_verbs_are_flags(verb: Verb, flags: int):
+    """ADD is exclusive, SET replaces, DELETE is another type of request."""
+    request = rtnetlink.encode(Operation(verb, Address("cni0", "10.244.1.1/24")), INDICES.__getitem__, lambda _: 0)[0]
+
+    assert flags == request.flags
+    assert (rtnetlink.DELETE_ADDRESS if verb is DELETE else rtnetlink.NEW_ADDRESS) == request.type
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_attributes_both_ways(size: int):
+    """Attributes of any length are read as they were written, with one more after them."""
+    value = bytes(range(size))
+
+    assert {5: value, 6: b"end"} == wire.attributes(b"head" + wire.attribute(5, value) + wire.nested(6, b"end"), 4)
+
+
+@pytest.mark.parametrize("cut", range(1, 20))
+def test_cut_messages_are_read_as_far_as_they_go(cut: int):
+    """Reading never runs off the end or for ever."""
+    datagram = wire.Message(16, 0, wire.text(3, "eth0")).encode(1)[:-cut] + struct.pack("=I", 0)
+
+    assert len(list(wire.messages(datagram))) <= 1
+
+
+# ---- nft's listings
+LISTING = """table ip kube-proxy {
+    comment "rules of { node1"
+    counter packets {
+    }
+
+    set affinity-a {
+        type ipv4_addr
+        size 65535
+        flags dynamic,timeout
+        timeout 3h
+        elements = { 1.2.3.4 }
+    }
+
+    set mixed {
+        type ipv4_addr
+        flags timeout
+        elements = { 1.2.3.4 timeout 30s, 1.2.3.5 }
+    }
+
+    set ips {
+        type ipv4_addr
+        comment "ips"
+        elements = { 1.2.3.9, 1.2.3.5 comment "x, } y",
+                 1.2.3.6, 1.2.3.7 }
+    }
+
+    set empty {
+        type ipv4_addr
+    }
+
+    map service-ips {
+        type ipv4_addr . inet_proto . inet_service : verdict
+        elements = { 10.0.0.1 . tcp . 80 : goto b1,
+                 10.0.0.1 . tcp . 443 comment "s" : goto c }
+    }
+
+    chain a {
+        comment "hello { , world"
+        ip saddr { 10.0.0.0/8 } counter drop comment "foo, { bar"
+        numgen random mod 2 vmap { 0 : goto b1, 1 : goto c }
+        ip daddr { 1.0.0.1,
+               1.0.0.2 } drop
+    }
+
+    chain b {
+        type nat hook prerouting priority -105; policy accept;
+    }
+
+    chain b1 {
+    }
+}
+"""
+
+
+def test_chains_of_a_listing():
+    """Comments with braces, sets over several lines, empty chains: every rule is one string."""
+    expected = {
+        "a": (
+            'ip saddr { 10.0.0.0/8 } counter drop comment "foo, { bar"',
+            "numgen random mod 2 vmap { 0 : goto b1, 1 : goto c }",
+            "ip daddr { 1.0.0.1, 1.0.0.2 } drop",
+        ),
+        "b": ("type nat hook prerouting priority -105; policy accept;",),
+        "b1": (),
+    }
+
+    assert expected == nft_listing.parse(LISTING).chains
+
+
+def test_elements_of_a_listing():
+    """Elements are sorted; those with a timeout, their own or their set's, are left out."""
+    expected = {
+        "affinity-a": (),
+        "mixed": ("1.2.3.5",),
+        "ips": ('1.2.3.5 comment "x, } y"', "1.2.3.6", "1.2.3.7", "1.2.3.9"),
+        "empty": (),
+        "service-ips": ('10.0.0.1 . tcp . 443 comment "s" : goto c', "10.0.0.1 . tcp . 80 : goto b1"),
+    }
+
+    assert expected == nft_listing.parse(LISTING).elements
