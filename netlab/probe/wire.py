@@ -60,7 +60,7 @@ def read(frame: bytes, vxlan_port: int) -> Packet | None:
     """Return what an Ethernet frame carries of a probe, None when it is none of ours."""
     try:
         return _read_ip(frame, ETHERNET_LENGTH, vxlan_port, None) if frame[12:14] == b"\x08\x00" else None
-    except (struct.error, IndexError):  # cut short: no packet of a probe is
+    except (struct.error, IndexError, OSError):  # cut short: no packet of a probe is
         return None
 
 

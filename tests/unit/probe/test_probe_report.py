@@ -1,0 +1,103 @@
+"""Renderings of one record: table, JUnit XML, Markdown."""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from netlab.probe import report
+from netlab.probe.junit import junit
+from netlab.probe.markdown import MOST_BYTES, markdown
+
+HOP = {"where": "node1 eth0", "direction": "out", "packet": "SYN", "source": "10.244.1.2:4", "destination": "10.244.2.2:80",
+       "outer": {"source": "172.30.1.1", "destination": "172.30.1.2", "port": 8472, "vni": 1}}  # fmt: skip
+
+
+def check(path, target, verdict="pass", actual="ALLOWED", reasons=()):
+    return {"id": f"{path}/a->{target}/TCP", "path": path,
+            "source": "a", "target": target, "protocol": "TCP", "expected": ["ALLOWED"],
+            "actual": actual, "verdict": verdict, "reasons": list(reasons), "milliseconds": 1.5, "action": "TCP to x"}  # fmt: skip
+
+
+def record(*checks):
+    totals = {word: sum(c["verdict"] == word for c in checks) for word in ("pass", "fail", "not tested")}
+    return {"schema": "netlab.connectivity/v1", "lab": "test", "time": "2026-01-01",
+            "seconds": 0.5, "totals": totals,
+            "environment": {"kernel": "6.1"}, "plan": [{"path": "pod-node", "chosen": 2, "possible": 9}], 
+            "skipped": [],
+            "captures": {"missing": {}, "lost": {"node1": 3}}, "checks": list(checks),
+            "evidence": {c["id"]: [HOP] for c in checks if c["verdict"] == "fail"}}  # fmt: skip
+
+
+GOOD = check("pod-pod", "b")
+BAD = check("hairpin", "<web>", "fail", "DROPPED", ["expected ALLOWED, got DROPPED | \x00odd"])
+ALIKE = check("hairpin", "other", "fail", "DROPPED", BAD["reasons"])
+BROKEN = check("pod-pod", "c", "not tested", "NOT_TESTED", ["no namespace"])
+
+
+def as_text(rendered):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(rendered)
+    return console.file.getvalue()
+
+
+def test_junit_counts():
+    """A testsuite per class; a failure is typed with its outcome, what was not tested is an error."""
+    root = ET.fromstring(junit(record(GOOD, BAD, BROKEN)))
+    suites = {s.get("name"): (s.get("tests"), s.get("failures"), s.get("errors")) for s in root.iter("testsuite")}
+
+    assert {"pod-pod": ("2", "0", "1"), "hairpin": ("1", "1", "0")} == suites
+    assert ["DROPPED"] == [f.get("type") for f in root.iter("failure")]
+    assert ["NOT_TESTED"] == [e.get("type") for e in root.iter("error")]
+
+
+def test_junit_of_nothing():
+    """A run without checks still gives a valid document."""
+    assert "0" == ET.fromstring(junit(record())).get("tests")
+
+
+def test_table_collapses_equal_rows():
+    """Failures come first, equal ones in one row with all their targets."""
+    text = as_text(report.table(record(GOOD, BAD, ALIKE)))
+
+    assert text.index("Failed") < text.index("Paths")
+    assert 1 == text.count("expected ALLOWED, got DROPPED")
+    assert "<web>/TCP" in text
+    assert "other/TCP" in text
+
+
+def test_table_says_what_limits_it():
+    """Pairs left out and packets lost are told."""
+    text = as_text(report.table(record(GOOD)))
+
+    assert "pod-node: 2 of 9" in text
+    assert "node1 lost 3 packets" in text
+
+
+@pytest.mark.parametrize(
+    ("checks", "failed", "tested"),
+    [((), False, False), ((GOOD,), False, True), ((BAD,), True, True), ((BROKEN,), False, False)],
+)
+def test_failed_and_tested(checks, failed, tested):
+    """What could not be tested is neither a failure nor a test."""
+    assert (failed, tested) == (report.failed(record(*checks)), report.tested_anything(record(*checks)))
+
+
+def test_markdown_escapes():
+    """Names and reasons break neither tables nor HTML; the packet's way is shown."""
+    text = markdown(record(GOOD, BAD))
+
+    assert "&lt;web&gt;" in text
+    assert "in VXLAN 172.30.1.1 > 172.30.1.2:8472 VNI 1" in text
+
+
+def test_markdown_stays_below_the_limit():
+    """Too many failures are cut with a count, well below what GitHub takes."""
+    many = [check("hairpin", str(i), "fail", "DROPPED", [f"{i} " + "ü" * 2000]) for i in range(400)]
+    text = markdown(record(*many))
+
+    assert len(text.encode()) <= MOST_BYTES
+    assert "more are left out here" in text
