@@ -60,7 +60,7 @@ _NOT_YET: tuple[tuple[str, Callable[[ServiceSpec], bool]], ...] = (
 
 
 def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
-    plans = [(item.namespace, plan) for item in items if (plan := item.pods)]
+    pods = _by_label(items)
     pool = lab.spec.load_balancer
     for item, spec in services(items):
         if spec.type == "LoadBalancer" and pool is None and not spec.load_balancer_class:
@@ -70,7 +70,8 @@ def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
                 yield item, Problem(("spec", name), "accepted, has no effect yet")
         if not spec.selector or spec.type == "ExternalName":
             continue
-        chosen = [plan for namespace, plan in plans if namespace == item.namespace and matches(spec.selector, plan.labels)]
+        narrowest = min((pods.get((item.namespace, *pair), ()) for pair in spec.selector.items()), key=len)
+        chosen = [plan for plan in narrowest if matches(spec.selector, plan.labels)]
         if not chosen:
             yield item, Problem(("spec", "selector"), f"selects no pod of namespace {item.namespace}: no endpoints")
             continue
@@ -78,6 +79,23 @@ def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
             if isinstance(port.target_port, str) and not any(_has_port(plan, port) for plan in chosen):
                 at: Steps = ("spec", "ports", index, "targetPort")
                 yield item, Problem(at, f'no selected pod has a {port.protocol} port named "{port.target_port}": no endpoints')
+
+
+def _by_label(items: Sequence[Item]) -> dict[tuple[str, str, str], list[PodPlan]]:
+    """Return the pods by namespace and label, alike ones once: a thousand pods and Services must not make a million pairs."""
+    index: dict[tuple[str, str, str], list[PodPlan]] = {}
+    seen: set[tuple[object, ...]] = set()
+    for item in items:
+        plan = item.pods
+        if plan is None:
+            continue
+        ports = frozenset((port.name, port.protocol) for _, container in containers_of(plan) for port in container.ports)
+        look = (item.namespace, frozenset(plan.labels.items()), ports)
+        if look not in seen:
+            seen.add(look)
+            for key, value in plan.labels.items():
+                index.setdefault((item.namespace, key, value), []).append(plan)
+    return index
 
 
 def _has_port(plan: PodPlan, wanted: Any) -> bool:
