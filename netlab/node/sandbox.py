@@ -24,7 +24,7 @@ from netlab.dataplane.bridge import CNI_BRIDGE, cni_bridge, gateway_of
 from netlab.dataplane.diff import diff
 from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod_namespace
 from netlab.dataplane.pod import Sandbox, node_link, owns, pod_state
-from netlab.dataplane.state import Link, NamespaceState, Operation, Verb
+from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
 from netlab.ipam import exhausted, next_address
 from netlab.kernel.door import Kernel
@@ -100,14 +100,16 @@ class Sandboxes:
         return Outcome(addresses, problems)
 
     def remove(self, node: str, uids: Iterable[str]) -> None:
-        """Remove sandboxes: the pod's port, its namespace, then its address. What is gone already is no error."""
+        """Remove sandboxes: namespace, then address. What is gone already is no error.
+
+        With a namespace its veth goes, and the other end on the node with it, many at once and in the background;
+        deleting the links one by one costs the kernel 15 ms each. Should a process still hold the namespace, the
+        node's next difference removes the port.
+        """
         reservations = self._reservations(node)
         leaving = {uid: found for uid in uids if (found := reservations.pods.get(uid))}
         if not leaving:
             return
-        path = namespace_path(host_namespace(self._lab, node))
-        if self._kernel.namespace_exists(path):
-            self._kernel.perform(path, [Operation(Verb.DELETE, Link(found.link)) for found in leaving.values()])
         self._kernel.delete_namespaces([namespace_path(found.namespace) for found in leaving.values()])
         for uid, found in leaving.items():
             (self._state.namespaces / found.namespace).unlink(missing_ok=True)
