@@ -21,7 +21,7 @@ from netlab.dataplane.names import mac_address, ownership_mark, pod_link
 from netlab.dataplane.state import Address, Link, NamespaceState, Route, Veth
 
 POD_INTERFACE = "eth0"
-NO_IPV6 = {"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/default/disable_ipv6": "1"}  # no MLD, no RS in captures
+NO_IPV6 = {"net/ipv6/conf/all/disable_ipv6": "1"}  # no MLD, no RS in captures; `all` sets `default` and every device
 POD_SYSCTLS = {
     **NO_IPV6,
     "net/ipv4/conf/eth0/arp_notify": "1",  # gratuitous ARP when it comes up again

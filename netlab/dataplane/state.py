@@ -17,14 +17,13 @@ from typing import Any
 class Veth:
     """One end of a veth pair; the other end is made in `peer_namespace` (a path) in the same operation.
 
-    The far end gets this end's MTU and stays down until its own namespace's state sets it up. Observed, the peer's
-    name and namespace are unknown and left empty: only the kind is compared.
+    The far end gets this end's MTU and stays down; its own namespace's state marks it (alias) and sets it up.
+    Observed, the peer's name and namespace are unknown and left empty: only the kind is compared.
     """
 
     peer_name: str
     peer_namespace: str
     peer_mac: str = ""
-    peer_alias: str = ""
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,8 @@ class FakeKernel:
                 return errno.ENOENT
             if kind.peer_name in other.links:
                 return errno.EEXIST
-            peer = Link(kind.peer_name, mac=kind.peer_mac or _DEFAULT_MAC, mtu=link.mtu or 1500, up=False, master="")
-            other.links[kind.peer_name] = replace(peer, alias=kind.peer_alias)
+            peer = Link(kind.peer_name, mac=kind.peer_mac or _DEFAULT_MAC, mtu=link.mtu or 1500, up=False, master="", alias="")
+            other.links[kind.peer_name] = peer
             other.peers[kind.peer_name] = (path, link.name)
             found.peers[link.name] = (kind.peer_namespace or path, kind.peer_name)
         whole = replace(

@@ -13,11 +13,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
-from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb, Veth
+from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl, wire
 from netlab.kernel.door import FlowFilter, Listing
@@ -58,8 +58,6 @@ class LinuxKernel:
             for operation in operations:
                 batch.add(operation)
             batch.send()
-        for peer_path, name, alias in _peer_aliases(operations):
-            self.perform(peer_path, [Operation(Verb.SET, Link(name, up=False, alias=alias))])
 
     def nft(self, path: str, script: str) -> None:
         """Run one nft transaction: all of it or nothing."""
@@ -80,14 +78,6 @@ class LinuxKernel:
     def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:
         """Delete the conntrack entries that match any filter and return how many."""
         return conntrack.delete(path, filters)
-
-
-def _peer_aliases(operations: Sequence[Operation]) -> Iterator[tuple[str, str, str]]:
-    """Yield namespace, name and alias of far ends to mark: the kernel takes no alias at creation."""
-    for operation in operations:
-        item = operation.item
-        if operation.verb is Verb.ADD and isinstance(item, Link) and isinstance(item.kind, Veth) and item.kind.peer_alias:
-            yield item.kind.peer_namespace, item.kind.peer_name, item.kind.peer_alias
 
 
 class _Batch:

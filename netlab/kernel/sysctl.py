@@ -43,6 +43,9 @@ def _read_one(path: str) -> str | None:
     except FileNotFoundError:
         folder = "/".join(path.split("/")[:2])
         return None if (ROOT / folder).exists() else ABSENT.get((folder, path.rsplit("/", 1)[-1]))
+    except OSError as error:
+        number = error.errno or 0
+        raise KernelError(f"Cannot read the setting {path}: {os.strerror(number)}.", errno=number) from error
 
 
 def write(path: str, value: str) -> None:
