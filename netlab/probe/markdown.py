@@ -44,7 +44,7 @@ def _fill(text: str, blocks: list[str]) -> str:
 
 def block(record: Json, row: Json) -> str:
     """Return one folded failure."""
-    head = f"{row['actual']}: {row['path']}, {row['source']} to {row['targets'][0]}"
+    head = f"{row['actual']}: {row['path']}, {row['targets'][0]}"
     more = f" and {len(row['targets']) - 1} more" if len(row["targets"]) > 1 else ""
     hops = record["evidence"].get(row["id"], [])
     way = [f"{h['where']} {h['direction']}: {h['packet']} {h['source']} > {h['destination']}{_outer(h)}" for h in hops]

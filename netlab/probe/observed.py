@@ -44,6 +44,11 @@ class Observed:
         return tuple(s for s in self.trail if not s.packet.answer)
 
     @property
+    def last_place(self) -> str:
+        """Where the packet was seen last: place, device and direction, the same for all packets lost at one point."""
+        return f"{self.requests[-1].where} {self.requests[-1].direction}" if self.requests else ""
+
+    @property
     def last_seen(self) -> str:
         """Where the packet was seen last, in words."""
         if not self.requests:

@@ -92,6 +92,7 @@ def one_check(check: Check, observed: Observed, verdict: Verdict, *, has_evidenc
         "backends": sorted({h.backend for h in observed.hits if h.backend}),
         "sourcesSeen": sorted({h.source for h in observed.hits if h.source}),
         "answers": sorted(observed.records),
+        "lastSeen": observed.last_place if verdict.result is not Result.PASSED else "",
         "responseCode": observed.response_code,
         "evidence": check.id if has_evidence else "",
     }

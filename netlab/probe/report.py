@@ -43,15 +43,18 @@ def paths(record: Json) -> dict[str, Counter[str]]:
 
 
 def equal_rows(record: Json, verdict: str) -> list[Json]:
-    """Collapse checks of one path class, source and reason into one row with all their targets."""
+    """Collapse checks of one path class that came to the same end (at the same place, if known) into one row.
+
+    `targets` are the pairs. The reasons shown are those of the first; the record has each check's own.
+    """
     rows: dict[tuple[str, ...], Json] = {}
     for check in record["checks"]:
         if check["verdict"] != verdict:
             continue
         reasons = tuple(check.get("reasons", ()))
-        key = (check["path"], check["source"], check["actual"], *reasons)
-        row = rows.setdefault(key, {**check, "reasons": list(reasons), "targets": []})
-        row["targets"].append(f"{check['target']}/{check['protocol']}")
+        end = (check["lastSeen"],) if check.get("lastSeen") and check["actual"] not in check["expected"] else reasons
+        row = rows.setdefault((check["path"], check["actual"], *end), {**check, "reasons": list(reasons), "targets": []})
+        row["targets"].append(f"{check['source']} -> {check['target']}/{check['protocol']}")
     return list(rows.values())
 
 
@@ -68,23 +71,25 @@ def table(record: Json) -> RenderableType:
     return Group(*parts)
 
 
-def _problems(title: str, rows: list[Json], style: str) -> Table:
-    shown = Table(title=f"{title}", title_style=style, title_justify="left", show_lines=True, expand=False)
-    for heading in ("path", "from", "to", "expected", "actual", "why"):
-        shown.add_column(heading, overflow="fold")
+def _problems(title: str, rows: list[Json], style: str) -> Text:
+    """Return problems as paragraphs: long names and sentences do not fit into columns."""
+    shown = Text(f"{title}\n", style="bold")
     for row in rows[:MOST_ROWS]:
-        cells = (row["path"], row["source"], targets(row["targets"]), " or ".join(row["expected"]), row["actual"])
-        shown.add_row(*(Text(cell) for cell in cells), Text("\n".join(row["reasons"])))
+        count = f" ({len(row['targets'])} checks)" if len(row["targets"]) > 1 else ""
+        shown.append(f"{row['actual']}", style=style)
+        shown.append(f" {row['path']}{count}\n", style="bold")
+        shown.append("".join(f"    {line}\n" for line in targets(row["targets"])), style="not bold")
+        shown.append("".join(f"      {reason}\n" for reason in row["reasons"]), style="not bold")
     if len(rows) > MOST_ROWS:
-        shown.caption = f"and {len(rows) - MOST_ROWS} more: see the JSON record (-f json)"
+        shown.append(f"and {len(rows) - MOST_ROWS} more: see the JSON record (-f json)\n", style="not bold")
     return shown
 
 
-def targets(names: Iterable[str]) -> str:
-    """Return the first few targets and how many more there are."""
+def targets(names: Iterable[str]) -> list[str]:
+    """Return the first few pairs and how many more there are."""
     listed = list(names)
-    more = f"\nand {len(listed) - MOST_TARGETS} more" if len(listed) > MOST_TARGETS else ""
-    return "\n".join(listed[:MOST_TARGETS]) + more
+    more = [f"and {len(listed) - MOST_TARGETS} more"] if len(listed) > MOST_TARGETS else []
+    return [*listed[:MOST_TARGETS], *more]
 
 
 def _paths(record: Json) -> Table:

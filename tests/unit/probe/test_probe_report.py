@@ -19,14 +19,15 @@ HOP = {"where": "node1 eth0", "direction": "out", "packet": "SYN", "source": "10
 def check(path, target, verdict="pass", actual="ALLOWED", reasons=()):
     return {"id": f"{path}/a->{target}/TCP", "path": path,
             "source": "a", "target": target, "protocol": "TCP", "expected": ["ALLOWED"],
-            "actual": actual, "verdict": verdict, "reasons": list(reasons), "milliseconds": 1.5, "action": "TCP to x"}  # fmt: skip
+            "actual": actual, "verdict": verdict,
+            "reasons": list(reasons), "milliseconds": 1.5, "action": "TCP to x"}  # fmt: skip
 
 
 def record(*checks):
     totals = {word: sum(c["verdict"] == word for c in checks) for word in ("pass", "fail", "not tested")}
     return {"schema": "netlab.connectivity/v1", "lab": "test", "time": "2026-01-01",
             "seconds": 0.5, "totals": totals,
-            "environment": {"kernel": "6.1"}, "plan": [{"path": "pod-node", "chosen": 2, "possible": 9}], 
+            "environment": {"kernel": "6.1"}, "plan": [{"path": "pod-node", "chosen": 2, "possible": 9}],
             "skipped": [],
             "captures": {"missing": {}, "lost": {"node1": 3}}, "checks": list(checks),
             "evidence": {c["id"]: [HOP] for c in checks if c["verdict"] == "fail"}}  # fmt: skip
@@ -65,8 +66,8 @@ def test_table_collapses_equal_rows():
 
     assert text.index("Failed") < text.index("Paths")
     assert 1 == text.count("expected ALLOWED, got DROPPED")
-    assert "<web>/TCP" in text
-    assert "other/TCP" in text
+    assert "a -> <web>/TCP" in text
+    assert "a -> other/TCP" in text
 
 
 def test_table_says_what_limits_it():
