@@ -83,6 +83,10 @@ class DeleteOptions:
     resource_version: str = ""
 
 
+STORE_IT: Final = WriteOptions()
+DELETE_IT: Final = DeleteOptions()
+
+
 @dataclass(frozen=True)
 class Target:
     """The object or collection that a request names."""
@@ -148,7 +152,7 @@ class Api:
         return watch(self.store, target.resource, replace(options, namespace=target.namespace, selection=chosen))
 
     # ---- writing
-    def create(self, user: str, target: Target, body: Json, options: WriteOptions = WriteOptions()) -> Written:
+    def create(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Create an object from a body, which is not changed."""
         taken = ingest(target.resource, body, target.namespace, options.field_validation)
         target = replace(target, name=self._name(target, taken))
@@ -172,7 +176,7 @@ class Api:
             return Written(Stored(new, encode(new), 0), taken.warnings, created=True)
         return Written(self._registry.commit(resource, new), taken.warnings, created=True)
 
-    def update(self, user: str, target: Target, body: Json, options: WriteOptions = WriteOptions()) -> Written:
+    def update(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Replace an object, or its status."""
         stored = self._find(target)
         self._authorise(user, "update", target, stored)
@@ -187,7 +191,7 @@ class Api:
         return self._replace(target, self._there(target, stored), taken, options)
 
     def patch(
-        self, user: str, target: Target, media_type: str, patch: object, options: WriteOptions = WriteOptions()
+        self, user: str, target: Target, media_type: str, patch: object, options: WriteOptions = STORE_IT
     ) -> Written:  # fmt: skip
         """Change an object by a merge patch or a JSON patch, named by its media type."""
         stored = self._find(target)
@@ -217,7 +221,7 @@ class Api:
             return Written(Stored(new, encode(new), stored.version), taken.warnings)
         return Written(self._registry.commit(resource, new), taken.warnings)
 
-    def bind(self, user: str, target: Target, body: Json, options: WriteOptions = WriteOptions()) -> Written:
+    def bind(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Assign a pod to a node: the pods/binding subresource of a scheduler."""
         stored = self._find(target)
         self._authorise(user, "create", target, stored)
@@ -234,7 +238,7 @@ class Api:
         return Written(self._registry.commit(PODS, pod), created=True)
 
     # ---- deleting
-    def delete(self, user: str, target: Target, options: DeleteOptions = DeleteOptions()) -> Written:
+    def delete(self, user: str, target: Target, options: DeleteOptions = DELETE_IT) -> Written:
         """Delete an object, or ask for it where somebody must finish first."""
         stored = self._find(target)
         self._authorise(user, "delete", target, stored)
@@ -250,7 +254,7 @@ class Api:
         return Written(last, gone=self.store.get(target.resource, *stored.key) is None)
 
     def delete_collection(
-        self, user: str, target: Target, chosen: ListOptions, options: DeleteOptions = DeleteOptions()
+        self, user: str, target: Target, chosen: ListOptions, options: DeleteOptions = DELETE_IT
     ) -> ListAnswer:  # fmt: skip
         """Delete every object of a collection that the selectors choose; returns them as they were."""
         self._authorise(user, "deletecollection", target)

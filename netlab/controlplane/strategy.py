@@ -51,8 +51,6 @@ def prepare_create(resource: AnyResource, body: Json) -> None:
         meta["generation"] = 1
     if resource.kind == "Service":
         services.match_cluster_ips(body.setdefault("spec", {}))
-        if not services.needs_health_check_port(body["spec"]):
-            body["spec"].pop("healthCheckNodePort", None)
 
 
 # ---- update

@@ -2,14 +2,15 @@
 
 - A selector turns changes into what the client sees: an object that begins to match is ADDED, one that no longer
   matches is DELETED (with its last matching state), whatever really happened to it.
-- A bookmark says "you have seen everything up to here". It is sent after each quiet interval, which also tells a dead
-  connection from an idle one, and once after the initial events of a WatchList request.
+- A bookmark says "you have seen everything up to here". It is sent when nothing else was for an interval, which also
+  tells a dead connection from an idle one, and once after the initial events of a WatchList request.
 - 410 Expired ends a watch whose start, or whose reader, is older than the history.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Final
@@ -84,25 +85,27 @@ async def watch(store: Store, resource: AnyResource, options: WatchOptions) -> A
     position = history.end if initial or version == 0 else history.after(version)
     if initial:
         yield _initial(store, resource, options, selection)
+    clock = asyncio.get_running_loop().time
+    due = clock() + options.interval
     while True:
         events = history.read(position)
         position += len(events)
         if selection is not None:
             events = [seen for event in events if (seen := selected(event, selection)) is not None]
+        if not events and options.bookmarks and position == history.end and clock() >= due:
+            events = [bookmark(resource, store.version)]
         if events:
             yield events
-        elif position == history.end and await _is_quiet(history.grow(), options.interval) and options.bookmarks:
-            yield [bookmark(resource, store.version)] if position == history.end else []
+            due = clock() + options.interval
+        elif position == history.end:
+            await _until(history.grow(), due if options.bookmarks else None)
 
 
-async def _is_quiet(change: Awaitable[None], interval: float) -> bool:
-    """Wait for a change; tell whether none came."""
-    try:
-        async with asyncio.timeout(interval):
+async def _until(change: Awaitable[None], deadline: float | None) -> None:
+    """Wait for a change, no longer than until a deadline of the loop's clock."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
             await change
-    except TimeoutError:
-        return True
-    return False
 
 
 def _initial(store: Store, resource: AnyResource, options: WatchOptions, selection: Predicate | None) -> list[Event]:

@@ -107,7 +107,7 @@ async def test_pod_defaults(client: LocalClient, spec: Json, path: str, expected
         (CONFIG_MAPS, {**CONFIG, "kind": "Secret"}, 400, "the body says apiVersion v1, kind Secret"),
         (CONFIG_MAPS, {"metadata": "x"}, 400, "metadata: Expected `object`, got `str`"),
         (CONFIG_MAPS, {"metadata": {}}, 422, "name or generateName is required"),
-        (CONFIG_MAPS, {"metadata": {"name": "Upper"}}, 422, 'ConfigMap "Upper" is invalid: metadata.name: Invalid value: "Upper"'),
+        (CONFIG_MAPS, {"metadata": {"name": "Upper"}}, 422, '"Upper" is invalid: metadata.name: Invalid value: "Upper"'),
         (CONFIG_MAPS, {"metadata": {"name": "../x"}}, 422, 'metadata.name: Invalid value: "../x"'),
         (CONFIG_MAPS, {"metadata": {"name": "c", "namespace": "nope"}}, 404, 'namespaces "nope" not found'),
         (CONFIG_MAPS, {"metadata": {"name": "there"}}, 409, 'configmaps "there" already exists'),

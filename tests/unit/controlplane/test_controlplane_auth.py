@@ -59,7 +59,8 @@ def test_who_may_do_what(request_: Request, expected: bool) -> None:
     [
         (PODS, "default", "p", ('pods "p" is forbidden: User "node:node1" cannot delete resource "pods" in API group ""'
                                ' in the namespace "default"')),
-        (NODES, "", "", 'nodes is forbidden: User "node:node1" cannot delete resource "nodes" in API group "" at the cluster scope'),
+        (NODES, "", "",
+         'nodes is forbidden: User "node:node1" cannot delete resource "nodes" in API group "" at the cluster scope'),
     ],
 )  # fmt: skip
 def test_forbidden_words(resource: Resource, namespace: str, name: str, expected: str) -> None:

@@ -165,21 +165,23 @@ async def test_same_node_port_for_another_protocol(client: LocalClient) -> None:
 
 
 async def test_an_update_keeps_what_it_leaves_out(client: LocalClient) -> None:
-    """Applying a file again, which names no address and no node port, changes nothing."""
-    body = service(
-        type="LoadBalancer", externalTrafficPolicy="Local", ports=[{"name": "a", "port": 80}, {"name": "b", "port": 81}]
-    )
-    before = await client.create(SERVICES, body)
+    """Applying a file again, which names no address and no port any more, changes nothing, also for chosen ones."""
+    ports = [{"name": "a", "port": 80, "nodePort": 31000}, {"name": "b", "port": 81, "nodePort": 31001}]
+    chosen = {"clusterIP": "10.96.0.77", "healthCheckNodePort": 31002, "ports": ports}
+    policy = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+    before = await client.create(SERVICES, service(**policy, **chosen))
+    after = await client.update(SERVICES, service(**policy, ports=[{"name": "a", "port": 80}, {"name": "b", "port": 81}]))
 
-    assert before == await client.update(SERVICES, body)
+    assert 31002 == before["spec"]["healthCheckNodePort"]
+    assert before == after
 
 
 async def test_a_new_port_gets_its_own_node_port(client: LocalClient) -> None:
     """Old ports keep their node ports when one is added or the order changes."""
-    before = await client.create(SERVICES, service(type="NodePort", ports=[{"name": "a", "port": 80}]))
+    await client.create(SERVICES, service(type="NodePort", ports=[{"name": "a", "port": 80, "nodePort": 31000}]))
     after = await client.update(SERVICES, service(type="NodePort", ports=[{"name": "b", "port": 81}, {"name": "a", "port": 80}]))
 
-    assert node_ports(before["spec"])[0] == node_ports(after["spec"])[1] != node_ports(after["spec"])[0]
+    assert 31000 == node_ports(after["spec"])[1] != node_ports(after["spec"])[0]
 
 
 async def test_the_cluster_ip_is_immutable(client: LocalClient) -> None:

@@ -104,6 +104,21 @@ async def test_bookmarks_in_quiet_times(client: LocalClient, api: Api) -> None:
     assert ("BOOKMARK", api.store.version) == (events[0].type, events[0].stored.version)
 
 
+async def test_bookmarks_amid_unselected_changes(client: LocalClient, api: Api) -> None:
+    """A watcher whose selector matches nothing hears of the passing time, however busy the kind is."""
+    await client.create(CONFIG_MAPS, config("a"))
+    options = WatchOptions(str(api.store.version), interval=0.05)
+    reading = asyncio.ensure_future(read(api.watch(ADMIN, Target(CONFIG_MAPS), options, labels="none=such"), 1))
+    for number in range(200):
+        if reading.done():
+            break
+        await client.patch(CONFIG_MAPS, "a", {"data": {"k": str(number)}})
+        await asyncio.sleep(0.005)
+
+    assert [("BOOKMARK", "")] == await reading
+    assert number < 150
+
+
 @pytest.mark.parametrize("version", ["1", "99999999"])
 async def test_a_lost_position(client: LocalClient, store: Store, version: str) -> None:
     """A version older than the history, or from another store, ends in 410 Expired."""
