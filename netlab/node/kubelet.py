@@ -32,7 +32,7 @@ from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import ApiError, KernelError, is_conflict, is_not_found
 from netlab.kernel.door import Kernel
 from netlab.node import processes
-from netlab.node.kubelet_commands import CONTAINER_PREFIX, CommandRunner, container_process
+from netlab.node.kubelet_commands import CONTAINER_PREFIX, PROBE_PREFIX, CommandRunner, container_process
 from netlab.node.kubelet_nodes import ready_condition
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
@@ -181,7 +181,8 @@ class Kubelet:
         """Remove what a daemon that was killed had not removed yet."""
         known = {container_process(uid, c.name) for uid, pod in bound.items()
                  for c in (*pod.spec.init_containers, *pod.spec.containers)}  # fmt: skip
-        strays = [r for r in processes.read_records(self._state) if r.name.startswith(CONTAINER_PREFIX) and r.name not in known]
+        ours = (CONTAINER_PREFIX, PROBE_PREFIX)
+        strays = [r for r in processes.read_records(self._state) if r.name.startswith(ours) and r.name not in known]
         await asyncio.to_thread(processes.stop, strays, 0.0)
         for stray in strays:
             processes.strike_off(self._state, stray.name)

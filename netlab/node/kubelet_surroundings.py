@@ -11,7 +11,7 @@ from netlab.dns.environment import service_environment
 from netlab.dns.resolver import node_resolv_conf, resolv_conf
 from netlab.ipam import AddressPlan
 from netlab.node import podfiles
-from netlab.node.kubelet_drain import withdrawn
+from netlab.node.kubelet_drain import EDGE_LEASE, NODE_LEASES, withdrawn
 from netlab.node.podfiles import Sources
 
 
@@ -62,4 +62,6 @@ class Cluster:
     def withdrawn(self, pod: Pod) -> bool:
         """Tell whether no rule anywhere sends new connections to the pod."""
         caches = self._caches
-        return withdrawn(pod, caches["services"].values(), caches["endpointslices"].values(), caches["leases"])
+        current = {EDGE_LEASE, *(NODE_LEASES + name for name in caches["nodes"])}  # a removed node's Lease says nothing
+        leases = {key: lease for key, lease in caches["leases"].items() if key in current}
+        return withdrawn(pod, caches["services"].values(), caches["endpointslices"].values(), leases)

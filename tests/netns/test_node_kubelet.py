@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from netlab.api.lab import Networking
-from netlab.api.resources import CONFIG_MAPS, LEASES, NODES, PODS
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
@@ -62,13 +62,17 @@ def state(tmp_path):
     KERNEL.delete_namespaces([namespace_path(p.name) for p in state.namespaces.iterdir()] + [NODE_PATH])
 
 
+async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
+    arguments = {"lab": LAB, "node": "node1", "state": str(state.root)}
+    await spawner.spawn(ProcessSpec("workloads-node1", "workloads", arguments, str(state.log("workloads")), NODE_PATH))
+
+
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:
     spawner = Spawner.start(state, {"workloads": workloads.main})
     kubelet = Kubelet(client, KERNEL, spawner, state, Networking(), LAB)
     spawner.attach()
     if spawner.adopt("workloads-node1") is None:
-        arguments = {"lab": LAB, "node": "node1", "state": str(state.root)}
-        await spawner.spawn(ProcessSpec("workloads-node1", "workloads", arguments, str(state.log("workloads")), NODE_PATH))
+        await start_workloads(state, spawner)
     return Daemon(client, kubelet, spawner, asyncio.create_task(kubelet.run()))
 
 
@@ -304,6 +308,46 @@ async def test_new_daemon_adopts_what_runs(state):
 async def restarted(daemon: Daemon, name: str) -> bool:
     body = await daemon.client.get(PODS, name)
     return body["status"]["containerStatuses"][1]["restartCount"] == 1 and not daemon.kubelet.settled()
+
+
+async def test_killed_workloads_process_comes_back(state):
+    """After kill -9 of a node's workloads process its successor is told what to serve."""
+    async with lab(state) as daemon:
+        await daemon.client.create(PODS, pod("web", {"image": "nginx"}))
+        (body,) = await settled(daemon, "web")
+        processes.stop([processes.read_record(state, "workloads-node1")], 0)
+        await start_workloads(state, daemon.spawner)
+        await until(daemon, lambda: asyncio.to_thread(reachable, body["status"]["podIP"]))
+
+
+async def test_load_sees_no_failure_while_a_pod_leaves(state):
+    """New connections during a pod's whole termination are served until the very end of its address."""
+    grace = {"terminationGracePeriodSeconds": 20}
+    async with lab(state) as daemon:
+        lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease"}}
+        await daemon.client.create(LEASES, {**lease, "metadata": {**lease["metadata"], "annotations": {"netlab/synced": "{}"}}})
+        await daemon.client.create(
+            SERVICES, {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
+        )
+        await daemon.client.create(PODS, pod("web", {"image": "nginx"}, **grace))
+        (body,) = await settled(daemon, "web")
+        endpoint = {"addresses": [body["status"]["podIP"]], "targetRef": {"uid": body["metadata"]["uid"]}}
+        offer = {
+            "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4",
+            "endpoints": [endpoint],
+        }
+        await daemon.client.create(ENDPOINT_SLICES, offer)
+        await daemon.client.delete(PODS, "web")
+        while_offered = await asyncio.to_thread(lambda: [reachable(body["status"]["podIP"]) for _ in range(50)])
+        left = {"endpoints": [{**endpoint, "conditions": {"ready": False, "terminating": True}}]}
+        after = await daemon.client.patch(ENDPOINT_SLICES, "web-1", left, namespace="default")
+        while_behind = await asyncio.to_thread(lambda: [reachable(body["status"]["podIP"]) for _ in range(50)])
+        synced = {"netlab/synced": json.dumps({"endpointslices": after["metadata"]["resourceVersion"]})}
+        await daemon.client.patch(LEASES, "node1", {"metadata": {"annotations": synced}}, namespace="kube-node-lease")
+        await until(daemon, lambda: vanished(daemon, "web"))
+
+    assert (set(while_offered), set(while_behind)) == ({True}, {True})
 
 
 async def test_resync_repairs_the_sandbox(state, monkeypatch):
