@@ -251,6 +251,17 @@ def test_pair_goes_with_either_namespace(kernel: Kernel, make_namespace: MakeNam
     assert ["lo"] == [found.name for found in kernel.observe(far).links]
 
 
+def test_bridge_keeps_its_mtu(kernel: Kernel, make_namespace: MakeNamespace):
+    """A bridge does not follow its ports' MTU, neither when a smaller one joins nor when the last one leaves."""
+    path, seen = make_namespace("a"), []
+    port = Link("veth0", Veth("eth0", make_namespace("b")), mtu=1400, master="br0")
+    for operation in (Operation(ADD, BRIDGE), Operation(ADD, port), Operation(DELETE, port)):
+        kernel.perform(path, [operation])
+        seen.append(link(kernel, path, "br0").mtu)
+
+    assert [1500] * 3 == seen
+
+
 # ---- refusals
 REFUSALS = [
     pytest.param(Operation(ADD, BRIDGE), errno.EEXIST, id="link exists"),
