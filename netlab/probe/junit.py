@@ -39,7 +39,7 @@ def _case(suite: ET.Element, record: Json, check: Json) -> None:
     case = ET.SubElement(suite, "testcase", name=clean(check["id"]), classname=f"{record['lab']}.{check['path']}", time=seconds)
     reasons = check.get("reasons", [])
     message = clean(reasons[0] if reasons else check["actual"])
-    body = clean("\n".join([check.get("action", ""), *reasons, *_way(record, check)]))
+    body = clean("\n".join([check.get("action", ""), *reasons, *check.get("hints", []), *_way(record, check)]))
     if check["verdict"] == Result.FAILED.value:
         ET.SubElement(case, "failure", type=check["actual"], message=message).text = body
     elif check["verdict"] == Result.NOT_TESTED.value:

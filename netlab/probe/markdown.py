@@ -49,7 +49,7 @@ def block(record: Json, row: Json) -> str:
     hops = record["evidence"].get(row["id"], [])
     way = [f"{h['where']} {h['direction']}: {h['packet']} {h['source']} > {h['destination']}{_outer(h)}" for h in hops]
     fenced = ["", "```", *(line.replace("```", "'''") for line in way), "```"] if way else []
-    reasons = [f"- {cell(reason)}" for reason in row["reasons"]]
+    reasons = [f"- {cell(reason)}" for reason in (*row["reasons"], *row.get("hints", ()))]
     body = "\n".join([f"`{row['id']}`", "", *reasons, *fenced])
     return f"\n<details><summary>{cell(head + more)}</summary>\n\n{body}\n\n</details>\n"
 

@@ -87,6 +87,7 @@ def one_check(check: Check, observed: Observed, verdict: Verdict, *, has_evidenc
         "actual": verdict.actual.word,
         "verdict": verdict.result.value,
         "reasons": list(verdict.reasons),
+        "hints": list(verdict.hints),
         "attempts": observed.attempts,
         "milliseconds": round(observed.milliseconds, 2),
         "backends": sorted({h.backend for h in observed.hits if h.backend}),

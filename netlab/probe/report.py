@@ -80,6 +80,7 @@ def _problems(title: str, rows: list[Json], style: str) -> Text:
         shown.append(f" {row['path']}{count}\n", style="bold")
         shown.append("".join(f"    {line}\n" for line in targets(row["targets"])), style="not bold")
         shown.append("".join(f"      {reason}\n" for reason in row["reasons"]), style="not bold")
+        shown.append("".join(f"      {hint}\n" for hint in row.get("hints", ())), style="bold yellow")
     if len(rows) > MOST_ROWS:
         shown.append(f"and {len(rows) - MOST_ROWS} more: see the JSON record (-f json)\n", style="not bold")
     return shown

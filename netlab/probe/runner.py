@@ -18,17 +18,19 @@ from typing import Any, Protocol
 from netlab.api.resources import Resource
 from netlab.controlplane.client import ObjectList
 from netlab.dataplane import names
+from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import inside
 from netlab.probe import record
 from netlab.probe.capture import Capture
 from netlab.probe.checks import Check, Kind, Reach
+from netlab.probe.hints import Hints
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.plan import choices, plan
 from netlab.probe.prober import Prober
 from netlab.probe.servers import Servers
 from netlab.probe.snapshot import LISTED, Snapshot
-from netlab.probe.verdict import judge
+from netlab.probe.verdict import Result, Verdict, judge
 
 AT_ONCE = 24
 BUSY = 0.1  # seconds; a probe that takes longer only waits for its timeout and leaves its slot to others
@@ -70,7 +72,8 @@ async def run_connectivity(
         await prober.servers.close()
         capture.close()
     blind = blindness(capture)
-    verdicts = [(c, o, judge(c, o)) for c, o in ((c, _with_blindness(o, blind)) for c, o in results)]
+    hints = Hints(snapshot, LinuxKernel())
+    verdicts = [_judged(check, _with_blindness(observed, blind), hints) for check, observed in results]
     return record.make(
         snapshot,
         verdicts,
@@ -137,6 +140,13 @@ def blindness(capture: Capture) -> str:
     missing = [f"nothing could be captured in {place}" for place in sorted(capture.missing)]
     lost = [f"the capture in {place} lost {number} packets" for place, number in sorted(capture.lost.items())]
     return "; ".join((*missing, *lost))
+
+
+def _judged(check: Check, observed: Observed, hints: Hints) -> tuple[Check, Observed, Verdict]:
+    verdict = judge(check, observed)
+    if verdict.result is Result.FAILED:
+        verdict = replace(verdict, hints=hints.of(check, observed))
+    return check, observed, verdict
 
 
 def _with_blindness(observed: Observed, blind: str) -> Observed:

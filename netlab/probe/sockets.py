@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -200,4 +201,4 @@ def failed(started: float, error: OSError) -> Exchange:
     outcome = OUTCOMES.get(error.errno or 0)
     if outcome is None:
         raise BrokenProbeError(f"the probe's socket failed: {error}") from error
-    return done(started, outcome, error.strerror or str(error))
+    return done(started, outcome, os.strerror(error.errno or 0))

@@ -25,11 +25,12 @@ class Result(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """`actual` is the outcome with backends, sources and encapsulation taken into account."""
+    """`actual` is the outcome with backends, sources and encapsulation taken into account; `hints` explain (`hints`)."""
 
     result: Result
     actual: Outcome
     reasons: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 Fault = tuple[Outcome, str]

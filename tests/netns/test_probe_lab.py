@@ -75,6 +75,11 @@ def wire(host: str, device: str, bridge: str, address: str) -> None:
     ip("fabric", f"link set {name} master {bridge}\nlink set {name} up")
 
 
+def fdb(host: str, verb: str, remote: str) -> None:
+    """Change where node1's VTEP sends the frames for node2's."""
+    run("bridge", "-n", f"{LAB}-{host}", "fdb", verb, VTEP[2], "dev", "flannel.1", "dst", remote)
+
+
 def make_node(n: int) -> None:
     host, other = f"node{n}", 3 - n
     wire(host, "eth0", "under", f"172.30.1.{n}/16")
@@ -216,6 +221,43 @@ async def test_broken_lab_is_found_out(break_it, repair, only, expected):
     assert expected == wrong(broken)
     assert report.failed(broken)
     assert set() == wrong(repaired)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "repair", "only", "hint"),
+    [
+        (
+            lambda: sysctl("node2", "net.ipv4.ip_forward=0"), lambda: sysctl("node2", "net.ipv4.ip_forward=1"),
+            "pod-pod-cross-node/*a1->*/ICMP", "node2 does not forward",
+        ),
+        (
+            lambda: ip("node1", "link set vetha1 type bridge_slave hairpin off"),
+            lambda: ip("node1", "link set vetha1 type bridge_slave hairpin on"),
+            "hairpin/default/a1->*", "hairpin mode is off on vetha1 of node1",
+        ),
+        (
+            lambda: fdb("node1", "del", "172.30.1.2"), lambda: fdb("node1", "append", "172.30.1.2"),
+            "pod-pod-cross-node/*a1->*/UDP", "flannel.1 of node1 has no forwarding entry",
+        ),
+        (
+            lambda: (fdb("node1", "del", "172.30.1.2"), fdb("node1", "append", "172.30.0.99")),
+            lambda: (fdb("node1", "del", "172.30.0.99"), fdb("node1", "append", "172.30.1.2")),
+            "pod-pod-cross-node/*a1->*/UDP", "flannel.1 of node1 sends them to 172.30.0.99",
+        ),
+    ],
+    ids=["forwarding off", "hairpin off", "no forwarding entry", "stale forwarding entry"],
+)  # fmt: skip
+async def test_hint_names_the_cause(break_it, repair, only, hint):
+    """Where the node's state decides it, a failure says why."""
+    break_it()
+    try:
+        broken = await connectivity(only)
+    finally:
+        repair()
+    hints = {h for c in broken["checks"] for h in c.get("hints", [])}
+
+    assert 1 == len(hints), (broken["totals"], [c.get("lastSeen") for c in broken["checks"]])
+    assert hint in hints.pop()
 
 
 async def test_probe_that_breaks_is_not_a_dropped_packet():
