@@ -53,7 +53,8 @@ def execute(
     from netlab.lab.execute import execute as run_inside
     from netlab.lab.find import lab_named
 
-    raise typer.Exit(run_inside(lab_named(lab), target, command, container=container))
+    words = command[1:] if command[0] == "--" else command  # the parser stops at HOST and leaves the dashes
+    raise typer.Exit(run_inside(lab_named(lab), target, words, container=container))
 
 
 def logs(

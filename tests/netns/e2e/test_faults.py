@@ -28,6 +28,6 @@ def test_broken_by_hand(lab, command, failing):
     lab.exec("node1", "sh", "-c", command)
 
     record = lab.test(check=1)
-    failed = {check["class"] for check in record["checks"] if check["verdict"] == "fail"}
+    failed = {check["path"] for check in record["checks"] if check["verdict"] == "fail"}
 
     assert failing in " ".join(sorted(failed))
