@@ -3,7 +3,7 @@
 msgspec's own decoder stops at the first fault and names no position; this walk goes on. It follows the types of
 `netlab.api` as `msgspec.inspect` shows them, applies the rows of `netlab.topology.fields` on the way, and returns
 
-- `body`: the same data without unknown fields and nulls (a null is an absent field, as in Kubernetes), with a harmless
+- `body`: the same data without unknown fields, nulls and empty texts that mean "the default", with a harmless
   stand-in where a value had the wrong type, so that later rules can always read it as a typed object;
 - `unknown`, `types`, `values`: the three sorts of problem, which the API server answers differently;
 - `inert`: the fields that are accepted and have no effect on the network (`netlab.api.meta.Inert`).
@@ -187,6 +187,8 @@ class _Walk:
                 self.unknown.append(_unknown(key, known, value, steps))
             elif item is not None:
                 clean[key] = self.field(item, known[key], info.cls, (*steps, key))
+                if _means_unset(clean[key], known[key], info.cls):
+                    del clean[key]
         self.values += self.missing(clean, info.cls, steps)
         return {**_stand_in(info), **clean}
 
@@ -227,6 +229,14 @@ _PYTHON_TYPES: dict[type, type] = {
 def _fits(value: Any, info: inspect.Type) -> bool:
     wanted = _PYTHON_TYPES[type(info)]
     return isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+
+
+def _means_unset(value: Any, known: inspect.Field, struct: type) -> bool:
+    """Tell whether a value only says "take the default", as empty text does in Kubernetes, and 0 in some fields."""
+    if value == "":
+        return isinstance(known.default, str) and known.default != ""
+    rule = fields.RULES.get((struct, known.encode_name))
+    return bool(rule and rule.zero) and value == 0 and isinstance(known.default, int) and known.default != 0
 
 
 def _stand_in(info: inspect.StructType) -> dict[str, Any]:

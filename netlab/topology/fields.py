@@ -47,6 +47,7 @@ PORT = Rule(low=1, high=65535)
 PORT_OR_UNSET = Rule(low=1, high=65535, zero=True)
 PORT_OR_NAME = Rule(low=1, high=65535, syntax=syntax.PORT_NAME)
 NOT_NEGATIVE = Rule(low=0)
+NOT_NEGATIVE_OR_UNSET = Rule(low=0, zero=True)
 LABELS = Rule(keys=syntax.QUALIFIED_NAME, syntax=syntax.LABEL_VALUE)
 ANNOTATIONS = Rule(keys=syntax.QUALIFIED_NAME)
 CONFIG_KEYS = Rule(keys=syntax.CONFIG_KEY)
@@ -110,10 +111,10 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (core.TCPSocketAction, "port"): _must(PORT_OR_NAME),
     (core.ExecAction, "command"): _must(_text(syntax.PROCESS_TEXT)),
     (core.Probe, "initialDelaySeconds"): NOT_NEGATIVE,
-    (core.Probe, "timeoutSeconds"): NOT_NEGATIVE,
-    (core.Probe, "periodSeconds"): NOT_NEGATIVE,
-    (core.Probe, "successThreshold"): NOT_NEGATIVE,
-    (core.Probe, "failureThreshold"): NOT_NEGATIVE,
+    (core.Probe, "timeoutSeconds"): NOT_NEGATIVE_OR_UNSET,
+    (core.Probe, "periodSeconds"): NOT_NEGATIVE_OR_UNSET,
+    (core.Probe, "successThreshold"): NOT_NEGATIVE_OR_UNSET,
+    (core.Probe, "failureThreshold"): NOT_NEGATIVE_OR_UNSET,
     (core.Container, "name"): _must(_text(syntax.DNS_LABEL)),
     (core.Container, "image"): _must(_text(syntax.IMAGE)),
     (core.Container, "command"): _text(syntax.PROCESS_TEXT),

@@ -89,13 +89,13 @@ def _endpoint_address(text: str) -> str:
 
 def _network(text: str) -> str:
     """A range with a prefix length; bits behind the prefix are allowed, as Kubernetes allows them."""
-    address, slash, length = text.strip().partition("/")
-    if not slash or not re.fullmatch(r"[0-9]{1,3}", length):
-        return "must be a valid CIDR value, (e.g. 10.9.8.0/24)"
+    address, slash, length = text.partition("/")
     if _is_ipv6(address):
         return "must be an IPv4 range: the networks of a lab are IPv4"
+    if not slash or not re.fullmatch(r"[1-9]?[0-9]", length):
+        return "must be a valid CIDR value, (e.g. 10.9.8.0/24)"
     try:
-        IPv4Network(text.strip(), strict=False)
+        IPv4Network(text, strict=False)
     except (AddressValueError, NetmaskValueError, ValueError):
         return "must be a valid CIDR value, (e.g. 10.9.8.0/24)"
     return ""

@@ -49,7 +49,7 @@ def _type_problems(spec: ServiceSpec) -> Iterator[Problem]:
 def _cluster_ip_problems(spec: ServiceSpec) -> Iterator[Problem]:
     at = (*SPEC, "clusterIP")
     if spec.cluster_ip not in {"", "None"} and (fault := ADDRESS.fault(spec.cluster_ip)):
-        yield invalid(at, spec.cluster_ip, fault)
+        yield invalid(at, spec.cluster_ip, f"{fault}, empty or 'None'" if "valid" in fault else fault)
     if len(spec.cluster_ips) > 1:
         yield invalid((*SPEC, "clusterIPs"), list(spec.cluster_ips), "may only hold one value: the networks of a lab are IPv4")
     elif spec.cluster_ips and spec.cluster_ip and spec.cluster_ips[0] != spec.cluster_ip:

@@ -81,8 +81,8 @@ def service_addresses(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
     subnet = lab.spec.networking.service_subnet
     taken: dict[str, str] = {}
     if not syntax.NETWORK.fault(subnet):
-        first = IPv4Network(subnet, strict=False)[0]
-        taken = {str(first + offset): words for offset, words in _OWN_ADDRESSES.items()}
+        network = IPv4Network(subnet, strict=False)
+        taken = {str(network[offset]): words for offset, words in _OWN_ADDRESSES.items() if offset < network.num_addresses}
     for item, spec in services(items):
         address = spec.cluster_ip
         if address in {"", "None"}:

@@ -63,6 +63,22 @@ def test_nulls_and_unknown_fields_are_pruned() -> None:
     assert pruned(body, SERVICES) == {"metadata": {"name": "x", "labels": {"a": ""}}, "spec": {"ports": [{"port": 1}]}}
 
 
+def test_what_means_unset_is_left_out() -> None:
+    """An empty text takes the default, as does 0 where a probe cannot mean it; 0 replicas and a 0 delay are meant."""
+    probe = {"tcpSocket": {"port": 1}, "periodSeconds": 0, "initialDelaySeconds": 0}
+    container = {"name": "c", "image": "i", "ports": [{"containerPort": 1, "protocol": ""}], "readinessProbe": probe}
+    body = {"spec": {"dnsPolicy": "", "hostname": "", "containers": [container]}}
+    spec = pruned(body, PODS)["spec"]
+
+    assert spec == {
+        "hostname": "",
+        "containers": [
+            {**container, "ports": [{"containerPort": 1}], "readinessProbe": {"tcpSocket": {"port": 1}, "initialDelaySeconds": 0}}
+        ],
+    }
+    assert pruned({"spec": {"replicas": 0}}, DEPLOYMENTS) == {"spec": {"replicas": 0}}
+
+
 def test_inert_fields_are_kept_and_named() -> None:
     """What has no effect on the network is accepted, stored and reported; empty ones are not worth a word."""
     container = {"name": "c", "image": "i", "resources": {"limits": {"cpu": 1}}, "volumeMounts": []}

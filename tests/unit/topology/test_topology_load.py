@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from netlab.api.lab import Networking
 from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import InvalidTopologyError
 from netlab.topology import Source, Topology, load, manifest_paths, manifest_problem
@@ -167,6 +168,28 @@ def test_rules_between_objects(documents: list[str], expected: str) -> None:
 def test_valid_together(documents: list[str]) -> None:
     """What does not collide is left alone."""
     assert len(topology(*documents).manifests) == len(documents)
+
+
+@pytest.mark.parametrize("field", ["podSubnet", "serviceSubnet", "nodeSubnet", "outsideSubnet"])
+@pytest.mark.parametrize(
+    "text",
+    ["255.255.255.255/32", "0.0.0.0/0", "' 10.244.0.0/16'", "10.244.0.0/016", "10.244.0.0/-1", "10.244.0.0/33",
+     "10.244.0.0/255.255.0.0", "1.2.3", "/", "/16", "'::/0'", "a/b/c", "10.244.0.0/16/16",
+     "'10.2\u0664.0.0/16'", "'\u0661.1.1.1/8'"],
+)  # fmt: skip
+def test_strange_ranges(field: str, text: str) -> None:
+    """No range, however written, ends in anything but a sentence at its field."""
+    lab = LAB + f"  networking: {{{field}: {text}}}\n"
+    found = problems(service("a", "clusterIP: 10.96.0.9"), lab=lab)
+
+    assert [f"spec.networking.{field}" in line for line in found] == [True]
+
+
+def test_empty_text_means_the_default() -> None:
+    """Kubernetes reads an empty text as a field that is not set."""
+    lab = topology(lab=LAB + "  runtime: ''\n  networking: {podSubnet: '', kubeProxyMode: ''}\n").lab
+
+    assert (lab.spec.runtime, lab.spec.networking) == ("netns", Networking())
 
 
 def test_reserved_hosts() -> None:
