@@ -36,7 +36,10 @@ class InvalidTopologyError(NetlabError):
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         lines = list(problems[: self.SHOWN])
-        if hidden := problems[self.SHOWN :]:
+        hidden = problems[self.SHOWN :]
+        if len(hidden) == 1:
+            lines.append(hidden[0])
+        elif hidden:
             place = hidden[0].partition(": ")[0]
             lines.append(f"{place}: ... and {len(hidden)} more problems from here on")
         super().__init__("\n".join(lines))
