@@ -164,7 +164,8 @@ class Prober:
         else:
             exchange, key = await self._datagram(check, action, patience)
         self.capture.drain()
-        trail = self.capture.take(key)
+        servers = {action.port, *(int(b.rpartition(":")[2]) for b in check.expectation.backends)}
+        trail = turn(self.capture.take(key), servers)
         hits = (self._hit(check, action, trail, exchange),) if exchange.outcome is Outcome.ALLOWED else ()
         return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
 
@@ -187,8 +188,7 @@ class Prober:
         """Return which backend answered and whom it saw, from the last sighting of the request."""
         pod, client = POD_SAID.search(exchange.answer), CLIENT_SAID.search(exchange.answer)
         said = Hit(pod=pod[1].decode() if pod else "", client=client[1].decode() if client else "")
-        servers = {action.port, *(int(b.rpartition(":")[2]) for b in check.expectation.backends)}
-        requests = [s for s in trail if not s.packet.answer and s.packet.source_port not in servers]
+        requests = [s for s in trail if not s.packet.answer]
         if not requests:
             return said
         last = requests[-1]
@@ -202,6 +202,12 @@ class Prober:
         """Return the one backend on the node's own sockets: translated on arrival, it is never seen translated."""
         own = [b for b in check.expectation.backends if b.rpartition(":")[0] == self.nodes.get(place)]
         return own[0] if len(own) == 1 else ""
+
+
+def turn(trail: tuple[Sighting, ...], servers: set[int]) -> tuple[Sighting, ...]:
+    """Mark as answers what comes after the first packet from a server's port: an echoed datagram has the probe's own key."""
+    at = next((i for i, s in enumerate(trail) if s.packet.source_port in servers), len(trail))
+    return (*trail[:at], *(replace(s, packet=replace(s.packet, answer=True)) for s in trail[at:]))
 
 
 def _ends_at(packet: Packet) -> str:

@@ -44,6 +44,8 @@ def judge(check: Check, observed: Observed) -> Verdict:
     if observed.outcome not in expected.outcomes:
         return Verdict(Result.FAILED, observed.outcome, tuple(_wrong_outcome(check, observed)))
     if observed.outcome is not Outcome.ALLOWED:
+        if arrived := _arrived(check, observed):
+            return Verdict(Result.FAILED, observed.outcome, (arrived,))
         return Verdict(Result.PASSED, observed.outcome, tuple(_where_it_ended(observed)))
     judges = (_answers,) if isinstance(check.action, Ask) else (_backends, _sources, _encapsulated)
     faults: list[Fault] = [fault for look in judges for fault in look(check, observed)]
@@ -67,6 +69,12 @@ def _wrong_outcome(check: Check, observed: Observed) -> Iterator[str]:
     if answers:
         first, last = answers[0], answers[-1]
         yield f"{first.packet.word} came from {first.packet.source}, first seen at {first.where}, last at {last.where}"
+
+
+def _arrived(check: Check, observed: Observed) -> str:
+    """Say so when a packet that nobody may get was seen in a pod: then only its answer was lost, or a pod refused it."""
+    pods = {s.namespace for s in observed.requests if "/" in s.namespace and s.namespace != check.source.name}
+    return f"got {observed.outcome.word} as expected, but the request did arrive at {', '.join(sorted(pods))}" if pods else ""
 
 
 def _where_it_ended(observed: Observed) -> Iterator[str]:

@@ -40,6 +40,14 @@ ROWS = {
         VISIT, Expectation((Outcome.DROPPED,)), Observed(Outcome.DROPPED, trail=(seen("node2 eth0"),)),
         "pass", Outcome.DROPPED, "last seen at node2 eth0",
     ),
+    "a drop that arrived is none": (
+        VISIT, Expectation((Outcome.DROPPED,)), Observed(Outcome.DROPPED, trail=(seen("default/b eth0"),)),
+        "fail", Outcome.DROPPED, "the request did arrive at default/b",
+    ),
+    "refused by a pod is not refused by the proxy": (
+        VISIT, Expectation((Outcome.REFUSED,)), Observed(Outcome.REFUSED, trail=(seen("default/b eth0"),)),
+        "fail", Outcome.REFUSED, "the request did arrive at default/b",
+    ),
     "dropped": (
         VISIT, Expectation((OK,), sources=BOTH), Observed(Outcome.DROPPED, "no answer", trail=(seen("node2 flannel.1"),)),
         "fail", Outcome.DROPPED, "last seen at node2 flannel.1",
