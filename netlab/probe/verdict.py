@@ -44,9 +44,9 @@ def judge(check: Check, observed: Observed) -> Verdict:
     if observed.outcome not in expected.outcomes:
         return Verdict(Result.FAILED, observed.outcome, tuple(_wrong_outcome(check, observed)))
     if observed.outcome is not Outcome.ALLOWED:
-        if arrived := _arrived(check, observed):
-            return Verdict(Result.FAILED, observed.outcome, (arrived,))
-        return Verdict(Result.PASSED, observed.outcome, tuple(_where_it_ended(observed)))
+        arrived = _arrived(check, observed)
+        reasons = (arrived,) if arrived else tuple(_where_it_ended(observed))
+        return Verdict(Result.FAILED if arrived else Result.PASSED, observed.outcome, reasons)
     judges = (_answers,) if isinstance(check.action, Ask) else (_backends, _sources, _encapsulated)
     faults: list[Fault] = [fault for look in judges for fault in look(check, observed)]
     for outcome, _ in faults:
