@@ -24,6 +24,7 @@ from netlab.api.meta import Labels, ObjectMeta
 from netlab.api.resources import LABS, NODES, PODS, Json
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
+from netlab.controlplane.loop import run_rounds
 from netlab.daemon.supervisor import Supervisor
 from netlab.dataplane.names import EDGE
 from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
@@ -33,7 +34,6 @@ from netlab.runtime.hosts import HostPlan, path, plan_hosts
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
-RESYNC = 30.0  # seconds between two looks at what somebody may have broken by hand
 API_PORT = 6443
 log = logging.getLogger("netlab.daemon")
 
@@ -66,29 +66,23 @@ class LabController:
         async with asyncio.TaskGroup() as tasks:
             for informer in (self._labs, self._nodes, self._pods):
                 tasks.create_task(informer.run())
-            tasks.create_task(self._loop())
+            tasks.create_task(run_rounds(self._changed, self._round))
 
-    async def _loop(self) -> None:
-        while True:
-            self._changed.clear()
-            lab = self._labs.cache.get(self._state.lab)
-            if lab is not None and self._nodes.has_synced and self._pods.has_synced:
-                await self._round(lab)
-            try:
-                async with asyncio.timeout(RESYNC):
-                    await self._changed.wait()
-            except TimeoutError:
-                log.debug("resync")
-
-    async def _round(self, lab: Lab) -> None:
+    async def _round(self, _resync: bool) -> bool:
+        """Bring hosts, Node objects and processes to what the Lab says; False when something refused."""
+        lab = self._labs.cache.get(self._state.lab)
+        if lab is None or not (self._nodes.has_synced and self._pods.has_synced):
+            return True
         try:
             await self._reconcile(lab)
-            self.problem = ""
         except NetlabError as error:
             if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
-                return
+                return True
             self.problem = str(error)
             log.exception("reconcile=lab failed")
+            return False
+        self.problem = ""
+        return True
 
     async def _reconcile(self, lab: Lab) -> None:
         plan = plan_hosts(lab, lab.status.hosts)

@@ -20,18 +20,17 @@ from netlab.api.discovery import EndpointSlice
 from netlab.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
+from netlab.controlplane.lease import LeaseKeeper, synced_versions
+from netlab.controlplane.loop import run_rounds
 from netlab.edge.frontends import Check, Frontend, backends, frontends, is_ours, load_balancer_addresses, unserved
 from netlab.edge.health import Checker
 from netlab.edge.programming import Programmer
-from netlab.edge.reporting import Reporter, lease_annotations
+from netlab.edge.reporting import LEASE, NAMESPACE, Reporter, health_report
 from netlab.edge.rules import Balancing
 from netlab.errors import ApiError, KernelError
 from netlab.kernel.door import Kernel
 
 LOG = logging.getLogger("netlab.edge")
-TICK = 10.0  # seconds: the Lease's renewal
-RESYNC = 30.0  # seconds between two looks for damage; kube-proxy's syncPeriod
-RETRY = 1.0  # seconds after a round that failed
 
 
 class Balancer:
@@ -45,6 +44,7 @@ class Balancer:
         self._checker = Checker(probe, self._changed)
         self._programmer = Programmer(kernel, path)
         self._reporter = Reporter(client)
+        self._lease = LeaseKeeper(client, NAMESPACE, LEASE)
         self._seen: tuple[object, ...] = ()
         self._started = False
 
@@ -54,31 +54,16 @@ class Balancer:
             async with asyncio.TaskGroup() as tasks:
                 for informer in (self._services, self._slices, self._nodes):
                     tasks.create_task(informer.run())
-                tasks.create_task(self._loop())
+                tasks.create_task(run_rounds(self._changed, self._round))
         finally:
             await self._checker.close()
 
-    async def _loop(self) -> None:
-        now = asyncio.get_running_loop().time
-        resync_at = now() + RESYNC
-        while True:
-            self._changed.clear()
-            resync = now() >= resync_at
-            done = await self._round(resync=resync)
-            if resync:
-                resync_at = now() + RESYNC
-            try:
-                async with asyncio.timeout(TICK if done else RETRY):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-
-    async def _round(self, *, resync: bool) -> bool:
+    async def _round(self, resync: bool) -> bool:
         """Bring the kernel to what is known now; False when something refused."""
         informers = (self._services, self._slices, self._nodes)
         if not all(informer.has_synced for informer in informers):
             return True  # semantics 6.20; their news will wake us
-        synced = {informer.resource.plural: str(informer.resource_version) for informer in informers}
+        synced = synced_versions(informers)
         services = tuple(self._services.cache.values())
         balancing = self._ask(services)
         if not (self._started or self._checker.all_asked):
@@ -88,7 +73,7 @@ class Balancer:
             await asyncio.to_thread(self._programmer.program, balancing, addresses, resync=resync)
             self._started = True
             now = datetime.now(UTC)
-            await self._reporter.renew(lease_annotations(synced, balancing), now)
+            await self._lease.renew(synced, now, load_balancers=health_report(balancing))
             for service, message in unserved(services):
                 await self._reporter.tell(service, message, now)
         except (KernelError, ApiError) as error:

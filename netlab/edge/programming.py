@@ -1,8 +1,7 @@
 """From what the load balancer is to do to the edge's kernel: the addresses on `lo`, the rules, UDP flows to forget.
 
-What was programmed last is remembered, so that a change costs a transaction of the difference and nothing is written when
-nothing changed. The first time, and when somebody else has touched the rules (the kernel counts commits), the table is
-listed, compared and repaired. All calls block: they belong into a thread.
+The rules are kept by `netlab.kernel.tables`; addresses are compared when they change, and at a resync. All calls block: they
+belong into a thread.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ from netlab.dataplane.state import Address, Link, NamespaceState
 from netlab.edge.rules import FAMILY, TABLE, Balancing, compile_rules, stale_flows
 from netlab.errors import KernelError
 from netlab.kernel.door import FlowFilter, Kernel
-from netlab.netfilter.repair import repair
-from netlab.netfilter.ruleset import Ruleset
-from netlab.netfilter.script import render, transaction
+from netlab.kernel.tables import TableKeeper
 
 LOG = logging.getLogger("netlab.edge")
 LOOPBACK = "lo"
@@ -35,40 +32,22 @@ class Programmer:
     def __init__(self, kernel: Kernel, path: str) -> None:
         self._kernel = kernel
         self._path = path
+        self._tables = TableKeeper(kernel, path)
         self._balancing: Balancing | None = None
-        self._ruleset: Ruleset | None = None
         self._addresses: frozenset[str] | None = None
-        self._generation = 0
 
     def program(self, balancing: Balancing, addresses: frozenset[str], *, resync: bool = False) -> None:
         """Make it so; `resync` also looks for what somebody else has changed. After a KernelError the next call looks afresh."""
         try:
-            self._program_rules(balancing, resync=resync)
+            wanted = compile_rules(balancing, self._tables.written(FAMILY, TABLE))
+            if self._tables.keep(wanted, resync=resync):
+                LOG.info("rules changed frontends=%d", len(balancing.healthy))
             if resync or addresses != self._addresses:
                 self._program_addresses(addresses)
             self._forget_flows(balancing)
         except KernelError:
-            self._ruleset = self._addresses = None
+            self._addresses = None
             raise
-
-    def _program_rules(self, balancing: Balancing, *, resync: bool) -> None:
-        """Write the difference. Our commit raises the generation by one; by more, and somebody else has written too."""
-        wanted = compile_rules(balancing, self._ruleset)
-        generation = self._kernel.nft_generation(self._path)
-        known = self._ruleset is not None and (generation == self._generation or not resync)
-        script = transaction(self._ruleset, wanted) if known else self._repair(wanted)
-        if script:
-            self._kernel.nft(self._path, script)
-            LOG.info("rules changed frontends=%d bytes=%d", len(balancing.healthy), len(script))
-        if generation == self._generation or not known:
-            self._generation = generation + bool(script)
-        self._ruleset = wanted
-
-    def _repair(self, wanted: Ruleset) -> str:
-        observed = self._kernel.nft_list(self._path, FAMILY, TABLE)
-        if not observed.exists:
-            return render(wanted)
-        return repair(observed, self._kernel.nft_canonical(render(wanted), FAMILY, TABLE), wanted)
 
     def _program_addresses(self, addresses: frozenset[str]) -> None:
         observed = self._kernel.observe(self._path)

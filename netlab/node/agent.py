@@ -10,7 +10,7 @@ code of `dataplane`, `proxy`, `dns`) and the keepers write the difference:
     the lab's networks       -> table ip flannel-ipv4
 
 After a round the Lease of the node says up to which resourceVersion of each kind all this is done; `up` waits for that.
-Every 30 s, as kube-proxy's syncPeriod, the round also looks at what somebody may have changed by hand (semantics 6.21).
+Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21).
 Nothing is programmed before everything has been listed once (semantics 6.20). SIGTERM ends the agent and leaves the
 kernel as it is: the data plane needs no agent.
 """
@@ -32,16 +32,17 @@ from netlab.api.lab import Lab
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, SERVICES, Resource
 from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
+from netlab.controlplane.lease import LeaseKeeper, synced_versions
+from netlab.controlplane.loop import run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
 from netlab.errors import ApiError, KernelError
 from netlab.kernel.door import FlowFilter
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.tables import TableKeeper
 from netlab.node.agent_health import HealthServers
-from netlab.node.agent_lease import LeaseKeeper
 from netlab.node.agent_overlay import OverlayKeeper, announcement
-from netlab.node.agent_tables import TableKeeper
 from netlab.proxy import conntrack, health
 from netlab.proxy.frame import ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
@@ -49,7 +50,6 @@ from netlab.proxy.nftables import NftablesCompiler
 from netlab.proxy.servicemap import ServicePortMap, build
 
 KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
-RESYNC = 30.0  # seconds: kube-proxy's syncPeriod
 HOSTS = "kube-system/coredns"  # the ConfigMap that names the lab's hosts
 HOSTS_KEY = "NodeHosts"
 log = logging.getLogger("netlab.node")
@@ -98,42 +98,29 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 for informer in self._informers.values():
                     tasks.create_task(informer.run())
-                tasks.create_task(self._lease.run())
-                tasks.create_task(self._loop())
+                tasks.create_task(run_rounds(self._changed, self._round))
         finally:
             await self._dns.close()
             await self._health.close()
 
-    async def _loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        resync_at = loop.time() + RESYNC
-        while True:
-            self._changed.clear()
-            if all(informer.has_synced for informer in self._informers.values()):
-                await self._round(resync=loop.time() >= resync_at)
-            if loop.time() >= resync_at:
-                resync_at = loop.time() + RESYNC
-            try:
-                async with asyncio.timeout_at(resync_at):
-                    await self._changed.wait()
-            except TimeoutError:
-                log.debug("resync node=%s", self._name)
-
-    async def _round(self, *, resync: bool) -> None:
+    async def _round(self, resync: bool) -> bool:
+        """Bring kernel, DNS and health servers to what is known now; False when something refused."""
+        informers = self._informers.values()
         node = self._nodes.get(self._name)
-        if node is None:
-            return  # not registered yet, or being removed: the daemon ends this process
-        versions = {kind: str(informer.resource_version) for kind, informer in self._informers.items()}
+        if node is None or not all(informer.has_synced for informer in informers):
+            return True  # semantics 6.20, or not registered yet; the news will wake us
+        synced = synced_versions(informers)
         try:
             if missing := announcement(self._lab, node):
                 await self._client.patch(NODES, self._name, {"metadata": {"annotations": missing}})
             await self._program(node, resync=resync)
-        except (KernelError, ApiError) as error:
+            await self._lease.renew(synced)
+        except (KernelError, ApiError, OSError) as error:
             self._waiting_since = self._waiting_since or datetime.now(UTC)
             log.error("round=failed node=%s error=%s", self._name, error)  # noqa: TRY400 -- the error is a sentence
-            return
+            return False
         self._programmed_at, self._waiting_since = datetime.now(UTC), None
-        self._lease.publish(versions)
+        return True
 
     async def _program(self, node: Node, *, resync: bool) -> None:
         """Make kernel, health servers and DNS what the objects say."""
@@ -151,13 +138,11 @@ class Agent:
         """Write overlay and rules; blocking, in a thread of its own."""
         networking = self._lab.spec.networking
         self._overlay.keep(self._nodes.values())
-        if resync:
-            self._tables.resync()
         if node.spec.pod_cidr:
-            self._tables.keep(flannel_rules(networking.pod_subnet, node.spec.pod_cidr))
+            self._tables.keep(flannel_rules(networking.pod_subnet, node.spec.pod_cidr), resync=resync)
         if self._compiler is None:
             self._compiler = NftablesCompiler(ProxyConfig(node.internal_ip, networking.pod_subnet, networking.service_subnet))
-        self._tables.keep(self._compiler.compile(new))
+        self._tables.keep(self._compiler.compile(new), resync=resync)
         if stale:
             self._kernel.delete_flows(self._path, [FlowFilter(**vars(flow)) for flow in stale])
 

@@ -1,0 +1,67 @@
+"""A process's Lease: that it lives, and up to which resourceVersion of each kind its node is programmed.
+
+The annotation `netlab/synced` holds the versions (docs/contracts.md); `up` waits for it. A Lease is written when what it
+says has changed, and otherwise every ten seconds, as the kubelet renews its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from netlab.api.resources import LEASES, Json
+from netlab.controlplane.client import Client
+from netlab.controlplane.informer import Informer
+from netlab.errors import ApiError, is_not_found
+
+SYNCED = "netlab/synced"
+RENEW = timedelta(seconds=10)
+LEASE_SECONDS = 40  # Kubernetes' node lease
+
+
+def synced_versions(informers: Iterable[Informer[Any]]) -> dict[str, str]:
+    """Return how far informers have come, by plural; take it before what they hold is looked at."""
+    return {informer.resource.plural: str(informer.resource_version) for informer in informers}
+
+
+class LeaseKeeper:
+    """Writes one Lease, no more often than needed."""
+
+    def __init__(self, client: Client, namespace: str, name: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._written: dict[str, str] | None = None
+        self._renewed: datetime | None = None
+
+    async def renew(self, synced: Mapping[str, str], now: datetime | None = None, **more: Json) -> None:
+        """Say that all is programmed up to these versions; `more` are further annotations, by their name after `netlab/`.
+
+        Raises ApiError.
+        """
+        moment = now or datetime.now(UTC)
+        bodies: dict[str, object] = {
+            SYNCED: dict(synced),
+            **{f"netlab/{key.replace('_', '-')}": body for key, body in more.items()},
+        }
+        wanted = {key: msgspec.json.encode(body, order="sorted").decode() for key, body in bodies.items()}
+        if wanted == self._written and self._renewed is not None and moment - self._renewed < RENEW:
+            return
+        await self._write(wanted, moment)
+        self._written, self._renewed = wanted, moment
+
+    async def _write(self, annotations: dict[str, str], now: datetime) -> None:
+        renewed = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec = {"holderIdentity": self._name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": renewed}
+        try:
+            patch: Json = {"metadata": {"annotations": annotations}, "spec": spec}
+            await self._client.patch(LEASES, self._name, patch, namespace=self._namespace)
+        except ApiError as error:
+            if not is_not_found(error):
+                raise
+            meta = {"name": self._name, "namespace": self._namespace, "annotations": annotations}
+            body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": meta, "spec": spec}
+            await self._client.create(LEASES, body, namespace=self._namespace)

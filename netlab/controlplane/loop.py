@@ -1,0 +1,32 @@
+"""The loop of everything level-triggered: a round when something changed, now and then, and again after a failure.
+
+A round compares what is wanted with what is, all of it; one without news writes nothing. Every RESYNC seconds a round is
+told to look also for what somebody changed behind our back (kube-proxy's syncPeriod).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+TICK = 10.0  # seconds between rounds without news: a Lease wants to be renewed
+RESYNC = 30.0  # seconds between two looks for damage
+RETRY = 1.0  # seconds after a round that failed
+
+
+async def run_rounds(changed: asyncio.Event, round_: Callable[[bool], Awaitable[bool]]) -> NoReturn:
+    """Run rounds for ever. A round is given whether to look for damage, and returns whether it could do all it wanted."""
+    now = asyncio.get_running_loop().time
+    resync_at = now() + RESYNC
+    while True:
+        changed.clear()
+        resync = now() >= resync_at
+        done = await round_(resync)
+        if resync:
+            resync_at = now() + RESYNC
+        try:
+            async with asyncio.timeout(TICK if done else RETRY):
+                await changed.wait()
+        except TimeoutError:
+            continue
