@@ -102,11 +102,10 @@ def _shrink(rollout: Rollout, removable: int) -> dict[str, int]:
         useless = max(rs.spec.replicas - rollout.available[name], 0)
         shrink[name] = min(useless, removable)
         removable -= shrink[name]
-    spare = min(max(sum(rollout.available.values()) - rollout.desired, 0), removable)
-    for rs in rollout.old:
-        more = min(rs.spec.replicas - shrink[rs.metadata.name], spare)
+    for rs in rollout.old:  # what is left to remove is, by now, exactly what is available beyond the desired number
+        more = min(rs.spec.replicas - shrink[rs.metadata.name], removable)
         shrink[rs.metadata.name] += more
-        spare -= more
+        removable -= more
     return shrink
 
 

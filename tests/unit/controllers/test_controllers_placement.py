@@ -41,8 +41,13 @@ def port(number: int, protocol: str = "TCP", host: str = "") -> list[dict[str, A
         ([pending("a", nodeSelector={"disk": "ssd"})], {"a": "node10"}),
         # replicas of one owner are spread before pods are counted
         (
-            [pod("x", node="node2"), pod("y", node="node1", owner=("ReplicaSet", "r")), pending("a", owner=("ReplicaSet", "r"))],
-            {"a": "node10"},
+            [
+                pod("y", node="node1", owner=("ReplicaSet", "r")),
+                *(pod(f"x{n}", node="node2") for n in range(2)),
+                *(pod(f"z{n}", node="node10") for n in range(3)),
+                pending("a", owner=("ReplicaSet", "r")),
+            ],
+            {"a": "node2"},
         ),
         ([pod("x", node="node1"), pod("z", node="node10"), pending("a")], {"a": "node2"}),  # the fewest pods
         ([pod("x", node="node1", phase="Succeeded"), pending("a")], {"a": "node1"}),  # finished pods don't count
