@@ -110,6 +110,7 @@ class Informer(Generic[T]):
         self._must_list = False
         self.has_synced = True
         self._reached(int(answer.resource_version))
+        self.changed.set()
 
     async def _watch(self) -> None:
         stream = self.client.watch(self.resource, resource_version=str(self.resource_version), **self._selectors)
@@ -122,6 +123,8 @@ class Informer(Generic[T]):
         elif event.type in {"ADDED", "MODIFIED"}:
             self._change(key_of(event.object), self._decode(event.object))
         self._reached(int(event.resource_version))
+        if event.type != "BOOKMARK":  # it says how far we are, and is no news to act on
+            self.changed.set()
 
     def _change(self, key: str, obj: T | None) -> None:
         before = self.cache.pop(key, None) if obj is None else self.cache.get(key)
@@ -132,7 +135,6 @@ class Informer(Generic[T]):
 
     def _reached(self, version: int) -> None:
         self.resource_version = version
-        self.changed.set()
         for entry in [entry for entry in self._waiting if entry[0] <= version]:
             self._waiting.remove(entry)
             if not entry[1].done():

@@ -3,7 +3,8 @@
 The order of a start, and why:
 
     1. record this process                 whoever finds the record can end it
-    2. fork the spawner                    before there are threads or an event loop, with everything imported
+    2. fork the spawner                    before there are threads or an event loop, with everything imported and read
+                                           that its children need: what is there before a fork is there once
     3. open the store, tokens, certificate the lab's objects survive the daemon
     4. serve on the host's loopback        now `up` may write objects: say `ready`
     5. controllers, kubelet, hosts         each a loop that compares wanted with observed; order does not matter
@@ -16,6 +17,7 @@ processes by their records, and goes on.
 from __future__ import annotations
 
 import asyncio
+from asyncio import sslproto
 import gc
 import logging
 import os
@@ -32,10 +34,11 @@ from netlab.controlplane.api import Api, ApiSettings
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.controllers.manager import Manager
 from netlab.controlplane.controllers.world import FIELDS
+from netlab.controlplane.http import trust
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
-from netlab.controlplane.pki import ensure_pki, server_names
+from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import Store
 from netlab.daemon.convergence import Convergence
@@ -69,6 +72,8 @@ def main(root: Path) -> None:
     setproctitle.setproctitle(f"netlab: {state.lab} daemon")
     pid = os.getpid()
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
+    trust(str(state.certificate_authority))
+    sslproto.SSLProtocol.max_size = 32 * 1024
     spawner = Spawner.start(state, ENTRIES)
     gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with the spawner's children
     lab = msgspec.json.decode((root / "lab.json").read_bytes(), type=Lab)
@@ -76,7 +81,17 @@ def main(root: Path) -> None:
         asyncio.run(Daemon(state, lab, spawner).run())
     except asyncio.CancelledError:
         log.info("daemon=%s ended", state.lab)
+    except Exception as error:
+        log.critical("daemon=%s died: %s", state.lab, _first_cause(error))
+        raise
     strike_off(state, DAEMON)
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return in one line what went wrong, out of the groups that tasks wrap their errors in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 class Daemon:
@@ -94,8 +109,7 @@ class Daemon:
         settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
         self._api = Api(self._store, settings=settings, tokens=self._tokens)
         self._client = LocalClient(self._api)
-        names = server_names([self._plan.api_server, self._plan.kubernetes_service], networking.dns_domain)
-        self._tls = ensure_pki(state.pki, names).server_context()
+        self._tls = Pki(state.pki).server_context()
         self._servers: list[ServerHandle] = []
         self._fabric_served = False
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import KernelError
-from netlab.kernel.linux import LinuxKernel
 from netlab.kernel import namespaces
+from netlab.kernel.linux import LinuxKernel
 from netlab.lab.down import down_locked
 from netlab.lab.find import daemon_alive, recorded_labs
 from netlab.runtime.statedir import StateDirectory

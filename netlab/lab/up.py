@@ -9,6 +9,7 @@ everything is taken down again and the reason is told, unless the user asked to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ import msgspec
 
 from netlab.api.lab import Lab
 from netlab.api.resources import LABS, RESOURCES, Json
+from netlab.controlplane.pki import server_names
 from netlab.controlplane.sync import SyncClient
-from netlab.errors import LabError, UsageError
+from netlab.errors import ApiError, LabError, UsageError
+from netlab.ipam import AddressPlan
 from netlab.lab.apply import Change, Identity, Verb, identity, plan
 from netlab.lab.down import down
 from netlab.lab.files import read_topology
 from netlab.lab.find import connect, daemon_alive, locked
-from netlab.runtime.launch import start_daemon
+from netlab.runtime.launch import LOG_TAIL, log_tail, start_daemon
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Manifest, Topology
 
@@ -100,11 +103,32 @@ def _bring_up(
     if not daemon_alive(state):
         state.create()
         spec.write_bytes(msgspec.json.encode(topology.lab))
+        _make_certificates(state, topology.lab)
         start_daemon(state, options.timeout)
-    client = connect(state)
-    changes = _apply(client, topology)
-    notes = _wait(client, options.timeout, on_progress)
+    with _daemon_watched(state):
+        client = connect(state)
+        changes = _apply(client, topology)
+        notes = _wait(client, options.timeout, on_progress)
     return Result(state.lab, created, changes, (*topology.notes, *notes))
+
+
+@contextmanager
+def _daemon_watched(state: StateDirectory) -> Iterator[None]:
+    """Tell a broken connection to a daemon that died in the words of its log."""
+    try:
+        yield
+    except (ApiError, LabError) as error:
+        if daemon_alive(state):
+            raise
+        raise LabError(f"the daemon of lab {state.lab!r} died", remedy=log_tail(state.log("daemon"), LOG_TAIL)) from error
+
+
+def _make_certificates(state: StateDirectory, lab: Lab) -> None:
+    """Make the lab's certificates, if they are not there: the daemon then need not carry the library that does."""
+    from netlab.controlplane.certificates import ensure_pki
+
+    addresses = AddressPlan.of(lab)
+    ensure_pki(state.pki, server_names([addresses.api_server, addresses.kubernetes_service], lab.spec.networking.dns_domain))
 
 
 def _refuse_new_networks(running: Lab, wanted: Lab) -> None:

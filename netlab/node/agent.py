@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ from netlab.proxy import conntrack, health
 from netlab.proxy.frame import ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import NftablesCompiler
-from netlab.proxy.servicemap import ServicePortMap, build
+from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
 
 KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 HOSTS = "kube-system/coredns"  # the ConfigMap that names the lab's hosts
@@ -65,11 +66,15 @@ class Agent:
         self._kernel = LinuxKernel()
         self._path = namespace_path(host_namespace(lab.metadata.name, node))
         self._changed = asyncio.Event()
-        self._informers = {kind.plural: Informer(client, kind, changed=self._changed) for kind in KINDS}
+        self._news: set[tuple[str, str]] = set()  # kind and key of Services and EndpointSlices changed since the last round
+        self._informers = {
+            kind.plural: Informer(client, kind, changed=self._changed, on_change=self._note(kind.plural)) for kind in KINDS
+        }
         self._overlay = OverlayKeeper(self._kernel, self._path, lab, node)
         self._tables = TableKeeper(self._kernel, self._path)
         self._lease = LeaseKeeper(client, "kube-node-lease", node)
         self._compiler: NftablesCompiler | None = None
+        self._tracker: ServiceTracker | None = None
         self._map: ServicePortMap = {}
         self._zone: Zone | None = None
         self._dns = DnsServer(lambda: self._zone)
@@ -77,6 +82,15 @@ class Agent:
         self._programmed_at: datetime | None = None
         self._waiting_since: datetime | None = None  # a round has failed since then
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
+
+    def _note(self, kind: str) -> Callable[[str, Any, Any], None]:
+        """Return what notes a change of a kind for the next round."""
+
+        def note(key: str, _before: object, _after: object) -> None:
+            if kind in {"services", "endpointslices"}:
+                self._news.add((kind, key))
+
+        return note
 
     # ---- what the informers hold
     @property
@@ -132,12 +146,24 @@ class Agent:
         await self._serve_names(node)
 
     def _service_map(self, node: Node) -> ServicePortMap:
-        return build(self._services.values(), self._slices.values(), node)
+        """Return the ports of all Services as this node sees them; only those with news are computed anew."""
+        if self._tracker is None:
+            self._tracker = ServiceTracker(node)
+            self._news = {("services", key) for key in self._services} | {("endpointslices", key) for key in self._slices}
+        tracker, news = self._tracker, self._news
+        self._news = set()
+        tracker.set_node(node)
+        for kind, key in news:
+            if kind == "services":
+                tracker.set_service(key, self._services.get(key))
+            else:
+                tracker.set_slice(key, self._slices.get(key))
+        return tracker.current()
 
     def _program_kernel(self, node: Node, new: ServicePortMap, stale: tuple[conntrack.StaleFlow, ...], resync: bool) -> None:
         """Write overlay and rules; blocking, in a thread of its own."""
         networking = self._lab.spec.networking
-        self._overlay.keep(self._nodes.values())
+        self._overlay.keep(self._nodes.values(), resync=resync)
         if node.spec.pod_cidr:
             self._tables.keep(flannel_rules(networking.pod_subnet, node.spec.pod_cidr), resync=resync)
         if self._compiler is None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from netlab.api.core import Node
 from netlab.api.lab import Lab
 from netlab.dataplane.diff import diff
+from netlab.dataplane.state import NamespaceState
 from netlab.dataplane.vxlan import Lease, Problem, lease_annotations, overlay, owns, parse_lease, vtep_mac
 from netlab.kernel.door import Kernel
 
@@ -35,9 +36,13 @@ class OverlayKeeper:
         self._lab = lab
         self._node = node
         self._ignored: tuple[Problem, ...] = ()
+        self._kept: NamespaceState | None = None  # what the kernel was brought to last
 
-    def keep(self, nodes: Iterable[Node]) -> int:
-        """Program the overlay for the nodes known; return how many changes that took. Raises KernelError."""
+    def keep(self, nodes: Iterable[Node], *, resync: bool = False) -> int:
+        """Program the overlay for the nodes known; return how many changes that took. Raises KernelError.
+
+        The kernel is only looked at when something else is wanted than before, or at a resync.
+        """
         leases = [parse_lease(n.metadata.name, n.spec.pod_cidr, n.metadata.annotations) for n in nodes]
         own = next((lease for lease in leases if lease.node == self._node), None)
         if not isinstance(own, Lease):
@@ -45,11 +50,17 @@ class OverlayKeeper:
         backend = self._lab.spec.networking.backend
         wanted = overlay(self._lab.metadata.name, own, leases, port=backend.port)
         self._tell(wanted.ignored)
-        sysctls = {**wanted.state.sysctls, **FORWARDING}
-        observed = self._kernel.observe(self._path, sysctls=tuple(sysctls))
-        desired = replace(wanted.state, sysctls=sysctls)
+        if wanted.state == self._kept and not resync:
+            return 0
+        self._kept = None
+        desired = replace(wanted.state, sysctls={**wanted.state.sysctls, **FORWARDING})
+        observed = self._kernel.observe(self._path, sysctls=tuple(desired.sysctls))
         operations = diff(desired, observed, lambda name: owns(name, backend.vni))
-        self._kernel.perform(self._path, operations)
+        if operations:
+            self._kernel.perform(self._path, operations)
+        if resync and operations:
+            log.warning("overlay repaired changes=%d", len(operations))
+        self._kept = wanted.state
         return len(operations)
 
     def _tell(self, ignored: tuple[Problem, ...]) -> None:

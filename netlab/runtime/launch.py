@@ -10,8 +10,14 @@ from pathlib import Path
 from netlab.errors import LabError
 from netlab.runtime.statedir import StateDirectory
 
-LOG_TAIL = 12  # lines of the log shown when the daemon dies
+LOG_TAIL = 5  # records of the log shown when the daemon dies
 READY = b"ready\n"
+ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",
+    "MALLOC_ARENA_MAX": "1",  # one heap for all threads: a lab has nine processes, and each would keep several
+    "SSL_CERT_FILE": os.devnull,  # a lab's processes trust the lab's authority alone; the machine's 150 stay unread
+    "SSL_CERT_DIR": os.devnull,
+}
 
 
 def start_daemon(state: StateDirectory, timeout: float) -> None:
@@ -25,7 +31,7 @@ def start_daemon(state: StateDirectory, timeout: float) -> None:
     pid = os.posix_spawn(
         sys.executable,
         [sys.executable, "-m", "netlab.daemon", str(state.root)],
-        {**os.environ, "PYTHONUNBUFFERED": "1"},
+        {**os.environ, **ENVIRONMENT},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
@@ -54,8 +60,9 @@ def _first_word(reader: int, timeout: float) -> bytes | None:
 
 
 def log_tail(log: Path, lines: int) -> str:
-    """Return the end of a log for an error message."""
+    """Return what a log says of trouble, for an error message: its records above INFO, without the tracebacks between."""
     if not log.exists():
         return f"It left no log at {log}."
-    tail = log.read_text(errors="replace").splitlines()[-lines:]
-    return "\n".join([f"The end of its log ({log}):", *(f"  {line}" for line in tail)])
+    records = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("time=")]
+    trouble = [line for line in records if "level=INFO" not in line] or records
+    return "\n".join([f"From its log ({log}):", *(f"  {line}" for line in trouble[-lines:])])

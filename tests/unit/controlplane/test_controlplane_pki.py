@@ -10,8 +10,9 @@ import pytest
 import yaml
 from cryptography import x509
 
+from netlab.controlplane.certificates import ensure_pki
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
-from netlab.controlplane.pki import ensure_pki, server_names
+from netlab.controlplane.pki import server_names
 from netlab.errors import LabError
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

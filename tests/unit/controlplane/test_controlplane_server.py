@@ -17,11 +17,11 @@ from aiohttp import web
 
 from netlab.api.resources import CONFIG_MAPS, NODES, PODS, SECRETS, SERVICES
 from netlab.controlplane.api import Api
+from netlab.controlplane.certificates import ensure_pki
 from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
-from netlab.controlplane.pki import ensure_pki
 from netlab.controlplane.server import serve
 from netlab.controlplane.store import Store
 from netlab.controlplane.sync import SyncClient
