@@ -17,12 +17,12 @@ processes by their records, and goes on.
 from __future__ import annotations
 
 import asyncio
-from asyncio import sslproto
 import gc
 import logging
 import os
 import signal
 import socket
+from asyncio import sslproto
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import Store
 from netlab.daemon.convergence import Convergence
+from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import API_PORT, LabController
 from netlab.daemon.routes import converged_route
 from netlab.daemon.supervisor import Supervisor
@@ -60,6 +61,7 @@ from netlab.runtime.statedir import StateDirectory
 
 ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
 DAEMON = "daemon"
+TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 READY_DESCRIPTOR = 3  # the pipe to `netlab up`
 LOG_FORMAT = "time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
 log = logging.getLogger("netlab.daemon")
@@ -73,7 +75,7 @@ def main(root: Path) -> None:
     pid = os.getpid()
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
     trust(str(state.certificate_authority))
-    sslproto.SSLProtocol.max_size = 32 * 1024
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
     spawner = Spawner.start(state, ENTRIES)
     gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with the spawner's children
     lab = msgspec.json.decode((root / "lab.json").read_bytes(), type=Lab)
@@ -178,7 +180,8 @@ class Daemon:
         return port
 
     def _hosts_made(self, lab: Lab, hosts: Sequence[HostStatus]) -> None:
-        """Give every node a token, and open the API server's door on the underlay once the fabric is there."""
+        """Give every node its token and hosts their files; open the API server's door on the underlay once it is there."""
+        write_host_files(self._state, lab, hosts)
         for host in hosts:
             if host.role == "node":
                 self._tokens.ensure(node_user(host.name))

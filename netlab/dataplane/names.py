@@ -27,9 +27,12 @@ def host_namespace(lab: str, host: str) -> str:
 
 
 def pod_namespace(lab: str, namespace: str, pod: str) -> str:
-    """Return the namespace name of a pod, shortened with a digest when it would be too long."""
+    """Return the namespace name of a pod; with a digest where it would be too long or could mean two pods.
+
+    `team/a-web` and `team-a/web` would both be `<lab>-team-a-web`, so a namespace with a dash gets the digest.
+    """
     name = f"{lab}-{namespace}-{pod}"
-    if len(name) <= LONGEST_NAME:
+    if len(name) <= LONGEST_NAME and "-" not in namespace:
         return name
     return f"{name[: LONGEST_NAME - 9]}-{digest(lab, namespace, pod)}"
 

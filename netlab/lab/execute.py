@@ -23,10 +23,10 @@ def execute(state: StateDirectory, target: str, command: Sequence[str], *, conta
     A host is found from the record alone, so this works when the daemon is dead. Raises UsageError for an unknown name.
     """
     if (state.namespaces / host_namespace(state.lab, target)).exists():
-        return execute_inside(namespace_path(host_namespace(state.lab, target)), command, dict(os.environ))
+        return _on_host(state, target, command)
     pod = find_pod(state, target)
     if pod.spec.host_network:
-        return execute_inside(namespace_path(host_namespace(state.lab, pod.spec.node_name)), command, dict(os.environ))
+        return _on_host(state, pod.spec.node_name, command)
     folder = state.pod(pod.metadata.uid)
     names = [c.name for c in pod.spec.containers]
     if container and container not in names:
@@ -35,6 +35,12 @@ def execute(state: StateDirectory, target: str, command: Sequence[str], *, conta
     environment = {**_terminal(), **_environment(files, container or names[0])}
     path = namespace_path(pod_namespace(state.lab, pod.metadata.namespace, pod.metadata.name))
     return execute_inside(path, command, environment, files)
+
+
+def _on_host(state: StateDirectory, host: str, command: Sequence[str]) -> int:
+    folder = state.host(host)
+    files = PodFiles(folder) if folder.is_dir() else None
+    return execute_inside(namespace_path(host_namespace(state.lab, host)), command, dict(os.environ), files)
 
 
 def _environment(files: PodFiles, container: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     netns/<name>        one empty file per network namespace made
     processes/<name>    one JSON file per process started: {"pid": 1, "start": clock ticks since boot}
     pods/<uid>/         resolv.conf, hosts, hostname, container logs
+    hosts/<name>/       resolv.conf, hosts, hostname of a node, client or the edge, for `netlab exec`
     ipam/<node>         the pod address last handed out
     logs/<name>.log     what each process said
     sockets/<name>      Unix sockets between processes of the lab
@@ -91,6 +92,10 @@ class StateDirectory:
     def pod(self, uid: str) -> Path:
         """Return the folder of a pod's injected files and container logs."""
         return self.root / "pods" / uid
+
+    def host(self, name: str) -> Path:
+        """Return the folder of a host's injected files."""
+        return self.root / "hosts" / name
 
     def log(self, process: str) -> Path:
         """Return the log of one of the lab's processes."""

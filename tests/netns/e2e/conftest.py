@@ -27,7 +27,7 @@ def host():
 
 
 @pytest.fixture
-def make_lab(host):
+def make_lab(host):  # noqa: ARG001 -- the host is looked at before and after
     """Return a function that names labs; all are taken down at the end."""
     labs = []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
 import socket
 import struct
@@ -21,7 +20,9 @@ TIME_LIMIT = 90  # seconds for one command; a lab takes two
 
 def run(*arguments, check=0, timeout=TIME_LIMIT):
     """Run netlab, check its exit code (None: any), return the completed process."""
-    result = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT)
+    result = subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
+    )
     if check is not None:
         assert check == result.returncode, f"netlab {' '.join(map(str, arguments))}\n{result.stdout}\n{result.stderr}"
     assert "Traceback" not in result.stderr, result.stderr
@@ -82,26 +83,30 @@ class HostPicture:
         def output(*command):
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-        commands = [(entry, Path(f"/proc/{entry}/cmdline")) for entry in os.listdir("/proc") if entry.isdigit()]
+        netns = Path("/run/netns")
+        run = [*Path("/run").iterdir(), *(netns.iterdir() if netns.is_dir() else ())]
+        commands = {entry.name: _read(entry / "cmdline") for entry in Path("/proc").iterdir() if entry.name.isdigit()}
         return cls(
             links=re.sub(r"(qlen|state) \S+", "", output("ip", "-o", "link")),
             routes=output("ip", "route", "show", "table", "all"),
             rules=output("nft", "list", "ruleset"),
             namespaces=output("ip", "netns"),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
-            run=frozenset(os.listdir("/run")) | frozenset(os.listdir("/run/netns") if os.path.isdir("/run/netns") else ()),
-            processes=frozenset(f"{pid} {path.read_bytes()[:60]!r}" for pid, path in commands if path.exists() and b"netlab: " in _read(path)),
+            run=frozenset(map(str, run)),
+            processes=frozenset(f"{pid} {command!r}" for pid, command in commands.items() if b"netlab: " in command),
         )
 
 
 def _read(path):
     try:
         return path.read_bytes()
-    except OSError:
+    except OSError:  # the process has ended
         return b""
 
 
-LAB_RANGES = [ipaddress.ip_network(r) for r in ("10.244.0.0/16", "10.96.0.0/16", "172.30.0.0/16", "203.0.113.0/24", "198.51.100.0/24")]
+LAB_RANGES = [
+    ipaddress.ip_network(r) for r in ("10.244.0.0/16", "10.96.0.0/16", "172.30.0.0/16", "203.0.113.0/24", "198.51.100.0/24")
+]
 ETHERTYPE_IPV4, ETHERTYPE_ARP, ALL_PROTOCOLS = 0x0800, 0x0806, 3
 
 

@@ -12,6 +12,14 @@ import pytest
 BLUE_REPLICAS = re.compile(r"(metadata: \{name: blue, .*\}\nspec:\n  replicas: )\d+")
 
 
+SECOND_SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {name: second}
+spec: {selector: {app: blue}, ports: [{port: 81, targetPort: 80}]}
+"""
+
+
 def scaled(path, replicas):
     text, count = BLUE_REPLICAS.subn(rf"\g<1>{replicas}", path.read_text(), count=1)
     assert 1 == count
@@ -103,7 +111,7 @@ def test_additions(lab, editable, change):
     if change == "node":
         text = text.replace("    - {name: node3", "    - {name: node4}\n    - {name: node3", 1)
     else:
-        text += "---\n{apiVersion: v1, kind: Service, metadata: {name: second}, spec: {selector: {app: blue}, ports: [{port: 81, targetPort: 80}]}}\n"
+        text += SECOND_SERVICE
     topology.write_text(text)
 
     lab.up(topology)

@@ -91,7 +91,9 @@ def test_process_killed(lab, process):
 
 
 def child_of(pid):
-    return int(subprocess.run(["pgrep", "-P", str(pid), "-f", "spawner"], capture_output=True, text=True, check=True).stdout.split()[0])
+    return int(
+        subprocess.run(["pgrep", "-P", str(pid), "-f", "spawner"], capture_output=True, text=True, check=True).stdout.split()[0]
+    )
 
 
 def test_down_after_everything_was_killed(lab):

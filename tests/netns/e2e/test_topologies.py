@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from labdriver import TOPOLOGIES
 
 LESSONS = sorted(path.name for path in TOPOLOGIES.glob("*.yaml"))
