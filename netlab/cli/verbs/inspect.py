@@ -91,7 +91,6 @@ def next_steps(name: LabArgument = "") -> None:
     from netlab.lab.status import status as lab_status
 
     rows = suggestions(lab_status(lab_named(name)))
-    width = max(len(command) for command, _ in rows)
     print("Try next:")
     for command, why in rows:
-        print(f"  {command.ljust(width)}  # {why}")
+        print(f"\n  # {why}\n  {command}")
