@@ -19,7 +19,8 @@ from dataclasses import replace
 
 from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
-from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl, wire
+from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl
+from netlab.kernel.codecs import NETLINK_ROUTE, Message
 from netlab.kernel.door import FlowFilter, Listing
 from netlab.kernel.netlink import BATCH, Netlink
 from netlab.kernel.refusal import ABSENT, refused
@@ -46,14 +47,14 @@ class LinuxKernel:
 
     def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
         """Return the state of a namespace; of sysctls only those named."""
-        with namespaces.inside(path), Netlink(rtnetlink.NETLINK_ROUTE) as netlink:
+        with namespaces.inside(path), Netlink(NETLINK_ROUTE) as netlink:
             return replace(observed.read(netlink), sysctls=sysctl.read(sysctls))
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order; raises KernelError naming the first that was refused."""
         if not operations:
             return
-        with namespaces.inside(path), Netlink(rtnetlink.NETLINK_ROUTE) as netlink:
+        with namespaces.inside(path), Netlink(NETLINK_ROUTE) as netlink:
             batch = _Batch(path, netlink)
             for operation in operations:
                 batch.add(operation)
@@ -113,17 +114,17 @@ class _Batch:
 
     def _send_part(self, operations: Sequence[Operation], descriptors: ExitStack) -> None:
         open_namespace = _opener(descriptors)
-        requests: list[wire.Message] = []
+        requests: list[Message] = []
         owners: list[Operation] = []
         hindrance: KernelError | None = None
         for operation in operations:
             try:
-                encoded = self._encode(operation, open_namespace)
+                wanted = self._requests(operation, open_namespace)
             except KernelError as error:  # what comes before it is done first, and may fail first
                 hindrance = error
                 break
-            requests += encoded
-            owners += [operation] * len(encoded)
+            requests += wanted
+            owners += [operation] * len(wanted)
         answers = self._netlink.transact(requests) if requests else []
         for operation, answer in zip(owners, answers, strict=True):
             if answer.errno and not (operation.verb is Verb.DELETE and answer.errno in ABSENT):
@@ -131,9 +132,9 @@ class _Batch:
         if hindrance:
             raise hindrance
 
-    def _encode(self, operation: Operation, open_namespace: Callable[[str], int]) -> list[wire.Message]:
+    def _requests(self, operation: Operation, open_namespace: Callable[[str], int]) -> list[Message]:
         try:
-            return rtnetlink.encode(operation, self._index_of, open_namespace)
+            return rtnetlink.requests(operation, self._index_of, open_namespace)
         except OSError as error:
             if operation.verb is Verb.DELETE and error.errno in ABSENT:
                 return []

@@ -14,19 +14,15 @@ import errno
 import os
 import re
 import shutil
-import struct
 import subprocess  # noqa: TID251 -- this is the module that starts nft
-from typing import Final
 
 from netlab.errors import KernelError, UnsupportedHostError
-from netlab.kernel import namespaces, nft_listing, wire
+from netlab.kernel import namespaces, nft_listing
+from netlab.kernel.codecs import NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, generation_message, request
 from netlab.kernel.door import Listing
 from netlab.kernel.netlink import Netlink
 
-NETLINK_NETFILTER: Final = 12
-_GET_GENERATION = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
-_GENERATION_ID = 1  # NFTA_GEN_ID
-_NFGENMSG = struct.pack("=BBH", 0, 0, 0)
+_GET_GENERATION = (NFNL_SUBSYS_NFTABLES << 8) | 16  # NFT_MSG_GETGEN
 
 _PLACE = re.compile(r"^(?:/dev/stdin|-):(?P<line>\d+):\d+-\d+: Error: (?P<words>.*)$")
 _NUMBERS = {
@@ -72,12 +68,12 @@ def canonical(script: str, family: str, table: str) -> Listing:
 def generation(path: str) -> int:
     """Return the generation of the namespace's ruleset."""
     with namespaces.inside(path), Netlink(NETLINK_NETFILTER) as netlink:
-        answer = netlink.transact([wire.Message(_GET_GENERATION, 0, _NFGENMSG)])[0]
+        answer = netlink.transact([request(generation_message, _GET_GENERATION, 0)])[0]
     if answer.errno or not answer.messages:
         number = answer.errno or errno.EOPNOTSUPP
         message = f"The kernel did not tell the generation of its rules in {path}: {os.strerror(number)}."
         raise KernelError(message, errno=number, remedy=_REMEDIES.get(number, ""))
-    return wire.as_network_number(wire.attributes(answer.messages[0].body, len(_NFGENMSG))[_GENERATION_ID])
+    return int(answer.messages[0].get_attr("NFTA_GEN_ID"))
 
 
 def _load(script: str, where: str) -> None:

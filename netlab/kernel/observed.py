@@ -6,148 +6,128 @@ ARP and FDB entries that are not permanent, a bridge's own FDB.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping
 
 from netlab.dataplane.state import Address, Bridge, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Veth, Vxlan
-from netlab.kernel import rtnetlink, wire
-from netlab.kernel.netlink import Netlink
+from netlab.kernel.codecs import (
+    IFF_UP,
+    NUD_PERMANENT,
+    RTNH_F_ONLINK,
+    Message,
+    ifaddrmsg,
+    ifinfmsg,
+    link_message,
+    ndmsg,
+    request,
+    rtmsg,
+    rtnl,
+)
+from netlab.kernel.netlink import Netlink, question
+from netlab.kernel.rtnetlink import AF_BRIDGE, HAIRPIN, ROUTE_TYPES, TABLE_MAIN
 
-_ROUTE_TYPES = {number: name for name, number in rtnetlink.ROUTE_TYPES.items()}
-_LINK_REQUEST = wire.Message(
-    rtnetlink.GET_LINK, 0, rtnetlink.LINK.pack(0, 0, 0, 0, 0) + wire.u32(rtnetlink.IFLA_EXT_MASK, rtnetlink.SKIP_STATISTICS)
-)
-_ADDRESS_REQUEST = wire.Message(rtnetlink.GET_ADDRESS, 0, rtnetlink.ADDRESS.pack(rtnetlink.AF_INET, 0, 0, 0, 0))
-_ROUTE_REQUEST = wire.Message(
-    rtnetlink.GET_ROUTE,
-    0,
-    rtnetlink.ROUTE.pack(rtnetlink.AF_INET, 0, 0, 0, rtnetlink.TABLE_MAIN, 0, 0, 0, 0),
-)
-_NEIGHBOUR_REQUESTS = {
-    family: wire.Message(rtnetlink.GET_NEIGHBOUR, 0, rtnetlink.NEIGHBOUR.pack(family, 0, 0, 0, 0))
-    for family in (rtnetlink.AF_INET, rtnetlink.AF_BRIDGE)
-}
+SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS: half the size of every answer
+_ROUTE_TYPES = {number: name for name, number in ROUTE_TYPES.items()}
+
+_LINKS = question(request(link_message, rtnl.RTM_GETLINK, 0, [("IFLA_EXT_MASK", SKIP_STATISTICS)]))
+_ADDRESSES = question(request(ifaddrmsg, rtnl.RTM_GETADDR, 0, family=socket.AF_INET))
+_ROUTES = question(request(rtmsg, rtnl.RTM_GETROUTE, 0, family=socket.AF_INET, table=TABLE_MAIN))
+_NEIGHBOURS = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=socket.AF_INET))
+_FORWARDING = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=AF_BRIDGE))
 
 Names = Mapping[int, str]
 
 
 def read(netlink: Netlink) -> NamespaceState:
     """Return the state of the namespace a socket belongs to, settings (sysctls) aside."""
-    raw_links = [_raw_link(message.body) for message in netlink.dump(_LINK_REQUEST)]
-    names = {index: wire.as_text(attributes[rtnetlink.IFLA_IFNAME]) for index, _, attributes in raw_links}
-    forwarding = netlink.dump(_NEIGHBOUR_REQUESTS[rtnetlink.AF_BRIDGE]) if _has_vxlan(raw_links) else []
+    messages = netlink.dump(_LINKS)
+    names = {message["index"]: _text(message, "IFLA_IFNAME") for message in messages}
+    links = tuple(_link(message, names) for message in messages)
+    forwarding = netlink.dump(_FORWARDING) if any(isinstance(link.kind, Vxlan) for link in links) else []
     return NamespaceState(
-        links=tuple(_link(flags, attributes, names) for _, flags, attributes in raw_links),
-        addresses=tuple(_addresses(netlink.dump(_ADDRESS_REQUEST), names)),
-        routes=tuple(_routes(netlink.dump(_ROUTE_REQUEST), names)),
-        neighbours=tuple(_neighbours(netlink.dump(_NEIGHBOUR_REQUESTS[rtnetlink.AF_INET]), names)),
-        forwarding=tuple(_forwarding(forwarding, names)),
+        links=links,
+        addresses=tuple(_addresses(netlink.dump(_ADDRESSES), names)),
+        routes=tuple(_routes(netlink.dump(_ROUTES), names)),
+        neighbours=tuple(Neighbour(*entry) for entry in _permanent(netlink.dump(_NEIGHBOURS), names)),
+        forwarding=tuple(ForwardingEntry(device, mac, remote) for device, remote, mac in _permanent(forwarding, names)),
     )
 
 
 # ---- links
-RawLink = tuple[int, int, dict[int, bytes]]  # index, flags, attributes
-
-
-def _raw_link(body: bytes) -> RawLink:
-    _, _, index, flags, _ = rtnetlink.LINK.unpack_from(body)
-    return index, flags, wire.attributes(body, rtnetlink.LINK.size)
-
-
-def _kind_name(attributes: wire.Attributes) -> str:
-    info = wire.attributes(attributes.get(rtnetlink.IFLA_LINKINFO, b""))
-    return wire.as_text(info.get(rtnetlink.INFO_KIND, b""))
-
-
-def _has_vxlan(links: Iterable[RawLink]) -> bool:
-    return any(_kind_name(attributes) == "vxlan" for _, _, attributes in links)
-
-
-def _link(flags: int, attributes: wire.Attributes, names: Names) -> Link:
-    info = wire.attributes(attributes.get(rtnetlink.IFLA_LINKINFO, b""))
-    master = wire.as_number(attributes.get(rtnetlink.IFLA_MASTER, b""))
+def _link(message: Message, names: Names) -> Link:
+    info = message.get_attr("IFLA_LINKINFO", ifinfmsg.ifinfo())
     return Link(
-        name=wire.as_text(attributes[rtnetlink.IFLA_IFNAME]),
-        kind=_kind(wire.as_text(info.get(rtnetlink.INFO_KIND, b"")), info.get(rtnetlink.INFO_DATA, b""), names),
-        mac=wire.as_mac(attributes.get(rtnetlink.IFLA_ADDRESS, b"")),
-        mtu=wire.as_number(attributes.get(rtnetlink.IFLA_MTU, b"")),
-        up=bool(flags & rtnetlink.IFF_UP),
-        master=names.get(master, "") if master else "",
+        name=_text(message, "IFLA_IFNAME"),
+        kind=_kind(info, names),
+        mac=message.get_attr("IFLA_ADDRESS", ""),
+        mtu=message.get_attr("IFLA_MTU"),
+        up=bool(message["flags"] & IFF_UP),
+        master=names.get(message.get_attr("IFLA_MASTER"), ""),
         hairpin=_hairpin(info),
-        alias=wire.as_text(attributes.get(rtnetlink.IFLA_IFALIAS, b"")),
+        alias=_text(message, "IFLA_IFALIAS"),
     )
 
 
-def _hairpin(info: wire.Attributes) -> bool | None:
-    if wire.as_text(info.get(rtnetlink.INFO_SLAVE_KIND, b"")) != "bridge":
-        return None
-    port = wire.attributes(info.get(rtnetlink.INFO_SLAVE_DATA, b""))
-    return bool(wire.as_number(port.get(rtnetlink.PORT_HAIRPIN, b"")))
+def _text(message: Message, name: str) -> str:
+    """Return a text attribute. Anybody may name a device in bytes that are no text, which pyroute2 leaves as they are."""
+    value = message.get_attr(name, "")
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _kind(name: str, settings: bytes, names: Names) -> Veth | Bridge | Vxlan | None:
-    if name == "veth":
-        return Veth("", "")
-    if name == "bridge":
-        return Bridge()
-    if name != "vxlan":
+def _hairpin(info: Message) -> bool | None:
+    if info.get_attr("IFLA_INFO_SLAVE_KIND") != "bridge":
         return None
-    values = wire.attributes(settings)
-    local = values.get(rtnetlink.VXLAN_LOCAL, b"")
+    return bool(info.get_attr("IFLA_INFO_SLAVE_DATA").get_attr(HAIRPIN))
+
+
+def _kind(info: Message, names: Names) -> Veth | Bridge | Vxlan | None:
+    match info.get_attr("IFLA_INFO_KIND"):
+        case "veth":
+            return Veth("", "")
+        case "bridge":
+            return Bridge()
+        case "vxlan":
+            return _vxlan(info.get_attr("IFLA_INFO_DATA"), names)
+        case _:
+            return None
+
+
+def _vxlan(settings: Message, names: Names) -> Vxlan:
     return Vxlan(
-        vni=wire.as_number(values.get(rtnetlink.VXLAN_ID, b"")),
-        port=wire.as_network_number(values.get(rtnetlink.VXLAN_PORT, b"")),
-        local=wire.as_ipv4(local) if local else "",
-        device=names.get(wire.as_number(values.get(rtnetlink.VXLAN_LINK, b"")), ""),
-        learning=bool(wire.as_number(values.get(rtnetlink.VXLAN_LEARNING, b""))),
+        vni=settings.get_attr("IFLA_VXLAN_ID"),
+        port=settings.get_attr("IFLA_VXLAN_PORT"),
+        local=settings.get_attr("IFLA_VXLAN_LOCAL", ""),
+        device=names.get(settings.get_attr("IFLA_VXLAN_LINK"), ""),
+        learning=bool(settings.get_attr("IFLA_VXLAN_LEARNING")),
     )
 
 
 # ---- entries
-def _addresses(messages: Iterable[wire.Received], names: Names) -> Iterable[Address]:
+def _addresses(messages: Iterable[Message], names: Names) -> Iterable[Address]:
     for message in messages:
-        _, prefix_length, _, _, index = rtnetlink.ADDRESS.unpack_from(message.body)
-        attributes = wire.attributes(message.body, rtnetlink.ADDRESS.size)
-        local = attributes.get(rtnetlink.IFA_LOCAL) or attributes.get(rtnetlink.IFA_ADDRESS)
-        if local and index in names:
-            yield Address(names[index], f"{wire.as_ipv4(local)}/{prefix_length}")
+        local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        if local and message["index"] in names:
+            yield Address(names[message["index"]], f"{local}/{message['prefixlen']}")
 
 
-def _routes(messages: Iterable[wire.Received], names: Names) -> Iterable[Route]:
+def _routes(messages: Iterable[Message], names: Names) -> Iterable[Route]:
     for message in messages:
-        _, length, _, tos, _, protocol, _, kind, flags = rtnetlink.ROUTE.unpack_from(message.body)
-        attributes = wire.attributes(message.body, rtnetlink.ROUTE.size)
-        table = wire.as_number(attributes.get(rtnetlink.RTA_TABLE, b""))
-        foreign = protocol == rtnetlink.PROTOCOL_KERNEL or tos or rtnetlink.RTA_PRIORITY in attributes
-        if foreign or table != rtnetlink.TABLE_MAIN or kind not in _ROUTE_TYPES:
+        foreign = message["proto"] == rtnl.rt_proto["kernel"] or message["tos"] or message.get_attr("RTA_PRIORITY") is not None
+        if foreign or message.get_attr("RTA_TABLE") != TABLE_MAIN or message["type"] not in _ROUTE_TYPES:
             continue
         yield Route(
-            destination=f"{_address_or(attributes, rtnetlink.RTA_DST, '0.0.0.0')}/{length}",
-            device=names.get(wire.as_number(attributes.get(rtnetlink.RTA_OIF, b"")), ""),
-            gateway=_address_or(attributes, rtnetlink.RTA_GATEWAY, ""),
-            onlink=bool(flags & rtnetlink.NEXT_HOP_ONLINK),
-            source=_address_or(attributes, rtnetlink.RTA_PREFSRC, ""),
-            type=_ROUTE_TYPES[kind],
+            destination=f"{message.get_attr('RTA_DST', '0.0.0.0')}/{message['dst_len']}",
+            device=names.get(message.get_attr("RTA_OIF"), ""),
+            gateway=message.get_attr("RTA_GATEWAY", ""),
+            onlink=bool(message["flags"] & RTNH_F_ONLINK),
+            source=message.get_attr("RTA_PREFSRC", ""),
+            type=_ROUTE_TYPES[message["type"]],
         )
 
 
-def _address_or(attributes: wire.Attributes, kind: int, default: str) -> str:
-    value = attributes.get(kind)
-    return wire.as_ipv4(value) if value else default
-
-
-def _neighbours(messages: Iterable[wire.Received], names: Names) -> Iterable[Neighbour]:
+def _permanent(messages: Iterable[Message], names: Names) -> Iterable[tuple[str, str, str]]:
+    """Yield device, destination and MAC of permanent entries, of ARP or of a VXLAN's FDB: they travel alike."""
     for message in messages:
-        _, index, state, _, _ = rtnetlink.NEIGHBOUR.unpack_from(message.body)
-        attributes = wire.attributes(message.body, rtnetlink.NEIGHBOUR.size)
-        address, mac = attributes.get(rtnetlink.NDA_DST), attributes.get(rtnetlink.NDA_LLADDR)
-        if state & rtnetlink.PERMANENT and address and mac and index in names:
-            yield Neighbour(names[index], wire.as_ipv4(address), wire.as_mac(mac))
-
-
-def _forwarding(messages: Iterable[wire.Received], names: Names) -> Iterable[ForwardingEntry]:
-    for message in messages:
-        _, index, state, _, _ = rtnetlink.NEIGHBOUR.unpack_from(message.body)
-        attributes = wire.attributes(message.body, rtnetlink.NEIGHBOUR.size)
-        remote, mac = attributes.get(rtnetlink.NDA_DST), attributes.get(rtnetlink.NDA_LLADDR)
-        if state & rtnetlink.PERMANENT and remote and mac and index in names:
-            yield ForwardingEntry(names[index], wire.as_mac(mac), wire.as_ipv4(remote))
+        destination, mac = message.get_attr("NDA_DST"), message.get_attr("NDA_LLADDR")
+        if message["state"] & NUD_PERMANENT and destination and mac and message["ifindex"] in names:
+            yield names[message["ifindex"]], destination, mac

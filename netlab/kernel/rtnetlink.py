@@ -12,8 +12,8 @@ What would surprise you:
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
@@ -30,45 +30,33 @@ from netlab.dataplane.state import (
     Veth,
     Vxlan,
 )
-from netlab.kernel import wire
+from netlab.kernel.codecs import (
+    IFF_UP,
+    NTF_SELF,
+    NUD_PERMANENT,
+    RTNH_F_ONLINK,
+    Attribute,
+    Message,
+    ifaddrmsg,
+    ifinfmsg,
+    ndmsg,
+    nested,
+    netlink,
+    request,
+    rtmsg,
+    rtnl,
+)
 
-NETLINK_ROUTE = 0
-AF_INET, AF_BRIDGE = 2, 7
-
-NEW_LINK, DELETE_LINK, GET_LINK = 16, 17, 18
-NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
-NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
-NEW_NEIGHBOUR, DELETE_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
-
-LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
-ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst len, src len, tos, table, protocol, scope, type, flags
-NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
-
-IFF_UP = 0x1
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_LINKINFO, IFLA_IFALIAS, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 20, 28, 29
-INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
-VETH_PEER = 1
-BRIDGE_FORWARD_DELAY, BRIDGE_STP_STATE = 1, 5
-PORT_HAIRPIN = 4  # IFLA_BRPORT_MODE
-VXLAN_ID, VXLAN_LINK, VXLAN_LOCAL, VXLAN_LEARNING, VXLAN_PORT = 1, 3, 4, 7, 15
-SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS: half the size of every answer
-
-IFA_ADDRESS, IFA_LOCAL = 1, 2
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 6, 7, 15
-NDA_DST, NDA_LLADDR = 1, 2
-
+AF_BRIDGE = 7  # not in Python's socket module
 TABLE_MAIN = 254
-PROTOCOL_KERNEL, PROTOCOL_BOOT = 2, 3  # boot: what `ip route add` writes
-SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255
-NEXT_HOP_ONLINK = 4
-PERMANENT = 0x80  # NUD_PERMANENT
-NOARP = 0x40
-SELF = 2  # NTF_SELF
-ROUTE_TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
+HAIRPIN = "IFLA_BRPORT_MODE"  # pyroute2 names it after the kernel's BRIDGE_MODE_HAIRPIN
+ROUTE_TYPES = {name: rtnl.rt_type[name] for name in ("unicast", "blackhole", "unreachable", "prohibit")}
 
-_NEW_FLAGS = {Verb.ADD: wire.CREATE | wire.EXCLUSIVE, Verb.SET: wire.CREATE | wire.REPLACE}
+_NEW = {
+    Verb.ADD: netlink.NLM_F_CREATE | netlink.NLM_F_EXCL,
+    Verb.SET: netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE,
+    Verb.DELETE: 0,
+}
 
 IndexOf = Callable[[str], int]  # a device's index by its name
 OpenNamespace = Callable[[str], int]  # a descriptor of the namespace at a path, open until the batch is sent
@@ -83,7 +71,7 @@ def device_names(operation: Operation) -> tuple[str, ...]:
     return () if isinstance(item, Sysctl) or not item.device else (item.device,)
 
 
-def encode(operation: Operation, index_of: IndexOf, open_namespace: OpenNamespace) -> list[wire.Message]:
+def requests(operation: Operation, index_of: IndexOf, open_namespace: OpenNamespace) -> list[Message]:
     """Return the requests that perform an operation, in order. A Sysctl has none: it is a file."""
     if isinstance(operation.item, Link):
         return _link(operation.verb, operation.item, index_of, open_namespace)
@@ -91,121 +79,135 @@ def encode(operation: Operation, index_of: IndexOf, open_namespace: OpenNamespac
 
 
 # ---- links
-def _link(verb: Verb, link: Link, index_of: IndexOf, open_namespace: OpenNamespace) -> list[wire.Message]:
+def _link(verb: Verb, link: Link, index_of: IndexOf, open_namespace: OpenNamespace) -> list[Message]:
+    name: Attribute = ("IFLA_IFNAME", link.name)
     if verb is Verb.DELETE:
-        return [wire.Message(DELETE_LINK, 0, _link_body(0, wire.text(IFLA_IFNAME, link.name)))]
+        return [request(ifinfmsg, rtnl.RTM_DELLINK, 0, [name])]
     create = verb is Verb.ADD and link.kind is not None
-    first = [wire.text(IFLA_IFNAME, link.name)]
-    if link.mac is not None:
-        first.append(wire.mac(IFLA_ADDRESS, link.mac))
-    if link.mtu is not None:
-        first.append(wire.u32(IFLA_MTU, link.mtu - 1 if create and isinstance(link.kind, Bridge) else link.mtu))
-    if link.master is not None:
-        first.append(wire.u32(IFLA_MASTER, index_of(link.master) if link.master else 0))
+    first = [name, *_settings(link, index_of, create=create)]
     if create:
-        first.append(_link_info(link, index_of, open_namespace))
-    requests = [wire.Message(NEW_LINK, _NEW_FLAGS[Verb.ADD] if create else 0, _link_body(link.up, *first))]
+        first.append(("IFLA_LINKINFO", _link_info(link, index_of, open_namespace)))
+    state = {"flags": IFF_UP if link.up else 0, "change": IFF_UP}
+    found = [request(ifinfmsg, rtnl.RTM_NEWLINK, _NEW[Verb.ADD] if create else 0, first, **state)]
     if second := _settings_of_present(link):
-        requests.append(wire.Message(NEW_LINK, 0, _link_body(link.up, wire.text(IFLA_IFNAME, link.name), *second)))
-    return requests
+        found.append(request(ifinfmsg, rtnl.RTM_NEWLINK, 0, [name, *second], **state))
+    return found
 
 
-def _link_body(up: int, *attributes: bytes) -> bytes:
-    return LINK.pack(0, 0, 0, IFF_UP if up else 0, IFF_UP) + b"".join(attributes)
+def _settings(link: Link, index_of: IndexOf, *, create: bool) -> Iterator[Attribute]:
+    if link.mac is not None:
+        yield "IFLA_ADDRESS", link.mac
+    if link.mtu is not None:
+        yield "IFLA_MTU", link.mtu - 1 if create and isinstance(link.kind, Bridge) else link.mtu
+    if link.master is not None:
+        yield "IFLA_MASTER", index_of(link.master) if link.master else 0
 
 
-def _settings_of_present(link: Link) -> list[bytes]:
+def _settings_of_present(link: Link) -> list[Attribute]:
     """Return the attributes that the kernel takes only for a link that is there."""
-    settings = []
+    settings: list[Attribute] = []
     if isinstance(link.kind, Bridge) and link.mtu is not None:
-        settings.append(wire.u32(IFLA_MTU, link.mtu))
+        settings.append(("IFLA_MTU", link.mtu))
     if link.alias is not None:
-        settings.append(wire.attribute(IFLA_IFALIAS, link.alias.encode()))
+        settings.append(("IFLA_IFALIAS", link.alias))
     if link.hairpin is not None:
-        port = wire.nested(INFO_SLAVE_DATA, wire.u8(PORT_HAIRPIN, link.hairpin))
-        settings.append(wire.nested(IFLA_LINKINFO, wire.text(INFO_SLAVE_KIND, "bridge"), port))
+        port = ("IFLA_INFO_SLAVE_DATA", nested((HAIRPIN, int(link.hairpin))))
+        settings.append(("IFLA_LINKINFO", nested(("IFLA_INFO_SLAVE_KIND", "bridge"), port)))
     return settings
 
 
-def _link_info(link: Link, index_of: IndexOf, open_namespace: OpenNamespace) -> bytes:
+def _link_info(link: Link, index_of: IndexOf, open_namespace: OpenNamespace) -> object:
     kind: Veth | Bridge | Vxlan | None = link.kind
     match kind:
         case Veth():
-            name, settings = "veth", [_veth_peer(kind, link.mtu, open_namespace)]
+            name, settings = "veth", [("VETH_INFO_PEER", nested(*_veth_peer(kind, link.mtu, open_namespace)))]
         case Vxlan():
             name, settings = "vxlan", _vxlan(kind, index_of)
         case _:
-            name, settings = "bridge", [wire.u32(BRIDGE_FORWARD_DELAY, 0), wire.u32(BRIDGE_STP_STATE, 0)]
-    return wire.nested(IFLA_LINKINFO, wire.text(INFO_KIND, name), wire.nested(INFO_DATA, *settings))
+            name, settings = "bridge", [("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_STP_STATE", 0)]
+    return nested(("IFLA_INFO_KIND", name), ("IFLA_INFO_DATA", nested(*settings)))
 
 
-def _veth_peer(veth: Veth, mtu: int | None, open_namespace: OpenNamespace) -> bytes:
-    peer = [wire.text(IFLA_IFNAME, veth.peer_name)]
+def _veth_peer(veth: Veth, mtu: int | None, open_namespace: OpenNamespace) -> Iterator[Attribute]:
+    yield "IFLA_IFNAME", veth.peer_name
     if veth.peer_namespace:
-        peer.append(wire.u32(IFLA_NET_NS_FD, open_namespace(veth.peer_namespace)))
+        yield "IFLA_NET_NS_FD", open_namespace(veth.peer_namespace)
     if veth.peer_mac:
-        peer.append(wire.mac(IFLA_ADDRESS, veth.peer_mac))
+        yield "IFLA_ADDRESS", veth.peer_mac
     if mtu is not None:
-        peer.append(wire.u32(IFLA_MTU, mtu))
-    return wire.attribute(VETH_PEER | wire.NESTED, LINK.pack(0, 0, 0, 0, 0) + b"".join(peer))
+        yield "IFLA_MTU", mtu
 
 
-def _vxlan(vxlan: Vxlan, index_of: IndexOf) -> list[bytes]:
+def _vxlan(vxlan: Vxlan, index_of: IndexOf) -> list[Attribute]:
     return [
-        wire.u32(VXLAN_ID, vxlan.vni),
-        wire.ipv4(VXLAN_LOCAL, vxlan.local),
-        wire.u32(VXLAN_LINK, index_of(vxlan.device)),
-        wire.u16_network(VXLAN_PORT, vxlan.port),
-        wire.u8(VXLAN_LEARNING, vxlan.learning),
+        ("IFLA_VXLAN_ID", vxlan.vni),
+        ("IFLA_VXLAN_LOCAL", vxlan.local),
+        ("IFLA_VXLAN_LINK", index_of(vxlan.device)),
+        ("IFLA_VXLAN_PORT", vxlan.port),
+        ("IFLA_VXLAN_LEARNING", int(vxlan.learning)),
     ]
 
 
 # ---- entries
-def _address(verb: Verb, item: Address, index_of: IndexOf) -> wire.Message:
+def _address(verb: Verb, item: Address, index_of: IndexOf) -> Message:
     interface = IPv4Interface(item.address)
-    body = ADDRESS.pack(AF_INET, interface.network.prefixlen, 0, SCOPE_UNIVERSE, index_of(item.device))
-    body += wire.ipv4(IFA_LOCAL, str(interface.ip)) + wire.ipv4(IFA_ADDRESS, str(interface.ip))
-    if verb is Verb.DELETE:
-        return wire.Message(DELETE_ADDRESS, 0, body)
-    return wire.Message(NEW_ADDRESS, _NEW_FLAGS[verb], body)
+    return request(
+        ifaddrmsg,
+        rtnl.RTM_DELADDR if verb is Verb.DELETE else rtnl.RTM_NEWADDR,
+        _NEW[verb],
+        [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))],
+        family=socket.AF_INET,
+        prefixlen=interface.network.prefixlen,
+        index=index_of(item.device),
+    )
 
 
-def _route(verb: Verb, route: Route, index_of: IndexOf) -> wire.Message:
+def _route(verb: Verb, route: Route, index_of: IndexOf) -> Message:
     network = IPv4Network(route.destination)
-    flags = NEXT_HOP_ONLINK if route.onlink else 0
-    scope = SCOPE_LINK if route.type == "unicast" and not route.gateway else SCOPE_UNIVERSE
-    protocol, kind = PROTOCOL_BOOT, ROUTE_TYPES[route.type]
-    if verb is Verb.DELETE:
-        scope, protocol, kind, flags = SCOPE_NOWHERE, 0, 0, 0  # any will do
-    body = ROUTE.pack(AF_INET, network.prefixlen, 0, 0, TABLE_MAIN, protocol, scope, kind, flags)
-    body += wire.ipv4(RTA_DST, str(network.network_address))
+    attributes: list[Attribute] = [("RTA_DST", str(network.network_address))]
     if route.device:
-        body += wire.u32(RTA_OIF, index_of(route.device))
+        attributes.append(("RTA_OIF", index_of(route.device)))
     if route.gateway:
-        body += wire.ipv4(RTA_GATEWAY, route.gateway)
+        attributes.append(("RTA_GATEWAY", route.gateway))
     if route.source:
-        body += wire.ipv4(RTA_PREFSRC, route.source)
-    if verb is Verb.DELETE:
-        return wire.Message(DELETE_ROUTE, 0, body)
-    return wire.Message(NEW_ROUTE, _NEW_FLAGS[verb], body)
+        attributes.append(("RTA_PREFSRC", route.source))
+    fixed = {"family": socket.AF_INET, "dst_len": network.prefixlen, "table": TABLE_MAIN}
+    if verb is Verb.DELETE:  # of any protocol and type
+        return request(rtmsg, rtnl.RTM_DELROUTE, 0, attributes, **fixed, scope=rtnl.rt_scope["nowhere"])
+    return request(
+        rtmsg,
+        rtnl.RTM_NEWROUTE,
+        _NEW[verb],
+        attributes,
+        **fixed,
+        flags=RTNH_F_ONLINK if route.onlink else 0,
+        proto=rtnl.rt_proto["boot"],  # what `ip route add` writes
+        scope=rtnl.rt_scope["link" if route.type == "unicast" and not route.gateway else "universe"],
+        type=ROUTE_TYPES[route.type],
+    )
 
 
-def _neighbour(verb: Verb, item: Neighbour, index_of: IndexOf) -> wire.Message:
-    body = NEIGHBOUR.pack(AF_INET, index_of(item.device), PERMANENT, 0, 0) + wire.ipv4(NDA_DST, item.address)
-    if verb is Verb.DELETE:
-        return wire.Message(DELETE_NEIGHBOUR, 0, body)
-    return wire.Message(NEW_NEIGHBOUR, _NEW_FLAGS[verb], body + wire.mac(NDA_LLADDR, item.mac))
+def _neighbour(verb: Verb, item: Neighbour, index_of: IndexOf) -> Message:
+    return _neighbour_entry(verb, index_of(item.device), item.address, item.mac, family=socket.AF_INET)
 
 
-def _forwarding(verb: Verb, item: ForwardingEntry, index_of: IndexOf) -> wire.Message:
-    body = NEIGHBOUR.pack(AF_BRIDGE, index_of(item.device), PERMANENT, SELF, 0)
-    body += wire.mac(NDA_LLADDR, item.mac) + wire.ipv4(NDA_DST, item.remote)
-    if verb is Verb.DELETE:
-        return wire.Message(DELETE_NEIGHBOUR, 0, body)
-    return wire.Message(NEW_NEIGHBOUR, _NEW_FLAGS[verb], body)
+def _forwarding(verb: Verb, item: ForwardingEntry, index_of: IndexOf) -> Message:
+    return _neighbour_entry(verb, index_of(item.device), item.remote, item.mac, family=AF_BRIDGE, flags=NTF_SELF)
 
 
-_ENTRIES: dict[type[object], Callable[[Verb, Any, IndexOf], wire.Message]] = {
+def _neighbour_entry(verb: Verb, index: int, destination: str, mac: str, **family: int) -> Message:
+    return request(
+        ndmsg,
+        rtnl.RTM_DELNEIGH if verb is Verb.DELETE else rtnl.RTM_NEWNEIGH,
+        _NEW[verb],
+        [("NDA_DST", destination), ("NDA_LLADDR", mac)],
+        ifindex=index,
+        state=NUD_PERMANENT,
+        **family,
+    )
+
+
+_ENTRIES: dict[type[object], Callable[[Verb, Any, IndexOf], Message]] = {
     Address: _address,
     Route: _route,
     Neighbour: _neighbour,

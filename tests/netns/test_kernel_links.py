@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -25,6 +26,7 @@ from netlab.dataplane.state import (
 )
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
+from netlab.kernel.linux import LinuxKernel
 
 pytestmark = pytest.mark.netns
 
@@ -249,6 +251,14 @@ def test_pair_goes_with_either_namespace(kernel: Kernel, make_namespace: MakeNam
 
     assert ("02:00:00:00:00:0e", 1400, False, "") == (made.mac, made.mtu, made.up, made.alias)
     assert ["lo"] == [found.name for found in kernel.observe(far).links]
+
+
+def test_device_named_in_no_encoding(linux: LinuxKernel, make_namespace: MakeNamespace):
+    """The kernel takes any bytes as a device's name; such a stranger does not keep the rest from being observed."""
+    path = make_namespace("a")
+    subprocess.run([b"ip", b"-n", path.rpartition("/")[2].encode(), b"link", b"add", b"\xff0", b"type", b"bridge"], check=True)
+
+    assert ["lo", "\ufffd0"] == [found.name for found in linux.observe(path).links]
 
 
 def test_bridge_keeps_its_mtu(kernel: Kernel, make_namespace: MakeNamespace):

@@ -1,8 +1,8 @@
-"""Requests decoded by pyroute2, and listings of nft: what can be checked without a kernel."""
+"""Requests as they are sent, read back from their bytes, and listings of nft: what can be checked without a kernel."""
 
 from __future__ import annotations
 
-import struct
+import socket
 from typing import Any
 
 import pytest
@@ -19,26 +19,24 @@ from netlab.dataplane.state import (
     Veth,
     Vxlan,
 )
-from netlab.kernel import nft_listing, rtnetlink, wire
+from netlab.kernel import nft_listing, rtnetlink
+from netlab.kernel.codecs import conntrack_message, ifinfmsg, link_message, nested, netlink, request, rtnl
 
 ADD, SET, DELETE = Verb.ADD, Verb.SET, Verb.DELETE
 INDICES = {"eth0": 2, "cni0": 4, "flannel.1": 3}
 
 
-def decoded(operation: Operation) -> list[Any]:
-    """Encode an operation and have pyroute2 read the requests."""
-    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-    from pyroute2.netlink.rtnl.ndmsg import ndmsg
-    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+def sent(message: Any, kind: type[Any] | None = None) -> Any:
+    """Return a message made from another's bytes."""
+    message.encode()
+    read = (kind or type(message))(bytes(message.data))
+    read.decode()
+    return read
 
-    readers = {Link: ifinfmsg, Address: ifaddrmsg, Route: rtmsg, Neighbour: ndmsg, ForwardingEntry: ndmsg}
-    messages = []
-    for request in rtnetlink.encode(operation, INDICES.__getitem__, lambda _: 99):
-        message = readers[type(operation.item)](request.encode(1))
-        message.decode()
-        messages.append(message)
-    return messages
+
+def decoded(operation: Operation) -> list[Any]:
+    """Return an operation's requests, read from their bytes."""
+    return [sent(message) for message in rtnetlink.requests(operation, INDICES.__getitem__, lambda _: 99)]
 
 
 LINKS = [
@@ -49,7 +47,7 @@ LINKS = [
 
 @pytest.mark.parametrize(("link", "first", "second"), LINKS, ids=["bridge", "veth"])
 def test_link_attributes(link: Link, first: list[object], second: list[object]):
-    """A second implementation reads the attributes that we wrote."""
+    """Name, MAC, MTU and bridge are attributes; up is a flag with its mask."""
     message = decoded(Operation(ADD, link))[0]
 
     assert [first[1], second[1]] == [message.get_attr(first[0]), message.get_attr(second[0])]
@@ -107,39 +105,72 @@ ENTRIES = [
 
 @pytest.mark.parametrize(("item", "fixed", "attributes"), ENTRIES)
 def test_entry(item: Address, fixed: dict[str, int], attributes: dict[str, object]):
-    """A second implementation reads the entries that we wrote."""
+    """An entry is a fixed part and attributes, with the numbers that `ip` and `bridge` send for it."""
     message = decoded(Operation(SET, item))[0]
 
     assert fixed == {name: message[name] for name in fixed}
     assert attributes == {name: message.get_attr(name) for name in attributes}
 
 
-FLAGS = [(ADD, wire.CREATE | wire.EXCLUSIVE), (SET, wire.CREATE | wire.REPLACE), (DELETE, 0)]
+CREATE, EXCLUSIVE, REPLACE = netlink.NLM_F_CREATE, netlink.NLM_F_EXCL, netlink.NLM_F_REPLACE
+FLAGS = [
+    (ADD, rtnl.RTM_NEWADDR, CREATE | EXCLUSIVE),
+    (SET, rtnl.RTM_NEWADDR, CREATE | REPLACE),
+    (DELETE, rtnl.RTM_DELADDR, 0),
+]
 
 
-@pytest.mark.parametrize(("verb", "flags"), FLAGS)
-def test_verbs_are_flags(verb: Verb, flags: int):
+@pytest.mark.parametrize(("verb", "number", "flags"), FLAGS)
+def test_verbs_are_flags(verb: Verb, number: int, flags: int):
     """ADD is exclusive, SET replaces, DELETE is another type of request."""
-    request = rtnetlink.encode(Operation(verb, Address("cni0", "10.244.1.1/24")), INDICES.__getitem__, lambda _: 0)[0]
+    header = decoded(Operation(verb, Address("cni0", "10.244.1.1/24")))[0]["header"]
 
-    assert flags == request.flags
-    assert (rtnetlink.DELETE_ADDRESS if verb is DELETE else rtnetlink.NEW_ADDRESS) == request.type
-
-
-@pytest.mark.parametrize("size", range(9))
-def test_attributes_both_ways(size: int):
-    """Attributes of any length are read as they were written, with one more after them."""
-    value = bytes(range(size))
-
-    assert {5: value, 6: b"end"} == wire.attributes(b"head" + wire.attribute(5, value) + wire.nested(6, b"end"), 4)
+    assert (number, flags) == (header["type"], header["flags"])
 
 
-@pytest.mark.parametrize("cut", range(1, 20))
-def test_cut_messages_are_read_as_far_as_they_go(cut: int):
-    """Reading never runs off the end or for ever."""
-    datagram = wire.Message(16, 0, wire.text(3, "eth0")).encode(1)[:-cut] + struct.pack("=I", 0)
+def test_deleting_a_route_leaves_its_type_open():
+    """A route is deleted whatever made it (semantics 2.22): no protocol, no type, any scope."""
+    message = decoded(Operation(DELETE, Route("10.9.0.0/16", "eth0", "10.0.0.9", onlink=True)))[0]
 
-    assert len(list(wire.messages(datagram))) <= 1
+    assert (0, 0, 0, 255) == tuple(message[name] for name in ("proto", "type", "flags", "scope"))
+
+
+LINK_ATTRIBUTES = [
+    ("IFLA_TXQLEN", 1000),
+    ("IFLA_IFNAME", "eth0"),
+    ("IFLA_QDISC", "noqueue"),
+    ("IFLA_LINKINFO", nested(("IFLA_INFO_KIND", "veth"))),
+    ("IFLA_IFALIAS", "mark"),
+    ("IFLA_CARRIER", 1),
+]
+
+
+@pytest.mark.parametrize("count", range(len(LINK_ATTRIBUTES) + 1))
+def test_links_are_read_in_part(count: int):
+    """Wherever an attribute stands, it is read when somebody wants it and stepped over when nobody does."""
+    message = sent(request(ifinfmsg, rtnl.RTM_NEWLINK, 0, LINK_ATTRIBUTES[:count], index=7), link_message)
+    expected = [name for name, _ in LINK_ATTRIBUTES[:count] if name in {"IFLA_IFNAME", "IFLA_LINKINFO", "IFLA_IFALIAS"}]
+
+    assert expected == [slot.name for slot in message["attrs"]]
+    assert (7, message["header"]["length"]) == (message["index"], message.length)
+
+
+ORIGINAL = nested(
+    ("CTA_TUPLE_IP", nested(("CTA_IP_V4_SRC", "10.244.1.2"), ("CTA_IP_V4_DST", "10.96.0.10"))),
+    ("CTA_TUPLE_PROTO", nested(("CTA_PROTO_NUM", 17), ("CTA_PROTO_SRC_PORT", 4242), ("CTA_PROTO_DST_PORT", 53))),
+)
+
+
+def test_what_names_a_flow_is_sent_as_it_came():
+    """The tuple and id of an entry that was read make the request that deletes it, byte for byte."""
+    attributes = [("CTA_TUPLE_ORIG", ORIGINAL), ("CTA_ID", 0xFFFFFFFE), ("CTA_ZONE", 7)]
+    first = request(conntrack_message, 0, 0, attributes, nfgen_family=socket.AF_INET)
+    entry = sent(first)
+    names = [name for name, _ in attributes]
+    second = request(conntrack_message, 0, 0, [(name, entry.get_attr(name)) for name in names], nfgen_family=socket.AF_INET)
+    second.encode()
+
+    assert first.data == second.data
 
 
 # ---- nft's listings
