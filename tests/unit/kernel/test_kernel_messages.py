@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -139,7 +140,7 @@ LINK_ATTRIBUTES = [
     ("IFLA_TXQLEN", 1000),
     ("IFLA_IFNAME", "eth0"),
     ("IFLA_QDISC", "noqueue"),
-    ("IFLA_LINKINFO", nested(("IFLA_INFO_KIND", "veth"))),
+    ("IFLA_LINKINFO", nested(("IFLA_INFO_KIND", "veth")), netlink.NLA_F_NESTED),
     ("IFLA_IFALIAS", "mark"),
     ("IFLA_CARRIER", 1),
 ]
@@ -149,12 +150,13 @@ LINK_ATTRIBUTES = [
 def test_links_are_read_in_part(count: int):
     """Wherever an attribute stands, it is read when somebody wants it and stepped over when nobody does."""
     message = sent(request(ifinfmsg, rtnl.RTM_NEWLINK, 0, LINK_ATTRIBUTES[:count], index=7), link_message)
-    expected = [name for name, _ in LINK_ATTRIBUTES[:count] if name in {"IFLA_IFNAME", "IFLA_LINKINFO", "IFLA_IFALIAS"}]
+    expected = [name for name, *_ in LINK_ATTRIBUTES[:count] if name in {"IFLA_IFNAME", "IFLA_LINKINFO", "IFLA_IFALIAS"}]
 
     assert expected == [slot.name for slot in message["attrs"]]
     assert (7, message["header"]["length"]) == (message["index"], message.length)
 
 
+ATTRIBUTE = struct.Struct("=HH")  # an attribute's length and type; conntrack's values are in the network's order
 ORIGINAL = nested(
     ("CTA_TUPLE_IP", nested(("CTA_IP_V4_SRC", "10.244.1.2"), ("CTA_IP_V4_DST", "10.96.0.10"))),
     ("CTA_TUPLE_PROTO", nested(("CTA_PROTO_NUM", 17), ("CTA_PROTO_SRC_PORT", 4242), ("CTA_PROTO_DST_PORT", 53))),
@@ -171,6 +173,8 @@ def test_what_names_a_flow_is_sent_as_it_came():
     second.encode()
 
     assert first.data == second.data
+    assert (ATTRIBUTE.pack(8, 12) + b"\xff\xff\xff\xfe") in second.data
+    assert (ATTRIBUTE.pack(6, 18) + b"\x00\x07") in second.data
 
 
 # ---- nft's listings
