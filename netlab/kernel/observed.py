@@ -128,6 +128,8 @@ def _routes(messages: Iterable[Message], names: Names) -> Iterable[Route]:
 def _permanent(messages: Iterable[Message], names: Names) -> Iterable[tuple[str, str, str]]:
     """Yield device, destination and MAC of permanent entries, of ARP or of a VXLAN's FDB: they travel alike."""
     for message in messages:
+        if not message["state"] & NUD_PERMANENT or message["ifindex"] not in names:
+            continue
         destination, mac = message.get_attr("NDA_DST"), message.get_attr("NDA_LLADDR")
-        if message["state"] & NUD_PERMANENT and destination and mac and message["ifindex"] in names:
+        if destination and mac:
             yield names[message["ifindex"]], destination, mac

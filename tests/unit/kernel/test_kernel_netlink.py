@@ -75,8 +75,8 @@ BATCHES = [
     pytest.param([end(0), end(1)], [(0, "", 0), (0, "", 0)], id="a datagram each"),
     pytest.param([end(1) + end(0, errno.EEXIST)], [(errno.EEXIST, "", 0), (0, "", 0)], id="out of order"),
     pytest.param(
-        [end(0, errno.EINVAL, b"Invalid gateway") + end(1)],
-        [(errno.EINVAL, "Invalid gateway", 0), (0, "", 0)],
+        [end(0, errno.EINVAL, b"No such thing") + end(1)],
+        [(errno.EINVAL, "No such thing", 0), (0, "", 0)],
         id="refused with words of odd length",
     ),
     pytest.param([address(7, 1) + end(0), end(1)], [(0, "", 0), (0, "", 1)], id="a request that returns something"),
