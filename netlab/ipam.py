@@ -1,7 +1,7 @@
 """Which address belongs to what: a lab's address plan, and the allocator of pod addresses.
 
 The plan is arithmetic on the ranges of `spec.networking`, so every part of netlab computes the same address without
-asking anybody (docs/contracts.md):
+asking anybody (docs/architecture.md):
 
     node subnet      .1 edge   .2 API server   + 256 + i: node i (172.30.1.i); in a subnet smaller than /22, + 10 + i
     pod subnet       the i-th /24 for node i; the first one is never used (semantics 2.3)
@@ -22,6 +22,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from netlab.api.lab import Lab, Networking
 from netlab.errors import InvalidTopologyError
 
+API_SERVER_PORT = 6443
 POD_PREFIX = 24  # flannel's SubnetLen (semantics 2.2)
 WIDE_NODE_PREFIX = 22  # node subnets at least this wide keep nodes apart from infrastructure: 172.30.1.x
 FIRST_NODE_WIDE = 256

@@ -1,4 +1,4 @@
-"""core/v1: Namespace, Node, Pod, Service, Endpoints, ConfigMap, Secret, Event; coordination Lease."""
+"""core/v1: Namespace, Node, Pod, Service, Endpoints, ConfigMap, Secret, Event."""
 
 from __future__ import annotations
 
@@ -393,7 +393,7 @@ class Endpoints(Object, frozen=True, kw_only=True):
     subsets: tuple[EndpointSubset, ...] = ()
 
 
-# ---- Event, Lease
+# ---- Event
 class Event(Object, frozen=True, kw_only=True):
     involved_object: ObjectReference = ObjectReference()
     reason: str = ""
@@ -407,15 +407,3 @@ class Event(Object, frozen=True, kw_only=True):
     reporting_component: str = ""
     reporting_instance: str = ""
     action: str = ""
-
-
-class LeaseSpec(Struct, frozen=True, kw_only=True):
-    holder_identity: str = ""
-    lease_duration_seconds: int = 0
-    acquire_time: str | None = None
-    renew_time: str | None = None
-    lease_transitions: int = 0
-
-
-class Lease(Object, frozen=True, kw_only=True):
-    spec: LeaseSpec = LeaseSpec()

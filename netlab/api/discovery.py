@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from netlab.api.meta import Inert, Object, ObjectReference, Struct
-
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+from netlab.api.wellknown import SERVICE_NAME_LABEL
 
 
 class EndpointConditions(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from netlab.api import apps, core, discovery, lab
+from netlab.api import apps, coordination, core, discovery, lab
 from netlab.api.meta import Object
 
 Json = dict[str, Any]  # an object as it is stored and sent: Kubernetes' own JSON
@@ -62,7 +62,7 @@ DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", apps.Deploymen
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", apps.ReplicaSet, has_status=True, short_names=("rs",))
 DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", apps.DaemonSet, has_status=True, short_names=("ds",))
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", discovery.EndpointSlice)
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", core.Lease)
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", coordination.Lease)
 LABS = Resource("netlab", "v1alpha1", "labs", "Lab", lab.Lab, namespaced=False, has_status=True)
 
 RESOURCES: tuple[Resource[Any], ...] = (
@@ -71,3 +71,5 @@ RESOURCES: tuple[Resource[Any], ...] = (
 )  # fmt: skip
 BY_KIND: dict[tuple[str, str], Resource[Any]] = {(r.api_version, r.kind): r for r in RESOURCES}
 BY_PATH: dict[tuple[str, str, str], Resource[Any]] = {(r.group, r.version, r.plural): r for r in RESOURCES}
+BY_PLURAL: dict[str, Resource[Any]] = {r.plural: r for r in RESOURCES}  # no plural is used twice
+BY_TYPE: dict[type[Object], Resource[Any]] = {r.type: r for r in RESOURCES}

@@ -19,13 +19,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from netlab.api.resources import NAMESPACES, PODS, Json
+from netlab.api.times import timestamp
+from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane import strategy
 from netlab.controlplane.admission import Ingest, Mode, existing_namespace, ingest, protected_namespace
 from netlab.controlplane.auth import ADMIN, Request, TokenTable, authorise
 from netlab.controlplane.defaults import apply_defaults
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
 from netlab.controlplane.patches import apply_patch
-from netlab.controlplane.registry import BACKGROUND, Registry, Removal, timestamp
+from netlab.controlplane.registry import BACKGROUND, Registry, Removal
 from netlab.controlplane.selectors import selection
 from netlab.controlplane.services import ServiceAllocator
 from netlab.controlplane.status import (
@@ -43,7 +45,6 @@ from netlab.controlplane.validation import problems_of
 from netlab.controlplane.watch import Batch, WatchOptions, watch
 
 SAFE_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
-SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
 def utc_now() -> datetime:

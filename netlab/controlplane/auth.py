@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netlab.api.resources import Json
+from netlab.api.wellknown import EDGE_LEASE, node_lease, split_key
 from netlab.controlplane.status import AnyResource, forbidden, unauthorized
 
 ADMIN = "admin"
@@ -28,8 +29,6 @@ ANONYMOUS = "system:anonymous"
 NODE_PREFIX = "node:"
 READ_VERBS = frozenset({"get", "list", "watch"})
 WRITE_VERBS = frozenset({"create", "update", "patch"})
-EDGE_LEASE = ("kube-system", "netlab-edge")
-NODE_LEASE_NAMESPACE = "kube-node-lease"
 
 
 def node_user(node: str) -> str:
@@ -59,8 +58,8 @@ def _reads(request: Request) -> bool:
     return request.verb in READ_VERBS and request.resource.kind != "Secret"
 
 
-def _owns_lease(request: Request, lease: tuple[str, str]) -> bool:
-    return request.resource.kind == "Lease" and (request.namespace, request.name) == lease
+def _owns_lease(request: Request, key: str) -> bool:
+    return request.resource.kind == "Lease" and (request.namespace, request.name) == split_key(key)
 
 
 def _edge_writes(request: Request) -> bool:
@@ -73,7 +72,7 @@ def _node_writes(request: Request) -> bool:
         return request.name == node and request.subresource in {"", "status"}
     if request.resource.kind == "Pod" and request.subresource == "status":
         return request.stored is not None and request.stored.get("spec", {}).get("nodeName") == node
-    return request.resource.kind == "Event" or _owns_lease(request, (NODE_LEASE_NAMESPACE, node))
+    return request.resource.kind == "Event" or _owns_lease(request, node_lease(node))
 
 
 def is_allowed(request: Request) -> bool:

@@ -1,6 +1,6 @@
 """A process's Lease: that it lives, and up to which resourceVersion of each kind its node is programmed.
 
-The annotation `netlab/synced` holds the versions (docs/contracts.md); `up` waits for it. A Lease is written when what it
+The annotation `netlab/synced` holds the versions (docs/architecture.md); `up` waits for it. A Lease is written when what it
 says has changed, and otherwise every ten seconds, as the kubelet renews its own.
 """
 
@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 
 from netlab.api.resources import LEASES, Json
+from netlab.api.times import micro_timestamp
+from netlab.api.wellknown import SYNCED, split_key
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.errors import ApiError, is_not_found
 
-SYNCED = "netlab/synced"
+NOTHING: Mapping[str, object] = {}
 RENEW = timedelta(seconds=10)
 LEASE_SECONDS = 40  # Kubernetes' node lease
 
@@ -30,31 +32,23 @@ def synced_versions(informers: Iterable[Informer[Any]]) -> dict[str, str]:
 class LeaseKeeper:
     """Writes one Lease, no more often than needed."""
 
-    def __init__(self, client: Client, namespace: str, name: str) -> None:
+    def __init__(self, client: Client, key: str) -> None:
         self._client = client
-        self._namespace = namespace
-        self._name = name
+        self._namespace, self._name = split_key(key)
         self._written: dict[str, str] | None = None
         self._renewed: datetime | None = None
 
-    async def renew(self, synced: Mapping[str, str], now: datetime | None = None, **more: Json) -> None:
-        """Say that all is programmed up to these versions; `more` are further annotations, by their name after `netlab/`.
-
-        Raises ApiError.
-        """
-        moment = now or datetime.now(UTC)
-        bodies: dict[str, object] = {
-            SYNCED: dict(synced),
-            **{f"netlab/{key.replace('_', '-')}": body for key, body in more.items()},
-        }
-        wanted = {key: msgspec.json.encode(body, order="sorted").decode() for key, body in bodies.items()}
+    async def renew(self, synced: Mapping[str, str], more: Mapping[str, object] = NOTHING) -> None:
+        """Say that all is programmed up to these versions, and `more`: bodies of further annotations. Raises ApiError."""
+        moment = datetime.now(UTC)
+        wanted = {key: msgspec.json.encode(body, order="sorted").decode() for key, body in {SYNCED: synced, **more}.items()}
         if wanted == self._written and self._renewed is not None and moment - self._renewed < RENEW:
             return
         await self._write(wanted, moment)
         self._written, self._renewed = wanted, moment
 
     async def _write(self, annotations: dict[str, str], now: datetime) -> None:
-        renewed = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        renewed = micro_timestamp(now)
         spec = {"holderIdentity": self._name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": renewed}
         try:
             patch: Json = {"metadata": {"annotations": annotations}, "spec": spec}

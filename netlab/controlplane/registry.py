@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from netlab.api.resources import BY_KIND, NAMESPACES, PODS, RESOURCES, Json
+from netlab.api.times import timestamp
 from netlab.controlplane.services import ServiceAllocator
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Key, Store, Stored
@@ -29,11 +30,6 @@ ORPHAN: Final = "Orphan"
 FOREGROUND_FINALIZER: Final = "foregroundDeletion"
 DEFAULT_GRACE: Final = 30
 Identity = tuple[AnyResource, Key]
-
-
-def timestamp(moment: datetime) -> str:
-    """Return a time as Kubernetes writes it: seconds, UTC."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pod_grace(body: Json, asked: int | None) -> int:

@@ -16,6 +16,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Any
 
 from netlab.api.resources import Json
+from netlab.api.wellknown import KUBE_DNS, KUBERNETES
 from netlab.controlplane.allocation import Band, Claims, Holdings, PortKey, address_band, address_text, node_port_band
 from netlab.controlplane.defaults import WITH_CLUSTER_IP, externally_accessible
 from netlab.controlplane.status import FieldProblem
@@ -128,7 +129,7 @@ class ServiceAllocator:
         """Reserve the first address for default/kubernetes and the tenth for kube-system/kube-dns (semantics 4.2)."""
         network = IPv4Network(subnet)
         first = int(network.network_address)
-        reserved = {first + 1: "default/kubernetes", first + 10: "kube-system/kube-dns"}
+        reserved = {first + 1: KUBERNETES, first + 10: KUBE_DNS}
         return cls(network, node_port_range, Holdings(reserved))
 
     def __post_init__(self) -> None:

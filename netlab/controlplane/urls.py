@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from netlab.api.resources import Json, Resource
+from netlab.api.wellknown import DEFAULT_NAMESPACE
 
 STRICT = {"fieldValidation": "Strict"}  # a typo in netlab's own writes is an error
 
@@ -20,7 +21,7 @@ def object_namespace(resource: Resource[Any], body: Json, namespace: str = "") -
     """Return where an object belongs: as asked, as it says itself, or `default`."""
     if not resource.namespaced:
         return ""
-    return namespace or str(_metadata(body).get("namespace") or "default")
+    return namespace or str(_metadata(body).get("namespace") or DEFAULT_NAMESPACE)
 
 
 def object_name(body: Json) -> str:

@@ -9,24 +9,23 @@ whoever waits is woken by the next change of a Lease, a Pod or the Lab.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from netlab.api.core import Lease, Service
-from netlab.api.resources import BY_PATH, ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Resource
+from netlab.api.coordination import Lease
+from netlab.api.core import Service
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES
+from netlab.api.wellknown import EDGE_LEASE, node_lease
 from netlab.controlplane.controllers.manager import Manager
+from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController
 
-SYNCED = "netlab/synced"
-HEALTHY = "netlab/load-balancers"
-EDGE_LEASE = "kube-system/netlab-edge"
-BY_PLURAL: Mapping[str, Resource[Any]] = {resource.plural: resource for resource in BY_PATH.values()}
-NODE_KINDS = ("services", "endpointslices", "nodes", "configmaps", "namespaces")
-EDGE_KINDS = ("services", "endpointslices", "nodes")
+NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
+EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES)
 
 
 class Settling(Protocol):
@@ -90,12 +89,12 @@ class Convergence:
         leases = self._leases()
         for node in self._store.list(NODES):
             name = node.key[1]
-            yield self._synced(leases.get(f"kube-node-lease/{name}"), NODE_KINDS), f"the agent of {name}"
+            yield self._synced(leases.get(node_lease(name)), NODE_KINDS), f"the agent of {name}"
 
     def _edge_parts(self) -> Iterable[tuple[bool, str]]:
         lease = self._leases().get(EDGE_LEASE)
         yield self._synced(lease, EDGE_KINDS), "the edge"
-        healthy = msgspec.json.decode(lease.metadata.annotations.get(HEALTHY, "{}")) if lease else {}
+        healthy = lease.healthy_nodes if lease else {}
         for stored in self._store.list(SERVICES):
             service = SERVICES.decode(stored.body)
             if self._is_balanced(service):
@@ -114,11 +113,8 @@ class Convergence:
     def _leases(self) -> dict[str, Lease]:
         return {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}
 
-    def _synced(self, lease: Lease | None, kinds: Iterable[str]) -> bool:
-        if lease is None:
-            return False
-        synced = msgspec.json.decode(lease.metadata.annotations.get(SYNCED, "{}"))
-        return all(int(synced.get(kind, 0)) >= self._store.last_change(BY_PLURAL[kind]) for kind in kinds)
+    def _synced(self, lease: Lease | None, kinds: Iterable[AnyResource]) -> bool:
+        return lease is not None and all(lease.synced(k.plural) >= self._store.last_change(k) for k in kinds)
 
     async def follow(self, seconds: float) -> AsyncIterator[Report]:
         """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""

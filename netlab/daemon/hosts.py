@@ -22,19 +22,19 @@ from netlab.api.core import Node, NodeAddress, NodeStatus, Pod
 from netlab.api.lab import HostStatus, Lab, LabStatus
 from netlab.api.meta import Labels, ObjectMeta
 from netlab.api.resources import LABS, NODES, PODS, Json
+from netlab.api.wellknown import HOST_NAME_LABEL
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
 from netlab.daemon.supervisor import Supervisor
 from netlab.dataplane.names import EDGE
 from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
-from netlab.ipam import AddressPlan
+from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.node.spawn import ProcessSpec
 from netlab.runtime.hosts import HostPlan, path, plan_hosts
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
-API_PORT = 6443
 log = logging.getLogger("netlab.daemon")
 
 
@@ -129,7 +129,7 @@ class LabController:
     def _processes(self, lab: Lab, nodes: Sequence[HostStatus]) -> Mapping[str, ProcessSpec]:
         """Return the processes a lab with these nodes should have, by name."""
         name, api = lab.metadata.name, AddressPlan.of(lab).api_server
-        common = {"lab": name, "state": str(self._state.root), "server": f"https://{api}:{API_PORT}"}
+        common = {"lab": name, "state": str(self._state.root), "server": f"https://{api}:{API_SERVER_PORT}"}
         common["ca"] = str(self._state.certificate_authority)
         specs = [self._spec("edge", "edge", path(name, EDGE), {**common, "token": str(self._state.tokens / "edge")})]
         for node in nodes:
@@ -152,7 +152,7 @@ class LabController:
 
 def node_labels(name: str, own: Labels) -> Labels:
     """Return a node's labels: those every node of a cluster has, and its own."""
-    return {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", **own}
+    return {HOST_NAME_LABEL: name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", **own}
 
 
 def new_node(host: HostStatus, labels: Labels) -> Node:

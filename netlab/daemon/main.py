@@ -43,11 +43,11 @@ from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import Store
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
-from netlab.daemon.hosts import API_PORT, LabController
+from netlab.daemon.hosts import LabController
 from netlab.daemon.routes import converged_route
 from netlab.daemon.supervisor import Supervisor
 from netlab.edge.main import main as edge_main
-from netlab.ipam import AddressPlan
+from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.agent import main as agent_main
 from netlab.node.kubelet import Kubelet
@@ -163,7 +163,7 @@ class Daemon:
         self._servers.append(
             await serve(self._api, [listener], self._tls, extra_routes=[converged_route(convergence, self._tokens)])
         )
-        body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_PORT}"}
+        body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_SERVER_PORT}"}
         self._state.api.write_bytes(msgspec.json.encode(body))
         authority = self._state.certificate_authority.read_bytes()
         token = self._tokens.ensure(ADMIN)
@@ -187,7 +187,7 @@ class Daemon:
                 self._tokens.ensure(node_user(host.name))
         if not self._fabric_served:
             with self._kernel.inside(fabric_path(lab.metadata.name)):
-                listener = _bind((self._plan.api_server, API_PORT))
+                listener = _bind((self._plan.api_server, API_SERVER_PORT))
             self._fabric_served = True
             task = asyncio.get_running_loop().create_task(self._serve_fabric(listener), name="fabric door")
             task.add_done_callback(lambda done: done.result())

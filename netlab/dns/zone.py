@@ -44,6 +44,7 @@ from dns.rdatatype import RdataType
 
 from netlab.api.core import Namespace, Pod, Service
 from netlab.api.discovery import EndpointSlice
+from netlab.api.wellknown import KUBE_DNS
 from netlab.dns.answers import Answer, Node, Origin, nothing, respond
 from netlab.dns.hosts import Hosts, parse_hosts
 from netlab.dns.records import ServiceRecord, ServiceRecords, service_records, undashed
@@ -52,7 +53,7 @@ from netlab.dns.reverse import address_of, reverse_zone
 VERSION = "1.1.0"  # of Kubernetes' DNS specification
 VERSION_TTL = 28800
 LONGEST_CHAIN = 8  # aliases followed for one question; CoreDNS' limit
-NAME_SERVER = "kube-system/kube-dns"  # the Service whose address the zone's NS record leads to
+NAME_SERVER = KUBE_DNS  # the Service whose address the zone's NS record leads to
 EMPTY = Node()  # exists, holds nothing itself
 
 Labels = tuple[str, ...]  # of a name below the zone's apex, lower case, from the right

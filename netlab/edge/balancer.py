@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from netlab.api.core import Node, Service
 from netlab.api.discovery import EndpointSlice
 from netlab.api.resources import ENDPOINT_SLICES, NODES, SERVICES
+from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
@@ -25,12 +25,12 @@ from netlab.controlplane.loop import run_rounds
 from netlab.edge.frontends import Check, Frontend, backends, frontends, is_ours, load_balancer_addresses, unserved
 from netlab.edge.health import Checker
 from netlab.edge.programming import Programmer
-from netlab.edge.reporting import LEASE, NAMESPACE, Reporter, health_report
+from netlab.edge.reporting import Reporter, health_report
 from netlab.edge.rules import Balancing
 from netlab.errors import ApiError, KernelError
 from netlab.kernel.door import Kernel
 
-LOG = logging.getLogger("netlab.edge")
+log = logging.getLogger("netlab.edge")
 
 
 class Balancer:
@@ -44,7 +44,7 @@ class Balancer:
         self._checker = Checker(probe, self._changed)
         self._programmer = Programmer(kernel, path)
         self._reporter = Reporter(client)
-        self._lease = LeaseKeeper(client, NAMESPACE, LEASE)
+        self._lease = LeaseKeeper(client, EDGE_LEASE)
         self._seen: tuple[object, ...] = ()
         self._started = False
 
@@ -72,12 +72,11 @@ class Balancer:
         try:
             await asyncio.to_thread(self._programmer.program, balancing, addresses, resync=resync)
             self._started = True
-            now = datetime.now(UTC)
-            await self._lease.renew(synced, now, load_balancers=health_report(balancing))
+            await self._lease.renew(synced, {LOAD_BALANCERS: health_report(balancing)})
             for service, message in unserved(services):
-                await self._reporter.tell(service, message, now)
+                await self._reporter.tell(service, message)
         except (KernelError, ApiError) as error:
-            LOG.error("round=failed error=%r", str(error))  # noqa: TRY400 - the error is a sentence, its place tells nothing
+            log.warning("round=failed error=%r", str(error))
             return False
         return True
 

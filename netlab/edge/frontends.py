@@ -17,8 +17,8 @@ from enum import Enum
 from ipaddress import IPv4Network, collapse_addresses
 
 from netlab.api.core import Node, Service, ServicePort
+from netlab.proxy.health import HEALTHZ_PORT
 
-NODE_HEALTH_PORT = 10256  # kube-proxy's /healthz (semantics 6.17)
 EVERYBODY = IPv4Network("0.0.0.0/0")
 NO_NODE_PORT = (
     "Port {ports} has no node port (is allocateLoadBalancerNodePorts false?), and this load balancer reaches the nodes "
@@ -89,7 +89,7 @@ class Frontend:
             return Check(CheckKind.HTTP, backend.address, self.health_check_node_port)
         if self.protocol == "tcp":
             return Check(CheckKind.TCP, backend.address, self.node_port)
-        return Check(CheckKind.HTTP, backend.address, NODE_HEALTH_PORT)
+        return Check(CheckKind.HTTP, backend.address, HEALTHZ_PORT)
 
 
 def frontends(services: Iterable[Service]) -> tuple[Frontend, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from netlab.edge.frontends import Check
 
-LOG = logging.getLogger("netlab.edge")
+log = logging.getLogger("netlab.edge")
 FAILURES_TO_UNHEALTHY = 2
 INTERVAL = 1.0  # seconds between two checks of one node
 FAST_INTERVAL = 0.1
@@ -120,7 +120,7 @@ class Checker:
         after = before.after(success)
         self._health[check] = after
         if (after.healthy, after.asked) != (before.healthy, before.asked):
-            LOG.info("health check=%r healthy=%s", str(check), after.healthy)
+            log.info("health check=%r healthy=%s", str(check), after.healthy)
             self._changed.set()
 
     def _pause(self, check: Check) -> float:

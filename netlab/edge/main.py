@@ -1,4 +1,4 @@
-"""The edge's process: `main` is forked by the spawner into the edge's namespace (docs/contracts.md).
+"""The edge's process: `main` is forked by the spawner into the edge's namespace (docs/architecture.md).
 
 SIGTERM ends it and leaves the kernel as it is: established connections go on, and new ones reach the nodes that were healthy.
 """
@@ -16,7 +16,7 @@ from netlab.edge.balancer import Balancer
 from netlab.edge.probing import NodeProbe
 from netlab.kernel.linux import LinuxKernel
 
-LOG = logging.getLogger("netlab.edge")
+log = logging.getLogger("netlab.edge")
 
 
 async def serve(arguments: dict[str, str], token: str) -> None:
@@ -28,7 +28,7 @@ async def serve(arguments: dict[str, str], token: str) -> None:
     probe = NodeProbe()
     try:
         async with HttpClient(arguments["server"], arguments["ca"], token) as client:
-            LOG.info("started lab=%s", arguments["lab"])
+            log.info("started lab=%s", arguments["lab"])
             await Balancer(client, LinuxKernel(), path, probe).run()
     finally:
         await probe.close()
@@ -39,4 +39,4 @@ def main(arguments: dict[str, str]) -> None:
     try:
         asyncio.run(serve(arguments, Path(arguments["token"]).read_text().strip()))
     except asyncio.CancelledError:
-        LOG.info("ended lab=%s", arguments["lab"])
+        log.info("ended lab=%s", arguments["lab"])

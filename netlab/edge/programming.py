@@ -16,7 +16,7 @@ from netlab.errors import KernelError
 from netlab.kernel.door import FlowFilter, Kernel
 from netlab.kernel.tables import TableKeeper
 
-LOG = logging.getLogger("netlab.edge")
+log = logging.getLogger("netlab.edge")
 LOOPBACK = "lo"
 
 
@@ -41,7 +41,7 @@ class Programmer:
         try:
             wanted = compile_rules(balancing, self._tables.written(FAMILY, TABLE))
             if self._tables.keep(wanted, resync=resync):
-                LOG.info("rules changed frontends=%d", len(balancing.healthy))
+                log.info("rules changed frontends=%d", len(balancing.healthy))
             if resync or addresses != self._addresses:
                 self._program_addresses(addresses)
             self._forget_flows(balancing)
@@ -54,7 +54,7 @@ class Programmer:
         operations = diff(loopback_state(sorted(addresses)), observed, lambda link: link == LOOPBACK)
         if operations:
             self._kernel.perform(self._path, operations)
-            LOG.info("addresses changed count=%d", len(addresses))
+            log.info("addresses changed count=%d", len(addresses))
         self._addresses = addresses
 
     def _forget_flows(self, balancing: Balancing) -> None:

@@ -25,10 +25,9 @@ from typing import Any
 import msgspec
 
 from netlab.api.resources import Json, Resource
+from netlab.api.wellknown import APPLIED, LAST_APPLIED
 from netlab.topology import Manifest
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-APPLIED_MARK = "netlab/applied"  # objects that `up` made and may prune
 Identity = tuple[str, str, str]  # plural, namespace, name
 
 
@@ -96,7 +95,7 @@ def plan(
     changes = [change for manifest in ordered if (change := _change(manifest, live)) is not None]
     kept = {identity(manifest.resource, manifest.body) for manifest in ordered}
     for key, body in live.items():
-        if key not in kept and APPLIED_MARK in body["metadata"].get("annotations", {}):
+        if key not in kept and APPLIED in body["metadata"].get("annotations", {}):
             changes.append(Change(Verb.DELETE, resources[key[0]], key[1], key[2], {}))
     return tuple(changes)
 
@@ -118,7 +117,7 @@ def _with_annotations(body: Json) -> Json:
     """Return the manifest with the mark and the memory of itself."""
     text = msgspec.json.encode(body, order="sorted").decode()
     meta = body["metadata"]
-    annotations = {**(meta.get("annotations") or {}), LAST_APPLIED: text, APPLIED_MARK: "true"}
+    annotations = {**(meta.get("annotations") or {}), LAST_APPLIED: text, APPLIED: "true"}
     return {**body, "metadata": {**meta, "annotations": annotations}}
 
 

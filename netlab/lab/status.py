@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from netlab.api.coordination import Health
 from netlab.api.core import Pod, Service
 from netlab.api.discovery import EndpointSlice
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
+from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
 from netlab.lab.find import connect, daemon_alive
 from netlab.runtime.statedir import StateDirectory
-
-EDGE_LEASE = "netlab-edge"
-HEALTH_ANNOTATION = "netlab/load-balancers"
 
 
 def status(state: StateDirectory) -> Json:
@@ -56,13 +53,10 @@ def status(state: StateDirectory) -> Json:
     }
 
 
-def _load_balancer_health(client: SyncClient) -> dict[str, Any]:
-    """Return what the edge last reported: service key -> port -> healthy nodes."""
-    leases = client.list(LEASES, namespace="kube-system").items
-    edge = next((item for item in leases if item["metadata"]["name"] == EDGE_LEASE), None)
-    text = edge["metadata"].get("annotations", {}).get(HEALTH_ANNOTATION, "{}") if edge else "{}"
-    health: dict[str, Any] = msgspec.json.decode(text)
-    return health
+def _load_balancer_health(client: SyncClient) -> Health:
+    """Return what the edge last reported."""
+    leases = (LEASES.decode(item) for item in client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
+    return next((lease.healthy_nodes for lease in leases if lease.key == EDGE_LEASE), {})
 
 
 def _node_status(conditions: tuple[Any, ...]) -> str:
@@ -91,7 +85,7 @@ def _pod(pod: Pod) -> Json:
     }
 
 
-def _service(service: Service, slices: list[EndpointSlice], healthy: dict[str, Any]) -> Json:
+def _service(service: Service, slices: list[EndpointSlice], healthy: Health) -> Json:
     endpoints = [e for s in slices if s.service_key == service.key for e in s.endpoints]
     ready = {address for e in endpoints if e.conditions.is_ready for address in e.addresses}
     return {

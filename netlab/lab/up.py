@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from netlab.api.lab import Lab
-from netlab.api.resources import LABS, RESOURCES, Json
+from netlab.api.resources import BY_PLURAL, LABS, RESOURCES, Json
 from netlab.controlplane.pki import server_names
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import ApiError, LabError, UsageError
@@ -30,7 +30,6 @@ from netlab.runtime.launch import LOG_TAIL, log_tail, start_daemon
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Manifest, Topology
 
-BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
 # Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
 UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
 

@@ -31,6 +31,7 @@ from netlab.api.core import ConfigMap, Namespace, Node, Service
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, SERVICES, Resource
+from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, node_lease
 from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
@@ -51,8 +52,6 @@ from netlab.proxy.nftables import NftablesCompiler
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
 
 KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
-HOSTS = "kube-system/coredns"  # the ConfigMap that names the lab's hosts
-HOSTS_KEY = "NodeHosts"
 log = logging.getLogger("netlab.node")
 
 
@@ -72,7 +71,7 @@ class Agent:
         }
         self._overlay = OverlayKeeper(self._kernel, self._path, lab, node)
         self._tables = TableKeeper(self._kernel, self._path)
-        self._lease = LeaseKeeper(client, "kube-node-lease", node)
+        self._lease = LeaseKeeper(client, node_lease(node))
         self._compiler: NftablesCompiler | None = None
         self._tracker: ServiceTracker | None = None
         self._map: ServicePortMap = {}
@@ -131,7 +130,7 @@ class Agent:
             await self._lease.renew(synced)
         except (KernelError, ApiError, OSError) as error:
             self._waiting_since = self._waiting_since or datetime.now(UTC)
-            log.error("round=failed node=%s error=%s", self._name, error)  # noqa: TRY400 -- the error is a sentence
+            log.warning("round=failed node=%s error=%r", self._name, str(error))
             return False
         self._programmed_at, self._waiting_since = datetime.now(UTC), None
         return True
@@ -173,14 +172,14 @@ class Agent:
             self._kernel.delete_flows(self._path, [FlowFilter(**vars(flow)) for flow in stale])
 
     async def _serve_names(self, node: Node) -> None:
-        hosts: ConfigMap | None = self._informers["configmaps"].cache.get(HOSTS)
+        hosts: ConfigMap | None = self._informers["configmaps"].cache.get(HOST_NAMES)
         namespaces: dict[str, Namespace] = self._informers["namespaces"].cache
         self._zone = Zone.build(
             self._lab.spec.networking.dns_domain,
             self._services.values(),
             self._slices.values(),
             namespaces.values(),
-            node_hosts_text=hosts.data.get(HOSTS_KEY, "") if hosts else "",
+            node_hosts_text=hosts.data.get(HOST_NAMES_KEY, "") if hosts else "",
             serial=max(informer.resource_version for informer in self._informers.values()),
             previous=self._zone,
         )
@@ -205,7 +204,7 @@ async def _run(arguments: dict[str, str], lab: Lab, token: str) -> None:
 
 
 def main(arguments: dict[str, str]) -> None:
-    """Be the agent of `arguments["node"]` (docs/contracts.md) until SIGTERM."""
+    """Be the agent of `arguments["node"]` (docs/architecture.md) until SIGTERM."""
     lab = msgspec.json.decode((Path(arguments["state"]) / "lab.json").read_bytes(), type=Lab)
     token = Path(arguments["token"]).read_text()
     try:

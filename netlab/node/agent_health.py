@@ -58,7 +58,7 @@ class HealthServers:
         try:
             await web.TCPSite(runner, host or None, port, reuse_address=True).start()
         except OSError as error:  # something else on this node has the port: say it; the other ports are served
-            log.error("port=%d cannot be served: %s", port, error)  # noqa: TRY400 -- the reason is the message
+            log.warning("port=%d served=no error=%r", port, str(error))
             await runner.cleanup()
             return
         self._sites[port] = runner

@@ -11,10 +11,10 @@ Kubernetes' rules:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import Enum
 
 from netlab.api.core import Container, ContainerStatus
+from netlab.api.times import timestamp_of
 from netlab.dataplane.names import digest
 from netlab.node.readiness import NOT_PROBED, Readiness
 
@@ -165,7 +165,7 @@ def container_id(uid: str, name: str, run: int) -> str:
 
 def _state(container: Container, record: ContainerRecord, uid: str) -> dict[str, dict[str, str | int]]:
     if record.phase is Phase.RUNNING:
-        return {"running": {"startedAt": timestamp(record.started)}}
+        return {"running": {"startedAt": timestamp_of(record.started)}}
     if record.phase is Phase.TERMINATED and record.end:
         return {"terminated": _terminated(container, record, record.end, uid)}
     detail: dict[str, str | int] = {"reason": record.reason}
@@ -183,15 +183,10 @@ def _terminated(container: Container, record: ContainerRecord, end: Termination,
     detail: dict[str, str | int] = {
         "exitCode": end.code,
         "reason": end.reason,
-        "startedAt": timestamp(end.started),
-        "finishedAt": timestamp(end.finished),
+        "startedAt": timestamp_of(end.started),
+        "finishedAt": timestamp_of(end.finished),
         "containerID": container_id(uid, container.name, run),
     }
     if end.code > SIGNALLED:
         detail["signal"] = end.code - SIGNALLED
     return {**detail, "message": end.message} if end.message else detail
-
-
-def timestamp(seconds: float) -> str:
-    """Return RFC 3339 in UTC with whole seconds, as Kubernetes writes times."""
-    return datetime.fromtimestamp(int(seconds), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

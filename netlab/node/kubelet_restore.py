@@ -6,9 +6,9 @@ The status is the kubelet's memory: restart counts, start times and ends survive
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from netlab.api.core import Container, ContainerStatus, Pod
+from netlab.api.times import seconds_of
 from netlab.node import readiness
 from netlab.node.containers import ContainerRecord, Phase, Termination
 from netlab.node.readiness import NOT_PROBED, Readiness
@@ -27,7 +27,7 @@ def restored(pod: Pod, container: Container) -> ContainerRecord | None:
         return ContainerRecord(
             phase=Phase.RUNNING,
             reason="",
-            started=seconds(running.get("startedAt", "")),
+            started=seconds_of(running.get("startedAt", "")),
             restarts=status.restart_count,
             runs=status.restart_count + 1,
             end=end,
@@ -54,13 +54,5 @@ def _termination(status: ContainerStatus) -> Termination | None:
     detail: Detail | None = status.state.get("terminated") or status.last_state.get("terminated")
     if not detail:
         return None
-    started, finished = seconds(detail.get("startedAt", "")), seconds(detail.get("finishedAt", ""))
+    started, finished = seconds_of(detail.get("startedAt", "")), seconds_of(detail.get("finishedAt", ""))
     return Termination(int(detail.get("exitCode", 0)), started, finished, str(detail.get("message", "")))
-
-
-def seconds(moment: str | int) -> float:
-    """Return an RFC 3339 time as seconds since the epoch, 0 for what is none."""
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
-        return 0.0

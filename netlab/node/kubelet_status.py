@@ -14,8 +14,9 @@ import msgspec
 from netlab.api.core import Container, Pod, PodIP, PodStatus
 from netlab.api.meta import Condition
 from netlab.api.resources import Json
+from netlab.api.times import timestamp_of
 from netlab.node import containers
-from netlab.node.containers import ContainerRecord, Phase, timestamp
+from netlab.node.containers import ContainerRecord, Phase
 
 NEW = ContainerRecord()
 NOT_INITIALIZED = ContainerRecord(reason="PodInitializing")
@@ -44,7 +45,7 @@ def pod_status(pod: Pod, view: PodView, now: float) -> PodStatus:
         host_ip=view.host_ip,
         pod_ip=view.address,
         pod_ips=(PodIP(ip=view.address),) if view.address else (),
-        start_time=pod.status.start_time or timestamp(view.started),
+        start_time=pod.status.start_time or timestamp_of(view.started),
         init_container_statuses=tuple(
             containers.status(c, view.records.get(c.name, NOT_INITIALIZED), uid, init=True) for c in pod.spec.init_containers
         ),
@@ -127,7 +128,7 @@ def _readiness(kind: str, pod: Pod, view: PodView, phase: str) -> Condition:
 
 def _stamped(condition: Condition, present: Condition | None, now: float) -> Condition:
     same = present is not None and present.status == condition.status and present.last_transition_time
-    moment = present.last_transition_time if present and same else timestamp(now)
+    moment = present.last_transition_time if present and same else timestamp_of(now)
     return Condition(
         type=condition.type,
         status=condition.status,

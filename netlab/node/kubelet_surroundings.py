@@ -7,11 +7,12 @@ from typing import Any
 
 from netlab.api.core import Node, Pod, Service
 from netlab.api.lab import Networking
+from netlab.api.wellknown import EDGE_LEASE, KUBE_DNS, KUBERNETES, node_lease
 from netlab.dns.environment import service_environment
 from netlab.dns.resolver import node_resolv_conf, resolv_conf
 from netlab.ipam import AddressPlan
 from netlab.node import podfiles
-from netlab.node.kubelet_drain import EDGE_LEASE, NODE_LEASES, withdrawn
+from netlab.node.kubelet_drain import withdrawn
 from netlab.node.podfiles import Sources
 
 
@@ -26,7 +27,7 @@ class Cluster:
     def sources(self, pod: Pod, address: str) -> Sources:
         """Return what the pod's environment may refer to: Services that exist now (semantics 12.1, 12.6)."""
         services: Mapping[str, Service] = self._caches["services"]
-        kubernetes = services.get("default/kubernetes")
+        kubernetes = services.get(KUBERNETES)
         links = pod.spec.enable_service_links
         return Sources(
             pod_ip=address,
@@ -39,7 +40,7 @@ class Cluster:
     def files(self, pod: Pod, address: str) -> dict[str, str]:
         """Return resolv.conf, hosts and hostname."""
         domain = self._networking.dns_domain
-        dns: Service | None = self._caches["services"].get("kube-system/kube-dns")
+        dns: Service | None = self._caches["services"].get(KUBE_DNS)
         return {
             "resolv.conf": resolv_conf(
                 pod.spec.dns_policy,
@@ -62,6 +63,6 @@ class Cluster:
     def withdrawn(self, pod: Pod) -> bool:
         """Tell whether no rule anywhere sends new connections to the pod."""
         caches = self._caches
-        current = {EDGE_LEASE, *(NODE_LEASES + name for name in caches["nodes"])}  # a removed node's Lease says nothing
-        leases = {key: lease for key, lease in caches["leases"].items() if key in current}
+        current = {EDGE_LEASE, *map(node_lease, caches["nodes"])}  # a removed node's Lease says nothing
+        leases = [lease for key, lease in caches["leases"].items() if key in current]
         return withdrawn(pod, caches["services"].values(), caches["endpointslices"].values(), leases)

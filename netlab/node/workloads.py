@@ -23,7 +23,7 @@ from netlab.node.workloads_serving import ServedWorkload
 from netlab.runtime.statedir import StateDirectory
 
 LONGEST_LINE = 64 << 20  # a desired set of a thousand servers with their environments
-log = logging.getLogger("netlab.node.workloads")
+log = logging.getLogger("netlab.node")
 
 
 def main(arguments: dict[str, str]) -> None:

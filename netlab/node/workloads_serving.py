@@ -17,9 +17,9 @@ from typing import TextIO
 
 from aiohttp import web
 
+from netlab.api.times import timestamp_of
 from netlab.errors import KernelError
 from netlab.kernel import namespaces
-from netlab.node.containers import timestamp
 from netlab.node.servers import SERVERS, Listener
 from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, BadArgumentsError, HttpHandler, Process, client_of
 from netlab.node.workloads_protocol import ServerSpec, ServerStatus
@@ -180,7 +180,7 @@ class ServedWorkload:
 
     def _write(self, line: str) -> None:
         if self._log:
-            self._log.write(f"{timestamp(time.time())} {line}\n")
+            self._log.write(f"{timestamp_of(time.time())} {line}\n")
 
 
 class _Sniffer(asyncio.Protocol):

@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from netlab.api.core import Service, ServicePort
+from netlab.api.wellknown import HEADLESS_LABEL, KUBE_DNS, PROXY_NAME_LABEL
 from netlab.probe import choose
 from netlab.probe.checks import Check, Kind, Place, Reach, Talk, Visit
 from netlab.probe.expectation import Access, Entry, direct, through_service
 from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Snapshot
 
-DNS_SERVICE = "kube-system/kube-dns"
-PROXY_NAME_LABELS = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")  # semantics 4.17
+NOT_PROXIED = frozenset({PROXY_NAME_LABEL, HEADLESS_LABEL})  # semantics 4.17
 PROTOCOLS = frozenset({"TCP", "UDP"})
 MANY_NODES = 4  # beyond so many, pods and nodes use the NodePort of their own and the next node only
 MANY_PODS = choose.ALL_PAIRS
@@ -37,7 +37,7 @@ TALKS = {"pause": Talk.SILENT}
 def checks(snapshot: Snapshot) -> Iterator[Check]:
     """Return the checks of all Services."""
     for service in snapshot.services:
-        if service.key == DNS_SERVICE or any(label in service.metadata.labels for label in PROXY_NAME_LABELS):
+        if service.key == KUBE_DNS or NOT_PROXIED & service.metadata.labels.keys():
             continue
         if service.spec.type == "ExternalName":
             yield from external_name(snapshot, service)

@@ -17,6 +17,7 @@ from netlab.api.core import ConfigMap, Node, Pod, Service, ServicePort
 from netlab.api.discovery import Endpoint, EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
+from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABEL
 from netlab.dataplane import names
 from netlab.ipam import AddressPlan
 from netlab.probe.checks import Kind, Place
@@ -25,7 +26,6 @@ LISTED: tuple[resources.Resource[Any], ...] = (
     resources.LABS, resources.NODES, resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.NAMESPACES,
     resources.CONFIG_MAPS,
 )  # fmt: skip
-ZONE_LABEL = "topology.kubernetes.io/zone"
 FINISHED = frozenset({"Succeeded", "Failed"})
 
 
@@ -191,12 +191,12 @@ class Snapshot:
     @cached_property
     def dns_address(self) -> str:
         """The address of the kube-dns Service, empty when there is none."""
-        return next((s.spec.cluster_ip for s in self.services if s.key == "kube-system/kube-dns"), "")
+        return next((s.spec.cluster_ip for s in self.services if s.key == KUBE_DNS), "")
 
     @cached_property
     def hosts(self) -> dict[str, str]:
         """Names that DNS knows from ConfigMap kube-system/coredns, key NodeHosts (hosts-file text), to addresses."""
-        text = next((c.data.get("NodeHosts", "") for c in self.config_maps if c.key == "kube-system/coredns"), "")
+        text = next((c.data.get(HOST_NAMES_KEY, "") for c in self.config_maps if c.key == HOST_NAMES), "")
         found: dict[str, str] = {}
         for line in text.splitlines():
             address, *host_names = line.partition("#")[0].split() or [""]

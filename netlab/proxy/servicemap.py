@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from netlab.api.core import Node, Service, ServicePort
 from netlab.api.discovery import EndpointSlice
+from netlab.api.wellknown import HEADLESS_LABEL, PROXY_NAME_LABEL, ZONE_LABEL
 from netlab.proxy.claims import Claim, all_claims, settle
 from netlab.proxy.endpoints import (
     EndpointInfo,
@@ -32,9 +33,6 @@ from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
 __all__ = ["ServicePortInfo", "ServicePortMap", "ServiceTracker", "build", "contains", "is_proxied", "service_ports"]
 
-PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
-HEADLESS_LABEL = "service.kubernetes.io/headless"
-ZONE_LABEL = "topology.kubernetes.io/zone"
 PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
 
 

@@ -11,6 +11,7 @@ from netlab.api.core import PodSpec
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
 from netlab.api.resources import Json, Resource
+from netlab.api.wellknown import DEFAULT_NAMESPACE
 from netlab.topology.decoding import Decoded
 from netlab.topology.document import Document
 from netlab.topology.problem import Problem, Steps
@@ -58,7 +59,7 @@ class Item:
     @property
     def namespace(self) -> str:
         """Its namespace, empty for a cluster-scoped kind."""
-        return (self.obj.metadata.namespace or "default") if self.resource.namespaced else ""
+        return (self.obj.metadata.namespace or DEFAULT_NAMESPACE) if self.resource.namespaced else ""
 
     @property
     def name(self) -> str:

@@ -99,7 +99,7 @@ class Bench:
         )
         try:
             total = sum(timed(words, action) for words, action in steps)
-            print(f"{total:8.3f}  together, {self.operations} operations in {len(self.paths)} namespaces")  # noqa: T201 -- a script
+            print(f"{total:8.3f}  together, {self.operations} operations in {len(self.paths)} namespaces")
         finally:
             timed("remove", lambda: self.kernel.delete_namespaces(self.paths))
 
@@ -108,7 +108,7 @@ def timed(words: str, action: object) -> float:
     start = perf_counter()
     action()  # type: ignore[operator]
     spent = perf_counter() - start
-    print(f"{spent:8.3f}  {words}")  # noqa: T201 -- a script
+    print(f"{spent:8.3f}  {words}")
     return spent
 
 

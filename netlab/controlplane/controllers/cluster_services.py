@@ -2,7 +2,7 @@
 
     default/kubernetes      ClusterIP .1, port 443, its endpoint is the API server (semantics 4.2)
     kube-system/kube-dns    ClusterIP .10, ports 53 UDP and TCP, internalTrafficPolicy Local; one endpoint per node: the
-                            DNS server there, so a pod asks its own node (docs/contracts.md)
+                            DNS server there, so a pod asks its own node (docs/architecture.md)
     kube-system/coredns     ConfigMap; key NodeHosts names nodes and clients, in the form of /etc/hosts
 
 All is made when missing and its endpoints follow the nodes; a Service is not put back when the user changes it.
@@ -28,25 +28,28 @@ from netlab.api.core import (
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
 from netlab.api.lab import Lab
 from netlab.api.meta import Labels, ObjectMeta
-from netlab.controlplane.controllers.endpoint_slices import ZONE_LABEL
-from netlab.controlplane.controllers.endpoints_mirroring import SKIP_LABEL
+from netlab.api.wellknown import (
+    HOST_NAMES,
+    HOST_NAMES_KEY,
+    KUBE_DNS,
+    KUBERNETES,
+    SKIP_MIRROR_LABEL,
+    SYSTEM_NAMESPACES,
+    ZONE_LABEL,
+    split_key,
+)
 from netlab.controlplane.controllers.ownership import owner_reference
 from netlab.controlplane.controllers.scheduler import natural
 from netlab.controlplane.controllers.slices import SliceSet, plan_slices
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, patch, update
-from netlab.ipam import AddressPlan
+from netlab.ipam import API_SERVER_PORT, AddressPlan
 
-SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 MANAGER = "netlab"
-API_SERVER_PORT = 6443
 DNS_PORT = 53
-KUBERNETES = "default/kubernetes"
-KUBE_DNS = "kube-system/kube-dns"
-NODE_HOSTS = "NodeHosts"
 
 
-def reconcile(world: World, now: str) -> list[Write]:  # noqa: ARG001  (every controller has this signature)
+def reconcile(world: World, _now: str) -> list[Write]:
     """Return the writes that keep the cluster's own objects."""
     missing = [name for name in SYSTEM_NAMESPACES if name not in world.namespaces]
     if missing:  # first the namespaces, then what is in them
@@ -151,13 +154,14 @@ def _old_endpoints(world: World, service: Service, endpoints: list[Endpoint]) ->
     subsets = (EndpointSubset(addresses=addresses, ports=ports),) if addresses else ()
     present = world.endpoints.get(service.key)
     if present is None:
-        meta = ObjectMeta(namespace=service.metadata.namespace, name=service.metadata.name, labels={SKIP_LABEL: "true"})
+        meta = ObjectMeta(namespace=service.metadata.namespace, name=service.metadata.name, labels={SKIP_MIRROR_LABEL: "true"})
         return [create(Endpoints(metadata=meta, subsets=subsets))]
     return [] if present.subsets == subsets else [update(msgspec.structs.replace(present, subsets=subsets))]
 
 
 def _node_hosts(world: World, text: str) -> list[Write]:
-    present = world.config_maps.get("kube-system/coredns")
+    present = world.config_maps.get(HOST_NAMES)
     if present is None:
-        return [create(ConfigMap(metadata=ObjectMeta(namespace="kube-system", name="coredns"), data={NODE_HOSTS: text}))]
-    return [] if present.data.get(NODE_HOSTS) == text else [patch(present, {"data": {NODE_HOSTS: text}})]
+        namespace, name = split_key(HOST_NAMES)
+        return [create(ConfigMap(metadata=ObjectMeta(namespace=namespace, name=name), data={HOST_NAMES_KEY: text}))]
+    return [] if present.data.get(HOST_NAMES_KEY) == text else [patch(present, {"data": {HOST_NAMES_KEY: text}})]

@@ -10,9 +10,9 @@ import msgspec
 
 from netlab.api.apps import DaemonSet, DaemonSetStatus
 from netlab.api.core import Node, Pod
+from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import generated_name
 from netlab.controlplane.controllers.ownership import claim
-from netlab.controlplane.controllers.selection import has_labels
 from netlab.controlplane.controllers.templates import is_active, is_available, is_finished, pod_from, template_hash
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, update_status

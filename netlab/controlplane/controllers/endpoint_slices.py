@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 from netlab.api.core import Pod, Service
-from netlab.api.discovery import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, Endpoint, EndpointConditions
+from netlab.api.discovery import Endpoint, EndpointConditions
+from netlab.api.wellknown import HEADLESS_LABEL, SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL, ZONE_LABEL
 from netlab.controlplane.controllers.ownership import owner_reference
 from netlab.controlplane.controllers.selected_pods import (
-    HEADLESS_LABEL,
     hostname,
     inherited_labels,
     is_ready,
@@ -26,11 +26,10 @@ from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, delete
 
 MANAGER = "endpointslice-controller.k8s.io"
-ZONE_LABEL = "topology.kubernetes.io/zone"
-RESERVED = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, HEADLESS_LABEL})
+RESERVED = frozenset({SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL, HEADLESS_LABEL})
 
 
-def reconcile(world: World, now: str) -> list[Write]:  # noqa: ARG001  (every controller has this signature)
+def reconcile(world: World, _now: str) -> list[Write]:
     """Return the writes that bring the slices of all Services with a selector up to date."""
     writes = _leftovers(world)
     for service in selecting_services(world):
@@ -79,7 +78,7 @@ def _leftovers(world: World) -> list[Write]:
     writes: list[Write] = []
     for key in sorted(world.endpoint_slices):
         piece = world.endpoint_slices[key]
-        if piece.metadata.labels.get(MANAGED_BY_LABEL) == MANAGER:
+        if piece.metadata.labels.get(SLICE_MANAGED_BY_LABEL) == MANAGER:
             service = world.services.get(piece.service_key)
             uids = {reference.uid for reference in piece.metadata.owner_references}
             if service is None or service.metadata.uid not in uids or service.spec.type == "ExternalName":

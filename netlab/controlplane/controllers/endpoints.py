@@ -14,8 +14,8 @@ import msgspec
 from netlab.api.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Pod, Service
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import Labels, ObjectMeta
+from netlab.api.wellknown import HEADLESS_LABEL
 from netlab.controlplane.controllers.selected_pods import (
-    HEADLESS_LABEL,
     hostname,
     inherited_labels,
     is_ready,
@@ -36,7 +36,7 @@ RESERVED = frozenset({HEADLESS_LABEL, MANAGED_BY_LABEL})
 Ports = tuple[EndpointsPort, ...]
 
 
-def reconcile(world: World, now: str) -> list[Write]:  # noqa: ARG001  (every controller has this signature)
+def reconcile(world: World, _now: str) -> list[Write]:
     """Return the writes that bring the Endpoints of all Services with a selector up to date."""
     writes = _leftovers(world)
     for service in selecting_services(world):

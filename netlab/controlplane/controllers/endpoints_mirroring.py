@@ -14,22 +14,21 @@ from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address
 
 from netlab.api.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
-from netlab.api.discovery import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointPort
+from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
 from netlab.api.meta import OwnerReference
+from netlab.api.wellknown import HEADLESS_LABEL, LAST_APPLIED, SERVICE_NAME_LABEL, SKIP_MIRROR_LABEL, SLICE_MANAGED_BY_LABEL
 from netlab.controlplane.controllers.ownership import owner_reference, with_references
-from netlab.controlplane.controllers.selected_pods import HEADLESS_LABEL
-from netlab.controlplane.controllers.slices import LAST_APPLIED, Ports, SliceSet, identity, plan_slices
+from netlab.controlplane.controllers.slices import Ports, SliceSet, identity, plan_slices
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, delete
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
-SKIP_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
 CAPACITY = 1000
-RESERVED = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL})
+RESERVED = frozenset({SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL})
 
 
-def reconcile(world: World, now: str) -> list[Write]:  # noqa: ARG001  (every controller has this signature)
+def reconcile(world: World, _now: str) -> list[Write]:
     """Return the writes that keep the mirrors of all hand-made Endpoints."""
     writes: list[Write] = []
     mirrored: set[str] = set()
@@ -53,7 +52,7 @@ def is_hand_made(obj: Endpoints, service: Service) -> bool:
 
 def is_mirrored(obj: Endpoints) -> bool:
     """Tell whether the user has not asked to be left alone."""
-    return obj.metadata.labels.get(SKIP_LABEL) != "true"
+    return obj.metadata.labels.get(SKIP_MIRROR_LABEL) != "true"
 
 
 def slice_set(obj: Endpoints, service: Service) -> SliceSet:
@@ -129,6 +128,6 @@ def _leftovers(world: World, mirrored: set[str]) -> list[Write]:
     return [
         delete(world.endpoint_slices[key])
         for key in sorted(world.endpoint_slices)
-        if world.endpoint_slices[key].metadata.labels.get(MANAGED_BY_LABEL) == MANAGER
+        if world.endpoint_slices[key].metadata.labels.get(SLICE_MANAGED_BY_LABEL) == MANAGER
         and not mirrored & {reference.uid for reference in world.endpoint_slices[key].metadata.owner_references}
     ]

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from netlab.api.resources import Json, Resource
+from netlab.api.times import timestamp
 from netlab.controlplane.client import Client
 from netlab.controlplane.controllers.table import CONTROLLERS, Controller
 from netlab.controlplane.controllers.world import FIELDS, World
@@ -30,7 +31,7 @@ from netlab.controlplane.controllers.writes import Create, Delete, Patch, Update
 from netlab.controlplane.informer import Informer
 from netlab.errors import ApiError, InvalidTopologyError
 
-LOG = logging.getLogger("netlab.controllers")
+log = logging.getLogger("netlab.controlplane")
 KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items()}
 STALE = frozenset({"Conflict", "NotFound", "AlreadyExists"})  # reasons that say: look again
 REST = 0.1  # seconds
@@ -39,7 +40,7 @@ BURST = 50  # writes after which other tasks of the process get their turn
 
 def rfc3339_now() -> str:
     """Return the time as Kubernetes writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp(datetime.now(UTC))
 
 
 class Manager:
@@ -166,7 +167,7 @@ class Manager:
             writes = [write for write in controller.reconcile(self._world, now) if self._is_news(write)]
         except InvalidTopologyError as error:  # a Lab whose ranges make no sense: the other controllers go on
             self._refused[controller.name] = {controller.name: str(error)}
-            LOG.warning("invalid controller=%s message=%r", controller.name, str(error))
+            log.warning("invalid controller=%s message=%r", controller.name, str(error))
             return
         for position, write in enumerate(writes, start=1):
             version = await self._attempt(controller, write, before)
@@ -184,13 +185,13 @@ class Manager:
             self._unfinished.add(controller.name)
             words, text = str(write), error.message
             if error.reason in STALE:
-                LOG.debug("stale controller=%s write=%r reason=%s", controller.name, words, error.reason)
+                log.debug("stale controller=%s write=%r reason=%s", controller.name, words, error.reason)
                 return 0
             self._refused.setdefault(controller.name, {})[words] = text
             if before.get(words) != text:  # said once, however often it is tried
-                LOG.warning("refused controller=%s write=%r reason=%s message=%r", controller.name, words, error.reason, text)
+                log.warning("refused controller=%s write=%r reason=%s message=%r", controller.name, words, error.reason, text)
             return 0
-        LOG.debug("done controller=%s write=%r", controller.name, str(write))
+        log.debug("done controller=%s write=%r", controller.name, str(write))
         return int(body.get("metadata", {}).get("resourceVersion", 0))
 
     def _look(self) -> set[str]:

@@ -12,9 +12,9 @@ from typing import TypeVar
 import msgspec
 
 from netlab.api.meta import LabelSelector, Object, OwnerReference
-from netlab.api.resources import Json
-from netlab.controlplane.controllers.selection import selects
-from netlab.controlplane.controllers.writes import BY_TYPE, Write, patch
+from netlab.api.resources import BY_TYPE, Json
+from netlab.api.selection import selects
+from netlab.controlplane.controllers.writes import Write, patch
 
 T = TypeVar("T", bound=Object)
 

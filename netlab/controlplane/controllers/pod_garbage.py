@@ -10,7 +10,7 @@ from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, delete
 
 
-def reconcile(world: World, now: str) -> list[Write]:  # noqa: ARG001  (every controller has this signature)
+def reconcile(world: World, _now: str) -> list[Write]:
     """Return the deletions of pods whose node is gone."""
     if world.lab is None:
         return []

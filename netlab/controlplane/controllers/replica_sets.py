@@ -13,9 +13,9 @@ import msgspec
 
 from netlab.api.apps import ReplicaSet, ReplicaSetStatus
 from netlab.api.core import Pod
+from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import unused_name
 from netlab.controlplane.controllers.ownership import claim
-from netlab.controlplane.controllers.selection import has_labels
 from netlab.controlplane.controllers.templates import count_available, is_active, pod_from, ready_since
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, update_status

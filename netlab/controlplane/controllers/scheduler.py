@@ -19,8 +19,8 @@ import msgspec
 
 from netlab.api.core import Node, Pod
 from netlab.api.meta import Condition
+from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.ownership import controller_of
-from netlab.controlplane.controllers.selection import has_labels
 from netlab.controlplane.controllers.templates import is_finished, with_condition
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, patch, update_status

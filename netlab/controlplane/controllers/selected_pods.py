@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from netlab.api.core import Pod, Service, ServicePort
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import Labels, ObjectReference
+from netlab.api.wellknown import HEADLESS_LABEL
 from netlab.controlplane.controllers.templates import is_finished
 from netlab.controlplane.controllers.world import World
-
-HEADLESS_LABEL = "service.kubernetes.io/headless"
 
 
 def selecting_services(world: World) -> Iterator[Service]:

@@ -18,15 +18,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from netlab.api.discovery import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, Endpoint, EndpointPort, EndpointSlice
+from netlab.api.discovery import Endpoint, EndpointPort, EndpointSlice
 from netlab.api.meta import Labels, ObjectMeta, OwnerReference
+from netlab.api.wellknown import SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL
 from netlab.controlplane.controllers.naming import unused_name
 from netlab.controlplane.controllers.writes import Create, Delete, Write, create, delete, update
 
 SLICE_CAPACITY = 100  # --max-endpoints-per-slice
 Ports = tuple[EndpointPort, ...]
 Identity = tuple[tuple[str, ...], str, str]
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SliceSet:
     @property
     def all_labels(self) -> Labels:
         """The labels of each slice (semantics 5.9)."""
-        return {**self.labels, SERVICE_NAME_LABEL: self.service, MANAGED_BY_LABEL: self.managed_by}
+        return {**self.labels, SERVICE_NAME_LABEL: self.service, SLICE_MANAGED_BY_LABEL: self.managed_by}
 
     def slice(self, name: str, ports: Ports, endpoints: Sequence[Endpoint]) -> EndpointSlice:
         """Return a new slice."""
@@ -60,7 +60,7 @@ class SliceSet:
 
     def owns(self, piece: EndpointSlice) -> bool:
         """Tell whether a slice is one of this set; one made for an earlier Service of the same name is not."""
-        if piece.metadata.labels.get(MANAGED_BY_LABEL) != self.managed_by:
+        if piece.metadata.labels.get(SLICE_MANAGED_BY_LABEL) != self.managed_by:
             return False
         return self.owner is None or any(reference.uid == self.owner.uid for reference in piece.metadata.owner_references)
 

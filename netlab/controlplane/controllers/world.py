@@ -14,7 +14,7 @@ from typing import Any
 
 from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
 from netlab.api.core import ConfigMap, Endpoints, Namespace, Node, Pod, Service
-from netlab.api.discovery import SERVICE_NAME_LABEL, EndpointSlice
+from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Labels, Object
 from netlab.api.resources import (
@@ -31,8 +31,9 @@ from netlab.api.resources import (
     SERVICES,
     Resource,
 )
+from netlab.api.selection import has_labels
+from netlab.api.wellknown import SERVICE_NAME_LABEL
 from netlab.controlplane.controllers.ownership import controller_of
-from netlab.controlplane.controllers.selection import has_labels
 
 # The field of a World that holds each watched kind.
 FIELDS: dict[str, Resource[Any]] = {

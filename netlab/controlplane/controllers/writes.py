@@ -12,10 +12,9 @@ from typing import Any
 
 from netlab.api.core import Event
 from netlab.api.meta import Object, ObjectMeta, ObjectReference
-from netlab.api.resources import EVENTS, RESOURCES, Json, Resource
+from netlab.api.resources import BY_TYPE, EVENTS, Json, Resource
+from netlab.api.wellknown import DEFAULT_NAMESPACE
 from netlab.controlplane.controllers.naming import safe_digest
-
-BY_TYPE: dict[type[Object], Resource[Any]] = {resource.type: resource for resource in RESOURCES}
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def event(
     Its name depends on object, reason and message: the same thing is said once, however often it is found. What can
     happen again (a scale-up) gives its `occurrence`, too.
     """
-    where = about.metadata.namespace or "default"
+    where = about.metadata.namespace or DEFAULT_NAMESPACE
     name = f"{about.metadata.name}.{safe_digest(about.metadata.uid, reason, message, occurrence, length=16)}"
     return create(
         Event(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from netlab.api import discovery
 from netlab.api import resources as r
 from netlab.api.core import ServiceSpec
 from netlab.api.lab import Lab
+from netlab.api.selection import has_labels
+from netlab.api.wellknown import SERVICE_NAME_LABEL
 from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import Problem, Steps
 from netlab.topology.rules.placement import containers_of, nodes_for
 from netlab.topology.rules.together import services
-from netlab.topology.rules.workloads import matches
 
 
 def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
         if not spec.selector or spec.type == "ExternalName":
             continue
         narrowest = min((pods.get((item.namespace, *pair), ()) for pair in spec.selector.items()), key=len)
-        chosen = [plan for plan in narrowest if matches(spec.selector, plan.labels)]
+        chosen = [plan for plan in narrowest if has_labels(plan.labels, spec.selector)]
         if not chosen:
             yield item, Problem(("spec", "selector"), f"selects no pod of namespace {item.namespace}: no endpoints")
             continue
@@ -114,8 +114,8 @@ def _endpoint_notes(items: Sequence[Item]) -> Iterator[Finding]:
             at: Steps = ("metadata", "name")
             name = item.name
         elif item.resource is r.ENDPOINT_SLICES:
-            at = ("metadata", "labels", discovery.SERVICE_NAME_LABEL)
-            name = item.obj.metadata.labels.get(discovery.SERVICE_NAME_LABEL, "")
+            at = ("metadata", "labels", SERVICE_NAME_LABEL)
+            name = item.obj.metadata.labels.get(SERVICE_NAME_LABEL, "")
         else:
             continue
         spec = specs.get((item.namespace, name))

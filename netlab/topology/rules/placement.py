@@ -9,13 +9,13 @@ from netlab.api import catalogue
 from netlab.api import resources as r
 from netlab.api.core import Container, PodSpec, Probe
 from netlab.api.lab import Lab, LabNode
+from netlab.api.selection import has_labels
+from netlab.api.wellknown import HOST_NAME_LABEL
 from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import NOT_SUPPORTED, Problem, Steps, did_you_mean, invalid, not_found, quoted
-from netlab.topology.rules.workloads import matches
 
 PODS_PER_NODE = 253  # addresses of a /24 without network, gateway and broadcast
 LONGEST_HOST_NAME = 64  # semantics 11.28
-HOST_NAME_LABEL = "kubernetes.io/hostname"
 
 
 def placement_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def nodes_for(lab: Lab, spec: PodSpec) -> tuple[LabNode, ...]:
     return tuple(
         node
         for node in lab.spec.nodes
-        if spec.node_name in {"", node.name} and matches(spec.node_selector, {HOST_NAME_LABEL: node.name, **node.labels})
+        if spec.node_name in {"", node.name} and has_labels({HOST_NAME_LABEL: node.name, **node.labels}, spec.node_selector)
     )
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from netlab.api import resources as r
 from netlab.api.lab import Lab
+from netlab.api.wellknown import HOST_NAMES, KUBE_DNS, KUBERNETES, SYSTEM_NAMESPACES
 from netlab.topology import syntax
 from netlab.topology.manifest import Finding, Item
 from netlab.topology.problem import Steps, did_you_mean, duplicate, forbidden, invalid, not_found
 
-OWN_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
-_OWN_NAMES = {  # (namespace, name) -> kinds netlab makes itself
-    ("default", "kubernetes"): ("Service", "Endpoints", "EndpointSlice"),
-    ("kube-system", "kube-dns"): ("Service", "Endpoints", "EndpointSlice"),
-    ("kube-system", "coredns"): ("ConfigMap",),
+_OWN_NAMES = {  # key -> kinds netlab makes itself
+    KUBERNETES: ("Service", "Endpoints", "EndpointSlice"),
+    KUBE_DNS: ("Service", "Endpoints", "EndpointSlice"),
+    HOST_NAMES: ("ConfigMap",),
 }
-_OWN_ADDRESSES = {1: "Service default/kubernetes", 10: "Service kube-system/kube-dns"}
+_OWN_ADDRESSES = {1: f"Service {KUBERNETES}", 10: f"Service {KUBE_DNS}"}
 
 
 def together_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
@@ -33,7 +33,7 @@ def identities(_lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
     for item in items:
         at = ("metadata", "name")
         key = (item.resource.kind, item.namespace, item.name)
-        if item.resource.kind in _OWN_NAMES.get((item.namespace, item.name), ()):
+        if item.resource.kind in _OWN_NAMES.get(f"{item.namespace}/{item.name}", ()):
             yield item, forbidden(at, f"{item.words} is made by netlab itself; choose another name")
         elif item.name and (first := seen.get(key)):
             yield item, duplicate(at, item.name, f"{item.words} is already in {first.place}")
@@ -42,7 +42,7 @@ def identities(_lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
 
 def declared_namespaces(items: Iterable[Item]) -> frozenset[str]:
     """Return the namespaces of the lab: Kubernetes' own and those the topology declares."""
-    return OWN_NAMESPACES | {item.name for item in items if item.resource is r.NAMESPACES}
+    return frozenset(SYSTEM_NAMESPACES) | {item.name for item in items if item.resource is r.NAMESPACES}
 
 
 def namespaces(_lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:

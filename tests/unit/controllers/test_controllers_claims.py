@@ -9,9 +9,9 @@ import pytest
 from controllers_objects import pod, replica_set, settle
 
 from netlab.api.meta import LabelSelector
+from netlab.api.selection import selects
 from netlab.controlplane.controllers import replica_sets
 from netlab.controlplane.controllers.naming import LONGEST_BASE, generated_name, safe_digest, unused_name
-from netlab.controlplane.controllers.selection import selects
 from netlab.controlplane.controllers.writes import Patch
 
 

@@ -9,6 +9,7 @@ from controllers_objects import NOW, endpoints, lab, messages, namespace, node, 
 
 from netlab.api.core import Node, Pod, Service
 from netlab.api.meta import Object
+from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane.controllers import cluster_services, load_balancer, node_ipam, pod_garbage, scheduler
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Patch, UpdateStatus
@@ -244,7 +245,7 @@ def test_load_balancer_events(pool: dict[str, Any], services: list[Service], exp
 
 
 # ---- the cluster's own objects
-SYSTEM = [namespace(name) for name in cluster_services.SYSTEM_NAMESPACES]
+SYSTEM = [namespace(name) for name in SYSTEM_NAMESPACES]
 CLIENTS = lab(clients=[{"name": "client", "hostnames": ["db.example.com"]}, {"name": "other"}])
 
 
@@ -259,7 +260,7 @@ def test_cluster_namespaces_come_first() -> None:
     """System namespaces are made before what is in them."""
     actual = words(settle(cluster_services.reconcile, [lab()]))
 
-    assert [f"create namespaces/{name}" for name in cluster_services.SYSTEM_NAMESPACES] == actual
+    assert [f"create namespaces/{name}" for name in SYSTEM_NAMESPACES] == actual
 
 
 def test_cluster_services() -> None:

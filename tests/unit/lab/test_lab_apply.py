@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from netlab.api.resources import CONFIG_MAPS, NAMESPACES, RESOURCES, SERVICES
-from netlab.lab.apply import APPLIED_MARK, LAST_APPLIED, Verb, identity, merge_patch, plan
+from netlab.api.wellknown import APPLIED, LAST_APPLIED
+from netlab.lab.apply import Verb, identity, merge_patch, plan
 from netlab.topology import Manifest
 
 BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
@@ -66,7 +67,7 @@ def test_removed_field_is_removed():
 
 def test_pruning_takes_only_what_up_made():
     """An object with the mark that left the file is deleted; the user's own stays."""
-    mine = {"metadata": {"name": "mine", "namespace": "default", "annotations": {APPLIED_MARK: "true", LAST_APPLIED: "{}"}}}
+    mine = {"metadata": {"name": "mine", "namespace": "default", "annotations": {APPLIED: "true", LAST_APPLIED: "{}"}}}
     yours = {"metadata": {"name": "yours", "namespace": "default"}}
     live = {identity(CONFIG_MAPS, body): body for body in (mine, yours)}
 

@@ -5,8 +5,10 @@ import json
 import msgspec
 import pytest
 
-from netlab.api.core import Lease, Pod, Service
+from netlab.api.coordination import Lease
+from netlab.api.core import Pod, Service
 from netlab.api.discovery import EndpointSlice
+from netlab.api.wellknown import SYNCED
 from netlab.node.kubelet_drain import withdrawn
 
 POD = msgspec.convert({"metadata": {"name": "p", "namespace": "default", "uid": "u", "labels": {"app": "blue"}}}, Pod)
@@ -27,13 +29,11 @@ def endpoint_slice(version: str, *, uid: str = "u", terminating: bool = True) ->
     return msgspec.convert(body, EndpointSlice)
 
 
-def leases(**versions: str) -> dict[str, Lease]:
-    return {
-        ("kube-system/netlab-edge" if name == "edge" else f"kube-node-lease/{name}"): msgspec.convert(
-            {"metadata": {"name": name, "annotations": {"netlab/synced": json.dumps({"endpointslices": version})}}}, Lease
-        )
+def leases(**versions: str) -> list[Lease]:
+    return [
+        msgspec.convert({"metadata": {"name": name, "annotations": {SYNCED: json.dumps({"endpointslices": version})}}}, Lease)
         for name, version in versions.items()
-    }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,9 @@ def test_a_pod_serves_until_every_rule_has_left_it(services, slices, held, expec
     assert result == expected
 
 
-def test_unreadable_lease_counts_as_behind():
+@pytest.mark.parametrize("text", ["nonsense", "[]", "{}", '{"endpointslices": "x"}', '{"endpointslices": 9}'])
+def test_unreadable_lease_counts_as_behind(text):
     """A lease that does not say how far its holder is keeps the pod serving."""
-    broken = {"kube-node-lease/node1": msgspec.convert({"metadata": {"annotations": {"netlab/synced": "nonsense"}}}, Lease)}
+    broken = [msgspec.convert({"metadata": {"annotations": {SYNCED: text}}}, Lease)]
 
     assert withdrawn(POD, [SERVICE], [endpoint_slice("9")], broken) is False

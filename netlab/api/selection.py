@@ -1,4 +1,4 @@
-"""Label selectors: which objects an owner or a Service means."""
+"""Label selectors as values: which objects an owner, a Service or a nodeSelector means."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from netlab.api.meta import LabelSelector
 
 # What each operator of a matchExpression asks of the label's value (None: the label is missing).
-OPERATORS: dict[str, Callable[[str | None, tuple[str, ...]], bool]] = {
+OPERATORS: Mapping[str, Callable[[str | None, tuple[str, ...]], bool]] = {
     "In": lambda value, values: value in values,
     "NotIn": lambda value, values: value not in values,
-    "Exists": lambda value, values: value is not None,  # noqa: ARG005  (one signature for all rows)
-    "DoesNotExist": lambda value, values: value is None,  # noqa: ARG005
+    "Exists": lambda value, _: value is not None,
+    "DoesNotExist": lambda value, _: value is None,
 }
 
 

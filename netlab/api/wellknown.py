@@ -1,0 +1,47 @@
+"""Names that several parts of a lab must agree on: annotations, labels, namespaces and objects. Each is spelt here once.
+
+A label or annotation that only one module reads and writes stands in that module. A key is `namespace/name`, as `Object.key`
+gives it. Who writes and who reads netlab's own annotations: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ---- annotations
+SYNCED: Final = "netlab/synced"  # of a Lease: up to which resourceVersion of each kind its holder has programmed the kernel
+LOAD_BALANCERS: Final = "netlab/load-balancers"  # of the edge's Lease: Service -> port -> healthy nodes
+APPLIED: Final = "netlab/applied"  # of an object that `netlab up` made and may prune
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+# ---- labels
+HOST_NAME_LABEL: Final = "kubernetes.io/hostname"
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"  # of an EndpointSlice: the Service it belongs to
+SLICE_MANAGED_BY_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
+SKIP_MIRROR_LABEL: Final = "endpointslice.kubernetes.io/skip-mirror"  # of Endpoints that need no slices made from them
+HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
+PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"  # of a Service that another proxy serves (semantics 4.17)
+
+# ---- namespaces
+DEFAULT_NAMESPACE: Final = "default"
+NODE_LEASE_NAMESPACE: Final = "kube-node-lease"
+SYSTEM_NAMESPACES: Final = (DEFAULT_NAMESPACE, NODE_LEASE_NAMESPACE, "kube-public", "kube-system")
+
+# ---- objects, by key
+KUBERNETES: Final = "default/kubernetes"  # the Service in front of the API server (semantics 4.2)
+KUBE_DNS: Final = "kube-system/kube-dns"  # the Service in front of the nodes' DNS servers
+HOST_NAMES: Final = "kube-system/coredns"  # the ConfigMap that names the lab's hosts ...
+HOST_NAMES_KEY: Final = "NodeHosts"  # ... under this key, as text in the form of /etc/hosts
+EDGE_LEASE: Final = "kube-system/netlab-edge"
+
+
+def node_lease(node: str) -> str:
+    """Return the key of a node's Lease."""
+    return f"{NODE_LEASE_NAMESPACE}/{node}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return namespace and name of a key; the namespace is empty for a cluster-scoped object."""
+    namespace, _, name = key.rpartition("/")
+    return namespace, name
