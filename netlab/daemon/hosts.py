@@ -79,7 +79,7 @@ class LabController:
             if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
                 return True
             self.problem = str(error)
-            log.exception("reconcile=lab failed")
+            log.exception("round=failed lab=%s", self._state.lab)
             return False
         self.problem = ""
         return True

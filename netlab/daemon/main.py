@@ -82,9 +82,9 @@ def main(root: Path) -> None:
     try:
         asyncio.run(Daemon(state, lab, spawner).run())
     except asyncio.CancelledError:
-        log.info("daemon=%s ended", state.lab)
+        log.info("daemon=ended lab=%s", state.lab)
     except Exception as error:
-        log.critical("daemon=%s died: %s", state.lab, _first_cause(error))
+        log.critical("daemon=died lab=%s error=%r", state.lab, _first_cause(error))
         raise
     strike_off(state, DAEMON)
 
@@ -153,7 +153,7 @@ class Daemon:
     async def _watch_spawner(self) -> None:
         """End the daemon when its spawner dies: without it nothing can be started, and `up` starts both anew."""
         await self._spawner.closed.wait()
-        log.critical("spawner=gone the daemon ends; `netlab up` starts it again, running pods are taken over")
+        log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE starts both again; running pods are taken over")
         raise SystemExit(1)
 
     # ---- where the API server listens
@@ -205,7 +205,7 @@ def _bind(address: tuple[str, int]) -> socket.socket:
     except OSError:
         if address[0] != "127.0.0.1" or not address[1]:
             raise
-        log.warning("port=%d taken: another one is used, and written to the kubeconfig", address[1])
+        log.warning("port=%d state=taken remedy=%r", address[1], "another one is used and written to the kubeconfig")
         listener.bind((address[0], 0))
     listener.listen(128)
     listener.setblocking(False)
@@ -218,4 +218,4 @@ def _say_ready() -> None:
         os.write(READY_DESCRIPTOR, READY)
         os.close(READY_DESCRIPTOR)
     except OSError as error:
-        log.info("nobody waits: %s", error)
+        log.info("waiting=nobody error=%r", str(error))

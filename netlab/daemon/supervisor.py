@@ -81,7 +81,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         account = self._accounts.setdefault(news.name, Account(started=loop.time()))
         delay = account.delay(loop.time())
-        log.warning("process=%s pid=%d ended code=%s restart_in=%gs", news.name, news.pid, news.code, delay)
+        log.warning("process=%s pid=%d state=ended code=%s restart-in=%gs", news.name, news.pid, news.code, delay)
         self._restarts[news.name] = loop.call_later(delay, self._restart, news.name)
 
     def _restart(self, name: str) -> None:

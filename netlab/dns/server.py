@@ -140,7 +140,7 @@ class DnsServer:
         self._datagrams = datagrams
         asyncio.get_running_loop().add_reader(datagrams, self._read_datagrams, datagrams)
         self._streams = await asyncio.start_server(self._accepted, sock=streams)
-        log.info("listening address=%s port=%d", address, self.port)
+        log.info("dns=listening address=%s port=%d", address, self.port)
 
     def update(self, zone: Zone | None) -> None:
         """Answer from this zone from now on. With None the server asks its supplier, and says SERVFAIL until there is one."""
@@ -170,7 +170,7 @@ class DnsServer:
             except BlockingIOError:
                 return  # nothing more to read, or no room to send: UDP may lose a datagram
             except OSError as error:  # of an earlier datagram: its receiver is gone or unreachable
-                log.debug("datagram lost error=%s", error)
+                log.debug("datagram=lost error=%s", error)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -120,7 +120,7 @@ class Checker:
         after = before.after(success)
         self._health[check] = after
         if (after.healthy, after.asked) != (before.healthy, before.asked):
-            log.info("health check=%r healthy=%s", str(check), after.healthy)
+            log.info("check=%r healthy=%s", str(check), after.healthy)
             self._changed.set()
 
     def _pause(self, check: Check) -> float:

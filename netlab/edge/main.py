@@ -28,7 +28,7 @@ async def serve(arguments: dict[str, str], token: str) -> None:
     probe = NodeProbe()
     try:
         async with HttpClient(arguments["server"], arguments["ca"], token) as client:
-            log.info("started lab=%s", arguments["lab"])
+            log.info("edge=started lab=%s", arguments["lab"])
             await Balancer(client, LinuxKernel(), path, probe).run()
     finally:
         await probe.close()
@@ -39,4 +39,4 @@ def main(arguments: dict[str, str]) -> None:
     try:
         asyncio.run(serve(arguments, Path(arguments["token"]).read_text().strip()))
     except asyncio.CancelledError:
-        log.info("ended lab=%s", arguments["lab"])
+        log.info("edge=ended lab=%s", arguments["lab"])

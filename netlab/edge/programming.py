@@ -41,7 +41,7 @@ class Programmer:
         try:
             wanted = compile_rules(balancing, self._tables.written(FAMILY, TABLE))
             if self._tables.keep(wanted, resync=resync):
-                log.info("rules changed frontends=%d", len(balancing.healthy))
+                log.info("rules=changed frontends=%d", len(balancing.healthy))
             if resync or addresses != self._addresses:
                 self._program_addresses(addresses)
             self._forget_flows(balancing)
@@ -54,7 +54,7 @@ class Programmer:
         operations = diff(loopback_state(sorted(addresses)), observed, lambda link: link == LOOPBACK)
         if operations:
             self._kernel.perform(self._path, operations)
-            log.info("addresses changed count=%d", len(addresses))
+            log.info("addresses=changed count=%d", len(addresses))
         self._addresses = addresses
 
     def _forget_flows(self, balancing: Balancing) -> None:

@@ -47,7 +47,7 @@ class TableKeeper:
             self._written.clear()
             raise
         if script and known is None and name in self._written:
-            log.warning("table=%s/%s repaired: it was not what was written last", *name)
+            log.warning("table=%s/%s state=repaired", *name)
         self._written[name] = wanted
         if generation == self._generation or known is None:
             self._generation = generation + bool(script)

@@ -210,4 +210,4 @@ def main(arguments: dict[str, str]) -> None:
     try:
         asyncio.run(_run(arguments, lab, token))
     except asyncio.CancelledError:
-        log.info("agent=%s ended", arguments["node"])
+        log.info("agent=ended node=%s", arguments["node"])

@@ -59,7 +59,7 @@ class OverlayKeeper:
         if operations:
             self._kernel.perform(self._path, operations)
         if resync and operations:
-            log.warning("overlay repaired changes=%d", len(operations))
+            log.warning("overlay=repaired changes=%d", len(operations))
         self._kept = wanted.state
         return len(operations)
 
@@ -67,5 +67,5 @@ class OverlayKeeper:
         """Log who is left out of the overlay, once per change."""
         if ignored != self._ignored:
             for problem in ignored:
-                log.info("overlay ignores node=%s reason=%s", problem.node, problem.reason)
+                log.info("overlay=ignored node=%s reason=%r", problem.node, problem.reason)
             self._ignored = ignored

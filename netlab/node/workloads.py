@@ -49,7 +49,7 @@ async def _serve(path: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     workloads = Workloads()
     server = await asyncio.start_unix_server(workloads.converse, path, limit=LONGEST_LINE)
-    log.info("listening=%s", path)
+    log.info("workloads=listening socket=%s", path)
     await ended.wait()
     server.close()
     await workloads.carry_out(Desired(version=0))

@@ -167,7 +167,7 @@ class Manager:
             writes = [write for write in controller.reconcile(self._world, now) if self._is_news(write)]
         except InvalidTopologyError as error:  # a Lab whose ranges make no sense: the other controllers go on
             self._refused[controller.name] = {controller.name: str(error)}
-            log.warning("invalid controller=%s message=%r", controller.name, str(error))
+            log.warning("lab=invalid controller=%s message=%r", controller.name, str(error))
             return
         for position, write in enumerate(writes, start=1):
             version = await self._attempt(controller, write, before)
@@ -185,13 +185,15 @@ class Manager:
             self._unfinished.add(controller.name)
             words, text = str(write), error.message
             if error.reason in STALE:
-                log.debug("stale controller=%s write=%r reason=%s", controller.name, words, error.reason)
+                log.debug("write=stale controller=%s words=%r reason=%s", controller.name, words, error.reason)
                 return 0
             self._refused.setdefault(controller.name, {})[words] = text
             if before.get(words) != text:  # said once, however often it is tried
-                log.warning("refused controller=%s write=%r reason=%s message=%r", controller.name, words, error.reason, text)
+                log.warning(
+                    "write=refused controller=%s words=%r reason=%s message=%r", controller.name, words, error.reason, text
+                )
             return 0
-        log.debug("done controller=%s write=%r", controller.name, str(write))
+        log.debug("write=done controller=%s words=%r", controller.name, str(write))
         return int(body.get("metadata", {}).get("resourceVersion", 0))
 
     def _look(self) -> set[str]:
