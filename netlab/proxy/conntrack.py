@@ -7,8 +7,10 @@ forgotten, and the next packet is judged by the rules of today. TCP ends by itse
 Rules: for every address and port under which a UDP service port was or is reachable
 1. it is gone (Service deleted, port or address changed): forget all flows to it;
 2. it has endpoints now and had none, or was not there: forget all flows to it;
-3. an endpoint is gone: forget the flows that were sent to that one.
-An endpoint counts while it serves, whatever traffic policy says: changing a policy cuts no flow.
+3. an endpoint (an address *and* port: an edited targetPort makes another one) is gone: forget the flows that were sent
+   to its address. One to another port of that address is forgotten too, and translated anew at its next packet.
+An endpoint counts while it serves or is offered unready (publishNotReadyAddresses), whatever traffic policy says:
+changing a policy cuts no flow.
 
 What would surprise you
     - `old` is the map whose rules the kernel holds. After a restart of the agent that is unknown; an empty map makes
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
 Frontend = tuple[str, int]  # destination address and port, as the client sends
+Target = tuple[str, int]  # address and port of an endpoint
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ def stale_flows(old: ServicePortMap, new: ServicePortMap, node_addresses: Iterab
     return tuple(dict.fromkeys(_compare(before, after)))
 
 
-def _serving(keys: list[str], service_map: ServicePortMap, nodes: tuple[str, ...]) -> dict[Frontend, frozenset[str]]:
+def _serving(keys: list[str], service_map: ServicePortMap, nodes: tuple[str, ...]) -> dict[Frontend, frozenset[Target]]:
     """Return for every UDP frontend of some Services the endpoints that serve it."""
-    found: dict[Frontend, frozenset[str]] = {}
+    found: dict[Frontend, frozenset[Target]] = {}
     for key in keys:
         for port in service_map.get(key, ()):
             if port.protocol == "udp":
-                endpoints = frozenset(e.address for e in port.endpoints if e.serving)
+                endpoints = frozenset((e.address, e.port) for e in port.endpoints if e.serving or e.ready)
                 found.update(dict.fromkeys(_frontends(port, nodes), endpoints))
     return found
 
@@ -66,7 +69,7 @@ def _frontends(port: ServicePortInfo, nodes: tuple[str, ...]) -> Iterator[Fronte
         yield from ((node, port.node_port) for node in nodes)
 
 
-def _compare(before: dict[Frontend, frozenset[str]], after: dict[Frontend, frozenset[str]]) -> Iterator[StaleFlow]:
+def _compare(before: dict[Frontend, frozenset[Target]], after: dict[Frontend, frozenset[Target]]) -> Iterator[StaleFlow]:
     for address, port in before:
         if (address, port) not in after:
             yield StaleFlow(destination=address, destination_port=port)
@@ -75,5 +78,5 @@ def _compare(before: dict[Frontend, frozenset[str]], after: dict[Frontend, froze
         if endpoints and not had:
             yield StaleFlow(destination=address, destination_port=port)
             continue
-        for gone in sorted(had - endpoints):
+        for gone in sorted({target for target, _ in had - endpoints}):
             yield StaleFlow(destination=address, destination_port=port, reply_source=gone)

@@ -12,8 +12,12 @@ UDP = (ServicePort(port=53, name="dns", protocol="UDP", node_port=30053),)
 TARGET = (EndpointPort(port=5353, name="dns", protocol="UDP"),)
 
 
-def dns(*endpoints: object, **spec: object) -> dict:
-    return dict(service_map(service(ports=UDP, **spec), slice_of(*endpoints, ports=TARGET)))
+def dns(*endpoints: object, ports: tuple[EndpointPort, ...] = TARGET, **spec: object) -> dict:
+    return dict(service_map(service(ports=UDP, **spec), slice_of(*endpoints, ports=ports)))
+
+
+def published(*endpoints: object) -> dict:
+    return dns(*endpoints, publish_not_ready_addresses=True)
 
 
 ALL = StaleFlow(destination=VIP, destination_port=53)
@@ -32,6 +36,14 @@ ROWS = [
         dns(LOCAL, endpoint(REMOTE, ready=False)),
         [StaleFlow("udp", VIP, 53, REMOTE)],
     ),
+    (
+        "another port of the same endpoints",
+        dns(LOCAL, REMOTE),
+        dns(LOCAL, REMOTE, ports=(EndpointPort(port=5354, name="dns", protocol="UDP"),)),
+        [StaleFlow("udp", VIP, 53, LOCAL), StaleFlow("udp", VIP, 53, REMOTE)],
+    ),
+    ("an unready endpoint that is offered nevertheless", dns(), published(endpoint(LOCAL, serving=False)), [ALL]),
+    ("an endpoint that fails and is still offered", published(LOCAL), published(endpoint(LOCAL, serving=False)), []),
     ("Service deleted", dns(LOCAL), {}, [ALL]),
     ("another ClusterIP", dns(LOCAL), dns(LOCAL, cluster_ip="10.96.0.6"), [ALL, StaleFlow("udp", "10.96.0.6", 53)]),
     ("an external address added", dns(LOCAL), dns(LOCAL, external_ips=("192.0.2.1",)), [StaleFlow("udp", "192.0.2.1", 53)]),
