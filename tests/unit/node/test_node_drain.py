@@ -7,8 +7,8 @@ import pytest
 
 from netlab.api.coordination import Lease
 from netlab.api.core import Pod, Service
-from netlab.api.discovery import EndpointSlice
-from netlab.api.wellknown import SYNCED
+from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
 from netlab.node.kubelet_drain import withdrawn
 
 POD = msgspec.convert({"metadata": {"name": "p", "namespace": "default", "uid": "u", "labels": {"app": "blue"}}}, Pod)
@@ -63,3 +63,46 @@ def test_unreadable_lease_counts_as_behind(text):
     broken = [msgspec.convert({"metadata": {"annotations": {SYNCED: text}}}, Lease)]
 
     assert withdrawn(POD, [SERVICE], [endpoint_slice("9")], broken) is False
+
+
+LOCAL = msgspec.convert(
+    {
+        "metadata": {"name": "blue", "namespace": "default"},
+        "spec": {"selector": {"app": "blue"}, "type": "LoadBalancer", "externalTrafficPolicy": "Local"},
+    },
+    Service,
+)
+ON_NODE1 = msgspec.structs.replace(POD, spec=msgspec.structs.replace(POD.spec, node_name="node1"))
+GOING = {
+    "addresses": ["10.244.1.2"],
+    "conditions": {"ready": False, "terminating": True},
+    "targetRef": {"uid": "u"},
+    "nodeName": "node1",
+}
+
+
+def slice_with(*others: str) -> EndpointSlice:
+    """The pod on its way out of node1, and a ready endpoint on each of these nodes."""
+    ready = [{"addresses": [f"10.244.9.{n}"], "conditions": {"ready": True}, "nodeName": node} for n, node in enumerate(others)]
+    return msgspec.structs.replace(endpoint_slice("9"), endpoints=msgspec.convert([GOING, *ready], tuple[Endpoint, ...]))
+
+
+@pytest.mark.parametrize(
+    ("service", "others", "reported", "expected"),
+    [
+        (LOCAL, ["node2"], {"80/TCP": ["node1", "node2"]}, False),
+        (LOCAL, ["node2"], {"80/TCP": ["node2"]}, True),
+        (LOCAL, ["node2", "node1"], {"80/TCP": ["node1", "node2"]}, True),
+        (LOCAL, [], {"80/TCP": ["node1"]}, False),
+        (LOCAL, [], {"80/TCP": []}, True),
+        (SERVICE, ["node2"], {"80/TCP": ["node1", "node2"]}, True),
+        (LOCAL, ["node2"], "nonsense", True),
+    ],
+    ids=["still sent to", "passed by", "another endpoint here", "the last one", "nobody left", "policy Cluster", "no report"],
+)
+def test_under_local_the_load_balancer_must_have_passed_the_node_by(service, others, reported, expected):
+    """Under externalTrafficPolicy Local the last endpoint of a node serves until health checks have moved everybody away."""
+    held = leases(node1="9", edge="9")
+    held[-1].metadata.annotations[LOAD_BALANCERS] = json.dumps({"default/blue": reported})
+
+    assert expected == withdrawn(ON_NODE1, [service], [slice_with(*others)], held)
