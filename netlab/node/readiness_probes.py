@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -103,6 +104,9 @@ async def _connect(kernel: Kernel, host: str, port: int | str, target: Target) -
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         await asyncio.get_running_loop().sock_connect(connection, (host, number))
+    except OSError as error:
+        connection.close()
+        raise OSError(f"dial tcp {host}:{number}: connect: {os.strerror(error.errno or 0).lower()}") from error
     except BaseException:
         connection.close()
         raise
