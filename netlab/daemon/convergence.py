@@ -3,7 +3,8 @@
 Theory. A change of an object is in place when the controllers have nothing left to do about it, the kubelet's pods have
 settled, and every agent (and the edge) says in its Lease up to which resourceVersion of each kind its kernel holds the
 rules. The store knows the newest change of each kind, deletions included; comparing the two needs no guess and no sleep:
-whoever waits is woken by the next change of a Lease, a Pod or the Lab.
+whoever waits is woken by the next change of an object, and by the end of a round of the controllers or the kubelet, which
+may settle something without changing any object (a pod that was not ready and now is known not to get ready).
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES)
 
 class Settling(Protocol):
     """Part of the daemon that may still be at work (the kubelet)."""
+
+    @property
+    def listeners(self) -> set[asyncio.Event]:
+        """Events to set whenever it has done something, even if no object changed by it."""
 
     def settled(self) -> list[str]:
         """Return a sentence for each thing that is not settled yet."""
@@ -120,14 +125,17 @@ class Convergence:
         """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""
         deadline = asyncio.get_running_loop().time() + seconds
         changed = asyncio.Event()
-        self._store.listeners.add(changed)
+        sources = (self._store.listeners, self._kubelet.listeners)
+        for listeners in sources:
+            listeners.add(changed)
         quiet = asyncio.get_running_loop().create_task(self._tell_when_quiet(changed))
         try:
             async for report in self._follow(changed, deadline):
                 yield report
         finally:
             quiet.cancel()
-            self._store.listeners.discard(changed)
+            for listeners in sources:
+                listeners.discard(changed)
 
     async def _tell_when_quiet(self, changed: asyncio.Event) -> None:
         """Set `changed` whenever the controllers have finished: that is no change of any object."""

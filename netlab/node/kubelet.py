@@ -70,6 +70,7 @@ class Kubelet:
         self._state = state
         self._lab = lab
         self._changed = asyncio.Event()
+        self.listeners: set[asyncio.Event] = set()  # set after each round: what settles need not change any object
         self._informers: dict[str, Informer[Any]] = {r.plural: Informer(client, r, changed=self._changed) for r in KINDS}
         for plural in ("configmaps", "secrets"):
             self._informers[plural].on_change.append(self._configuration_changed)
@@ -96,6 +97,8 @@ class Kubelet:
                 await self._wait(loop.time())
                 if all(informer.has_synced for informer in self._informers.values()):
                     await self._round(loop.time())
+                    for listener in self.listeners:
+                        listener.set()
         finally:
             await self._end()
 
