@@ -11,8 +11,13 @@ A key that left the manifest is removed, a key of the manifest that differs in t
 else stays. Lists are replaced as a whole, as in a merge patch; the server carries allocated node ports over. So a
 second `up` of the same file yields an empty patch and the server is not asked for anything.
 
-Objects that carry netlab's mark and are no longer in the file are pruned. Nothing here has effects: the result is a
-list of `Change`, which `netlab.lab.up` performs and `--dry-run` prints.
+Objects that carry netlab's mark and are no longer in the file are pruned.
+
+Order (`_rank`). Whatever the order in the file, the outcome is the same: namespaces before what is in them; Services that
+leave or change before those that come, who may want their node port or address; and all Services before pods, which learn
+of Services by environment variables once, when they start (semantics 12.1). What leaves goes last.
+
+Nothing here has effects: the result is a list of `Change`, which `netlab.lab.up` performs and `--dry-run` prints.
 """
 
 from __future__ import annotations
@@ -91,13 +96,34 @@ def plan(
 
     `live` holds at least every object that the manifests name and every object that carries the mark.
     """
-    ordered = sorted(manifests, key=lambda manifest: manifest.resource.kind != "Namespace")
-    changes = [change for manifest in ordered if (change := _change(manifest, live)) is not None]
-    kept = {identity(manifest.resource, manifest.body) for manifest in ordered}
+    wanted = tuple(manifests)
+    changes = [change for manifest in wanted if (change := _change(manifest, live)) is not None]
+    kept = {identity(manifest.resource, manifest.body) for manifest in wanted}
     for key, body in live.items():
         if key not in kept and APPLIED in body["metadata"].get("annotations", {}):
             changes.append(Change(Verb.DELETE, resources[key[0]], key[1], key[2], {}))
-    return tuple(changes)
+    return tuple(sorted(changes, key=_rank))
+
+
+FIRST = (  # kind and verb: these in this order, then the others, then workloads, then what leaves
+    ("Namespace", Verb.CREATE),
+    ("Namespace", Verb.PATCH),
+    ("Lab", Verb.CREATE),
+    ("Lab", Verb.PATCH),
+    ("Service", Verb.DELETE),
+    ("Service", Verb.PATCH),
+    ("Service", Verb.CREATE),
+)
+WORKLOADS = frozenset({"Pod", "ReplicaSet", "Deployment", "DaemonSet"})
+
+
+def _rank(change: Change) -> int:
+    kind = change.resource.kind
+    if (kind, change.verb) in FIRST:
+        return FIRST.index((kind, change.verb))
+    if change.verb is Verb.DELETE:
+        return len(FIRST) + 2
+    return len(FIRST) + (kind in WORKLOADS)
 
 
 def _change(manifest: Manifest, live: Mapping[Identity, Json]) -> Change | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.api.resources import CONFIG_MAPS, NAMESPACES, RESOURCES, SERVICES
+from netlab.api.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, RESOURCES, SERVICES
 from netlab.api.wellknown import APPLIED, LAST_APPLIED
 from netlab.lab.apply import Verb, identity, merge_patch, plan
 from netlab.topology import Manifest
@@ -76,10 +76,33 @@ def test_pruning_takes_only_what_up_made():
     assert (Verb.DELETE, "mine") == (change.verb, change.name)
 
 
-def test_namespaces_come_first():
-    """A namespace is created before what lives in it, whatever the order of the file."""
-    namespace = Manifest(resource=NAMESPACES, body={"metadata": {"name": "shop"}}, source="t.yaml", line=9)
+ORDER = [
+    ("create", NAMESPACES, "shop"),
+    ("delete", SERVICES, "left"),
+    ("patch", SERVICES, "kept"),
+    ("create", SERVICES, "new"),
+    ("create", CONFIG_MAPS, "settings"),
+    ("create", DEPLOYMENTS, "web"),
+    ("create", PODS, "shell"),
+    ("delete", PODS, "gone"),
+]
 
-    changes = plan([service(), namespace], {}, BY_PLURAL)
 
-    assert ["shop", "blue"] == [change.name for change in changes]
+@pytest.mark.parametrize("turn", range(len(ORDER)))
+def test_order(turn):
+    """Whatever the order of the file: namespaces, Services that give back ports, Services, the rest, pods, what leaves."""
+    manifests, live = [], {}
+    for verb, resource, name in ORDER[turn:] + ORDER[:turn]:
+        meta = {"name": name} if resource is NAMESPACES else {"name": name, "namespace": "default"}
+        body = {"metadata": meta}
+        if verb != "create":
+            live[identity(resource, body)] = {"metadata": {**meta, "annotations": {APPLIED: "true", LAST_APPLIED: "{}"}}}
+        if verb != "delete":
+            manifests.append(Manifest(resource=resource, body=body, source="t.yaml", line=1))
+
+    changes = [change.name for change in plan(manifests, live, BY_PLURAL)]
+
+    kinds = {name: (verb, resource.plural) for verb, resource, name in ORDER}
+    assert [kinds[name] for _, _, name in ORDER[:5]] == [kinds[name] for name in changes[:5]]
+    assert {"web", "shell"} == set(changes[5:7])
+    assert "gone" == changes[7]
