@@ -86,7 +86,7 @@ def _pod(pod: Pod) -> Json:
 
 
 def _service(service: Service, slices: list[EndpointSlice], healthy: Health) -> Json:
-    endpoints = [e for s in slices if s.service_key == service.key for e in s.endpoints]
+    endpoints = [e for s in slices if s.service_key == service.key and _serves(service, s) for e in s.endpoints]
     ready = {address for e in endpoints if e.conditions.is_ready for address in e.addresses}
     return {
         "namespace": service.metadata.namespace,
@@ -101,6 +101,11 @@ def _service(service: Service, slices: list[EndpointSlice], healthy: Health) -> 
         "notReady": len({address for e in endpoints for address in e.addresses} - ready),
         "healthyNodes": healthy.get(service.key),
     }
+
+
+def _serves(service: Service, piece: EndpointSlice) -> bool:
+    """Tell whether a slice has any port: pods that lack a named targetPort stand in one without, and serve nothing (4.8)."""
+    return bool(piece.ports) or not service.spec.ports
 
 
 def external_address(service: Service) -> str:
