@@ -8,12 +8,10 @@ Rules:
    more and the error says so; it is never swallowed.
 3. Removing is detaching the mount and unlinking the name; the kernel frees the namespace when the last process and
    socket have left it. Doing it twice is no error.
-4. Python 3.11 has no os.setns and os.unshare: ctypes calls libc's, which releases the interpreter's lock.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -24,17 +22,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from netlab.errors import KernelError
+from netlab.kernel import libc
 from netlab.kernel.refusal import no_namespace
 
 OWN = "/proc/thread-self/ns/net"
-CLONE_NEWNET = 0x40000000
-_MS_BIND = 4096
-_MNT_DETACH = 2
 _NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _REMEDIES = {
     errno.EPERM: "Run netlab as root: it needs CAP_SYS_ADMIN and CAP_NET_ADMIN.",
     errno.ENOSPC: "Too many namespaces: raise the sysctl user.max_net_namespaces.",
@@ -55,10 +50,7 @@ def create(paths: Sequence[str]) -> None:
 def delete(paths: Sequence[str]) -> None:
     """Remove namespaces; one that does not exist is no error."""
     for path in paths:
-        while _libc.umount2(path.encode(), _MNT_DETACH) == 0:
-            pass  # mounted twice when two made it at once
-        if ctypes.get_errno() not in {errno.EINVAL, errno.ENOENT}:
-            raise _refused(f"remove the network namespace {path}")
+        _detach_all(path)
         try:
             Path(path).unlink(missing_ok=True)
         except OSError as error:
@@ -69,6 +61,16 @@ def delete(paths: Sequence[str]) -> None:
             ) from error
 
 
+def _detach_all(path: str) -> None:
+    """Take every mount off a name: there are two when two made it at once."""
+    try:
+        while True:
+            libc.detach(path)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOENT}:  # nothing is mounted there, or nothing is there
+            raise _refused(f"remove the network namespace {path}", error) from error
+
+
 def exists(path: str) -> bool:
     """Tell whether `path` is a live network namespace: not a mere file, not one whose mount is gone."""
     try:
@@ -76,7 +78,7 @@ def exists(path: str) -> bool:
     except OSError:
         return False
     try:
-        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == CLONE_NEWNET
+        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == libc.CLONE_NEWNET
     except OSError:
         return False
     finally:
@@ -86,17 +88,28 @@ def exists(path: str) -> bool:
 @contextmanager
 def inside(path: str) -> Iterator[None]:
     """Enter a namespace in this thread for a `with` block. Threads and processes started in it begin there: start none."""
-    try:
-        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise no_namespace(path, error.errno or 0) from error
+    target = open_namespace(path)
     try:
         with _returning():
-            if _libc.setns(target, CLONE_NEWNET):
-                raise no_namespace(path, errno.EINVAL) if ctypes.get_errno() == errno.EINVAL else _refused(f"enter {path}")
+            _enter(target, path)
             yield
     finally:
         os.close(target)
+
+
+def open_namespace(path: str) -> int:
+    """Return a descriptor of a namespace, to enter it by."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise no_namespace(path, error.errno or 0) from error
+
+
+def _enter(target: int, path: str) -> None:
+    try:
+        libc.setns(target, libc.CLONE_NEWNET)
+    except OSError as error:
+        raise (no_namespace(path, errno.EINVAL) if error.errno == errno.EINVAL else _refused(f"enter {path}", error)) from error
 
 
 @contextmanager
@@ -114,10 +127,12 @@ def _returning() -> Iterator[None]:
     try:
         yield
     finally:
-        failed = _libc.setns(own, CLONE_NEWNET)
-        os.close(own)
-        if failed:
-            raise _refused("return to the namespace this thread came from; end this process")
+        try:
+            libc.setns(own, libc.CLONE_NEWNET)
+        except OSError as error:
+            raise _refused("return to the namespace this thread came from; end this process", error) from error
+        finally:
+            os.close(own)
 
 
 def _create_one(path: str) -> None:
@@ -133,8 +148,7 @@ def _create_one(path: str) -> None:
         ) from error
     try:
         _unshare(path)
-        if _libc.mount(OWN.encode(), path.encode(), None, _MS_BIND, None):
-            raise _refused(f"mount the network namespace on {path}")
+        _keep(path)
         _loopback_up()
     except KernelError:
         with suppress(KernelError):  # the first refusal is the one to tell
@@ -143,8 +157,18 @@ def _create_one(path: str) -> None:
 
 
 def _unshare(what: str) -> None:
-    if _libc.unshare(CLONE_NEWNET):
-        raise _refused(f"make {what}")
+    try:
+        libc.unshare(libc.CLONE_NEWNET)
+    except OSError as error:
+        raise _refused(f"make {what}", error) from error
+
+
+def _keep(path: str) -> None:
+    """Mount the thread's namespace on a name, so that it stays."""
+    try:
+        libc.mount(OWN, path, "none", libc.MS_BIND)
+    except OSError as error:
+        raise _refused(f"mount the network namespace on {path}", error) from error
 
 
 def _loopback_up() -> None:
@@ -152,6 +176,6 @@ def _loopback_up() -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING))
 
 
-def _refused(what: str) -> KernelError:
-    number = ctypes.get_errno()
+def _refused(what: str, error: OSError) -> KernelError:
+    number = error.errno or 0
     return KernelError(f"The kernel refused to {what}: {os.strerror(number)}.", errno=number, remedy=_REMEDIES.get(number, ""))

@@ -13,7 +13,6 @@ Only a single-threaded process may enter: do it after fork, before exec. What ca
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
@@ -25,63 +24,21 @@ from pathlib import Path
 from types import FrameType
 
 from netlab.errors import KernelError
+from netlab.kernel import libc, namespaces
+from netlab.kernel.libc import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, MS_BIND, MS_REC, MS_SLAVE
 from netlab.node.podfiles import PodFiles
-
-CLONE_NEWNS = 0x00020000  # mounts
-CLONE_NEWUTS = 0x04000000  # hostname
-CLONE_NEWNET = 0x40000000
-MS_BIND = 0x1000
-MS_REC = 0x4000
-MS_SLAVE = 0x80000  # mounts come in from the machine, none goes out
-MNT_DETACH = 2
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # a shell's exit codes
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # a terminal sends them to the command as well
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
-def set_namespace(descriptor: int, kind: int = CLONE_NEWNET) -> None:
-    """Move the calling thread into the namespace of an open descriptor (os.setns of Python 3.12)."""
-    _check(_libc.setns(descriptor, kind), "setns")
-
-
-def unshare(flags: int) -> None:
-    """Give the calling process namespaces of its own (os.unshare of Python 3.12)."""
-    _check(_libc.unshare(flags), "unshare")
-
-
-def mount(source: str, target: str, kind: str, flags: int) -> None:
-    """Mount `source` on `target`; raises OSError with both in its words."""
-    result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), None)
-    _check(result, f"mount {source} on {target}")
-
-
-def open_namespace(path: str) -> int:
-    """Open a network namespace; raises KernelError when there is none."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise KernelError(
-            f"There is no network namespace at {path}: {error.strerror}.",
-            errno=error.errno or 0,
-            remedy="`netlab status` shows the hosts and pods of a lab that run.",
-        ) from error
-
 
 def enter(descriptor: int, files: PodFiles | None) -> None:
     """Enter for good: the network namespace of `descriptor` and, with `files`, private mounts and hostname."""
-    set_namespace(descriptor)
-    unshare(CLONE_NEWNS | (CLONE_NEWUTS if files else 0))
-    mount("none", "/", "none", MS_REC | MS_SLAVE)
+    libc.setns(descriptor, CLONE_NEWNET)
+    libc.unshare(CLONE_NEWNS | (CLONE_NEWUTS if files else 0))
+    libc.mount("none", "/", "none", MS_REC | MS_SLAVE)
     _show_devices()
     if files is None:
         return
@@ -96,9 +53,9 @@ def _show_devices() -> None:
     """Mount /sys anew, so that /sys/class/net shows the namespace entered (as `ip netns exec` does)."""
     if not os.path.ismount("/sys"):
         return
-    _check(_libc.umount2(b"/sys", MNT_DETACH), "umount /sys")
+    libc.detach("/sys")
     try:
-        mount("sysfs", "/sys", "sysfs", 0)
+        libc.mount("sysfs", "/sys", "sysfs")
     except PermissionError:  # the network namespace belongs to another user namespace: go without /sys
         return
 
@@ -108,7 +65,7 @@ def _lay_over(sources: Mapping[str, str]) -> None:
     if not all(os.path.exists(target) for target in sources):  # noqa: PTH110 -- follows links, dangling ones too
         _rebuild_etc(names=[os.path.basename(t) for t in sources])  # noqa: PTH119
     for target, source in sources.items():
-        mount(source, os.path.realpath(target), "none", MS_BIND)
+        libc.mount(source, os.path.realpath(target), "none", MS_BIND)
 
 
 def _rebuild_etc(names: Sequence[str]) -> None:
@@ -117,7 +74,7 @@ def _rebuild_etc(names: Sequence[str]) -> None:
     For machines where a file is missing or a dangling link: nothing may be created on the machine's own disk.
     """
     old = os.open("/etc", os.O_PATH | os.O_DIRECTORY)
-    mount("tmpfs", "/etc", "tmpfs", 0)
+    libc.mount("tmpfs", "/etc", "tmpfs")
     for entry in os.scandir(f"/proc/self/fd/{old}"):
         target = Path("/etc") / entry.name
         if entry.name in names:
@@ -129,7 +86,7 @@ def _rebuild_etc(names: Sequence[str]) -> None:
             target.mkdir()
         else:
             target.touch()
-        mount(entry.path, str(target), "none", MS_BIND | MS_REC)
+        libc.mount(entry.path, str(target), "none", MS_BIND | MS_REC)
     for name in names:
         (Path("/etc") / name).touch()
     os.close(old)
@@ -141,7 +98,7 @@ def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], fi
     127: no such command; 126: it cannot be executed; 128 + n: it was ended by signal n. Raises KernelError when the
     namespace is not there or the kernel does not let us in.
     """
-    descriptor = open_namespace(namespace_path)
+    descriptor = namespaces.open_namespace(namespace_path)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 import setproctitle
 
 from netlab.errors import KernelError
+from netlab.kernel import libc, namespaces
 from netlab.node import entering
 from netlab.node.podfiles import PodFiles
 from netlab.node.processes import ProcessRecord, start_time, strike_off, write_record
@@ -173,8 +174,8 @@ def _prepare(request: Json) -> None:
 
 def _run_entry(request: Json, entry: Entry, lab: str) -> None:
     if request["namespace"]:
-        descriptor = entering.open_namespace(request["namespace"])
-        entering.set_namespace(descriptor)
+        descriptor = namespaces.open_namespace(request["namespace"])
+        libc.setns(descriptor, libc.CLONE_NEWNET)
         os.close(descriptor)
     setproctitle.setproctitle(f"netlab: {lab} {request['title'] or request['name']}")
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
@@ -183,7 +184,7 @@ def _run_entry(request: Json, entry: Entry, lab: str) -> None:
 
 def _run_command(request: Json) -> None:
     """Become a pod's command: its namespaces, its folder, its environment."""
-    descriptor = entering.open_namespace(request["namespace"])
+    descriptor = namespaces.open_namespace(request["namespace"])
     entering.enter(descriptor, PodFiles(Path(request["files"])) if request["files"] else None)
     os.close(descriptor)
     os.chdir(request["working_directory"] or "/")

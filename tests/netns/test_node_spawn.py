@@ -154,11 +154,12 @@ def test_missing_files_of_etc_are_made_up_in_memory(state, namespace):
     script = """
 import os, sys
 from pathlib import Path
+from netlab.kernel import libc
 from netlab.node import entering
 from netlab.node.podfiles import PodFiles
-entering.unshare(entering.CLONE_NEWNS)
-entering.mount("none", "/", "none", entering.MS_REC | 0x40000)
-entering.mount("tmpfs", "/etc", "tmpfs", 0)
+libc.unshare(libc.CLONE_NEWNS)
+libc.mount("none", "/", "none", libc.MS_REC | 0x40000)
+libc.mount("tmpfs", "/etc", "tmpfs")
 os.symlink("/nowhere/resolv.conf", "/etc/resolv.conf")
 Path("/etc/passwd").write_text("kept")
 code = entering.execute(sys.argv[1], ["cat", "/etc/resolv.conf", "/etc/passwd"], {}, PodFiles(Path(sys.argv[2])))

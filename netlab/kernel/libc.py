@@ -1,0 +1,46 @@
+"""The system calls that Python 3.11 lacks: setns, unshare, mount, umount2, by way of libc.
+
+Each raises OSError, with what was tried in its words. ctypes releases the interpreter's lock while a call runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000  # mounts
+CLONE_NEWUTS = 0x04000000  # hostname
+CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000  # mounts come in from the machine, none goes out
+MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """Move the calling thread into the namespace of an open descriptor."""
+    _check(_libc.setns(descriptor, kind), "setns")
+
+
+def unshare(kinds: int) -> None:
+    """Give the calling thread new namespaces of these kinds."""
+    _check(_libc.unshare(kinds), "unshare")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0) -> None:
+    """Mount `source` on `target`."""
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), None)
+    _check(result, f"mount {source} on {target}")
+
+
+def detach(target: str) -> None:
+    """Take the uppermost mount off `target`; it ends when nobody uses it any more."""
+    _check(_libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
