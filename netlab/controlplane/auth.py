@@ -13,7 +13,6 @@ constant time with every known one, so that an answer's delay says nothing.
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from pathlib import Path
 from netlab.api.resources import Json
 from netlab.api.wellknown import EDGE_LEASE, node_lease, split_key
 from netlab.controlplane.status import AnyResource, forbidden, unauthorized
+from netlab.files import PRIVATE, write_whole
 
 ADMIN = "admin"
 EDGE = "edge"
@@ -134,7 +134,7 @@ class TokenTable:
         if not token:
             token = secrets.token_urlsafe(32)
             if path:
-                write_private(path, token.encode())
+                write_whole(path, token, mode=PRIVATE)
         self.tokens[user] = token
         return token
 
@@ -157,12 +157,3 @@ class TokenTable:
         if scheme.lower() != "bearer" or not found:
             raise unauthorized()
         return found
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    partial.replace(path)

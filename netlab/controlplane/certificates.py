@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from netlab.controlplane.auth import write_private
 from netlab.controlplane.pki import Pki
 from netlab.errors import LabError
+from netlab.files import PRIVATE, write_whole
 
 LIFETIME: Final = timedelta(days=3650)
 RENEW_BEFORE: Final = timedelta(days=30)
@@ -115,5 +115,5 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
 def _write(certificate_file: Path, key_file: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
     """Write the key first: a certificate without its key would be taken for a finished pair."""
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    write_private(key_file, key.private_bytes(encoding, form, serialization.NoEncryption()))
-    write_private(certificate_file, certificate.public_bytes(encoding))
+    write_whole(key_file, key.private_bytes(encoding, form, serialization.NoEncryption()), mode=PRIVATE)
+    write_whole(certificate_file, certificate.public_bytes(encoding), mode=PRIVATE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from netlab.api.resources import Json
-from netlab.controlplane.auth import write_private
+from netlab.files import PRIVATE, write_whole
 
 
 def kubeconfig(lab: str, server: str, certificate_authority: bytes, token: str, *, user: str = "admin") -> Json:
@@ -28,4 +28,4 @@ def kubeconfig(lab: str, server: str, certificate_authority: bytes, token: str, 
 
 def write_kubeconfig(path: Path, content: Json) -> None:
     """Write a kubeconfig, readable by its owner only: it holds the admin's token."""
-    write_private(path, yaml.safe_dump(content, sort_keys=False).encode())
+    write_whole(path, yaml.safe_dump(content, sort_keys=False), mode=PRIVATE)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from netlab.api.lab import HostStatus, Lab
 from netlab.dataplane.names import EDGE
 from netlab.dns.resolver import node_resolv_conf
+from netlab.files import write_whole
 from netlab.ipam import AddressPlan
-from netlab.node.processes import write_atomically
 from netlab.runtime.statedir import StateDirectory
 
 NO_RESOLVER = "# the outside of a lab has no DNS server: names of its hosts are in /etc/hosts\n"
@@ -36,4 +36,4 @@ def write_host_files(state: StateDirectory, lab: Lab, hosts: Iterable[HostStatus
         for name, content in files.items():
             path = state.host(host) / name
             if not path.exists() or path.read_text() != content:
-                write_atomically(path, content)
+                write_whole(path, content)

@@ -20,7 +20,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import socket
 from asyncio import sslproto
 from collections.abc import Sequence
@@ -54,8 +53,10 @@ from netlab.node.kubelet import Kubelet
 from netlab.node.processes import ProcessRecord, start_time, strike_off, write_record
 from netlab.node.spawn import Spawner
 from netlab.node.workloads import main as workloads_main
+from netlab.runtime import logs
 from netlab.runtime.hosts import fabric_path
 from netlab.runtime.launch import READY
+from netlab.runtime.lifetime import run_until_terminated
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
@@ -63,14 +64,13 @@ ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
 DAEMON = "daemon"
 TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 READY_DESCRIPTOR = 3  # the pipe to `netlab up`
-LOG_FORMAT = "time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
 log = logging.getLogger("netlab.daemon")
 
 
 def main(root: Path) -> None:
     """Be the daemon of the lab recorded in `root` until SIGTERM."""
     state = StateDirectory(root.name, root)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logs.configure()
     setproctitle.setproctitle(f"netlab: {state.lab} daemon")
     pid = os.getpid()
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
@@ -80,9 +80,7 @@ def main(root: Path) -> None:
     gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with the spawner's children
     lab = msgspec.json.decode((root / "lab.json").read_bytes(), type=Lab)
     try:
-        asyncio.run(Daemon(state, lab, spawner).run())
-    except asyncio.CancelledError:
-        log.info("daemon=ended lab=%s", state.lab)
+        run_until_terminated(Daemon(state, lab, spawner).run(), log, f"daemon=ended lab={state.lab}")
     except Exception as error:
         log.critical("daemon=died lab=%s error=%r", state.lab, _first_cause(error))
         raise
@@ -117,9 +115,6 @@ class Daemon:
 
     async def run(self) -> None:
         """Run until SIGTERM."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 -- for the type checker: we are inside a coroutine
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         self._spawner.attach()
         manager = self._manager()
         kubelet = Kubelet(

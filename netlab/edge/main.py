@@ -5,9 +5,7 @@ SIGTERM ends it and leaves the kernel as it is: established connections go on, a
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 from pathlib import Path
 
 from netlab.controlplane.http import HttpClient
@@ -15,15 +13,13 @@ from netlab.dataplane.names import EDGE, host_namespace, namespace_path
 from netlab.edge.balancer import Balancer
 from netlab.edge.probing import NodeProbe
 from netlab.kernel.linux import LinuxKernel
+from netlab.runtime.lifetime import run_until_terminated
 
 log = logging.getLogger("netlab.edge")
 
 
 async def serve(arguments: dict[str, str], token: str) -> None:
-    """Run the load balancer of a lab until SIGTERM."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """Run the load balancer of a lab until cancelled."""
     path = namespace_path(host_namespace(arguments["lab"], EDGE))
     probe = NodeProbe()
     try:
@@ -36,7 +32,5 @@ async def serve(arguments: dict[str, str], token: str) -> None:
 
 def main(arguments: dict[str, str]) -> None:
     """Be the edge until SIGTERM. `arguments`: lab, server, ca (a file), token (a file)."""
-    try:
-        asyncio.run(serve(arguments, Path(arguments["token"]).read_text().strip()))
-    except asyncio.CancelledError:
-        log.info("edge=ended lab=%s", arguments["lab"])
+    token = Path(arguments["token"]).read_text().strip()
+    run_until_terminated(serve(arguments, token), log, f"edge=ended lab={arguments['lab']}")

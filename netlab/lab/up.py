@@ -26,7 +26,8 @@ from netlab.lab.apply import Change, Identity, Verb, identity, plan
 from netlab.lab.down import down
 from netlab.lab.files import read_topology
 from netlab.lab.find import connect, daemon_alive, locked
-from netlab.runtime.launch import LOG_TAIL, log_tail, start_daemon
+from netlab.runtime import logs
+from netlab.runtime.launch import start_daemon
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Manifest, Topology
 
@@ -119,7 +120,7 @@ def _daemon_watched(state: StateDirectory) -> Iterator[None]:
     except (ApiError, LabError) as error:
         if daemon_alive(state):
             raise
-        raise LabError(f"the daemon of lab {state.lab!r} died", remedy=log_tail(state.log("daemon"), LOG_TAIL)) from error
+        raise LabError(f"the daemon of lab {state.lab!r} died", remedy=logs.tail(state.log("daemon"))) from error
 
 
 def _make_certificates(state: StateDirectory, lab: Lab) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +49,7 @@ from netlab.proxy.frame import ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import NftablesCompiler
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
+from netlab.runtime.lifetime import run_until_terminated
 
 KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 log = logging.getLogger("netlab.node")
@@ -195,10 +195,6 @@ class Agent:
 
 
 async def _run(arguments: dict[str, str], lab: Lab, token: str) -> None:
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 -- for the type checker: we are inside a coroutine
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
     async with HttpClient(arguments["server"], arguments["ca"], token) as client:
         await Agent(lab, arguments["node"], client).run()
 
@@ -207,7 +203,4 @@ def main(arguments: dict[str, str]) -> None:
     """Be the agent of `arguments["node"]` (docs/architecture.md) until SIGTERM."""
     lab = msgspec.json.decode((Path(arguments["state"]) / "lab.json").read_bytes(), type=Lab)
     token = Path(arguments["token"]).read_text()
-    try:
-        asyncio.run(_run(arguments, lab, token))
-    except asyncio.CancelledError:
-        log.info("agent=ended node=%s", arguments["node"])
+    run_until_terminated(_run(arguments, lab, token), log, f"agent=ended node={arguments['node']}")

@@ -67,10 +67,6 @@ class ContainerRecord:
         """It runs and its probe, if it has one, says so."""
         return self.phase is Phase.RUNNING and self.readiness.ready
 
-    @property
-    def crash_looping(self) -> bool:
-        return self.phase is Phase.WAITING and self.reason == "CrashLoopBackOff"
-
 
 def started(record: ContainerRecord, *, pid: int, now: float, readiness: Readiness) -> ContainerRecord:
     """Return the record of a container that has just begun to run."""

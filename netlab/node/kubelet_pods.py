@@ -23,6 +23,7 @@ import msgspec
 
 from netlab.api.core import Container, Pod, PodStatus
 from netlab.errors import NetlabError
+from netlab.files import write_in_place, write_whole
 from netlab.kernel.door import Kernel
 from netlab.node import containers, podfiles, processes, readiness
 from netlab.node.containers import ContainerRecord, Phase
@@ -170,8 +171,8 @@ class PodWorker:
         sources = self.tools.surroundings.sources(self.pod, self.address)
         environment = podfiles.environment(self.pod, container, sources, name=texts["hostname"].strip())
         for name, text in texts.items():
-            processes.write_in_place(self.files.folder / name, text)
-        processes.write_atomically(self.files.environment(container.name), json.dumps(environment))
+            write_in_place(self.files.folder / name, text)
+        write_whole(self.files.environment(container.name), json.dumps(environment))
         if builtin_of(container):
             self._serve(container, record.runs, environment)
             return

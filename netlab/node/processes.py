@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netlab.errors import LabError
+from netlab.files import write_whole
 from netlab.runtime.statedir import StateDirectory
 
 START_FIELD = 22  # `starttime` in proc(5), counted from 1
@@ -46,22 +47,7 @@ def start_time(pid: int) -> int | None:
 
 def write_record(state: StateDirectory, record: ProcessRecord) -> None:
     """Record a process; a reader sees all of it or nothing."""
-    write_atomically(state.processes / record.name, json.dumps({"pid": record.pid, "start": record.start}))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content in one step."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
-
-
-def write_in_place(path: Path, text: str) -> None:
-    """Replace a file's content and keep the file: it may be mounted in running containers. Unchanged is untouched."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+    write_whole(state.processes / record.name, json.dumps({"pid": record.pid, "start": record.start}))
 
 
 def strike_off(state: StateDirectory, name: str) -> None:

@@ -26,9 +26,9 @@ from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod
 from netlab.dataplane.pod import Sandbox, node_link, owns, pod_state
 from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
+from netlab.files import write_whole
 from netlab.ipam import exhausted, next_address
 from netlab.kernel.door import Kernel
-from netlab.node.processes import write_atomically
 from netlab.runtime.statedir import StateDirectory
 
 POD_LINK_PREFIX = "veth"
@@ -162,7 +162,7 @@ class Sandboxes:
         return self._nodes[node]
 
     def _save(self, node: str) -> None:
-        write_atomically(self._state.ipam / node, msgspec.json.encode(self._nodes[node]).decode())
+        write_whole(self._state.ipam / node, msgspec.json.encode(self._nodes[node]))
 
     # ---- the kernel
     def _plan(self, wanted: NodePods) -> tuple[Sandbox, ...]:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import os
 import select
 import signal
@@ -37,13 +36,13 @@ from netlab.kernel import libc, namespaces
 from netlab.node import entering
 from netlab.node.podfiles import PodFiles
 from netlab.node.processes import ProcessRecord, start_time, strike_off, write_record
+from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
 
 Entry = Callable[[dict[str, str]], None]
 Json = dict[str, Any]
 
 STANDARD_STREAMS = (0, 1, 2)
-LOG_FORMAT = "time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
 
 
 def run(channel: socket.socket, entries: Mapping[str, Entry], state: StateDirectory) -> NoReturn:
@@ -178,7 +177,7 @@ def _run_entry(request: Json, entry: Entry, lab: str) -> None:
         libc.setns(descriptor, libc.CLONE_NEWNET)
         os.close(descriptor)
     setproctitle.setproctitle(f"netlab: {lab} {request['title'] or request['name']}")
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
+    logs.configure()
     entry(request["arguments"])
 
 

@@ -18,11 +18,10 @@ from pathlib import Path
 
 import msgspec
 
-from netlab.node.workloads_protocol import Desired, Report, ServerSpec
+from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 from netlab.node.workloads_serving import ServedWorkload
 from netlab.runtime.statedir import StateDirectory
 
-LONGEST_LINE = 64 << 20  # a desired set of a thousand servers with their environments
 log = logging.getLogger("netlab.node")
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from netlab.node.workloads_protocol import Desired, Report, ServerSpec
+from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 
-LONGEST_LINE = 64 << 20
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # between attempts to connect while the process is being (re)started
 log = logging.getLogger("netlab.node")
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
+LONGEST_LINE = 64 << 20  # a desired set of a thousand servers with their environments
+
 
 class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One built-in workload of one container."""

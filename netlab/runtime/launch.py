@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import select
 import sys
-from pathlib import Path
 
 from netlab.errors import LabError
+from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
 
-LOG_TAIL = 5  # records of the log shown when the daemon dies
 READY = b"ready\n"
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
@@ -48,21 +47,10 @@ def start_daemon(state: StateDirectory, timeout: float) -> None:
     if said == READY:
         return
     what = "said nothing" if said is None else "ended"
-    raise LabError(
-        f"the daemon of lab {state.lab!r} (pid {pid}) {what} before its API server answered", remedy=log_tail(log, LOG_TAIL)
-    )
+    raise LabError(f"the daemon of lab {state.lab!r} (pid {pid}) {what} before its API server answered", remedy=logs.tail(log))
 
 
 def _first_word(reader: int, timeout: float) -> bytes | None:
     """Return what the daemon wrote, b"" when it closed the pipe, None when time ran out."""
     ready, _, _ = select.select([reader], [], [], timeout)
     return os.read(reader, len(READY)) if ready else None
-
-
-def log_tail(log: Path, lines: int) -> str:
-    """Return what a log says of trouble, for an error message: its records above INFO, without the tracebacks between."""
-    if not log.exists():
-        return f"It left no log at {log}."
-    records = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("time=")]
-    trouble = [line for line in records if "level=INFO" not in line] or records
-    return "\n".join([f"From its log ({log}):", *(f"  {line}" for line in trouble[-lines:])])

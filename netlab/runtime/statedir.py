@@ -15,7 +15,9 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     ipam/<node>         the pod address last handed out
     logs/<name>.log     what each process said
     sockets/<name>      Unix sockets between processes of the lab
-    lock                held by the command that changes the lab
+    lab.json            the lab as it was made: its networks cannot change
+
+Beside the labs: `.<lab>.lock`, held by the command that changes a lab.
 """
 
 from __future__ import annotations
@@ -54,6 +56,10 @@ class StateDirectory:
         return self.root / "store.db"
 
     @property
+    def lab_file(self) -> Path:
+        return self.root / "lab.json"
+
+    @property
     def pki(self) -> Path:
         return self.root / "pki"
 
@@ -85,10 +91,6 @@ class StateDirectory:
     def ipam(self) -> Path:
         return self.root / "ipam"
 
-    @property
-    def lock(self) -> Path:
-        return self.root / "lock"
-
     def pod(self, uid: str) -> Path:
         """Return the folder of a pod's injected files and container logs."""
         return self.root / "pods" / uid
@@ -107,6 +109,6 @@ class StateDirectory:
 
     def create(self) -> None:
         """Make the folders, readable by their owner only."""
-        for folder in (self.root, self.pki, self.tokens, self.namespaces, self.processes, self.ipam,
-                       self.root / "pods", self.root / "logs", self.root / "sockets"):  # fmt: skip
+        names = ("", "pki", "tokens", "netns", "processes", "ipam", "pods", "hosts", "logs", "sockets")
+        for folder in (self.root / name for name in names):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
