@@ -60,7 +60,6 @@ class Informer(Generic[T]):
         self._decode: Callable[[Json], T] = resource.decode if decode else cast("Callable[[Json], T]", dict)
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._must_list = True
-        self._retry = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     async def run(self) -> None:
@@ -78,11 +77,7 @@ class Informer(Generic[T]):
                 reason = error.message
             pause = FIRST_PAUSE if self.resource_version != before else min(2 * pause, LONGEST_PAUSE)
             log.info("event=watch-ended resource=%s again-in=%.1f reason=%r", self.resource.plural, pause, reason)
-            await self._pause(pause)
-
-    def retry(self) -> None:
-        """Try again at once, if the informer is waiting after a failure."""
-        self._retry.set()
+            await asyncio.sleep(pause)
 
     async def wait_for(self, resource_version: int | str = 0) -> None:
         """Wait until the cache has come as far as a resourceVersion of this kind; without one, until the first list."""
@@ -139,11 +134,3 @@ class Informer(Generic[T]):
             self._waiting.remove(entry)
             if not entry[1].done():
                 entry[1].set_result(None)
-
-    async def _pause(self, seconds: float) -> None:
-        self._retry.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._retry.wait()
-        except TimeoutError:
-            return

@@ -32,9 +32,7 @@ from netlab.api.lab import HostStatus, Lab
 from netlab.controlplane.api import Api, ApiSettings
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.controllers.manager import Manager
-from netlab.controlplane.controllers.world import FIELDS
 from netlab.controlplane.http import trust
-from netlab.controlplane.informer import Informer
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.pki import Pki
@@ -78,7 +76,7 @@ def main(root: Path) -> None:
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     spawner = Spawner.start(state, ENTRIES)
     gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with the spawner's children
-    lab = msgspec.json.decode((root / "lab.json").read_bytes(), type=Lab)
+    lab = msgspec.json.decode(state.lab_file.read_bytes(), type=Lab)
     try:
         run_until_terminated(Daemon(state, lab, spawner).run(), log, f"daemon=ended lab={state.lab}")
     except Exception as error:
@@ -116,12 +114,12 @@ class Daemon:
     async def run(self) -> None:
         """Run until SIGTERM."""
         self._spawner.attach()
-        manager = self._manager()
+        manager = Manager.over(self._client, self._store.last_change)
         kubelet = Kubelet(
-            self._client,
-            self._kernel,
-            self._spawner,
-            self._state,
+            client=self._client,
+            kernel=self._kernel,
+            spawner=self._spawner,
+            state=self._state,
             networking=self._lab.spec.networking,
             lab=self._lab.metadata.name,
         )
@@ -139,11 +137,6 @@ class Daemon:
             tasks.create_task(kubelet.run(), name="kubelet")
             tasks.create_task(hosts.run(), name="hosts")
             tasks.create_task(self._watch_spawner(), name="spawner")
-
-    def _manager(self) -> Manager:
-        changed = asyncio.Event()
-        informers = {field: Informer(self._client, kind, changed=changed) for field, kind in FIELDS.items()}
-        return Manager(self._client, informers, changed, self._store.last_change)
 
     async def _watch_spawner(self) -> None:
         """End the daemon when its spawner dies: without it nothing can be started, and `up` starts both anew."""

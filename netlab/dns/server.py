@@ -29,7 +29,6 @@ from netlab.dns.zone import Zone
 
 log = logging.getLogger("netlab.dns")
 LARGEST_DATAGRAM = 65535
-LARGEST_MESSAGE = 65535  # over TCP: the length before it has 16 bits
 READS_AT_ONCE = 64  # datagrams taken before the event loop gets its turn again
 MOST_ANSWERS = 8192  # responses kept
 MOST_CONNECTIONS = 256

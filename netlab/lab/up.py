@@ -97,7 +97,7 @@ def _with_options(topology: Topology, options: Options) -> Topology:
 def _bring_up(
     state: StateDirectory, topology: Topology, options: Options, on_progress: Callable[[Progress], None], *, created: bool
 ) -> Result:
-    spec = state.root / "lab.json"
+    spec = state.lab_file
     if not created and spec.exists():
         _refuse_new_networks(msgspec.json.decode(spec.read_bytes(), type=Lab), topology.lab)
     if not daemon_alive(state):

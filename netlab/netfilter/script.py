@@ -50,11 +50,6 @@ def transaction(old: Ruleset | None, new: Ruleset) -> str:
     return _difference(new, merge(before), merge(after))
 
 
-def delete_table(ruleset: Ruleset) -> str:
-    """Return the script that removes the table, whether it exists or not."""
-    return f"add table {ruleset.family} {ruleset.table}\ndelete table {ruleset.family} {ruleset.table}\n"
-
-
 def changed_fragments(old: Mapping[str, Fragment], new: Mapping[str, Fragment]) -> tuple[list[Fragment], list[Fragment]]:
     """Return the fragments of each side that the other does not have; those of unchanged things are the same object."""
     after = {key: fragment for key, fragment in new.items() if old.get(key) is not fragment}

@@ -55,8 +55,9 @@ log = logging.getLogger("netlab.node")
 class Kubelet:
     """Runs the pods of all nodes of one lab."""
 
-    def __init__(  # noqa: PLR0917 -- each is one of the lab's parts, built once by the daemon
+    def __init__(
         self,
+        *,
         client: Client,
         kernel: Kernel,
         spawner: ProcessSpawner,

@@ -40,7 +40,7 @@ from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
 
 Entry = Callable[[dict[str, str]], None]
-Json = dict[str, Any]
+Message = dict[str, Any]
 
 STANDARD_STREAMS = (0, 1, 2)
 
@@ -94,7 +94,7 @@ class _Zygote:
             self._tell(self._start(json.loads(line)))
         return bool(chunk)
 
-    def _tell(self, message: Json) -> None:
+    def _tell(self, message: Message) -> None:
         try:
             self._channel.sendall(json.dumps(message).encode() + b"\n")
         except ConnectionError:
@@ -109,7 +109,7 @@ class _Zygote:
                 strike_off(self._state, name)
                 self._tell({"exit": name, "pid": pid, "status": status})
 
-    def _start(self, request: Json) -> Json:
+    def _start(self, request: Message) -> Message:
         waiting, release = os.pipe2(os.O_CLOEXEC)
         try:
             pid = os.fork()
@@ -132,7 +132,7 @@ class _Zygote:
         return {"id": request["id"], "pid": pid}
 
 
-def _be_child(waiting: int, request: Json, entries: Mapping[str, Entry], lab: str) -> NoReturn:
+def _be_child(waiting: int, request: Message, entries: Mapping[str, Entry], lab: str) -> NoReturn:
     status = 1
     try:
         recorded = os.read(waiting, 1) == b"1"
@@ -154,7 +154,7 @@ def _be_child(waiting: int, request: Json, entries: Mapping[str, Entry], lab: st
     os._exit(status)
 
 
-def _prepare(request: Json) -> None:
+def _prepare(request: Message) -> None:
     """A session of its own, no descriptor but the standard streams, default signals, output to the log."""
     os.setsid()
     signal.set_wakeup_fd(-1)
@@ -171,7 +171,7 @@ def _prepare(request: Json) -> None:
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, errors="backslashreplace", closefd=False) for stream in (1, 2))
 
 
-def _run_entry(request: Json, entry: Entry, lab: str) -> None:
+def _run_entry(request: Message, entry: Entry, lab: str) -> None:
     if request["namespace"]:
         descriptor = namespaces.open_namespace(request["namespace"])
         libc.setns(descriptor, libc.CLONE_NEWNET)
@@ -181,7 +181,7 @@ def _run_entry(request: Json, entry: Entry, lab: str) -> None:
     entry(request["arguments"])
 
 
-def _run_command(request: Json) -> None:
+def _run_command(request: Message) -> None:
     """Become a pod's command: its namespaces, its folder, its environment."""
     descriptor = namespaces.open_namespace(request["namespace"])
     entering.enter(descriptor, PodFiles(Path(request["files"])) if request["files"] else None)

@@ -5,27 +5,25 @@ The path classes come first, then failures folded in `<details>`, each with its 
 
 from __future__ import annotations
 
-from typing import Any
-
-from netlab.probe import report
+from netlab.api.resources import Json
+from netlab.probe import summary
 from netlab.probe.verdict import Result
 
-Json = dict[str, Any]
 MOST_BYTES = 900_000
 ROOM_FOR_END = 200
 
 
 def markdown(record: Json) -> str:
     """Return the text, at most MOST_BYTES long in UTF-8; what is left out is counted."""
-    lines = [f"### {cell(report.headline(record))}", "", "| path | passed | failed | not tested |", "|---|--:|--:|--:|"]
-    for path, count in report.paths(record).items():
+    lines = [f"### {cell(summary.headline(record))}", "", "| path | passed | failed | not tested |", "|---|--:|--:|--:|"]
+    for path, count in summary.paths(record).items():
         lines.append(f"| {cell(path)} | " + " | ".join(str(count[r.value]) for r in Result) + " |")
-    lines += ["", *(f"- {cell(note)}" for note in report.notes(record))]
+    lines += ["", *(f"- {cell(note)}" for note in summary.notes(record))]
     text = "\n".join(lines) + "\n"
     blocks = [
         block(record, row)
         for result in (Result.FAILED, Result.NOT_TESTED)
-        for row in report.equal_rows(record, result.value)
+        for row in summary.equal_rows(record, result.value)
     ]  # fmt: skip
     return _fill(text, blocks)
 

@@ -10,8 +10,8 @@ import platform
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
 
+from netlab.api.resources import Json
 from netlab.probe.checks import Ask, Check, Visit
 from netlab.probe.evidence import evidence
 from netlab.probe.observed import Observed
@@ -23,7 +23,6 @@ SCHEMA = "netlab.connectivity/v1"
 MOST_FAILURES_WITH_EVIDENCE = 20
 
 Judged = tuple[Check, Observed, Verdict]
-Json = dict[str, Any]
 
 
 def make(

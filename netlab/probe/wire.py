@@ -19,7 +19,7 @@ from netlab.probe.checks import Encapsulation
 MARK = b"netlab-probe-"
 ANSWER_MARK = b"netlab-reply-"
 KEY_LENGTH = 16
-IPV4, ICMP, TCP, UDP = 0x0800, 1, 6, 17
+ICMP, TCP, UDP = 1, 6, 17  # protocol numbers of IP
 SYN, RST, ACK = 0x02, 0x04, 0x10
 ETHERNET_LENGTH, VXLAN_LENGTH = 14, 8
 ICMP_UNREACHABLE = 3

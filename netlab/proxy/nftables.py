@@ -26,7 +26,7 @@ What would surprise you
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from netlab.netfilter.ruleset import Chain, Fragment, Ruleset, Set
 from netlab.proxy.endpoints import EndpointInfo
@@ -207,9 +207,3 @@ class _CompiledPort:
         if self.port.affinity_timeout:
             yield f"update @affinity-{self.endpoint_names[str(endpoint)]} {{ ip saddr }}"
         yield f"meta l4proto {self.port.protocol} dnat to {endpoint}"
-
-
-def endpoint_chains(ruleset: Ruleset) -> Mapping[str, str]:
-    """Return endpoint chain -> `address:port` that it translates to, for those who explain rules."""
-    targets = {n: c.rules[-1].rpartition(" to ")[2] for n, c in ruleset.chains.items() if n.startswith("endpoint-")}
-    return dict(sorted(targets.items()))

@@ -60,7 +60,7 @@ def ask(linux: LinuxKernel, make_namespace: Callable[[str], str], tmp_path: Path
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     conf = tmp_path / "resolv.conf"
-    conf.write_text(resolv_conf("ClusterFirst", None, "default", "cluster.local", DNS, ""))
+    conf.write_text(resolv_conf("ClusterFirst", None, namespace="default", domain="cluster.local", dns_ip=DNS, node_resolv=""))
 
     def run(*command: str) -> list[str]:
         with linux.inside(path):

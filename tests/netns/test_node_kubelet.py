@@ -69,7 +69,7 @@ async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
 
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:
     spawner = Spawner.start(state, {"workloads": workloads.main})
-    kubelet = Kubelet(client, KERNEL, spawner, state, Networking(), LAB)
+    kubelet = Kubelet(client=client, kernel=KERNEL, spawner=spawner, state=state, networking=Networking(), lab=LAB)
     spawner.attach()
     if spawner.adopt("workloads-node1") is None:
         await start_workloads(state, spawner)

@@ -13,7 +13,7 @@ from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.kernel.door import Kernel
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Ruleset
-from netlab.netfilter.script import delete_table, render, transaction
+from netlab.netfilter.script import render, transaction
 from netlab.proxy.frame import FAMILY, TABLE, ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import NftablesCompiler, compile_services
@@ -118,7 +118,7 @@ def test_other_tables_are_left_alone(linux: Kernel, make_namespace: Callable[[st
     linux.nft(path, render(flannel) + "add table ip mine\nadd chain ip mine c\n")
     before = [linux.nft_list(path, "ip", name) for name in (flannel.table, "mine")]
     linux.nft(path, render(FULL))
-    linux.nft(path, delete_table(FULL))
+    linux.nft(path, f"delete table {FAMILY} {TABLE}\n")
 
     assert before == [linux.nft_list(path, "ip", name) for name in (flannel.table, "mine")]
     assert linux.nft_list(path, FAMILY, TABLE).exists is False

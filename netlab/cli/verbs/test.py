@@ -50,9 +50,9 @@ def connectivity(
     if form is Format.TABLE:
         from rich.console import Console
 
-        from netlab.probe.report import table
+        from netlab.cli.connectivity import report
 
-        Console(soft_wrap=False).print(table(record))
+        Console(soft_wrap=False).print(report(record))
     else:
         print(render.document(record, form))
     if not tested_anything(record):

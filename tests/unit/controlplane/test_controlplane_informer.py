@@ -171,18 +171,3 @@ async def test_gone_leads_to_a_new_list(client: LocalClient, api: Api, store: St
 
         assert [("default/changed", False), ("default/deleted", True)] == sorted(seen)
         assert 2 == flaky.lists
-
-
-async def test_retry_at_once(client: LocalClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who knows that the server is back need not wait for the pause to pass."""
-    monkeypatch.setattr(informer_module, "FIRST_PAUSE", 60.0)
-    monkeypatch.setattr(informer_module, "LONGEST_PAUSE", 60.0)
-    flaky = FlakyClient(client)
-    flaky.down = True
-    async with running(Informer(flaky, CONFIG_MAPS)) as informer:  # type: ignore[arg-type]
-        await asyncio.sleep(0.01)
-        flaky.down = False
-        informer.retry()
-        await informer.wait_for()
-
-        assert informer.has_synced

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from netlab.netfilter.ruleset import Base, Chain, ChainType, Fragment, Hook, Ruleset, Set, merge
-from netlab.netfilter.script import ELEMENTS_PER_COMMAND, delete_table, render, transaction
+from netlab.netfilter.script import ELEMENTS_PER_COMMAND, render, transaction
 
 MAP = Set("m", "ipv4_addr . inet_proto . inet_service : verdict")
 KEY = "10.0.0.1 . tcp . 80"
@@ -84,11 +84,6 @@ def test_transaction_writes_only_what_differs(before: Fragment, after: Fragment,
 def test_render_makes_the_table_first() -> None:
     """Without an old ruleset the script makes everything, beginning with the table."""
     assert "add table ip t\nadd chain ip t a\nadd rule ip t a drop\n" == transaction(None, table(of(A))) == render(table(of(A)))
-
-
-def test_delete_table_works_when_there_is_none() -> None:
-    """The script that removes a table adds it first, so that it cannot fail."""
-    assert delete_table(table()).startswith("add table ip t\n")
 
 
 def test_unchanged_fragments_are_not_looked_into() -> None:

@@ -25,7 +25,7 @@ from netlab.api.core import ServicePort
 from netlab.api.discovery import EndpointPort
 from netlab.netfilter.script import transaction
 from netlab.netfilter.trace import Host
-from netlab.proxy.nftables import NftablesCompiler, compile_services, endpoint_chains
+from netlab.proxy.nftables import NftablesCompiler, compile_services
 from netlab.proxy.servicemap import ServiceTracker
 
 VIP, LB, EXTERNAL = "10.96.0.5", "198.51.100.1", "192.0.2.1"
@@ -196,7 +196,6 @@ def test_the_chains_of_a_service_port() -> None:
     } == chains
     assert "type ipv4_addr; flags dynamic,timeout; timeout 10800s;" == str(rules.sets[affinity])
     assert {f"{VIP} . tcp . 80": f"goto service-{base}"} == rules.elements["service-ips"]
-    assert {end: "10.244.1.5:8080"} == endpoint_chains(rules)
 
 
 def test_an_unchanged_service_is_not_compiled_again() -> None:

@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from netlab.probe import report
+from netlab.cli.connectivity import report
+from netlab.probe import record as run_record
 from netlab.probe.junit import junit
 from netlab.probe.markdown import MOST_BYTES, markdown
 
@@ -62,7 +63,7 @@ def test_junit_of_nothing():
 
 def test_table_collapses_equal_rows():
     """Failures come first, equal ones in one row with all their targets."""
-    text = as_text(report.table(record(GOOD, BAD, ALIKE)))
+    text = as_text(report(record(GOOD, BAD, ALIKE)))
 
     assert text.index("Failed") < text.index("Paths")
     assert 1 == text.count("expected ALLOWED, got DROPPED")
@@ -72,19 +73,19 @@ def test_table_collapses_equal_rows():
 
 def test_table_says_what_limits_it():
     """Pairs left out and packets lost are told."""
-    text = as_text(report.table(record(GOOD)))
+    text = as_text(report(record(GOOD)))
 
     assert "pod-node: 2 of 9" in text
     assert "node1 lost 3 packets" in text
 
 
 @pytest.mark.parametrize(
-    ("checks", "failed", "tested"),
+    ("checks", "has_failed", "has_tested"),
     [((), False, False), ((GOOD,), False, True), ((BAD,), True, True), ((BROKEN,), False, False)],
 )
-def test_failed_and_tested(checks, failed, tested):
+def test_failed_and_tested(checks, has_failed, has_tested):
     """What could not be tested is neither a failure nor a test."""
-    assert (failed, tested) == (report.failed(record(*checks)), report.tested_anything(record(*checks)))
+    assert (has_failed, has_tested) == (run_record.failed(record(*checks)), run_record.tested_anything(record(*checks)))
 
 
 def test_markdown_escapes():

@@ -1,0 +1,58 @@
+"""The record of a connectivity test for a terminal: what failed first and in full, then one line per path class."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from netlab.api.resources import Json
+from netlab.probe import summary
+from netlab.probe.record import failed, tested_anything
+from netlab.probe.verdict import Result
+
+STYLES = {Result.PASSED.value: "green", Result.FAILED.value: "bold red", Result.NOT_TESTED.value: "yellow"}
+MOST_ROWS = 30
+
+
+def report(record: Json) -> RenderableType:
+    """Return what failed, what could not be tested, all path classes, what limits the record, the run in one sentence."""
+    parts: list[RenderableType] = []
+    for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be tested")):
+        if rows := summary.equal_rows(record, result.value):
+            parts.append(_problems(title, rows, STYLES[result.value]))
+    parts.append(_paths(record))
+    parts += [Text(note, style="yellow") for note in summary.notes(record)]
+    style = STYLES[Result.FAILED.value if failed(record) else Result.PASSED.value]
+    parts.append(Text(summary.headline(record), style=style if tested_anything(record) else STYLES[Result.NOT_TESTED.value]))
+    return Group(*parts)
+
+
+def _problems(title: str, rows: list[Json], style: str) -> Text:
+    """Return problems as paragraphs: long names and sentences do not fit into columns."""
+    shown = Text(f"{title}\n", style="bold")
+    for row in rows[:MOST_ROWS]:
+        count = f" ({len(row['targets'])} checks)" if len(row["targets"]) > 1 else ""
+        shown.append(f"{row['actual']}", style=style)
+        shown.append(f" {row['path']}{count}\n", style="bold")
+        shown.append("".join(f"    {line}\n" for line in summary.first_few(row["targets"])), style="not bold")
+        shown.append("".join(f"      {reason}\n" for reason in row["reasons"]), style="not bold")
+        shown.append("".join(f"      {hint}\n" for hint in row.get("hints", ())), style="bold yellow")
+    if len(rows) > MOST_ROWS:
+        shown.append(f"and {len(rows) - MOST_ROWS} more: see the JSON record (-f json)\n", style="not bold")
+    return shown
+
+
+def _paths(record: Json) -> Table:
+    shown = Table(title="Paths", title_justify="left")
+    shown.add_column("path")
+    shown.add_column("passed", justify="right")
+    shown.add_column("failed", justify="right")
+    shown.add_column("not tested", justify="right")
+    shown.add_column("outcomes")
+    words = summary.outcomes(record)
+    for path, count in summary.paths(record).items():
+        numbers = (str(count[r.value]) if count[r.value] else "" for r in Result)
+        cells = [Text(n, style=STYLES[r.value]) for n, r in zip(numbers, Result, strict=True)]
+        shown.add_row(path, *cells, words[path])
+    return shown
