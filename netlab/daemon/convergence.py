@@ -20,7 +20,7 @@ from netlab.api.coordination import Lease
 from netlab.api.core import Service
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES
 from netlab.api.wellknown import EDGE_LEASE, node_lease
-from netlab.controlplane.controllers.manager import Manager
+from netlab.controlplane.manager import Manager
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController

@@ -11,8 +11,8 @@ from netlab.api.coordination import Health
 from netlab.api.core import Service
 from netlab.api.times import timestamp
 from netlab.controlplane.client import Client
-from netlab.controlplane.controllers.manager import perform
 from netlab.controlplane.controllers.writes import event
+from netlab.controlplane.manager import perform
 from netlab.edge.rules import Balancing
 from netlab.errors import ApiError, is_already_exists
 

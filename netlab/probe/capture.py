@@ -18,11 +18,10 @@ import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from netlab.dataplane import names
 from netlab.errors import KernelError
-from netlab.probe.wire import Packet, read
+from netlab.probe.wire import Packet, Sighting, read
 
 Enter = Callable[[str], AbstractContextManager[None]]  # a namespace's path -> inside it, in this thread
 
@@ -33,23 +32,6 @@ SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 26, 33, 35
 SOL_PACKET, PACKET_STATISTICS = 263, 6
 PACKET_OUTGOING = 4
 LD_HALF, LD_BYTE, JUMP, JUMP_EQUAL, JUMP_SET, RETURN = 0x28, 0x30, 0x05, 0x15, 0x45, 0x06
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """A packet at one point: `namespace` by the name of the place, `direction` in or out of it, `time` in nanoseconds."""
-
-    namespace: str
-    device: str
-    direction: str
-    time: int
-    order: int
-    packet: Packet
-    frame: bytes
-
-    @property
-    def where(self) -> str:
-        return f"{self.namespace} {self.device}"
 
 
 def kernel_filter(vxlan_port: int) -> list[tuple[int, int, int, int]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from netlab.probe.capture import Sighting
 from netlab.probe.outcome import Outcome
+from netlab.probe.wire import Sighting
 
 
 @dataclass(frozen=True)

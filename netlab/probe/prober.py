@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from netlab.probe import resolve, sockets
-from netlab.probe.capture import Capture, Enter, Sighting
+from netlab.probe.capture import Capture, Enter
 from netlab.probe.checks import Ask, Check, Place, Reach, Talk, Visit
 from netlab.probe.observed import Hit, Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.servers import Servers, source_in
 from netlab.probe.sockets import BrokenProbeError, Exchange
-from netlab.probe.wire import MARK, Packet, tcp_key
+from netlab.probe.wire import MARK, Packet, Sighting, tcp_key
 
 ATTEMPTS_PER_BACKEND = 40
 STICKY_ATTEMPTS = 10

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from socket import inet_ntoa
 
 from netlab.probe.checks import Encapsulation
 
@@ -51,6 +50,23 @@ class Packet:
     outer: Encapsulation | None = None
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """A packet at one point: `namespace` by the name of the place, `direction` in or out of it, `time` in nanoseconds."""
+
+    namespace: str
+    device: str
+    direction: str
+    time: int
+    order: int
+    packet: Packet
+    frame: bytes
+
+    @property
+    def where(self) -> str:
+        return f"{self.namespace} {self.device}"
+
+
 def tcp_key(sequence: int) -> str:
     """Return the key of the TCP connection with this initial sequence number."""
     return f"tcp-{sequence:08x}"
@@ -60,13 +76,14 @@ def read(frame: bytes, vxlan_port: int) -> Packet | None:
     """Return what an Ethernet frame carries of a probe, None when it is none of ours."""
     try:
         return _read_ip(frame, ETHERNET_LENGTH, vxlan_port, None) if frame[12:14] == b"\x08\x00" else None
-    except (struct.error, IndexError, OSError):  # cut short: no packet of a probe is
+    except (struct.error, IndexError):  # cut short: no packet of a probe is
         return None
 
 
 def _read_ip(frame: bytes, at: int, vxlan_port: int, outer: Encapsulation | None) -> Packet | None:
     protocol = frame[at + 9]
-    ends = (inet_ntoa(frame[at + 12 : at + 16]), inet_ntoa(frame[at + 16 : at + 20]))
+    source, destination = struct.unpack_from("4s4s", frame, at + 12)
+    ends = (".".join(map(str, source)), ".".join(map(str, destination)))
     body = at + (frame[at] & 0x0F) * 4
     if protocol == TCP:
         return _read_tcp(frame, body, ends, outer)

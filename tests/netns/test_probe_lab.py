@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from netlab.kernel.namespaces import inside
-from netlab.probe import fake, report
+from netlab.probe import fake
+from netlab.probe import record as run_record
 from netlab.probe.runner import run_connectivity
 from netlab.probe.servers import Servers
 
@@ -160,8 +161,8 @@ async def test_healthy_lab_passes():
     record = await connectivity()
 
     assert set() == {(c["id"], *c["reasons"]) for c in record["checks"] if c["verdict"] != "pass"}
-    assert report.tested_anything(record)
-    assert not report.failed(record)
+    assert run_record.tested_anything(record)
+    assert not run_record.failed(record)
     way = record["evidence"]["pod-pod-cross-node/default/a1->default/b1/TCP"]
     outers = [h["outer"] for h in way if h["outer"] and not h["answer"]]
     assert {"source": "172.30.1.1", "destination": "172.30.1.2", "port": 8472, "vni": 1} == outers[0]
@@ -219,7 +220,7 @@ async def test_broken_lab_is_found_out(break_it, repair, only, expected):
     repaired = await connectivity(only)
 
     assert expected == wrong(broken)
-    assert report.failed(broken)
+    assert run_record.failed(broken)
     assert set() == wrong(repaired)
 
 
@@ -267,7 +268,7 @@ async def test_probe_that_breaks_is_not_a_dropped_packet():
     record = await run_connectivity(LAB, fake.FakeLists(ghost), lambda _d, _a: None, only="*/default/ghost->default/a1/TCP")
 
     assert ["NOT_TESTED"] == [c["actual"] for c in record["checks"]]
-    assert not report.tested_anything(record)
+    assert not run_record.tested_anything(record)
 
 
 def own_namespace_and_sockets():

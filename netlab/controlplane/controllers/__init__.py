@@ -1,1 +1,1 @@
-"""Controllers: pure reconcile functions and the loop that runs them."""
+"""Controllers: pure functions from a snapshot of the objects to writes; `netlab.controlplane.manager` runs them."""

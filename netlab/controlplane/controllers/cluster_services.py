@@ -38,8 +38,8 @@ from netlab.api.wellknown import (
     ZONE_LABEL,
     split_key,
 )
+from netlab.controlplane.controllers.naming import natural
 from netlab.controlplane.controllers.ownership import owner_reference
-from netlab.controlplane.controllers.scheduler import natural
 from netlab.controlplane.controllers.slices import SliceSet, plan_slices
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, patch, update

@@ -7,6 +7,7 @@ The same topology gives the same names on every run (design 2.6). The alphabet i
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 from itertools import count
 
@@ -29,3 +30,8 @@ def generated_name(owner: str, *parts: str) -> str:
 def unused_name(owner: str, in_use: Collection[str]) -> str:
     """Return the first generated name of `owner` (ordinal 0, 1, ...) that is not in use."""
     return next(name for n in count() if (name := generated_name(owner, str(n))) not in in_use)
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts node2 before node10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

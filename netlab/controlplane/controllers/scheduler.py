@@ -10,7 +10,6 @@ pods run would depend on who was faster. A pod that fits nowhere gets condition 
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import msgspec
 from netlab.api.core import Node, Pod
 from netlab.api.meta import Condition
 from netlab.api.selection import has_labels
+from netlab.controlplane.controllers.naming import natural
 from netlab.controlplane.controllers.ownership import controller_of
 from netlab.controlplane.controllers.templates import is_finished, with_condition
 from netlab.controlplane.controllers.world import World
@@ -121,11 +121,6 @@ def explain(reasons: list[str]) -> str:
         return NO_NODES
     counted = sorted(f"{count} {reason}" for reason, count in Counter(reasons).items())
     return f"0/{len(reasons)} nodes are available: {', '.join(counted)}."
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return a sort key that puts node2 before node10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _places(world: World) -> list[Placement]:

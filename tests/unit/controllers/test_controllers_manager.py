@@ -22,11 +22,11 @@ from netlab.api.resources import (
     Resource,
 )
 from netlab.controlplane.api import Api
-from netlab.controlplane.controllers.manager import Manager
 from netlab.controlplane.controllers.table import CONTROLLERS, Controller
 from netlab.controlplane.controllers.world import FIELDS, World
 from netlab.controlplane.controllers.writes import Write, create
 from netlab.controlplane.local import LocalClient
+from netlab.controlplane.manager import Manager
 from netlab.controlplane.store import Store
 
 NODE_NAMES = ("node1", "node2", "node3")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from netlab.probe.capture import Sighting
 from netlab.probe.prober import turn
-from netlab.probe.wire import Packet
+from netlab.probe.wire import Packet, Sighting
 
 
 def seen(source_port, destination_port):
