@@ -213,7 +213,9 @@ class Kubelet:
         waiting = {worker.node for worker in self._workers.values() if not worker.address} | (set(nodes) - self._bridged)
         for worker in self._workers.values():
             if worker.pod.spec.host_network and not worker.address:
-                worker.address = self._cluster.host_ip(worker.pod)
+                worker.address = self._cluster.host_ip(worker.pod)  # "" until the node is known
+                if worker.address:
+                    self._wake(worker.uid)
         wanted = self._node_pods(None if resync else waiting)
         if not wanted:
             return

@@ -423,3 +423,22 @@ async def test_node_becomes_ready_with_its_agent(state):
         lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": {"netlab/synced": "{}"}}}
         await daemon.client.create(LEASES, lease)
         await until(daemon, lambda: ready_is("True"))
+
+
+async def test_host_network_pod_waits_for_its_node(state):
+    """A pod on the host's network that came before its node's address starts when the address is known."""
+    async with lab(state) as daemon:
+        addresses = (await daemon.client.get(NODES, "node1"))["status"]["addresses"]
+        await daemon.client.patch(NODES, "node1", {"status": {"addresses": []}}, subresource="status")
+        await daemon.client.create(PODS, pod("early", {"image": "traefik/whoami", "args": ["--port=9999"]}, hostNetwork=True))
+
+        async def quiet() -> bool:
+            workers = daemon.kubelet._workers.values()
+            return bool(workers) and not any(worker.status_pending for worker in workers) and not daemon.kubelet._woken
+
+        await until(daemon, quiet)
+        await daemon.client.patch(NODES, "node1", {"status": {"addresses": addresses}}, subresource="status")
+        (early,) = await settled(daemon, "early")
+
+        assert addresses[0]["address"] == early["status"]["podIP"]
+        assert "True" == condition(early, "Ready")
