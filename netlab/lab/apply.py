@@ -7,9 +7,11 @@ Theory. An applied object remembers the manifest it came from in the annotation
     manifest      what the user writes now
     live          what the server has: that and defaults, allocated addresses, status, other people's annotations
 
-A key that left the manifest is removed, a key of the manifest that differs in the live object is set, and everything
-else stays. Lists are replaced as a whole, as in a merge patch; the server carries allocated node ports over. So a
-second `up` of the same file yields an empty patch and the server is not asked for anything.
+A key that left the manifest is removed, a key of the manifest that was edited or differs in the live object is set, and
+everything else stays. Lists are replaced as a whole, as in a merge patch; the server carries allocated node ports over.
+What the server has filled into a list's items is no difference, but what the user has taken out of them is an edit: the
+live list alone does not tell one from the other, the last manifest does. So a second `up` of the same file yields an
+empty patch and the server is not asked for anything.
 
 Objects that carry netlab's mark and are no longer in the file are pruned.
 
@@ -75,7 +77,7 @@ def merge_patch(last: Json, wanted: Json, live: Json) -> Json:
             inner = merge_patch(before if isinstance(before, dict) else {}, value, current)
             if inner:
                 patch[key] = inner
-        elif not _covers(current, value):
+        elif last.get(key, value) != value or not _covers(current, value):
             patch[key] = value
     return patch
 
