@@ -15,6 +15,10 @@
   or Services, so the outside cannot reach them, by design.
 - A node is set up as kubeadm's preflight wants it: ip_forward and bridge-nf-call-iptables on (semantics 18.1), reverse
   path filter off (18.25). `eth0` is named besides `all` and `default`, as it is older than the namespace's settings.
+- Nodes and edge say "refused" to everybody who is refused (semantics 6.3). As kernels come, they send a client six ICMP
+  messages at once and then one a second, and a client that is told nothing hangs as if it were dropped: who asks a
+  Service without endpoints ten times would see both outcomes, which must differ. `icmp_ratemask` names the types that
+  are limited; destination unreachable (3) is taken out, the others (4, 11, 12) stay.
 """
 
 from __future__ import annotations
@@ -66,14 +70,18 @@ FABRIC_SYSCTLS = {
     "net/bridge/bridge-nf-call-arptables": "0",
     "net/ipv4/conf/all/arp_ignore": "1",  # the API server's address is answered for on the underlay only
 }
+LIMITED_ICMP_TYPES = (4, 11, 12)
+REFUSALS = {"net/ipv4/icmp_ratemask": str(sum(1 << number for number in LIMITED_ICMP_TYPES))}
 NODE_SYSCTLS = {
     **NO_IPV6,
+    **REFUSALS,
     "net/ipv4/ip_forward": "1",
     "net/bridge/bridge-nf-call-iptables": "1",
     **_for_interfaces("rp_filter", "0", ["eth0"]),
 }
 EDGE_SYSCTLS = {
     **NO_IPV6,
+    **REFUSALS,
     "net/ipv4/ip_forward": "1",
     **_for_interfaces("rp_filter", "0", ["eth0", "eth1"]),
     **_for_interfaces("send_redirects", "0", ["eth0", "eth1"]),  # node to load balancer and back goes by one interface
