@@ -2,7 +2,7 @@
 
 Rules:
 1. A message is a sentence: what was tried, what happened, what to do next.
-2. The class says who must act, and so which exit code `netlab.cli` returns (design 6).
+2. The class says who must act, and so which exit code `netlab.cli` returns.
    Nobody outside `netlab.cli` chooses an exit code.
 3. Foreign exceptions are translated where they happen and chained with `from`.
 """

@@ -1,4 +1,4 @@
-"""The built-in workloads: images that runtime `netns` can run without pulling anything (design 4).
+"""The built-in workloads: images that runtime `netns` can run without pulling anything.
 
 A pod's container either names one of these images, or has a `command`, or is refused when the file is read.
 `serves` says on which ports a workload listens when the container declares none; `reports_client` that its answer

@@ -1,4 +1,4 @@
-"""netlab/v1alpha1: Lab, the first document of a topology file (design 3).
+"""netlab/v1alpha1: Lab, the first document of a topology file.
 
 It is an object of the lab's API server like any other: `up` writes it, the daemon's lab controller makes the
 hosts that it lists, and its status says how far they are.

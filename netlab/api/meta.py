@@ -2,7 +2,7 @@
 
 Objects are frozen msgspec structs in snake_case; on the wire they are Kubernetes' camelCase
 (`cluster_ip` <-> `clusterIP`). A field of type `Inert` is one that a manifest may hold and that has no
-effect on the network: accepted, kept, and named in a note to the user (design 2, "no key is silently ignored").
+effect on the network: accepted, kept, and named in a note to the user (principle 3).
 """
 
 from __future__ import annotations

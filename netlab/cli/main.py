@@ -1,4 +1,4 @@
-"""The command `netlab`: flags to arguments, one call into `netlab.lab`, the result to words (style 9.16).
+"""The command `netlab`: flags to arguments, one call into `netlab.lab`, the result to words.
 
 Heavy modules are imported inside the verbs that need them, so that `netlab --help` answers at once.
 """

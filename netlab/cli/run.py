@@ -1,4 +1,4 @@
-"""From errors to words and exit codes; nobody else chooses an exit code (design 6).
+"""From errors to words and exit codes; nobody else chooses an exit code.
 
 A signal to end (^C, or a CI runner's SIGTERM) becomes an exception that nothing on the way catches, so that `up` rolls back
 what is half-made before the process ends.

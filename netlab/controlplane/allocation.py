@@ -3,7 +3,7 @@
 An Allocator is a range of whole numbers with a static band at its bottom: users who ask for a number choose there,
 numbers handed out come from above it and from the band only when nothing else is left. Kubernetes starts at a random
 number; netlab starts at a digest of the Service's name and goes up from there, so the same topology has the same
-addresses every time (design 2.6).
+addresses every time (principle 6).
 
 Choosing and holding are apart: `choose` changes nothing, `Holdings.update` records what a committed object holds. So a
 dry run, or a write refused later, consumes nothing.

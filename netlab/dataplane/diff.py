@@ -1,4 +1,4 @@
-"""From what a namespace should hold and what it holds to the steps between: the level-triggered heart (design 2.4).
+"""From what a namespace should hold and what it holds to the steps between: the level-triggered heart (principle 4).
 
 Rules:
 1. The caller says by `owns(link name)` for which links it answers. Only there are extra things deleted; whatever sits on

@@ -1,4 +1,4 @@
-"""The lab's underlay: a namespace with two bridges, and a cable from them to every host (design 4).
+"""The lab's underlay: a namespace with two bridges, and a cable from them to every host.
 
     fabric namespace                                hosts
     underlay (bridge, 172.30.0.2/16)   u-node1 ---- eth0 node1
@@ -8,7 +8,7 @@
 
 - The fabric forwards frames and never packets: ip_forward is 0, and br_netfilter does not hand bridged frames to
   anybody's rules there. It has the API server's address on the underlay. No interface of the machine is in it, so no
-  packet of a lab can leave the machine (design 2.2).
+  packet of a lab can leave the machine (principle 2).
 - The fabric's state makes the cables. A host's own state then sets the far end's MAC, MTU, addresses and routes, and sets
   it up; so each namespace is observed, compared and repaired alone.
 - Only the edge joins the two bridges, as a router. Nodes and clients have it as default gateway; it has no route to pods

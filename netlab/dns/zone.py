@@ -15,7 +15,7 @@ Four answers, which clients tell apart (musl gives up on the wrong one, semantic
 2. it exists without that type: NODATA, which is NOERROR, no answer, the SOA in the authority section. Names that only
    have names below them (`svc.cluster.local`, `<namespace>.svc.cluster.local`) are of this kind;
 3. it does not exist: NXDOMAIN, the SOA in the authority section;
-4. it is not ours: REFUSED. A lab has no upstream server: no packet of it may leave the machine (design 2).
+4. it is not ours: REFUSED. A lab has no upstream server: no packet of it may leave the machine (principle 2).
 
 Outside the zone we know the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
 Services and endpoints backwards, and that everything else in the reverse zones of private and documentation addresses does

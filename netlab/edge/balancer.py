@@ -1,4 +1,4 @@
-"""The loop of the load balancer: objects -> what is wanted -> health -> kernel -> report. Level-triggered (design 2.4).
+"""The loop of the load balancer: objects -> what is wanted -> health -> kernel -> report. Level-triggered (principle 4).
 
 Every round looks at everything that is known and brings the kernel there; a round without news writes nothing. A round runs
 when an object or a node's health has changed, and every ten seconds for the Lease; every thirty the kernel is inspected

@@ -7,7 +7,7 @@ How it works
 
     A `Ruleset` is one table. It is made of *fragments*, one per thing that caused the rules (a Service, for example).
     Fragments that nothing changed are the same Python object in the old and the new ruleset: comparing ten thousand
-    Services costs ten thousand pointer comparisons, and only the changed one is looked into (design 8).
+    Services costs ten thousand pointer comparisons, and only the changed one is looked into.
 
 What would surprise you
     - Names of chains and sets, and keys of elements, must be unique over all fragments of a ruleset.

@@ -1,4 +1,4 @@
-"""When a terminating pod may stop serving (pure; semantics 1.9, design 9).
+"""When a terminating pod may stop serving (pure; semantics 1.9).
 
 A pod's deletion makes it terminating in its EndpointSlices; every node's agent and the edge then take it out of their
 rules, each in its own time. A server that stops before the last of them has followed loses connections. Kubernetes

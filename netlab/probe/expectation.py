@@ -74,7 +74,7 @@ class Access:
 def direct(snapshot: Snapshot, source: Place, target: Place) -> Expectation:
     """Return what must come of a packet between two places."""
     if source.kind is Kind.CLIENT and target.kind is Kind.POD:
-        return Expectation((Outcome.UNREACHABLE,), "the outside has no route to pods (semantics 1.4, design 4)")
+        return Expectation((Outcome.UNREACHABLE,), "the outside has no route to pods (semantics 1.4)")
     seen = frozenset({direct_source(snapshot, source, target)})
     return Expectation((Outcome.ALLOWED,), sources={"": seen}, encapsulation=encapsulation(snapshot, source, target))
 

@@ -33,7 +33,7 @@ def lab(name: str = "test", *, clients: Sequence[str] = ("client",), **networkin
 
 
 def node(number: int, *, zone: str = "") -> Json:
-    """Return Node node<number> with the addresses of contracts: 172.30.1.n, 10.244.n.0/24."""
+    """Return Node node<number> with the addresses of its number: 172.30.1.n, 10.244.n.0/24."""
     labels = {"topology.kubernetes.io/zone": zone} if zone else {}
     status = {"addresses": [{"type": "InternalIP", "address": f"172.30.1.{number}"}]}
     return {

@@ -1,4 +1,4 @@
-"""The checks of a lab, computed from its objects: nobody writes a list of them (design 7).
+"""The checks of a lab, computed from its objects: nobody writes a list of them.
 
     objects -> paths between places (here)  +  Services (plan_services)  +  names (plan_names)  ->  checks
 

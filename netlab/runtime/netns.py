@@ -1,4 +1,4 @@
-"""Runtime `netns`: every host is a network namespace, joined by the fabric's bridges (design 4).
+"""Runtime `netns`: every host is a network namespace, joined by the fabric's bridges.
 
 Level-triggered: `converge` looks at what is there and does the difference, so that it creates a lab, finishes one that a
 crash left half-made, repairs one that somebody broke by hand, and does nothing to one that is right.

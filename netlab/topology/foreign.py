@@ -1,4 +1,4 @@
-"""Topology files of other programs, recognised so that a mix-up ends in one clear sentence (design 1, 3)."""
+"""Topology files of other programs, recognised so that a mix-up ends in one clear sentence."""
 
 from __future__ import annotations
 

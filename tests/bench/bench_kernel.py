@@ -1,7 +1,7 @@
 """How long the kernel's part of a lab takes: `python tests/bench/bench_kernel.py [PODS]` as root.
 
 Prints seconds for: namespaces, the pods' links (one batch per node), the pods' own settings, observing, removal.
-The quickstart's kernel work is `bench_kernel.py 10`; machine.md's comparison is `ip -batch` with 1000 pairs (1.7 s).
+The quickstart's kernel work is `bench_kernel.py 10`; the comparison is `ip -batch` with 1000 pairs (1.7 s).
 """
 
 from __future__ import annotations

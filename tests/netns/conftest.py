@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -28,6 +29,13 @@ def without_privilege(user: int, environment: Mapping[str, str]) -> Callable[[st
     if user == 0:
         return None
     return pytest.fail if environment.get("CI", "").lower() in {"true", "1"} else pytest.skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder: `-m "not netns"` leaves it out."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.netns)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -111,7 +111,7 @@ def small_lab(make_namespace: MakeNamespace) -> list[tuple[str, NamespaceState, 
 
 
 def test_second_run_does_nothing(kernel: Kernel, make_namespace: MakeNamespace):
-    """Every namespace of a lab is made in one pass, and a second pass finds no work in any (design 2.4)."""
+    """Every namespace of a lab is made in one pass, and a second pass finds no work in any (principle 4)."""
     steps = small_lab(make_namespace)
     first = [converge(kernel, *step) for step in steps]
     second = [converge(kernel, *step) for step in steps]

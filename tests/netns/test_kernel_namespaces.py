@@ -197,7 +197,7 @@ def test_datagram_arrives_with_its_source(
 
 
 def test_outside_does_not_reach_pods(linux: LinuxKernel, make_namespace: MakeNamespace):
-    """The edge has no route to pods: the outside is told that the network is unreachable (design 4)."""
+    """The edge has no route to pods: the outside is told that the network is unreachable."""
     paths = lab(linux, make_namespace)
     with linux.inside(paths["client"]):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -75,7 +75,7 @@ def fresh_namespaces(kernel: Kernel) -> Iterator[None]:
 @given(first=states(), second=states())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_state_follows_any_other_in_one_pass(kernel: Kernel, first: NamespaceState, second: NamespaceState):
-    """After one pass there is nothing left to do, whatever was there before (design 2.4)."""
+    """After one pass there is nothing left to do, whatever was there before (principle 4)."""
     with fresh_namespaces(kernel):
         for state in (first, second):
             kernel.perform(NEAR, diff(state, kernel.observe(NEAR), owns))

@@ -1,6 +1,6 @@
 """Names that controllers make: Kubernetes' shape and alphabet, but derived from what they name, not random.
 
-The same topology gives the same names on every run (design 2.6). The alphabet is Kubernetes' own
+The same topology gives the same names on every run (principle 6). The alphabet is Kubernetes' own
 (`apimachinery/pkg/util/rand`): no vowels and no 0, 1, 3, so that no bad word appears.
 """
 

@@ -1,4 +1,4 @@
-"""The Lab: names of hosts, and address ranges that are big enough and apart from each other (docs/contracts.md, Addresses)."""
+"""The Lab: names of hosts, and address ranges that are big enough and apart from each other (docs/architecture.md, Addresses)."""
 
 from __future__ import annotations
 

@@ -10,13 +10,6 @@ import pytest
 from labdriver import TOPOLOGIES, HostPicture, LabDriver, run
 
 
-def pytest_collection_modifyitems(items):
-    """Everything here needs root."""
-    for item in items:
-        if "/netns/" in str(item.path):
-            item.add_marker(pytest.mark.netns)
-
-
 @pytest.fixture
 def host():
     """Fail when the test leaves the host another than it was."""

@@ -115,7 +115,7 @@ def test_dry_run_creates_nothing(tmp_path):
 
 
 def test_nothing_heavy_is_imported_for_help():
-    """`netlab --help` imports none of the libraries that take long (design 6)."""
+    """`netlab --help` imports none of the libraries that take long."""
     heavy = ("scapy", "aiohttp", "pyroute2", "cryptography", "rich.table", "dns", "yaml")
     code = f"import sys, netlab.cli.main; print([name for name in {heavy!r} if name in sys.modules])"
 

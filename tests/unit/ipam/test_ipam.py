@@ -1,4 +1,4 @@
-"""The address plan of docs/contracts.md and host-local's round robin (semantics 3.27, 3.28)."""
+"""The address plan of docs/architecture.md and host-local's round robin (semantics 3.27, 3.28)."""
 
 from __future__ import annotations
 

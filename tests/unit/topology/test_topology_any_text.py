@@ -1,4 +1,4 @@
-"""design 9: any byte string as topology gives a clear error, never a traceback."""
+"""Any byte string as topology gives a clear error, never a traceback."""
 
 from __future__ import annotations
 

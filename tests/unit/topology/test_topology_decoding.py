@@ -22,7 +22,7 @@ from netlab.topology import decode, problems_of, pruned, type_problems, unknown_
     ],
 )
 def test_unknown_fields(body: dict, expected: tuple) -> None:
-    """kubernetes-api 2: strict field validation names each field no such object has."""
+    """Strict field validation names each field no such object has."""
     assert unknown_fields(body, SERVICES) == expected
 
 

@@ -1,0 +1,111 @@
+"""The documentation holds together: links lead somewhere, every page is found, what code cites exists, every verb is told."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from netlab.cli.main import app
+
+ROOT = Path(__file__).parents[3]
+PAGES = [*sorted(ROOT.glob("docs/*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+SOURCES = [
+    path for folder in ("netlab", "tests", "docs") for path in ROOT.glob(f"{folder}/**/*") if path.suffix in {".py", ".md"}
+]
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+SOURCE_PATH = re.compile(r"`?((?:netlab|tests|topologies|tools)/[\w/.-]+\.(?:py|yaml|json))\b")
+CITATION = re.compile(r"semantics (\d+\.\d+)")
+PRINCIPLE = re.compile(r"\bprinciple (\d+)")
+
+
+def links(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield the relative links of a page: path (empty for the page itself) and anchor."""
+    for path, anchor in LINK.findall(page.read_text()):
+        if not path.startswith(("http://", "https://")):
+            yield path, anchor
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def numbered(page: str, heading: str) -> Iterator[str]:
+    """Yield `section.number` of every numbered line below the headings that match."""
+    section = ""
+    for line in (ROOT / page).read_text().splitlines():
+        if line.startswith("## "):
+            found = re.match(heading, line)
+            section = found[1] if found else ""
+        elif section and (number := re.match(r"(\d+)\. ", line)):
+            yield f"{section}.{number[1]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file that is there, and a heading that it has."""
+    dead = [
+        f"{path}#{anchor}"
+        for path, anchor in links(page)
+        if not (target := page.parent / path if path else page).exists() or (anchor and anchor not in anchors(target))
+    ]
+
+    assert [] == dead
+
+
+def test_every_page_is_reached() -> None:
+    """Whoever starts at docs/README.md comes to every page."""
+    reached, ahead = set(), [ROOT / "docs" / "README.md"]
+    while ahead:
+        page = ahead.pop().resolve()
+        if page not in reached:
+            reached.add(page)
+            ahead += [page.parent / path for path, _ in links(page) if path.endswith(".md")]
+
+    assert {path.name for path in ROOT.glob("docs/*.md")} - {path.name for path in reached} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_source_paths_exist(page: Path) -> None:
+    """A source file that a page names is there."""
+    named = {path for path in SOURCE_PATH.findall(page.read_text()) if not (ROOT / path).exists()}
+
+    assert set() == named
+
+
+@pytest.mark.parametrize("name", [*typer.main.get_command(app).commands, "test connectivity"])  # type: ignore[attr-defined]
+def test_every_verb_is_told(name: str) -> None:
+    """docs/cli.md has every verb of the command line, other names included."""
+    text = (ROOT / "docs" / "cli.md").read_text()
+
+    assert re.search(rf"`{name}\b", text)
+
+
+def test_citations_exist() -> None:
+    """Every `semantics 4.2` and `principle 4` in code, tests and pages names a line that is there."""
+    behaviours = set(numbered("docs/semantics.md", r"## (\d+)\. "))
+    principles = {key.removeprefix("Principles.") for key in numbered("docs/architecture.md", r"## (Principles)")}
+    wrong = {
+        f"{path.relative_to(ROOT)}: {number}"
+        for path in SOURCES
+        for number in {*CITATION.findall(path.read_text())} - behaviours | {*PRINCIPLE.findall(path.read_text())} - principles
+    }
+
+    assert set() == wrong
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tests/**/test_*.py")), ids=lambda path: path.stem)
+def test_every_test_says_its_sentence(path: Path) -> None:
+    """A test begins with a docstring of one sentence: the behaviour it holds."""
+    tests = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+
+    assert [] == [test.name for test in tests if not (ast.get_docstring(test) or "").rstrip().endswith(".")]
