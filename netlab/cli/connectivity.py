@@ -12,6 +12,7 @@ from netlab.probe.record import failed, tested_anything
 from netlab.probe.verdict import Result
 
 STYLES = {Result.PASSED.value: "green", Result.FAILED.value: "bold red", Result.NOT_TESTED.value: "yellow"}
+COLUMNS = {Result.PASSED: "passed", Result.FAILED: "failed", Result.NOT_TESTED: "not tested"}
 MOST_ROWS = 30
 
 
@@ -44,15 +45,15 @@ def _problems(title: str, rows: list[Json], style: str) -> Text:
 
 
 def _paths(record: Json) -> Table:
+    """Return one line per path class, with columns for what occurs; classes are written out however narrow it is."""
+    counts, words = summary.paths(record), summary.outcomes(record)
     shown = Table(title="Paths", title_justify="left")
-    shown.add_column("path")
-    shown.add_column("passed", justify="right")
-    shown.add_column("failed", justify="right")
-    shown.add_column("not tested", justify="right")
+    shown.add_column("path", no_wrap=True)
+    results = [r for r in Result if r is Result.PASSED or any(count[r.value] for count in counts.values())]
+    for result in results:
+        shown.add_column(COLUMNS[result], justify="right")
     shown.add_column("outcomes")
-    words = summary.outcomes(record)
-    for path, count in summary.paths(record).items():
-        numbers = (str(count[r.value]) if count[r.value] else "" for r in Result)
-        cells = [Text(n, style=STYLES[r.value]) for n, r in zip(numbers, Result, strict=True)]
+    for path, count in counts.items():
+        cells = [Text(str(count[r.value] or ""), style=STYLES[r.value]) for r in results]
         shown.add_row(path, *cells, words[path])
     return shown

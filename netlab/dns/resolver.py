@@ -1,6 +1,8 @@
-"""The client side: what a pod's /etc/resolv.conf says (semantics 11.20 - 11.22).
+"""The client side: what /etc/resolv.conf says, and which names a resolver tries because of it (semantics 11.20 - 11.24).
 
-dnsPolicy gives a base, dnsConfig is merged into it, limits cut it. Which names are tried because of it: docs/dns.md.
+`resolv_conf` is kubelet's part: dnsPolicy gives a base, dnsConfig is merged into it, limits cut it. `search_list` is
+glibc's part, and the reason why an external name costs four questions in a pod: with `ndots:5` nearly every name has "too
+few" dots, so all search domains are tried before the name itself.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ MOST_NAMESERVERS = 3  # glibc reads no more
 MOST_SEARCHES = 32
 LONGEST_SEARCHES = 2048  # characters of the search list, spaces included
 CLUSTER_OPTIONS = ("ndots:5",)
+DEFAULT_NDOTS = 1
+LARGEST_NDOTS = 15  # glibc's cap
 LOOPBACK = "127.0.0.1"  # asked when there is no nameserver at all
 
 
@@ -24,6 +28,12 @@ class ResolverConfig:
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+    @property
+    def ndots(self) -> int:
+        """From how many dots on a name is tried as it is before the search list."""
+        values = [option.partition(":")[2] for option in self.options if option.startswith("ndots:")]
+        return min(int(values[-1]), LARGEST_NDOTS) if values and values[-1].isdigit() else DEFAULT_NDOTS
 
     def __str__(self) -> str:
         lines = [f"search {' '.join(self.searches)}"] if self.searches else []
@@ -112,3 +122,13 @@ def parse(text: str) -> ResolverConfig:
             case "options":
                 options += values
     return ResolverConfig(tuple(nameservers), searches, tuple(options))
+
+
+def search_list(name: str, conf: ResolverConfig) -> tuple[str, ...]:
+    """Return the absolute names, with a trailing dot, that glibc asks for in turn until one has an answer (11.23, 11.24)."""
+    if name.endswith("."):
+        return (name,)
+    searched = tuple(f"{name}." if search == "." else f"{name}.{search}." for search in conf.searches)
+    as_it_is = (f"{name}.",)
+    enough_dots = name.count(".") >= conf.ndots
+    return _unique((*as_it_is, *searched) if enough_dots else (*searched, *as_it_is))

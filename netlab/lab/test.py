@@ -14,4 +14,8 @@ from netlab.runtime.statedir import StateDirectory
 def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_progress: Callable[[int, int], None]) -> Json:
     """Run the connectivity test of a lab and return its record (`netlab.connectivity/v1`)."""
     client = connect(state)
-    return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, timeout=timeout))
+
+    def resolv_conf(uid: str) -> str:
+        return (state.pod(uid) / "resolv.conf").read_text()
+
+    return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, timeout=timeout, resolv_conf=resolv_conf))

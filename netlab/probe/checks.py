@@ -5,6 +5,7 @@
 - Reach: a packet to a place, answered by the runner's own socket there: proves the network, whatever the workload.
 - Visit: a connection or datagram to an address of a Service, answered by the real workload.
 - Ask: one DNS question.
+- LookUp: a name as a program gives it to its pod's resolver, which tries it with the search list of its resolv.conf.
 
 Expected sources are sets, since "the node's address" depends on the way out (`expectation`).
 """
@@ -88,7 +89,15 @@ class Ask:
     type: str
 
 
-Action = Reach | Visit | Ask
+@dataclass(frozen=True)
+class LookUp:
+    """The address of a name, asked for as the pod's own resolver would (semantics 11.20, 11.23)."""
+
+    name: str
+    protocol: str = "UDP"
+
+
+Action = Reach | Visit | Ask | LookUp
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,8 @@ class Expectation:
     `outcomes`: any of these; the first is the one to expect. `sources`: for each backend (`address:port`; empty for the
     runner's own socket) the source addresses that it may see. `every`: all backends must be seen to answer. `sticky`:
     one and the same backend must answer all connections. `until`: connect until this backend has answered.
-    `answers`: what a DNS answer must hold, e.g. `A 10.96.0.10`, all of it when `exact`. `response_codes`: e.g. NOERROR.
+    `nodes`: all of these must be seen to take connections. `ends`: the place at which a packet that must not get through
+    ends. `answers`: what a DNS answer must hold, e.g. `A 10.96.0.10`, all of it when `exact`. `response_codes`: e.g. NOERROR.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -117,6 +127,8 @@ class Expectation:
     every: bool = False
     sticky: bool = False
     until: str = ""
+    nodes: frozenset[str] = frozenset()
+    ends: str = ""
     encapsulation: Encapsulation | None = None
     answers: frozenset[str] = frozenset()
     exact: bool = True

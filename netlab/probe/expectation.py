@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from netlab.api.core import Service, ServicePort
+from netlab.dataplane import names
 from netlab.probe.checks import Encapsulation, Expectation, Kind, Place
 from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Backend, Snapshot
@@ -74,7 +75,10 @@ class Access:
 def direct(snapshot: Snapshot, source: Place, target: Place) -> Expectation:
     """Return what must come of a packet between two places."""
     if source.kind is Kind.CLIENT and target.kind is Kind.POD:
-        return Expectation((Outcome.UNREACHABLE,), "the outside has no route to pods (semantics 1.4)")
+        # A router says "no route" to one sender about once a second only (net.ipv4.route.error_cost) and is silent in
+        # between: what proves the absence of a way is that the packet ended at the edge.
+        reason = "the outside has no route to pods (semantics 1.4)"
+        return Expectation((Outcome.UNREACHABLE, Outcome.DROPPED), reason, ends=names.EDGE)
     seen = frozenset({direct_source(snapshot, source, target)})
     return Expectation((Outcome.ALLOWED,), sources={"": seen}, encapsulation=encapsulation(snapshot, source, target))
 
@@ -105,25 +109,40 @@ def encapsulation(snapshot: Snapshot, source: Place, target: Place) -> Encapsula
 def through_service(snapshot: Snapshot, access: Access) -> Expectation:
     """Return outcome, possible backends and the source address each must see."""
     if forbidden_source(access):
-        return Expectation((Outcome.DROPPED,), "the source is not in loadBalancerSourceRanges (semantics 6.12)")
+        reason = "the source is not in loadBalancerSourceRanges (semantics 6.12)"
+        return Expectation((Outcome.DROPPED,), reason, ends=first_ruler(access))
     backends = snapshot.backends(access.service, access.port)
     if not usable(snapshot, backends, access.via or access.source.node, local=False):
-        return no_endpoints(access)
+        return Expectation((Outcome.REFUSED,), "the Service has no endpoints (semantics 6.3)", ends=first_ruler(access))
     sources: dict[str, set[str]] = {}
     for arrival in arrivals(snapshot, access, backends):
         for backend in usable(snapshot, backends, arrival.ruler, local=only_local(access, arrival.origin)):
             sources.setdefault(backend.key, set()).update(source_seen(snapshot, access, arrival, backend))
     if not sources:
-        return Expectation((Outcome.DROPPED,), "the traffic policy is Local and the node has no endpoint (semantics 6.3)")
+        reason = "the traffic policy is Local and the node has no endpoint (semantics 6.3)"
+        return Expectation((Outcome.DROPPED,), reason, ends=first_ruler(access))
     return Expectation((Outcome.ALLOWED,), sources={key: frozenset(value) for key, value in sources.items()})
 
 
-def no_endpoints(access: Access) -> Expectation:
-    """Return what a Service without usable endpoints does: refuse; a load balancer without healthy nodes may also drop."""
-    reason = "the Service has no endpoints (semantics 6.3)"
-    if access.entry is Entry.LOAD_BALANCER and access.source.kind is Kind.CLIENT:
-        return Expectation((Outcome.REFUSED, Outcome.DROPPED, Outcome.UNREACHABLE, Outcome.RESET), reason)
-    return Expectation((Outcome.REFUSED,), reason)
+def first_ruler(access: Access) -> str:
+    """Return the place whose rules decide whether a packet gets anywhere: the edge, or the node where it meets the proxy.
+
+    The edge refuses at once for a load balancer without a healthy node, and keeps loadBalancerSourceRanges.
+    """
+    if access.source.kind is Kind.CLIENT and access.entry is Entry.LOAD_BALANCER:
+        return names.EDGE
+    return access.via or access.source.node
+
+
+def unused_port(access: Access) -> Expectation:
+    """Return what a port does that an address of a Service does not have: refuse (semantics 8.5)."""
+    return Expectation((Outcome.REFUSED,), "the address has no such port (semantics 8.5)", ends=first_ruler(access))
+
+
+def unassigned_address(source: Place) -> Expectation:
+    """Return what an address of the Service range does that no Service has: nothing, and no packet leaves the node."""
+    reason = "no Service has this address of the Service range (semantics 8.5)"
+    return Expectation((Outcome.DROPPED,), reason, ends=source.node)
 
 
 def arrivals(snapshot: Snapshot, access: Access, backends: Iterable[Backend]) -> tuple[Arrival, ...]:

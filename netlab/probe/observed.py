@@ -12,13 +12,14 @@ from netlab.probe.wire import Sighting
 class Hit:
     """One exchange that reached a server: the backend's `address:port`, the source it saw, empty where not observed.
 
-    `pod` and `client` are what the workload's own answer says, empty when it says nothing; `named` is the pod that has
-    the backend's address by the API's account.
+    `node` is the first node that had the packet. `pod` and `client` are what the workload's own answer says, empty when it
+    says nothing; `named` is the pod that has the backend's address by the API's account.
     """
 
     backend: str = ""
     source: str = ""
     named: str = ""
+    node: str = ""
     pod: str = ""
     client: str = ""
 

@@ -1,21 +1,16 @@
 """The checks of a lab, computed from its objects: nobody writes a list of them.
 
-    objects -> paths between places (here)  +  Services (plan_services)  +  names (plan_names)  ->  checks
-
-A check of a refusal is dear: it is an ICMP error, of which the kernel sends six to one peer and then one a second
-(`net.ipv4.icmp_ratelimit`); "no route" takes two of those each (`net.ipv4.route.error_cost`). So the plan keeps a few per
-source, so that runs in a row pass too; `choices` says how many it left out. A node's own refusals go over `lo`: no limit.
+objects -> paths between places (here)  +  Services (plan_services)  +  names (plan_names)  ->  checks
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
 from netlab.probe import choose, plan_names, plan_services
-from netlab.probe.checks import Check, Expectation, Kind, Place, Reach
+from netlab.probe.checks import Check, Expectation, Place, Reach
 from netlab.probe.expectation import direct
 from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Snapshot
@@ -24,7 +19,6 @@ PROTOCOLS = ("TCP", "UDP", "ICMP")
 UNDERLAY_MTU = 1500
 VXLAN_OVERHEAD = 50  # outer Ethernet, IP, UDP, VXLAN (semantics 2.14)
 UDP_OVERHEAD = 28  # IP and UDP headers
-REFUSALS_PER_SOURCE = 4  # of the kernel's six
 SOME_NODES = 6  # beyond so many nodes, checks for "every pair of nodes" take a sample
 
 
@@ -39,33 +33,11 @@ class Choice:
 
 def plan(snapshot: Snapshot) -> tuple[Check, ...]:
     """Return all checks of a lab, each id once."""
-    return _few_refusals(everything(snapshot))
-
-
-def everything(snapshot: Snapshot) -> tuple[Check, ...]:
-    """Return all checks, also the refusals that the kernel would not have the breath to send."""
     found: dict[str, Check] = {}
     for maker in (_pods, _pods_and_nodes, _host_network, _nodes, _outside, _datagrams, plan_services.checks, plan_names.checks):
         for check in maker(snapshot):
             found.setdefault(check.id, check)
     return tuple(found.values())
-
-
-def _few_refusals(checks: tuple[Check, ...]) -> tuple[Check, ...]:
-    spent: Counter[str] = Counter()
-    kept = []
-    for check in checks:
-        if is_refusal(check):
-            spent[check.source.name] += 1
-            if spent[check.source.name] > REFUSALS_PER_SOURCE:
-                continue
-        kept.append(check)
-    return tuple(kept)
-
-
-def is_refusal(check: Check) -> bool:
-    """Tell whether a check waits for an ICMP error that the kernel limits."""
-    return check.expectation.outcome in {Outcome.REFUSED, Outcome.UNREACHABLE} and check.source.kind is not Kind.NODE
 
 
 def choices(snapshot: Snapshot) -> tuple[Choice, ...]:
@@ -79,7 +51,6 @@ def choices(snapshot: Snapshot) -> tuple[Choice, ...]:
     return (
         Choice("pod-pod-same-node", same, possible_same),
         Choice("pod-pod-cross-node", len(pairs) - same, all_pairs - possible_same),
-        Choice("refusals", sum(map(is_refusal, plan(snapshot))), sum(map(is_refusal, everything(snapshot)))),
         Choice("pod-node", len(choose.pod_node_pairs(pods, nodes)), len(pods) * len(nodes)),
     )
 

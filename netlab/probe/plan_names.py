@@ -1,19 +1,20 @@
 """The checks of DNS: what every name must resolve to, asked from every node and from one pod of every node (semantics 11).
 
 For each Service: A, AAAA (NODATA: the name exists, the type does not), PTR of its ClusterIP, SRV of its named ports;
-CNAME for ExternalName; one A per ready endpoint for headless, NXDOMAIN without any. Then names of hosts, a name that
-does not exist, and some of them again over TCP. In a big cluster the Services are dealt out to the sources in turn.
+CNAME for ExternalName; one A per ready endpoint for headless, NXDOMAIN without any, and PTR of the endpoints. Then names of
+hosts, a name that does not exist, and some of them again over TCP. Pods also look up the short names (`blue`,
+`blue.default`, `blue.default.svc`) with their own resolv.conf. In a big cluster the Services are dealt out to the sources.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from netlab.api.core import Service
 from netlab.api.discovery import Endpoint
-from netlab.probe.checks import Ask, Check, Expectation
+from netlab.probe.checks import Ask, Check, Expectation, Kind, LookUp, Place
 from netlab.probe.outcome import Outcome
 from netlab.probe.plan_services import domain_name
 from netlab.probe.snapshot import Snapshot
@@ -38,6 +39,11 @@ class Question:
     subject: str = ""
 
     @property
+    def is_service(self) -> bool:
+        """Tell whether the name is a Service's own, not one below it."""
+        return bool(self.subject) and self.name.split(".")[2:3] == ["svc"]
+
+    @property
     def expectation(self) -> Expectation:
         return Expectation((Outcome.ALLOWED,), answers=self.answers, exact=self.exact, response_codes=self.codes)
 
@@ -49,6 +55,7 @@ def checks(snapshot: Snapshot) -> Iterator[Check]:
     sources = (*snapshot.node_places, *snapshot.one_pod_per_node())
     of_services = [tuple(questions(snapshot, s)) for s in snapshot.services]
     always = tuple(common_questions(snapshot))
+    searching = _searching(snapshot)
     for number, source in enumerate(sources):
         mine = of_services if len(of_services) <= FEW_SERVICES else of_services[number :: len(sources)]
         for question in (*always, *(q for group in mine for q in group)):
@@ -56,6 +63,25 @@ def checks(snapshot: Snapshot) -> Iterator[Check]:
                 action = Ask(transport, snapshot.dns_address, question.name, question.type)
                 target = f"{question.name.rstrip('.')}:{question.type}"
                 yield Check(f"dns-{source.kind.value}", source, action, question.expectation, target, question.subject)
+        if source.kind is Kind.POD and source.name in searching:
+            yield from short_names(source, tuple(q for group in mine for q in group))
+
+
+def short_names(source: Place, asked: Iterable[Question]) -> Iterator[Check]:
+    """Look up every Service's address by the names that programs use: `blue` within its namespace, `blue.default` anywhere."""
+    own = source.name.partition("/")[0]
+    for question in asked:
+        if question.type != "A" or not question.answers or not question.is_service:
+            continue
+        labels = question.name.split(".")
+        for many in (1, 2, 3) if labels[1] == own else (2, 3):
+            name = ".".join(labels[:many])
+            yield Check("dns-search", source, LookUp(name), question.expectation, f"{name}:A", question.subject)
+
+
+def _searching(snapshot: Snapshot) -> frozenset[str]:
+    """Return the pods whose resolver has the cluster's search list: dnsPolicy ClusterFirst (semantics 11.21)."""
+    return frozenset(p.key for p in snapshot.live_pods if p.spec.dns_policy in {"", "ClusterFirst"})
 
 
 def common_questions(snapshot: Snapshot) -> Iterator[Question]:
@@ -102,6 +128,9 @@ def _headless(snapshot: Snapshot, service: Service) -> Iterator[Question]:
     for address, endpoint in list(ready.items())[:FEW_HOSTS]:
         hostname = endpoint_hostname(endpoint, address)
         yield Question(f"{hostname}.{name}", "A", frozenset({f"A {address}"}), exact=False, subject=key)
+        reverse = ipaddress.ip_address(address).reverse_pointer
+        if address not in snapshot.hosts.values():  # one name per Service that has the endpoint (semantics 11.7)
+            yield Question(f"{reverse}.", "PTR", frozenset({f"PTR {hostname}.{name}"}), exact=False, subject=key)
 
 
 def _ready_endpoints(snapshot: Snapshot, service: Service) -> dict[str, Endpoint]:

@@ -6,24 +6,29 @@ For each Service port. "All backends" means: connect until every expected backen
     ClusterIP        one pod per node, every node         the other pods; one pod and the node per node by DNS name
     (hairpin)        every backend pod until it hits itself
     NodePort         first client, through every node     other clients; one pod per node and every node, through every node
-    LoadBalancer     first client                         other clients; one pod per node, every node
+    LoadBalancer     first client, all nodes too          other clients; one pod per node, every node
     externalIPs      -                                    one pod per node, every node; clients when it is a node's address
     headless         -                                    one pod per node to every endpoint
     ExternalName     -                                    one pod per node, when the target is a host of the lab
+    unused port      -                                    node to every ClusterIP, pod to the first; first client to each
+                                                          load balancer address: refused
+    unassigned       -                                    one pod per node, every node, to an address no Service has: dropped
 
 kube-dns is left to `plan_names`, which talks DNS to it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
 from netlab.api.core import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL, KUBE_DNS, PROXY_NAME_LABEL
 from netlab.probe import choose
 from netlab.probe.checks import Check, Kind, Place, Reach, Talk, Visit
-from netlab.probe.expectation import Access, Entry, direct, through_service
+from netlab.probe.expectation import Access, Entry, arrivals, direct, through_service, unassigned_address, unused_port
 from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Snapshot
 
@@ -51,6 +56,8 @@ def checks(snapshot: Snapshot) -> Iterator[Check]:
                     yield from _node_port(snapshot, service, port)
                     yield from _load_balancer(snapshot, service, port)
                     yield from _external_ips(snapshot, service, port)
+    yield from _unused_ports(snapshot)
+    yield from _unassigned(snapshot)
 
 
 def domain_name(snapshot: Snapshot, service: Service) -> str:
@@ -75,8 +82,10 @@ def visit(snapshot: Snapshot, path: str, access: Access, *, every: bool = False,
     service, port = access.service, access.port
     expected = through_service(snapshot, access)
     allowed = expected.outcome is Outcome.ALLOWED
-    sticky = bool(service.affinity_timeout) and access.entry in {Entry.CLUSTER_IP, Entry.NODE_PORT} and allowed
-    expected = replace(expected, every=every and allowed and not sticky, sticky=sticky)
+    sticky = bool(service.affinity_timeout) and allowed
+    everything = every and allowed and not sticky
+    nodes = balanced_nodes(snapshot, access) if everything else frozenset()
+    expected = replace(expected, every=everything, sticky=sticky, nodes=nodes)
     backends = snapshot.backends(service, port)
     action = Visit(
         protocol=port.protocol,
@@ -87,6 +96,13 @@ def visit(snapshot: Snapshot, path: str, access: Access, *, every: bool = False,
         stand_ins=tuple((b.place, b.port) for b in backends if b.place.kind is Kind.CLIENT),
     )
     return Check(path, access.source, action, expected, label(service, port, name.rstrip(".") or access.address), service.key)
+
+
+def balanced_nodes(snapshot: Snapshot, access: Access) -> frozenset[str]:
+    """Return the nodes that the load balancer must be seen to choose, for a client: all that would serve it."""
+    if access.entry is not Entry.LOAD_BALANCER or access.source.kind is not Kind.CLIENT:
+        return frozenset()
+    return frozenset(a.ruler for a in arrivals(snapshot, access, snapshot.backends(access.service, access.port)))
 
 
 def talk(snapshot: Snapshot, service: Service, port: ServicePort) -> Talk:
@@ -176,6 +192,41 @@ def _external_ips(snapshot: Snapshot, service: Service, port: ServicePort) -> It
             caught_by = via if source.kind is Kind.CLIENT else ""
             access = Access(source, service, port, Entry.EXTERNAL_IP, address, caught_by)
             yield visit(snapshot, f"{where}-external-ip", access)
+
+
+def _unused_ports(snapshot: Snapshot) -> Iterator[Check]:
+    """A port that a Service does not have is refused, where the address is ruled (semantics 8.5): nothing else is behind it."""
+    served = [s for s in snapshot.services if s.spec.cluster_ip and not s.headless and s.key != KUBE_DNS]
+    some_nodes = choose.some(snapshot.node_places, MANY_NODES)
+    for service in served:
+        pods = snapshot.one_pod_per_node()[:MANY_NODES] if service is served[0] else ()
+        clients = snapshot.client_places[:1]
+        ways = [(source, Entry.CLUSTER_IP, service.spec.cluster_ip) for source in (*some_nodes, *pods)]
+        balancers = service.status.load_balancer.ingress
+        ways += [(c, Entry.LOAD_BALANCER, i.ip) for c in clients for i in balancers if i.ip and i.ip_mode != "Proxy"]
+        for source, entry, address in ways:
+            port = ServicePort(port=_free_port(service))
+            expected = unused_port(Access(source, service, port, entry, address))
+            where = "outside-load-balancer" if entry is Entry.LOAD_BALANCER else f"{source.kind.value}-cluster-ip"
+            action = Visit("TCP", address, port.port)
+            yield Check(f"{where}-unused-port", source, action, expected, label(service, port, address), service.key)
+
+
+def _free_port(service: Service) -> int:
+    """Return the lowest port that a Service does not have."""
+    used = {p.port for p in service.spec.ports}
+    return next(number for number in count(1) if number not in used)
+
+
+def _unassigned(snapshot: Snapshot) -> Iterator[Check]:
+    """An address of the Service range that no Service has leads nowhere: nothing of it leaves the node."""
+    used = {s.spec.cluster_ip for s in snapshot.services}
+    subnet = ipaddress.ip_network(snapshot.lab.spec.networking.service_subnet)
+    address = next((str(subnet[-n]) for n in range(2, min(subnet.num_addresses, 64)) if str(subnet[-n]) not in used), "")
+    places = (*snapshot.one_pod_per_node(), *snapshot.node_places)
+    for source in choose.some(places, 2 * MANY_NODES) if address and snapshot.services else ():
+        path = f"{source.kind.value}-unassigned-cluster-ip"
+        yield Check(path, source, Visit("TCP", address, 80), unassigned_address(source), f"{address}:80")
 
 
 def headless(snapshot: Snapshot, service: Service) -> Iterator[Check]:

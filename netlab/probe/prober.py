@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from netlab.dns.resolver import LOOPBACK, parse, search_list
 from netlab.probe import resolve, sockets
 from netlab.probe.capture import Capture, Enter
-from netlab.probe.checks import Ask, Check, Place, Reach, Talk, Visit
+from netlab.probe.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
 from netlab.probe.observed import Hit, Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.servers import Servers, source_in
@@ -25,10 +27,8 @@ ATTEMPTS_PER_BACKEND = 40
 STICKY_ATTEMPTS = 10
 LONGEST_BATCH = 20
 SEQUENCE_STEP = 0x9E3779B1  # odd: all 2**32 sequence numbers come once before one returns
-PATIENCE = 3.4  # the kernel may hold back an expected ICMP error: time for TCP's second retransmission, after 3 s
 POD_SAID = re.compile(rb"(?im)^X-Netlab-Pod:\s*(\S+)")
 CLIENT_SAID = re.compile(rb"(?im)^X-Netlab-Client:\s*([\d.]+)")
-NEGATIVE = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})
 END_OF_HEADERS = b"\r\n\r\n"
 
 
@@ -42,6 +42,7 @@ class Prober:
     dns_address: str
     nodes: dict[str, str]  # a node's name -> its underlay address
     pods: dict[str, str]  # an address -> the name of the pod that has it, as its workload gives it
+    resolv_conf: Callable[[str], str]  # a pod's namespace/name -> the text of its /etc/resolv.conf
     timeout: float
     seed: int
     _numbers: count[int] = field(default_factory=lambda: count(1))
@@ -57,39 +58,47 @@ class Prober:
         try:
             action = check.action
             if isinstance(action, Ask):
-                return await self._ask(check, action)
+                return await self._ask(check.source, action)
+            if isinstance(action, LookUp):
+                return await self._search(check.source, action.name)
             if isinstance(action, Reach):
                 return await self._reach(check, action)
             return await self._visit(check, action)
         except BrokenProbeError as error:
             return Observed(Outcome.NOT_TESTED, str(error))
 
-    def _patience(self, check: Check) -> float:
-        return max(self.timeout, PATIENCE) if check.expectation.outcome in NEGATIVE else self.timeout
-
     # ---- DNS
-    async def _ask(self, check: Check, action: Ask) -> Observed:
-        sequence = self._sequence()
+    async def _ask(self, place: Place, action: Ask) -> Observed:
         answer = await resolve.ask(
-            self.enter, check.source.namespace, action.server, action.name, action.type,
-            protocol=action.protocol, sequence=sequence, patience=self.timeout,
+            self.enter, place.namespace, action.server, action.name, action.type,
+            protocol=action.protocol, number=self._sequence(), patience=self.timeout,
         )  # fmt: skip
         self.capture.drain()
-        trail = self.capture.take(tcp_key(sequence)) if action.protocol == "TCP" else ()
+        trail = self.capture.take(answer.key)
         said = answer.exchange
         return Observed(said.outcome, said.detail, 1, said.milliseconds, (), answer.records, answer.code, answer.authority, trail)
 
+    async def _search(self, place: Place, name: str) -> Observed:
+        """Try a name as the pod's own resolver does: with each search domain in turn, until one has an answer."""
+        config = parse(self.resolv_conf(place.name))
+        tried = []
+        for candidate in search_list(name, config):
+            server = next(iter(config.nameservers), LOOPBACK)
+            observed = await self._ask(place, Ask("UDP", server, candidate, "A"))
+            tried.append(candidate)
+            if observed.records or observed.outcome is not Outcome.ALLOWED:
+                break
+        detail = f"{observed.detail or observed.response_code} for {', '.join(tried)}, asked of {server}"
+        return replace(observed, detail=detail, attempts=len(tried))
+
     async def _look_up(self, place: Place, name: str, address: str) -> Observed | None:
         """Return None when a name resolves to `address` (and perhaps others), else what went wrong."""
-        answer = await resolve.ask(
-            self.enter, place.namespace, self.dns_address, name, "A", protocol="UDP", sequence=0, patience=self.timeout
-        )
-        addresses = sorted(r.partition(" ")[2] for r in answer.records if r.startswith("A "))
+        observed = await self._ask(place, Ask("UDP", self.dns_address, name, "A"))
+        addresses = sorted(r.partition(" ")[2] for r in observed.records if r.startswith("A "))
         if address in addresses:
             return None
-        why = f"resolved to {', '.join(addresses)}" if addresses else answer.exchange.detail or f"{answer.code}, no address"
-        detail = f"{name} should resolve to {address}: {why}"
-        return Observed(Outcome.DNS_FAILED, detail, milliseconds=answer.exchange.milliseconds)
+        why = f"resolved to {', '.join(addresses)}" if addresses else observed.detail or f"{observed.response_code}, no address"
+        return replace(observed, outcome=Outcome.DNS_FAILED, detail=f"{name} should resolve to {address}: {why}")
 
     # ---- the runner's own servers
     async def _reach(self, check: Check, action: Reach) -> Observed:
@@ -108,7 +117,7 @@ class Prober:
         return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
 
     async def _send(self, check: Check, action: Reach, address: tuple[str, int]) -> tuple[Exchange, str]:
-        mark, patience, namespace = self._mark(), self._patience(check), check.source.namespace
+        mark, patience, namespace = self._mark(), self.timeout, check.source.namespace
         if action.protocol == "ICMP":
             number = self.seed + int(mark[-4:], 16)  # another identifier each run: conntrack remembers the last run's
             return await sockets.icmp(self.enter, namespace, address[0], mark, identifier=number, patience=patience), mark
@@ -148,12 +157,12 @@ class Prober:
         if expected.sticky:
             return STICKY_ATTEMPTS - attempts
         wanted = set(expected.backends) if expected.every else {expected.until} if expected.until else set()
-        missing = wanted - {h.backend for h in hits}
+        missing = (wanted - {h.backend for h in hits}) or (expected.nodes - {h.node for h in hits})
         bound = ATTEMPTS_PER_BACKEND * max(len(expected.backends), 1)
         return min(2 * len(expected.backends), LONGEST_BATCH, bound - attempts) if missing else 0
 
     async def _attempt(self, check: Check, action: Visit, *, speak: bool) -> Observed:
-        address, patience = (action.address, action.port), self._patience(check)
+        address, patience = (action.address, action.port), self.timeout
         if action.protocol == "TCP":
             sequence = self._sequence()
             key = tcp_key(sequence)
@@ -196,7 +205,8 @@ class Prober:
         if backend not in check.expectation.sources and backend == f"{action.address}:{action.port}":
             backend = self._delivered_on(last.namespace, check)
         named = self.pods.get(backend.rpartition(":")[0], "")
-        return replace(said, backend=backend, source=last.packet.source if backend else "", named=named)
+        node = next((s.namespace for s in requests if s.namespace in self.nodes), "")
+        return replace(said, backend=backend, source=last.packet.source if backend else "", named=named, node=node)
 
     def _delivered_on(self, place: str, check: Check) -> str:
         """Return the one backend on the node's own sockets: translated on arrival, it is never seen translated."""

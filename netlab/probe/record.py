@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 from netlab.api.resources import Json
-from netlab.probe.checks import Ask, Check, Visit
+from netlab.probe.checks import Ask, Check, LookUp, Visit
 from netlab.probe.evidence import evidence
 from netlab.probe.observed import Observed
 from netlab.probe.plan import Choice
@@ -82,6 +82,8 @@ def one_check(check: Check, observed: Observed, verdict: Verdict, *, has_evidenc
         "expected": [o.word for o in expected.outcomes],
         "expectedBackends": list(expected.backends),
         "expectedSources": {key: sorted(value) for key, value in expected.sources.items()},
+        "expectedNodes": sorted(expected.nodes),
+        "expectedEnd": expected.ends,
         "expectedAnswers": sorted(expected.answers),
         "actual": verdict.actual.word,
         "verdict": verdict.result.value,
@@ -90,6 +92,7 @@ def one_check(check: Check, observed: Observed, verdict: Verdict, *, has_evidenc
         "attempts": observed.attempts,
         "milliseconds": round(observed.milliseconds, 2),
         "backends": sorted({h.backend for h in observed.hits if h.backend}),
+        "nodes": sorted({h.node for h in observed.hits if h.node}),
         "sourcesSeen": sorted({h.source for h in observed.hits if h.source}),
         "answers": sorted(observed.records),
         "lastSeen": observed.last_place if verdict.result is not Result.PASSED else "",
@@ -104,6 +107,8 @@ def describe(check: Check) -> str:
     action = check.action
     if isinstance(action, Ask):
         return f"ask {action.server} for {action.name} {action.type} over {action.protocol}"
+    if isinstance(action, LookUp):
+        return f"look up {action.name} with the search list of the pod's own resolv.conf"
     if isinstance(action, Visit):
         by = f" by the name {action.name}" if action.name else ""
         return f"{action.protocol} to {action.address}:{action.port}{by}"

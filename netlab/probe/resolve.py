@@ -21,42 +21,48 @@ from netlab.probe import sockets
 from netlab.probe.capture import Enter
 from netlab.probe.outcome import Outcome
 from netlab.probe.sockets import Exchange
+from netlab.probe.wire import dns_key, tcp_key
 
 DNS_PORT = 53
 
 
 @dataclass
 class Answer:
-    """A response: its code and what its answer section holds. `authority` tells whether an SOA came along."""
+    """A response: its code and what its answer section holds. `authority` tells whether an SOA came along.
+
+    `key` is what captures know its packets by.
+    """
 
     exchange: Exchange
+    key: str
     code: str = ""
     records: frozenset[str] = frozenset()
     authority: bool = False
 
 
 async def ask(
-    enter: Enter, namespace: str, server: str, name: str, type_: str, *, protocol: str, sequence: int, patience: float
+    enter: Enter, namespace: str, server: str, name: str, type_: str, *, protocol: str, number: int, patience: float
 ) -> Answer:
-    """Ask one question over UDP or TCP."""
-    query = dns.message.make_query(name, type_)
+    """Ask one question over UDP or TCP. `number` makes it recognisable: TCP's sequence number, or the message's identifier."""
+    query = dns.message.make_query(name, type_, id=number & 0xFFFF)
     wire = query.to_wire()
     started = monotonic()
     if protocol == "UDP":
         exchange = await sockets.udp(enter, namespace, (server, DNS_PORT), say=wire, patience=patience)
-        said = exchange.answer
+        said, key = exchange.answer, dns_key(wire)
     else:
-        exchange, said = await _over_tcp(enter, namespace, server, wire=wire, sequence=sequence, patience=patience)
+        exchange, said = await _over_tcp(enter, namespace, server, wire=wire, sequence=number, patience=patience)
+        key = tcp_key(number)
     exchange.milliseconds = (monotonic() - started) * 1000
     if exchange.outcome is not Outcome.ALLOWED:
-        return Answer(exchange)
+        return Answer(exchange, key)
     try:
         response = dns.message.from_wire(said)
     except dns.exception.DNSException as error:
-        return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is no DNS message: {error!r}"))
+        return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is no DNS message: {error!r}"), key)
     if not query.is_response(response):
-        return Answer(Exchange(Outcome.DNS_FAILED, "the answer is to another question"))
-    return Answer(exchange, dns.rcode.to_text(response.rcode()), records_of(response), _has_authority(response))
+        return Answer(Exchange(Outcome.DNS_FAILED, "the answer is to another question"), key)
+    return Answer(exchange, key, dns.rcode.to_text(response.rcode()), records_of(response), _has_authority(response))
 
 
 async def _over_tcp(
@@ -67,23 +73,30 @@ async def _over_tcp(
     sock = sockets.make(enter, namespace, socket.SOCK_STREAM)
     try:
         sockets.choose_sequence(sock, sequence)
-        loop = asyncio.get_running_loop()
-        said = b""
-        async with asyncio.timeout(patience):
-            await loop.sock_connect(sock, (server, DNS_PORT))
-            await loop.sock_sendall(sock, struct.pack("!H", len(wire)) + wire)
-            while len(said) < 2 or len(said) < 2 + struct.unpack("!H", said[:2])[0]:
-                piece = await loop.sock_recv(sock, 65535)
-                if not piece:
-                    return sockets.done(started, Outcome.RESET, "the server closed before its answer was complete"), b""
-                said += piece
-        return sockets.done(started, Outcome.ALLOWED), said[2:]
+        said = await sockets.patiently(_message(sock, server, wire), patience)
+        if said is None:
+            return sockets.done(started, Outcome.RESET, "the server closed before its answer was complete"), b""
+        return sockets.done(started, Outcome.ALLOWED), said
     except TimeoutError:
         return sockets.done(started, Outcome.DROPPED, f"no answer within {patience:g} s"), b""
     except OSError as error:
         return sockets.failed(started, error), b""
     finally:
         sock.close()
+
+
+async def _message(sock: socket.socket, server: str, wire: bytes) -> bytes | None:
+    """Connect, ask, read the whole answer; None when the server closed in the middle."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, (server, DNS_PORT))
+    await loop.sock_sendall(sock, struct.pack("!H", len(wire)) + wire)
+    said = b""
+    while len(said) < 2 or len(said) < 2 + struct.unpack("!H", said[:2])[0]:
+        piece = await loop.sock_recv(sock, 65535)
+        if not piece:
+            return None
+        said += piece
+    return said[2:]
 
 
 def records_of(response: dns.message.Message) -> frozenset[str]:

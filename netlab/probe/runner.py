@@ -30,6 +30,7 @@ from netlab.probe.plan import choices, plan
 from netlab.probe.prober import Prober
 from netlab.probe.servers import Servers
 from netlab.probe.snapshot import LISTED, Snapshot
+from netlab.probe.sockets import BrokenProbeError
 from netlab.probe.verdict import Result, Verdict, judge
 
 AT_ONCE = 24
@@ -38,6 +39,7 @@ MOST_POD_CAPTURES = 48  # beyond so many, the other pods' packets are seen at th
 WAITING = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE, Outcome.REFUSED})
 
 Progress = Callable[[int, int], None]
+ResolvConf = Callable[[str], str]
 
 
 class Lists(Protocol):
@@ -56,15 +58,20 @@ async def run_connectivity(
     lab: str,
     client: Lists,
     progress: Progress,
+    *,
     only: str | None = None,
     timeout: float = 1.0,  # noqa: ASYNC109 - of each probe
+    resolv_conf: ResolvConf | None = None,
 ) -> dict[str, Any]:
-    """Test a lab and return the record (`netlab.connectivity/v1`). `only` is a path class or a glob of check ids."""
+    """Test a lab and return the record (`netlab.connectivity/v1`). `only` is a path class or a glob of check ids.
+
+    `resolv_conf` gives a pod's /etc/resolv.conf by its uid.
+    """
     started = monotonic()
     snapshot = take_snapshot(lab, client)
     planned = [c for c in plan(snapshot) if only is None or c.path == only or fnmatchcase(c.id, only)]
     capture = Capture(inside, snapshot.lab.spec.networking.backend.port)
-    prober = _prober(snapshot, capture, timeout)
+    prober = _prober(snapshot, capture, timeout, resolv_conf or _no_resolv_conf)
     try:
         capture.open(listening_places(snapshot, planned))
         results = await _run_all(prober, planned, progress)
@@ -84,7 +91,12 @@ async def run_connectivity(
     )
 
 
-def _prober(snapshot: Snapshot, capture: Capture, timeout: float) -> Prober:
+def _no_resolv_conf(uid: str) -> str:
+    raise BrokenProbeError(f"nothing is known of the resolv.conf of the pod with uid {uid}")
+
+
+def _prober(snapshot: Snapshot, capture: Capture, timeout: float, resolv_conf: ResolvConf) -> Prober:
+    uids = {p.key: p.metadata.uid for p in snapshot.live_pods}
     return Prober(
         enter=inside,
         capture=capture,
@@ -92,6 +104,7 @@ def _prober(snapshot: Snapshot, capture: Capture, timeout: float) -> Prober:
         dns_address=snapshot.dns_address,
         nodes={n.name: n.address for n in snapshot.node_places},
         pods={p.address: p.name.rpartition("/")[2] for p in snapshot.pod_places},
+        resolv_conf=lambda pod: resolv_conf(uids[pod]),
         timeout=timeout,
         seed=random.SystemRandom().getrandbits(32),
     )
@@ -150,5 +163,4 @@ def _judged(check: Check, observed: Observed, hints: Hints) -> tuple[Check, Obse
 
 
 def _with_blindness(observed: Observed, blind: str) -> Observed:
-
     return replace(observed, blind=blind) if blind else observed

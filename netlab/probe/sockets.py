@@ -11,9 +11,10 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from netlab.dataplane import names
 from netlab.errors import KernelError
@@ -26,7 +27,9 @@ TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 TCP_SEND_QUEUE, TCP_REPAIR_OFF_NO_WP = 2, -1
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 LONGEST_ANSWER = 65535
+SLICE = 0.1  # seconds
 
+WORDS = {errno.EPERM: "a rule of the sender's own node dropped it (the kernel says: Operation not permitted)"}
 OUTCOMES: dict[int, Outcome] = {
     errno.ECONNREFUSED: Outcome.REFUSED,
     errno.ENETUNREACH: Outcome.UNREACHABLE,
@@ -79,6 +82,28 @@ def choose_sequence(sock: socket.socket, sequence: int) -> None:
         raise BrokenProbeError(f"the kernel did not let the probe choose a TCP sequence number: {error}") from error
 
 
+T = TypeVar("T")
+
+
+async def patiently(doing: Coroutine[Any, Any, T], patience: float) -> T:
+    """Await something for `patience` seconds of the tester's own time. Raises TimeoutError.
+
+    The time is counted in slices, and a slice counts as itself however long it took: a machine that had no CPU for the
+    tester, or a tester that was busy with other probes, is not a network without an answer.
+    """
+    task = asyncio.ensure_future(doing)
+    try:
+        for _ in range(max(1, round(patience / SLICE))):
+            done, _ = await asyncio.wait({task}, timeout=SLICE)
+            if done:
+                return task.result()
+        raise TimeoutError
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
 async def tcp(
     enter: Enter, namespace: str, address: tuple[str, int], sequence: int, *, say: bytes, until: bytes, patience: float
 ) -> Exchange:
@@ -89,10 +114,14 @@ async def tcp(
     try:
         choose_sequence(sock, sequence)
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(patience):
+
+        async def exchange() -> bytes:
+            nonlocal connected
             await loop.sock_connect(sock, address)
             connected = True
-            answer = await _converse(sock, say, until) if say else b""
+            return await _converse(sock, say, until) if say else b""
+
+        answer = await patiently(exchange(), patience)
         if say and not answer:
             return done(started, Outcome.RESET, "the connection was closed without an answer")
         return done(started, Outcome.ALLOWED, answer=answer)
@@ -136,8 +165,7 @@ async def udp(
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
         sock.connect(address)
         sock.send(say)
-        async with asyncio.timeout(patience):
-            answer = await _first(sock, arrived)
+        answer = await patiently(_first(sock, arrived), patience)
         return done(started, Outcome.ALLOWED, answer=answer)
     except TimeoutError:
         return done(started, Outcome.DROPPED, f"no answer to the datagram within {patience:g} s")
@@ -168,18 +196,22 @@ async def icmp(enter: Enter, namespace: str, address: str, key: str, *, identifi
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         sock.connect((address, 0))
         sock.send(echo_request(identifier & 0xFFFF, MARK + key.encode()))
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(patience):
-            while True:  # a raw socket gets copies of all ICMP from that address
-                packet = await loop.sock_recv(sock, LONGEST_ANSWER)
-                if packet[(packet[0] & 0x0F) * 4] == ECHO_REPLY and key.encode() in packet:
-                    return done(started, Outcome.ALLOWED)
+        await patiently(_echo_reply(sock, key.encode()), patience)
+        return done(started, Outcome.ALLOWED)
     except TimeoutError:
         return done(started, Outcome.DROPPED, f"no echo reply within {patience:g} s")
     except OSError as error:
         return failed(started, error)
     finally:
         sock.close()
+
+
+async def _echo_reply(sock: socket.socket, key: bytes) -> None:
+    """Wait for the reply: a raw socket gets copies of all ICMP from that address."""
+    while True:
+        packet = await asyncio.get_running_loop().sock_recv(sock, LONGEST_ANSWER)
+        if packet[(packet[0] & 0x0F) * 4] == ECHO_REPLY and key in packet:
+            return
 
 
 def echo_request(identifier: int, payload: bytes) -> bytes:
@@ -201,4 +233,4 @@ def failed(started: float, error: OSError) -> Exchange:
     outcome = OUTCOMES.get(error.errno or 0)
     if outcome is None:
         raise BrokenProbeError(f"the probe's socket failed: {error}") from error
-    return done(started, outcome, os.strerror(error.errno or 0))
+    return done(started, outcome, WORDS.get(error.errno or 0) or os.strerror(error.errno or 0))

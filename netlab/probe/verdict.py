@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from netlab.probe.checks import Ask, Check, Encapsulation
+from netlab.probe.checks import Ask, Check, Encapsulation, LookUp, Visit
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
 
@@ -44,10 +44,8 @@ def judge(check: Check, observed: Observed) -> Verdict:
     if observed.outcome not in expected.outcomes:
         return Verdict(Result.FAILED, observed.outcome, tuple(_wrong_outcome(check, observed)))
     if observed.outcome is not Outcome.ALLOWED:
-        arrived = _arrived(check, observed)
-        reasons = (arrived,) if arrived else tuple(_where_it_ended(observed))
-        return Verdict(Result.FAILED if arrived else Result.PASSED, observed.outcome, reasons)
-    judges = (_answers,) if isinstance(check.action, Ask) else (_backends, _sources, _encapsulated)
+        return _stopped(check, observed)
+    judges = (_answers, _own_server) if isinstance(check.action, Ask | LookUp) else (_backends, _nodes, _sources, _encapsulated)
     faults: list[Fault] = [fault for look in judges for fault in look(check, observed)]
     for outcome, _ in faults:
         if outcome is not Outcome.NOT_TESTED:
@@ -65,16 +63,44 @@ def _wrong_outcome(check: Check, observed: Observed) -> Iterator[str]:
     detail = f": {observed.detail}" if observed.detail else ""
     yield f"expected {wanted}{because}, got {observed.outcome.word}{detail}"
     yield from _where_it_ended(observed)
+    yield from _untranslated(check, observed)
     answers = [s for s in observed.trail if s.packet.answer]
     if answers:
         first, last = answers[0], answers[-1]
         yield f"{first.packet.word} came from {first.packet.source}, first seen at {first.where}, last at {last.where}"
 
 
-def _arrived(check: Check, observed: Observed) -> str:
-    """Say so when a packet that nobody may get was seen in a pod: then only its answer was lost, or a pod refused it."""
-    pods = {s.namespace for s in observed.requests if "/" in s.namespace and s.namespace != check.source.name}
-    return f"got {observed.outcome.word} as expected, but the request did arrive at {', '.join(sorted(pods))}" if pods else ""
+def _untranslated(check: Check, observed: Observed) -> Iterator[str]:
+    """Say so when no rule took a packet for a Service's address: it reached a node and kept its destination."""
+    action, node = check.action, check.source.node
+    if not isinstance(action, Visit) or not check.expectation.backends or not observed.requests:
+        return
+    last = observed.requests[-1]
+    in_bridge = last.device.startswith("veth")  # a frame that is yet to cross the bridge may not have met the rules
+    if last.namespace == node and not in_bridge and last.packet.destination == action.address:
+        yield f"no rule of {node} translated {action.address}:{action.port} to a backend"
+
+
+def _stopped(check: Check, observed: Observed) -> Verdict:
+    """Judge a packet that was not to get through, and did not: it must have ended where the rule is that stops it.
+
+    Else it was lost on the way there, or went past the rule and only its answer was lost. A node's own packets are stopped
+    before any interface: not seen at all is right for them, and for nobody else.
+    """
+    ends, last = check.expectation.ends, observed.requests[-1].namespace if observed.requests else ""
+    where = tuple(_where_it_ended(observed))
+    if not ends or last == ends or (not last and check.source.name == ends):
+        return Verdict(Result.PASSED, observed.outcome, where)
+    if not last:
+        reason = f"got {observed.outcome.word} as expected, but nobody saw where the packet ended{_blindness(observed)}"
+        return Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, (reason,))
+    reason = f"got {observed.outcome.word} as expected, but {_from(last, ends)}"
+    return Verdict(Result.FAILED, observed.outcome, (reason, *where))
+
+
+def _from(last: str, ends: str) -> str:
+    went = f"the request did arrive at {last}" if "/" in last else f"the request ended at {last}"
+    return f"{went}; {ends} must stop it"
 
 
 def _where_it_ended(observed: Observed) -> Iterator[str]:
@@ -117,6 +143,24 @@ def _backends(check: Check, observed: Observed) -> Iterator[Fault]:
         yield Outcome.WRONG_BACKEND, f"session affinity: {len(seen)} backends answered one client ({', '.join(sorted(seen))})"
 
 
+def _nodes(check: Check, observed: Observed) -> Iterator[Fault]:
+    """The load balancer must use every node that serves."""
+    if missing := check.expectation.nodes - {h.node for h in observed.hits}:
+        yield (
+            Outcome.NOT_TESTED if observed.blind else Outcome.WRONG_BACKEND,
+            f"the edge never chose {', '.join(sorted(missing))} in {observed.attempts} connections{_blindness(observed)}",
+        )
+
+
+def _own_server(check: Check, observed: Observed) -> Iterator[Fault]:
+    """kube-dns has internalTrafficPolicy Local: a question never leaves its node (contracts)."""
+    if away := {s.namespace for s in observed.requests if s.namespace not in {check.source.name, check.source.node}}:
+        yield (
+            Outcome.WRONG_BACKEND,
+            f"the question left its node, though kube-dns is internalTrafficPolicy Local: seen at {', '.join(sorted(away))}",
+        )
+
+
 def _blindness(observed: Observed) -> str:
     return f" (the captures are incomplete: {observed.blind})" if observed.blind else ""
 
@@ -125,16 +169,18 @@ def _sources(check: Check, observed: Observed) -> Iterator[Fault]:
     """The server must see the right source, by the captured packet and by its own account."""
     told = set()
     for hit in observed.hits:
-        allowed = check.expectation.sources.get(hit.backend)
-        if not allowed:
-            continue
-        for account, source in (("saw", hit.source), ("says it saw", hit.client)):
-            if source and source not in allowed and (hit.backend, account, source) not in told:
+        allowed = check.expectation.sources.get(hit.backend, frozenset())
+        accounts = {"saw": hit.source, "says it saw": hit.client}
+        wrong = {word: source for word, source in accounts.items() if allowed and source and source not in allowed}
+        if len(set(wrong.values())) == 1 and len(wrong) == 2:
+            wrong = {"saw (and says so itself)": hit.source}
+        for account, source in wrong.items():
+            if (hit.backend, account, source) not in told:
                 told.add((hit.backend, account, source))
                 server = hit.backend or "the server"
                 yield (
                     Outcome.WRONG_SOURCE,
-                    f"expected {server} to see {_either(allowed)}, it {account} {_translation(check, source)}",
+                    f"expected {server} to see {_either(allowed)}, it {account} {_translation(check, source, allowed)}",
                 )
 
 
@@ -142,9 +188,12 @@ def _either(addresses: frozenset[str]) -> str:
     return " or ".join(sorted(addresses))
 
 
-def _translation(check: Check, source: str) -> str:
+def _translation(check: Check, source: str, allowed: frozenset[str]) -> str:
     own = check.source.address
-    return f"{source}: not masqueraded" if source == own else f"{source}: the source was translated"
+    if source == own:
+        return f"{source}: not masqueraded"
+    how = "the source was translated" if own in allowed else "the source was translated to another address"
+    return f"{source}: {how}"
 
 
 def _encapsulated(check: Check, observed: Observed) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ A probe's packets are recognised at every hop, whatever NAT and VXLAN do to them
 - UDP and ICMP: MARK and 16 hex digits in the payload (answers of the runner's own servers carry ANSWER_MARK instead).
 - TCP: the initial sequence number, which the prober chooses (`sockets.choose_sequence`). A SYN-ACK or RST answers
   `sequence + 1`. So a SYN that nobody answers can be followed as well as a datagram.
+- DNS over UDP: the message's identifier and the question's name; both are in the answer too.
 - ICMP errors quote the packet they are about, and so have its key.
 """
 
@@ -19,6 +20,7 @@ MARK = b"netlab-probe-"
 ANSWER_MARK = b"netlab-reply-"
 KEY_LENGTH = 16
 ICMP, TCP, UDP = 1, 6, 17  # protocol numbers of IP
+DNS_PORT, DNS_HEADER_LENGTH, DNS_RESPONSE = 53, 12, 0x80
 SYN, RST, ACK = 0x02, 0x04, 0x10
 ETHERNET_LENGTH, VXLAN_LENGTH = 14, 8
 ICMP_UNREACHABLE = 3
@@ -72,11 +74,17 @@ def tcp_key(sequence: int) -> str:
     return f"tcp-{sequence:08x}"
 
 
+def dns_key(message: bytes) -> str:
+    """Return the key of a DNS message: its identifier and the name in its question, in lower case (RFC 1035 4.1)."""
+    end = message.index(0, DNS_HEADER_LENGTH)
+    return f"dns-{message[:2].hex()}-{message[DNS_HEADER_LENGTH:end].lower().hex()}"
+
+
 def read(frame: bytes, vxlan_port: int) -> Packet | None:
     """Return what an Ethernet frame carries of a probe, None when it is none of ours."""
     try:
         return _read_ip(frame, ETHERNET_LENGTH, vxlan_port, None) if frame[12:14] == b"\x08\x00" else None
-    except (struct.error, IndexError):  # cut short: no packet of a probe is
+    except (struct.error, IndexError, ValueError):  # cut short: no packet of a probe is
         return None
 
 
@@ -100,7 +108,11 @@ def _read_ip(frame: bytes, at: int, vxlan_port: int, outer: Encapsulation | None
         header = Encapsulation(ends[0], ends[1], destination_port, vni)
         return _read_ip(frame, inner + ETHERNET_LENGTH, vxlan_port, header)
     key, answer = _mark(frame, body)
-    return Packet(key, "UDP", *ends, source_port, destination_port, "datagram", answer, outer) if key else None
+    word = "datagram"
+    if not key and DNS_PORT in {source_port, destination_port}:
+        key, answer = _dns(frame, body + 8)
+        word = "DNS answer" if answer else "DNS question"
+    return Packet(key, "UDP", *ends, source_port, destination_port, word, answer, outer) if key else None
 
 
 def _read_tcp(frame: bytes, body: int, ends: tuple[str, str], outer: Encapsulation | None) -> Packet | None:
@@ -121,11 +133,24 @@ def _read_icmp(frame: bytes, body: int, ends: tuple[str, str], outer: Encapsulat
     if kind == ICMP_UNREACHABLE:
         quoted = body + 8
         inner = quoted + (frame[quoted] & 0x0F) * 4
-        tcp = frame[quoted + 9] == TCP
-        key = tcp_key(struct.unpack_from("!I", frame, inner + 4)[0]) if tcp else _mark(frame, inner)[0]
+        key = _quoted_key(frame, frame[quoted + 9], inner)
         return Packet(key, "ICMP", *ends, 0, 0, word, answer=True, outer=outer) if key else None
     key, _ = _mark(frame, body)
     return Packet(key, "ICMP", *ends, 0, 0, word, answer=kind == 0, outer=outer) if key else None
+
+
+def _quoted_key(frame: bytes, protocol: int, start: int) -> str:
+    """Return the key of the packet that an ICMP error is about."""
+    if protocol == TCP:
+        return tcp_key(struct.unpack_from("!I", frame, start + 4)[0])
+    key = _mark(frame, start)[0]
+    if not key and protocol == UDP and struct.unpack_from("!H", frame, start + 2)[0] == DNS_PORT:
+        return _dns(frame, start + 8)[0]
+    return key
+
+
+def _dns(frame: bytes, start: int) -> tuple[str, bool]:
+    return dns_key(frame[start:]), bool(frame[start + 2] & DNS_RESPONSE)
 
 
 def _mark(frame: bytes, start: int) -> tuple[str, bool]:

@@ -32,14 +32,15 @@ table ip kube-proxy {{
     ip daddr 172.30.1.{n} tcp dport 30080 jump tomasq
     ip daddr 172.30.1.{n} tcp dport 30080 goto backends
   }}
+  chain cluster-ips {{ ip daddr {{ 10.96.0.5, 10.96.0.6 }} reject; ip daddr 10.96.0.0/16 drop; }}
   chain cluster-ip {{ ip saddr != 10.244.0.0/16 jump tomasq; goto backends; }}
   chain tomasq {{ meta mark set meta mark or 0x4000; }}
   chain backends {{ numgen random mod 2 vmap {{ 0 : goto one, 1 : goto two }}; }}
   chain one {{ ip saddr 10.244.1.2 jump tomasq; meta l4proto tcp dnat to 10.244.1.2:8080; }}
   chain two {{ ip saddr 10.244.2.2 jump tomasq; meta l4proto tcp dnat to 10.244.2.2:8080; }}
   chain postrouting {{ type nat hook postrouting priority srcnat; meta mark & 0x4000 != 0 masquerade fully-random; }}
-  chain refuse {{ type filter hook forward priority -110; ip daddr 10.96.0.6 reject; }}
-  chain refuse-own {{ type filter hook output priority -110; ip daddr 10.96.0.6 reject; }}
+  chain refuse {{ type filter hook forward priority -110; jump cluster-ips; }}
+  chain refuse-own {{ type filter hook output priority -90; jump cluster-ips; }}
 }}
 table ip flannel {{
   chain postrouting {{
@@ -94,7 +95,7 @@ def make_node(n: int) -> None:
     ]  # fmt: skip
     ip(host, "\n".join(lines))
     run("bridge", "-n", f"{LAB}-{host}", "fdb", "append", VTEP[other], "dev", "flannel.1", "dst", f"172.30.1.{other}")
-    sysctl(host, "net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=1")
+    sysctl(host, "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratemask=0", "net.bridge.bridge-nf-call-iptables=1")
     nft(host, PROXY.format(n=n))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from netlab.api.core import PodDNSConfig, PodDNSConfigOption
-from netlab.dns.resolver import ResolverConfig, node_resolv_conf, parse, resolv_conf
+from netlab.dns.resolver import ResolverConfig, node_resolv_conf, parse, resolv_conf, search_list
 
 NODE = node_resolv_conf("172.30.1.1")
 PLACE = {"namespace": "ns1", "domain": "cluster.local", "dns_ip": "10.96.0.10"}
@@ -55,6 +55,24 @@ def test_dns_resolv_conf_limits():
     assert (3, 32, True) == (len(many.nameservers), len(many.searches), 1900 < len(" ".join(cut.searches)) <= 2048)
 
 
+CONF = ResolverConfig(searches=("ns1.svc.c", "svc.c", "c"), options=("ndots:5",))
+NAMES = [
+    ("11.23 svc", "blue", CONF, ["blue.ns1.svc.c.", "blue.svc.c.", "blue.c.", "blue."]),
+    ("11.24 external", "www.example.org", CONF,
+     ["www.example.org.ns1.svc.c.", "www.example.org.svc.c.", "www.example.org.c.", "www.example.org."]),
+    ("11.24 trailing dot", "www.example.org.", CONF, ["www.example.org."]),
+    ("enough dots", "a.b.c.d.e.f", CONF, ["a.b.c.d.e.f.", "a.b.c.d.e.f.ns1.svc.c.", "a.b.c.d.e.f.svc.c.", "a.b.c.d.e.f.c."]),
+    ("no searches", "node1", ResolverConfig(), ["node1."]),
+    ("default ndots", "a.b", ResolverConfig(searches=("c",)), ["a.b.", "a.b.c."]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "name", "conf", "expected"), NAMES, ids=[row[0] for row in NAMES])
+def test_dns_search_list(why, name, conf, expected):
+    """Names are tried in glibc's order."""
+    assert expected == list(search_list(name, conf)), why
+
+
 PARSED = [
     ("# c\n; c\nnameserver 1.2.3.4 # x\n\nnameserver 5.6.7.8\n", ResolverConfig(("1.2.3.4", "5.6.7.8"))),
     ("search a b\nsearch c.\n", ResolverConfig(searches=("c",))),
@@ -68,3 +86,11 @@ PARSED = [
 def test_dns_parse(text, expected):
     """A resolv.conf is read as resolvers read it."""
     assert expected == parse(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [((), 1), (("ndots:5",), 5), (("ndots:99",), 15), (("ndots:x",), 1), (("ndots:2", "ndots:3"), 3)]
+)
+def test_dns_ndots(options, expected):
+    """The option ndots is 1 unless said otherwise, and 15 at most."""
+    assert expected == ResolverConfig(options=options).ndots

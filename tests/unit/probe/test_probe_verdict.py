@@ -22,10 +22,10 @@ OUTER = Encapsulation("172.30.1.1", "172.30.1.2", 8472, 1)
 OK = Outcome.ALLOWED
 
 
-def seen(where="node1 eth0", outer=None, answer=False, word="SYN"):
+def seen(where="node1 eth0", outer=None, answer=False, word="SYN", into=""):
     place, device = where.split()
-    packet = Packet("k", "TCP", "10.244.1.2", "10.244.2.2", 40000, 80, word, answer, outer)
-    return Sighting(place, device, "out", 1, 1, packet, b"")
+    packet = Packet("k", "TCP", "10.244.1.2", into or "10.244.2.2", 40000, 80, word, answer, outer)
+    return Sighting(place, device, "in" if into else "out", 1, 1, packet, b"")
 
 
 def hit(backend=ONE, source="10.244.1.2", **more):
@@ -36,16 +36,40 @@ ROWS = {
     "all is well": (VISIT, Expectation((OK,), sources=BOTH), Observed(OK, hits=(hit(),)), "pass", OK, ""),
     "expected refusal": (VISIT, Expectation((Outcome.REFUSED,)), Observed(Outcome.REFUSED), "pass", Outcome.REFUSED, ""),
     "expected drop tells where": (
-        VISIT, Expectation((Outcome.DROPPED,)), Observed(Outcome.DROPPED, trail=(seen("node2 eth0"),)),
+        VISIT, Expectation((Outcome.DROPPED,), ends="node2"), Observed(Outcome.DROPPED, trail=(seen("node2 eth0"),)),
         "pass", Outcome.DROPPED, "last seen at node2 eth0",
     ),
     "a drop that arrived is none": (
-        VISIT, Expectation((Outcome.DROPPED,)), Observed(Outcome.DROPPED, trail=(seen("default/b eth0"),)),
+        VISIT, Expectation((Outcome.DROPPED,), ends="node2"), Observed(Outcome.DROPPED, trail=(seen("default/b eth0"),)),
         "fail", Outcome.DROPPED, "the request did arrive at default/b",
     ),
     "refused by a pod is not refused by the proxy": (
-        VISIT, Expectation((Outcome.REFUSED,)), Observed(Outcome.REFUSED, trail=(seen("default/b eth0"),)),
+        VISIT, Expectation((Outcome.REFUSED,), ends="node2"), Observed(Outcome.REFUSED, trail=(seen("default/b eth0"),)),
         "fail", Outcome.REFUSED, "the request did arrive at default/b",
+    ),
+    "a drop elsewhere is another fault": (
+        VISIT, Expectation((Outcome.DROPPED,), ends="node2"), Observed(Outcome.DROPPED, trail=(seen("edge eth0"),)),
+        "fail", Outcome.DROPPED, "the request ended at edge; node2 must stop it",
+    ),
+    "a node's own packets are stopped before any interface": (
+        VISIT, Expectation((Outcome.DROPPED,), ends=A.name), Observed(Outcome.DROPPED), "pass", Outcome.DROPPED, "",
+    ),
+    "a drop that nobody saw is not known": (
+        VISIT, Expectation((Outcome.DROPPED,), ends="node2"), Observed(Outcome.DROPPED),
+        "not tested", Outcome.NOT_TESTED, "nobody saw where the packet ended",
+    ),
+    "a node was never chosen": (
+        VISIT, Expectation((OK,), sources=BOTH, nodes=frozenset({"node1", "node2"})),
+        Observed(OK, attempts=80, hits=(hit(node="node1"),)), "fail", Outcome.WRONG_BACKEND, "the edge never chose node2",
+    ),
+    "no rule took it": (
+        VISIT, Expectation((OK,), sources=BOTH), Observed(Outcome.DROPPED, trail=(seen("node1 cni0", into="10.96.0.5"),)),
+        "fail", Outcome.DROPPED, "no rule of node1 translated 10.96.0.5:80",
+    ),
+    "a question to another node's server": (
+        ASK, Expectation((OK,), answers=frozenset({"A 1.2.3.4"}), response_codes=("NOERROR",)),
+        Observed(OK, records=frozenset({"A 1.2.3.4"}), response_code="NOERROR", trail=(seen("node2 eth0"),)),
+        "fail", Outcome.WRONG_BACKEND, "seen at node2",
     ),
     "dropped": (
         VISIT, Expectation((OK,), sources=BOTH), Observed(Outcome.DROPPED, "no answer", trail=(seen("node2 flannel.1"),)),

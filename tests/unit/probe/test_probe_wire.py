@@ -45,6 +45,9 @@ def unreachable(quoted: bytes, code: int = 3) -> bytes:
     return ip(1, struct.pack("!BBHI", 3, code, 0, 0) + quoted, "172.30.1.1", "10.244.1.2")
 
 
+QUESTION = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x03Web\0\0\x01\0\x01"
+ANSWER = b"\x12\x34\x81\x80" + QUESTION[4:]
+DNS_KEY = "dns-1234-" + b"\x03web".hex()
 PROBE = ip(17, udp(MARK + KEY.encode()))
 ROWS = {
     "SYN": (ip(6, tcp(SYN)), (tcp_key(7), "SYN", False, None)),
@@ -54,7 +57,11 @@ ROWS = {
     "plain ACK": (ip(6, tcp(ACK)), None),
     "datagram": (PROBE, (KEY, "datagram", False, None)),
     "datagram's answer": (ip(17, udp(ANSWER_MARK + KEY.encode())), (KEY, "datagram", True, None)),
-    "foreign datagram": (ip(17, udp(b"hello")), None),
+    "DNS question": (ip(17, udp(QUESTION)), (DNS_KEY, "DNS question", False, None)),
+    "DNS answer": (ip(17, udp(ANSWER + b"more", 53, 40000)), (DNS_KEY, "DNS answer", True, None)),
+    "ICMP error about a DNS question": (unreachable(ip(17, udp(QUESTION))), (DNS_KEY, "port unreachable", True, None)),
+    "no DNS message on DNS' port": (ip(17, udp(b"x")), None),
+    "foreign datagram": (ip(17, udp(b"hello", 5, 6)), None),
     "cut mark": (ip(17, udp(MARK + b"0123")), None),
     "echo request": (ip(1, echo_request(1, MARK + KEY.encode())), (KEY, "echo request", False, None)),
     "SYN in VXLAN": (vxlan(ip(6, tcp(SYN))), (tcp_key(7), "SYN", False, OUTER)),
