@@ -1,4 +1,4 @@
-"""core/v1: Namespace, Node, Pod, Service, Endpoints, ConfigMap, Secret, Event."""
+"""core/v1: Namespace, Node, Pod, Service, Endpoints, ConfigMap, Secret. Events stand in `netlab.api.events`."""
 
 from __future__ import annotations
 
@@ -391,19 +391,3 @@ class EndpointSubset(Struct, frozen=True, kw_only=True):
 
 class Endpoints(Object, frozen=True, kw_only=True):
     subsets: tuple[EndpointSubset, ...] = ()
-
-
-# ---- Event
-class Event(Object, frozen=True, kw_only=True):
-    involved_object: ObjectReference = ObjectReference()
-    reason: str = ""
-    message: str = ""
-    type: str = ""
-    count: int = 1
-    first_timestamp: str | None = None
-    last_timestamp: str | None = None
-    event_time: str | None = None
-    source: Inert = None
-    reporting_component: str = ""
-    reporting_instance: str = ""
-    action: str = ""

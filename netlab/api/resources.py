@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from netlab.api import apps, coordination, core, discovery, lab
+from netlab.api import apps, coordination, core, discovery, events, lab
 from netlab.api.meta import Object
 
 Json = dict[str, Any]  # an object as it is stored and sent: Kubernetes' own JSON
@@ -57,7 +57,7 @@ SERVICES = Resource("", "v1", "services", "Service", core.Service, has_status=Tr
 ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints", core.Endpoints, short_names=("ep",))
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", core.ConfigMap, short_names=("cm",))
 SECRETS = Resource("", "v1", "secrets", "Secret", core.Secret)
-EVENTS = Resource("", "v1", "events", "Event", core.Event, short_names=("ev",))
+EVENTS = Resource("", "v1", "events", "Event", events.Event, short_names=("ev",))
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", apps.Deployment, has_status=True, short_names=("deploy",))
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", apps.ReplicaSet, has_status=True, short_names=("rs",))
 DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", apps.DaemonSet, has_status=True, short_names=("ds",))

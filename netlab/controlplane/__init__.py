@@ -1,1 +1,12 @@
-"""The Kubernetes API of a lab: store, watch, REST server, client, controllers."""
+"""The Kubernetes API of a lab, from the store to its clients.
+
+A request's way: `server` (HTTP) -> `requests` (what it means) -> `api` (the verbs) -> `auth`, `admission`, `schema`, `defaults`,
+`strategy`, `services` with `allocation`, `validation` (may it be, what is filled in) -> `registry` (what follows from it)
+-> `store` (SQLite). `status` is how any of them says no.
+
+- Reading: `lists`, `watch`, `selectors`, `discovery`. Patches: `patches`.
+- Clients: `client` (the Protocol), `local` (in the daemon), `http` (agents), `sync` (the command line); `urls`, `kubeconfig`.
+- Staying up to date: `informer` keeps a copy of a kind, `loop` runs what is level-triggered, `lease` says how far it has come.
+- `controllers`: pure functions from objects to writes; `manager` runs them.
+- `pki`, `certificates`: TLS.
+"""

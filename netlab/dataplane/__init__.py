@@ -1,1 +1,7 @@
-"""What a network namespace should hold, and the difference to what it holds. Pure."""
+"""What a network namespace should hold, and the difference to what it holds. Pure.
+
+- `state`: the nouns: links, addresses, routes, neighbours, FDB entries, settings; `NamespaceState` is all of one namespace.
+- `pod`, `bridge`, `vxlan`, `fabric`: the state of a pod, of a node's bridge, of its overlay, of hosts and their cables.
+- `diff`: from wanted and observed to ordered operations, each of which prints as the `ip` command that would do the same.
+- `names`: the naming scheme: namespaces, interfaces, MAC addresses, ownership marks.
+"""

@@ -1,5 +1,8 @@
-"""The cluster's DNS: what a name means (`zone`), the server on every node (`server`), and the client side.
+"""The cluster's DNS: what a name means, the server on every node, and the client side.
 
-`resolver` is what a pod's /etc/resolv.conf says and the names glibc tries because of it; `environment` is the other, older
-way by which a pod learns of Services: environment variables.
+- `zone`: a question to an answer (pure); `records`: the names a Service owns; `reverse`: addresses to names; `hosts`: the
+  lab's own hosts; `answers`: the four kinds of answer.
+- `messages`: answers as DNS messages, cut to size; `server`: UDP and TCP, with responses kept in wire form.
+- `resolver`: what a pod's /etc/resolv.conf says, and the names tried because of it;
+  `environment`: the older way by which a pod learns of Services.
 """

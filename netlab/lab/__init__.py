@@ -1,5 +1,8 @@
-"""The story of a lab, read top to bottom: up, down, status, test, exec. What the command line calls.
+"""The story of a lab, read top to bottom: what the command line calls.
 
-`up`: read the files, make or find the daemon, hand it the objects, wait until every path is programmed.
-`down`: stop what was recorded, remove what was marked, look whether anything is left.
+- `up`: read the `files`, make or find the daemon, `apply` the objects, wait until every path is programmed.
+- `down`: stop what was recorded, remove what was marked, look whether anything is left; `gc`: the same for
+  labs that no longer run.
+- `find`: which lab is meant, its API server, its lock. `status`, `logs`, `execute`, `next`, `test`: a verb each.
+- `doctor`: what this machine lacks.
 """

@@ -18,4 +18,4 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
     def resolv_conf(uid: str) -> str:
         return (state.pod(uid) / "resolv.conf").read_text()
 
-    return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, timeout=timeout, resolv_conf=resolv_conf))
+    return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf))

@@ -1,1 +1,11 @@
-"""What runs for a node: the kubelet part, the agent, built-in workloads."""
+"""What runs for a node: kubelet, agent, built-in workloads, and how processes are started.
+
+- The kubelet (one for all nodes, in the daemon): `kubelet` is its loop, `kubelet_pods` the life of one pod, `sandbox` its
+  network, `kubelet_commands` and `readiness_probes` its effects, `kubelet_surroundings` what it knows, `kubelet_settled` what it
+  waits for.
+  Pure: `containers`, `kubelet_status`, `kubelet_restore`, `kubelet_drain`, `kubelet_nodes`, `readiness`, `podfiles`.
+- The agent (one process per node): `agent` is its loop, `agent_overlay` and `agent_health` are its parts.
+- Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the
+  kubelet's end, `workloads_protocol` what they say.
+- Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `entering` is what exec does.
+"""

@@ -62,8 +62,8 @@ def _show_devices() -> None:
 
 def _lay_over(sources: Mapping[str, str]) -> None:
     """Bind each source over its target; a symbolic link is followed to the file it names."""
-    if not all(os.path.exists(target) for target in sources):  # noqa: PTH110 -- follows links, dangling ones too
-        _rebuild_etc(names=[os.path.basename(t) for t in sources])  # noqa: PTH119
+    if not all(Path(target).exists() for target in sources):  # a dangling link does not
+        _rebuild_etc(names=[Path(target).name for target in sources])
     for target, source in sources.items():
         libc.mount(source, os.path.realpath(target), "none", MS_BIND)
 
@@ -80,7 +80,7 @@ def _rebuild_etc(names: Sequence[str]) -> None:
         if entry.name in names:
             continue
         if entry.is_symlink():
-            target.symlink_to(os.readlink(entry.path))  # noqa: PTH115 -- through the descriptor's path
+            target.symlink_to(Path(entry.path).readlink())
             continue
         if entry.is_dir():
             target.mkdir()

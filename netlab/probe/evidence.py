@@ -38,9 +38,9 @@ def evidence(trail: Iterable[Sighting], vxlan_port: int) -> list[dict[str, Any]]
 def decode(frame: bytes, vxlan_port: int) -> dict[str, Any]:
     """Return a frame's addresses as scapy reads them: the outer header where there is VXLAN, then the packet's own."""
     logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # scapy warns about the host's routes, which nobody asked for
-    from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - 0.3 s that most runs of netlab need not spend
-    from scapy.layers.l2 import Ether  # noqa: PLC0415
-    from scapy.layers.vxlan import VXLAN  # noqa: PLC0415
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+    from scapy.layers.vxlan import VXLAN
 
     packet = Ether(frame)
     outer = None

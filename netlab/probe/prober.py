@@ -69,10 +69,7 @@ class Prober:
 
     # ---- DNS
     async def _ask(self, place: Place, action: Ask) -> Observed:
-        answer = await resolve.ask(
-            self.enter, place.namespace, action.server, action.name, action.type,
-            protocol=action.protocol, number=self._sequence(), patience=self.timeout,
-        )  # fmt: skip
+        answer = await resolve.ask(self.enter, place.namespace, action, number=self._sequence(), patience=self.timeout)
         self.capture.drain()
         trail = self.capture.take(answer.key)
         said = answer.exchange

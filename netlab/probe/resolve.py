@@ -19,6 +19,7 @@ import dns.rdatatype
 
 from netlab.probe import sockets
 from netlab.probe.capture import Enter
+from netlab.probe.checks import Ask
 from netlab.probe.outcome import Outcome
 from netlab.probe.sockets import Exchange
 from netlab.probe.wire import dns_key, tcp_key
@@ -40,18 +41,16 @@ class Answer:
     authority: bool = False
 
 
-async def ask(
-    enter: Enter, namespace: str, server: str, name: str, type_: str, *, protocol: str, number: int, patience: float
-) -> Answer:
-    """Ask one question over UDP or TCP. `number` makes it recognisable: TCP's sequence number, or the message's identifier."""
-    query = dns.message.make_query(name, type_, id=number & 0xFFFF)
+async def ask(enter: Enter, namespace: str, question: Ask, *, number: int, patience: float) -> Answer:
+    """Ask one question from a namespace. `number` makes it recognisable: TCP's sequence number, or the message's identifier."""
+    query = dns.message.make_query(question.name, question.type, id=number & 0xFFFF)
     wire = query.to_wire()
     started = monotonic()
-    if protocol == "UDP":
-        exchange = await sockets.udp(enter, namespace, (server, DNS_PORT), say=wire, patience=patience)
+    if question.protocol == "UDP":
+        exchange = await sockets.udp(enter, namespace, (question.server, DNS_PORT), say=wire, patience=patience)
         said, key = exchange.answer, dns_key(wire)
     else:
-        exchange, said = await _over_tcp(enter, namespace, server, wire=wire, sequence=number, patience=patience)
+        exchange, said = await _over_tcp(enter, namespace, question.server, wire=wire, sequence=number, patience=patience)
         key = tcp_key(number)
     exchange.milliseconds = (monotonic() - started) * 1000
     if exchange.outcome is not Outcome.ALLOWED:

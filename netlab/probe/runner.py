@@ -60,18 +60,18 @@ async def run_connectivity(
     progress: Progress,
     *,
     only: str | None = None,
-    timeout: float = 1.0,  # noqa: ASYNC109 - of each probe
+    patience: float = 1.0,
     resolv_conf: ResolvConf | None = None,
 ) -> dict[str, Any]:
     """Test a lab and return the record (`netlab.connectivity/v1`). `only` is a path class or a glob of check ids.
 
-    `resolv_conf` gives a pod's /etc/resolv.conf by its uid.
+    `patience` is how many seconds a probe waits for its answer; `resolv_conf` gives a pod's /etc/resolv.conf by its uid.
     """
     started = monotonic()
     snapshot = take_snapshot(lab, client)
     planned = [c for c in plan(snapshot) if only is None or c.path == only or fnmatchcase(c.id, only)]
     capture = Capture(inside, snapshot.lab.spec.networking.backend.port)
-    prober = _prober(snapshot, capture, timeout, resolv_conf or _no_resolv_conf)
+    prober = _prober(snapshot, capture, patience, resolv_conf or _no_resolv_conf)
     try:
         capture.open(listening_places(snapshot, planned))
         results = await _run_all(prober, planned, progress)

@@ -9,6 +9,7 @@ Plain scalars are what Kubernetes' YAML reader (YAML 1.1 as Go reads it) takes t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -203,7 +204,7 @@ class _Reader:
         if (not event.implicit[0] and not kind) or kind == "str":
             return event.value
         value = resolve(event.value)
-        if isinstance(value, float) and (value != value or abs(value) == float("inf")):  # noqa: PLR0124  (NaN)
+        if isinstance(value, float) and not math.isfinite(value):
             self.misreads.append(Misread(position, f"{quoted(event.value)} is no number that JSON can hold; write it in quotes"))
             return event.value
         return value

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from netlab.api.core import Event
+from netlab.api.events import Event
 from netlab.api.meta import Object, ObjectMeta, ObjectReference
 from netlab.api.resources import BY_TYPE, EVENTS, Json, Resource
 from netlab.api.wellknown import DEFAULT_NAMESPACE

@@ -8,7 +8,8 @@ from typing import Any, cast
 import msgspec
 
 from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
-from netlab.api.core import Endpoints, Event, Namespace, Node, Pod, Service
+from netlab.api.core import Endpoints, Namespace, Node, Pod, Service
+from netlab.api.events import Event
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
 from netlab.controlplane.controllers.world import World

@@ -393,14 +393,10 @@ async def test_extra_routes(api: Api) -> None:
 async def test_closing_ends_watches(api: Api) -> None:
     """Closing the server ends the watches instead of waiting for them."""
     async with aiohttp.ClientSession(headers=ADMIN) as session:
-        async with served(api) as url:
+        async with asyncio.timeout(10), served(api) as url:  # aiohttp's own patience is a minute
             response = await session.get(url + CONFIGS + "?watch=1&resourceVersion=1")
-            started = asyncio.get_running_loop().time()
-        took = asyncio.get_running_loop().time() - started
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.read()
-
-    assert took < 0.5
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")

@@ -109,3 +109,14 @@ def test_every_test_says_its_sentence(path: Path) -> None:
     ]
 
     assert [] == [test.name for test in tests if not (ast.get_docstring(test) or "").rstrip().endswith(".")]
+
+
+@pytest.mark.parametrize("package", sorted(ROOT.glob("netlab/*/__init__.py")), ids=lambda path: path.parent.name)
+def test_a_package_introduces_its_modules(package: Path) -> None:
+    """The face of a package says what each of its modules is for."""
+    face = ast.get_docstring(ast.parse(package.read_text())) or ""
+    modules = {path.stem for path in package.parent.glob("*.py")} | {
+        path.parent.name for path in package.parent.glob("*/__init__.py")
+    }
+
+    assert set() == {name for name in modules if not name.startswith("__") and f"`{name}`" not in face}
