@@ -6,8 +6,9 @@ The tour, from the words of the field down to the kernel:
     lab         the story of up, down, status and test, read top to bottom
     daemon      one process per lab: API server, controllers, kubelet, the lab's own controller
     probe       computes the checks from the objects, runs them with real packets, shows evidence
-    node        the kubelet part, the agent of a node, built-in workloads; edge: load balancer and router
-    runtime     hosts: network namespaces (or containers); what a lab keeps on disk
+    node        the kubelet part, the agent of a node, built-in workloads; how processes are started
+    edge        the load balancer and router between the nodes and the outside
+    runtime     hosts as network namespaces; what a lab keeps on disk
     controlplane  the Kubernetes API: store, watch, REST, client, controllers
     dns         the cluster's zone, and its server
     kernel      the only door to netlink, nft, conntrack, namespaces; ships its fake
@@ -15,8 +16,11 @@ The tour, from the words of the field down to the kernel:
     dataplane   what a namespace should hold, and the difference to what it holds (pure)
     netfilter   rules as values, their text, a packet's way through them (pure)
     topology    from text to a Lab and its manifests, with line numbers (pure)
-    api         Kubernetes' nouns as frozen types (pure)
+    ipam        which address belongs to what (pure)
+    api         Kubernetes' nouns as frozen types, and the names all parts agree on (pure)
+    errors      every error a user can meet; files: how a file is replaced whole
 
+Each package's own docstring introduces its modules; docs/architecture.md says how they work together at run time.
 Names: a lab `quickstart` with a node `node1` has the network namespace `quickstart-node1`; see `netlab.dataplane.names`.
 """
 

@@ -65,6 +65,14 @@ class HostStatus(Struct, frozen=True, kw_only=True):
     index: int = 0
     address: str = ""
 
+    @property
+    def is_node(self) -> bool:
+        return self.role == "node"
+
+    @property
+    def is_client(self) -> bool:
+        return self.role == "client"
+
 
 class LabStatus(Struct, frozen=True, kw_only=True):
     hosts: tuple[HostStatus, ...] = ()

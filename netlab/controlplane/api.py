@@ -24,6 +24,7 @@ from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane import strategy
 from netlab.controlplane.admission import Ingest, Mode, existing_namespace, ingest, protected_namespace
 from netlab.controlplane.auth import ADMIN, Request, TokenTable, authorise
+from netlab.controlplane.controllers.naming import ALPHABET
 from netlab.controlplane.defaults import apply_defaults
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
 from netlab.controlplane.patches import apply_patch
@@ -44,8 +45,6 @@ from netlab.controlplane.store import Store, Stored, at_version, encode
 from netlab.controlplane.validation import problems_of
 from netlab.controlplane.watch import Batch, WatchOptions, watch
 
-SAFE_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, no words
-
 
 def utc_now() -> datetime:
     """Return the time now."""
@@ -54,7 +53,7 @@ def utc_now() -> datetime:
 
 def random_suffix() -> str:
     """Return five characters to end a generated name."""
-    return "".join(secrets.choice(SAFE_ALPHABET) for _ in range(5))
+    return "".join(secrets.choice(ALPHABET) for _ in range(5))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def host_files(lab: Lab, hosts: Iterable[HostStatus]) -> Mapping[str, Mapping[st
     names = {client.name: client.hostnames for client in lab.spec.clients}
     table = LOCAL + "".join(f"{host.address}\t{' '.join((host.name, *names.get(host.name, ())))}\n" for host in members)
     table += f"{AddressPlan.of(lab).edge_underlay}\t{EDGE}\n"
-    resolvers = {host.name: node_resolv_conf(host.address) if host.role == "node" else NO_RESOLVER for host in members}
+    resolvers = {host.name: node_resolv_conf(host.address) if host.is_node else NO_RESOLVER for host in members}
     resolvers[EDGE] = NO_RESOLVER
     return {name: {"resolv.conf": resolver, "hosts": table, "hostname": f"{name}\n"} for name, resolver in resolvers.items()}
 

@@ -23,6 +23,8 @@ from netlab.api.lab import HostStatus, Lab, LabStatus
 from netlab.api.meta import Labels, ObjectMeta
 from netlab.api.resources import LABS, NODES, PODS, Json
 from netlab.api.wellknown import HOST_NAME_LABEL
+from netlab.controlplane.auth import EDGE as EDGE_USER
+from netlab.controlplane.auth import node_user, token_file
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
@@ -91,13 +93,13 @@ class LabController:
         await asyncio.to_thread(self._runtime.converge, lab, staying)
         self._on_hosts(lab, staying)
         await self._register_nodes(lab, plan)
-        await self._supervisor.converge(self._processes(lab, [host for host in staying if host.role == "node"]))
+        await self._supervisor.converge(self._processes(lab, [host for host in staying if host.is_node]))
         gone = [host for host in plan.removed if host not in leaving]
         await asyncio.to_thread(self._runtime.remove, lab.metadata.name, gone)
         await self._report(lab, staying, settled=not leaving)
 
     def _has_pods(self, host: HostStatus) -> bool:
-        return host.role == "node" and any(pod.spec.node_name == host.name for pod in self._pods.cache.values())
+        return host.is_node and any(pod.spec.node_name == host.name for pod in self._pods.cache.values())
 
     async def _register_nodes(self, lab: Lab, plan: HostPlan) -> None:
         labels = {node.name: node.labels for node in lab.spec.nodes}
@@ -131,9 +133,11 @@ class LabController:
         name, api = lab.metadata.name, AddressPlan.of(lab).api_server
         common = {"lab": name, "state": str(self._state.root), "server": f"https://{api}:{API_SERVER_PORT}"}
         common["ca"] = str(self._state.certificate_authority)
-        specs = [self._spec("edge", "edge", path(name, EDGE), {**common, "token": str(self._state.tokens / "edge")})]
+        specs = [
+            self._spec("edge", "edge", path(name, EDGE), {**common, "token": str(self._state.tokens / token_file(EDGE_USER))})
+        ]
         for node in nodes:
-            arguments = {**common, "node": node.name, "token": str(self._state.tokens / f"node-{node.name}")}
+            arguments = {**common, "node": node.name, "token": str(self._state.tokens / token_file(node_user(node.name)))}
             specs.append(self._spec(f"agent-{node.name}", "agent", path(name, node.name), arguments))
             specs.append(self._spec(f"workloads-{node.name}", "workloads", path(name, node.name), arguments))
         return {spec.name: spec for spec in specs}

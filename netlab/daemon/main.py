@@ -171,7 +171,7 @@ class Daemon:
         """Give every node its token and hosts their files; open the API server's door on the underlay once it is there."""
         write_host_files(self._state, lab, hosts)
         for host in hosts:
-            if host.role == "node":
+            if host.is_node:
                 self._tokens.ensure(node_user(host.name))
         if not self._fabric_served:
             with self._kernel.inside(fabric_path(lab.metadata.name)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from netlab.dataplane.diff import diff
+from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
 from netlab.edge.rules import FAMILY, TABLE, Balancing, compile_rules, stale_flows
 from netlab.errors import KernelError
@@ -17,13 +17,12 @@ from netlab.kernel.door import FlowFilter, Kernel
 from netlab.kernel.tables import TableKeeper
 
 log = logging.getLogger("netlab.edge")
-LOOPBACK = "lo"
 
 
 def loopback_state(addresses: Iterable[str]) -> NamespaceState:
     """Return what `lo` should hold: 127.0.0.1 and each load balancer address as a /32, so that the kernel takes it as its own."""
     wanted = (Address(LOOPBACK, f"{address}/32") for address in dict.fromkeys(addresses))
-    return NamespaceState(links=(Link(LOOPBACK),), addresses=(Address(LOOPBACK, "127.0.0.1/8"), *wanted))
+    return NamespaceState(links=(Link(LOOPBACK),), addresses=(Address(LOOPBACK, LOOPBACK_ADDRESS), *wanted))
 
 
 class Programmer:

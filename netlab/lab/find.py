@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from netlab.controlplane.auth import ADMIN, token_file
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import LabError, UsageError
 from netlab.node.processes import is_alive, read_record
@@ -53,7 +54,7 @@ def connect(state: StateDirectory) -> SyncClient:
             remedy=f"Start it again with `netlab up FILE`, or remove the lab with `netlab down {state.lab}`.",
         )
     port = msgspec.json.decode(state.api.read_bytes())["loopback"]
-    token = (state.tokens / "admin").read_text()
+    token = (state.tokens / token_file(ADMIN)).read_text()
     return SyncClient(f"https://127.0.0.1:{port}", state.certificate_authority, token)
 
 

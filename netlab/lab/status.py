@@ -37,7 +37,7 @@ def status(state: StateDirectory) -> Json:
         "runtime": lab.spec.runtime,
         "kubeProxyMode": lab.spec.networking.kube_proxy_mode,
         "kubeconfig": str(state.kubeconfig),
-        "hosts": [{"name": host.name, "address": host.address} for host in lab.status.hosts if host.role == "client"],
+        "hosts": [{"name": host.name, "address": host.address} for host in lab.status.hosts if host.is_client],
         "nodes": [
             {
                 "name": node.metadata.name,

@@ -26,7 +26,7 @@ class HostPlan:
 
     @property
     def nodes(self) -> tuple[HostStatus, ...]:
-        return tuple(host for host in self.wanted if host.role == NODE)
+        return tuple(host for host in self.wanted if host.is_node)
 
 
 def plan_hosts(lab: Lab, previous: Sequence[HostStatus]) -> HostPlan:
@@ -69,7 +69,7 @@ def fabric_hosts(lab: Lab, hosts: Iterable[HostStatus]) -> tuple[Host, ...]:
 
 
 def _fabric_host(lab: str, addresses: AddressPlan, host: HostStatus) -> Host:
-    if host.role == NODE:
+    if host.is_node:
         underlay = f"{host.address}/{addresses.node_prefix}"
         return Host(host.name, Role.NODE, path(lab, host.name), underlay=underlay, gateway=addresses.edge_underlay)
     outside = f"{host.address}/{addresses.outside_prefix}"

@@ -116,7 +116,7 @@ def host_names(world: World, plan: AddressPlan) -> str:
 
 def _client_lines(lab: Lab, plan: AddressPlan) -> Iterator[str]:
     """Yield the clients: where they are, as the lab controller says once it has made them."""
-    made = {host.name: host.address for host in lab.status.hosts if host.role == "client" and host.address}
+    made = {host.name: host.address for host in lab.status.hosts if host.is_client and host.address}
     for index, client in enumerate(lab.spec.clients, start=1):
         address = made.get(client.name) or plan.client(index)
         yield " ".join((address, *dict.fromkeys((client.name, *client.hostnames))))

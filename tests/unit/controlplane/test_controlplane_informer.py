@@ -29,6 +29,7 @@ class FlakyClient:
         self.down = False
         self.lists = 0
         self.broken = asyncio.Event()
+        self.refused = asyncio.Event()  # somebody has asked while it was down
 
     async def list(self, resource: Any, **selectors: Any) -> ObjectList:
         self._check()
@@ -51,6 +52,7 @@ class FlakyClient:
 
     def _check(self) -> None:
         if self.down:
+            self.refused.set()
             raise unavailable("the server is down")
 
 
@@ -127,9 +129,10 @@ async def test_a_broken_watch_continues(client: LocalClient, api: Api) -> None:
         await informer.wait_for()
         flaky.down = True
         flaky.broken.set()
-        await asyncio.sleep(0.01)
+        await flaky.refused.wait()
         await client.create(CONFIG_MAPS, config("missed"))
-        await asyncio.sleep(0.02)
+        flaky.refused.clear()
+        await flaky.refused.wait()
         gone = dict(informer.cache)
         flaky.down = False
         await informer.wait_for(api.store.last_change(CONFIG_MAPS))
@@ -143,7 +146,7 @@ async def test_a_server_that_comes_late(client: LocalClient) -> None:
     flaky.down = True
     await client.create(CONFIG_MAPS, config("a"))
     async with running(Informer(flaky, CONFIG_MAPS)) as informer:  # type: ignore[arg-type]
-        await asyncio.sleep(0.02)
+        await flaky.refused.wait()
         before = informer.has_synced
         flaky.down = False
         await informer.wait_for()
@@ -162,7 +165,7 @@ async def test_gone_leads_to_a_new_list(client: LocalClient, api: Api, store: St
         informer.on_change.append(lambda key, _old, new: seen.append((key, new is None)))
         flaky.down = True
         flaky.broken.set()
-        await asyncio.sleep(0.01)
+        await flaky.refused.wait()
         await client.delete(CONFIG_MAPS, "deleted")
         await client.patch(CONFIG_MAPS, "changed", {"data": {"k": "w"}})
         store._histories["configmaps"].forgotten = store.version
