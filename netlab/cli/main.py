@@ -30,10 +30,23 @@ for verbs in (lifecycle, inspect, diagnose):
 app.add_typer(test_verbs.app, name="test")
 
 
+def _version_text() -> str:
+    return f"k8s-netlab {__version__} (Python {sys.version.split()[0]}, {Path(__file__).parent.parent})"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(_version_text())
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for debugging.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only data and errors.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     log_format: Annotated[options.LogFormat, typer.Option(help="How log lines look.")] = options.LogFormat.TEXT,
 ) -> None:
     """Set what all verbs share."""
@@ -47,7 +60,7 @@ def version() -> None:
     \b
     Example: netlab version
     """  # \b is click's mark for "keep the lines"
-    print(f"k8s-netlab {__version__} (Python {sys.version.split()[0]}, {Path(__file__).parent.parent})")
+    print(_version_text())
 
 
 def main() -> None:

@@ -6,8 +6,10 @@ import enum
 import json
 import logging
 import os
+import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -65,6 +67,18 @@ def configure(*, verbose: int, quiet: bool, log_format: LogFormat) -> None:
     )
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(handlers=[handler], level=level)
+
+
+def program() -> str:
+    """Return how to call netlab again from here, as this process was called: `netlab`, `sudo .venv/bin/netlab`, ..."""
+    called = sys.argv[0]
+    name = os.path.basename(called)  # noqa: PTH119 -- what the user typed, kept as it is
+    if name == "__main__.py":
+        said = f"{sys.executable} -m netlab"
+    else:
+        found = shutil.which(name)
+        said = name if found and Path(called).exists() and Path(found).samefile(called) else called
+    return f"sudo {said}" if "SUDO_USER" in os.environ else said
 
 
 def note(text: str) -> None:

@@ -16,6 +16,7 @@ import typer
 
 from netlab.errors import ApiError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
 
+UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED, INTERRUPTED = 1, 2, 4, 130
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
@@ -38,7 +39,7 @@ def guarded(app: typer.Typer) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app()
+        app(prog_name="netlab")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
     except InterruptedByUserError:
@@ -49,6 +50,11 @@ def guarded(app: typer.Typer) -> int:
         if "K8SNETLAB_DEBUG" in os.environ:
             raise
         return exit_code(error)
+    except OSError as error:  # the machine refused something that no part of netlab expects to be refused
+        say(f"error: {error.filename or 'the machine'}: {error.strerror or error}")
+        if "K8SNETLAB_DEBUG" in os.environ:
+            raise
+        return UNSUPPORTED
     return 0
 
 
@@ -62,6 +68,8 @@ def describe(error: NetlabError) -> str:
     """Return an error as the user reads it."""
     if isinstance(error, InvalidTopologyError):
         return str(error)
+    if isinstance(error, ApiError) and error.reason == UNAVAILABLE:
+        return f"error: {error}\nLook why: netlab logs daemon. Start anew: netlab down works without it, then netlab up."
     prefix = "error: the API server says: " if isinstance(error, ApiError) else "error: "
     return prefix + str(error)
 

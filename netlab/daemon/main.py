@@ -2,7 +2,8 @@
 
 The order of a start, and why:
 
-    1. record this process                 whoever finds the record can end it
+    1. record this process                 whoever finds the record can end it; then let go of the lab's lock, and stand
+                                           in the record's folder: `gc` knows us by that when the record is gone
     2. fork the spawner                    before there are threads or an event loop, with everything imported and read
                                            that its children need: what is there before a fork is there once
     3. open the store, tokens, certificate the lab's objects survive the daemon
@@ -53,7 +54,7 @@ from netlab.node.spawn import Spawner
 from netlab.node.workloads import main as workloads_main
 from netlab.runtime import logs
 from netlab.runtime.hosts import fabric_path
-from netlab.runtime.launch import READY
+from netlab.runtime.launch import LOCK_DESCRIPTOR, READY, READY_DESCRIPTOR
 from netlab.runtime.lifetime import run_until_terminated
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
@@ -61,7 +62,6 @@ from netlab.runtime.statedir import StateDirectory
 ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
 DAEMON = "daemon"
 TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
-READY_DESCRIPTOR = 3  # the pipe to `netlab up`
 log = logging.getLogger("netlab.daemon")
 
 
@@ -72,6 +72,8 @@ def main(root: Path) -> None:
     setproctitle.setproctitle(f"netlab: {state.lab} daemon")
     pid = os.getpid()
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
+    os.close(LOCK_DESCRIPTOR)
+    os.chdir(root)
     trust(str(state.certificate_authority))
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     spawner = Spawner.start(state, ENTRIES)

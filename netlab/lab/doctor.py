@@ -19,12 +19,10 @@ from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Bridge, Link, Operation, Sysctl, Verb, Veth, Vxlan
 from netlab.errors import KernelError
 from netlab.kernel.linux import LinuxKernel
+from netlab.lab.preflight import NEEDED_TOOLS, PACKAGES, find_tool
 
-PACKAGES = {"nft": "nftables", "ip": "iproute2", "curl": "curl", "ping": "iputils-ping"}  # Debian's and Ubuntu's names
-NEEDED_TOOLS = ("nft",)
 USEFUL_TOOLS = ("ip", "curl", "ping")  # what the examples use inside a lab
 RULES = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade fully-random"
-SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,6 @@ def remedy(findings: tuple[Finding, ...]) -> str:
         return f"Install what is missing: apt-get install -y {' '.join(packages)}"
     blocking = [finding for finding in findings if finding.blocks]
     return f"A lab cannot run here: {'; '.join(f.found for f in blocking)}." if blocking else "A lab can run here."
-
-
-def find_tool(name: str) -> str | None:
-    """Return where a tool is, looking in the sbin folders too, which an ordinary user's PATH may lack."""
-    return shutil.which(name) or shutil.which(name, path=SBIN)
 
 
 def _tool(name: str, *, needed: bool) -> Finding:

@@ -18,6 +18,7 @@ from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
 from netlab.kernel import namespaces
 from netlab.lab.find import DAEMON, locked
+from netlab.lab.marks import inhabitants, marked_namespaces, stop_inhabitants
 from netlab.node.processes import ProcessRecord, read_record, read_records, start_time, stop
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
@@ -42,10 +43,12 @@ def down_locked(state: StateDirectory) -> Removed:
 def down(state: StateDirectory) -> Removed:
     """Remove everything recorded of a lab; the caller holds its lock. Raises LabError naming what would not go."""
     stopped = _stop_processes(state)
-    names = sorted(entry.name for entry in state.namespaces.iterdir()) if state.namespaces.is_dir() else []
-    paths = [namespace_path(name) for name in names]
-    stopped += _stop_inhabitants(paths)
+    paths = [namespace_path(name) for name in state.recorded_namespaces()]
+    stopped += _stop_strangers(paths)
     namespaces.delete(paths)
+    unrecorded = [path for path, lab in marked_namespaces(f"{state.lab}-") if lab == state.lab]
+    namespaces.delete(unrecorded)
+    paths += unrecorded
     left = [path for path in paths if Path(path).exists()]
     if left:
         raise LabError(
@@ -57,16 +60,18 @@ def down(state: StateDirectory) -> Removed:
 
 
 def _stop_processes(state: StateDirectory) -> int:
-    """Stop the daemon, then everything else on record; return how many there were."""
+    """Stop the daemon, everything else on record, and what lost its record; return how many there were."""
     daemon = read_record(state, DAEMON)
     if daemon is not None:
         stop([daemon], PATIENCE)
     others = [record for record in read_records(state) if record.name != DAEMON]
     stop(others, PATIENCE)
-    return len(others) + (daemon is not None)
+    unrecorded = [found for found in inhabitants() if found.folder == state.root and not found.lost]
+    stop_inhabitants(unrecorded, PATIENCE)
+    return len(others) + (daemon is not None) + len(unrecorded)
 
 
-def _stop_inhabitants(paths: list[str]) -> int:
+def _stop_strangers(paths: list[str]) -> int:
     """Stop whatever else is in the lab's namespaces: a shell left open, a child of a pod's command."""
     inodes = {Path(path).stat().st_ino for path in paths if Path(path).exists()}
     records = [record for record in _processes() if record.pid != os.getpid() and _network_namespace(record.pid) in inodes]

@@ -15,6 +15,7 @@ from netlab.lab.find import connect
 from netlab.node.entering import execute as execute_inside
 from netlab.node.podfiles import PodFiles
 from netlab.runtime.statedir import StateDirectory
+from netlab.topology.problem import printable
 
 
 def execute(state: StateDirectory, target: str, command: Sequence[str], *, container: str = "") -> int:
@@ -22,7 +23,9 @@ def execute(state: StateDirectory, target: str, command: Sequence[str], *, conta
 
     A host is found from the record alone, so this works when the daemon is dead. Raises UsageError for an unknown name.
     """
-    if (state.namespaces / host_namespace(state.lab, target)).exists():
+    if not command:
+        raise UsageError(f"no command to run in {target}", remedy=f"Say it after two dashes: netlab exec {target} -- ip address")
+    if host_namespace(state.lab, target) in state.recorded_namespaces():
         return _on_host(state, target, command)
     pod = find_pod(state, target)
     if pod.spec.host_network:
@@ -69,11 +72,11 @@ def find_pod(state: StateDirectory, target: str) -> Pod:
     begins = [pod for pod in here if pod.metadata.name.startswith(f"{name}-")]
     if begins and len({(pod.metadata.namespace, _owner(pod)) for pod in begins}) == 1:
         return begins[0]
-    hosts = sorted(entry.name.removeprefix(f"{state.lab}-") for entry in state.namespaces.iterdir())
+    hosts = sorted(name.removeprefix(f"{state.lab}-") for name in state.recorded_namespaces())
     shown = ", ".join(sorted(f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in (begins or alive))[:12])
     what = "means several pods" if begins or exact else "is no host and no pod of this lab"
     known = [host for host in hosts if not any(host.endswith(pod.metadata.name) for pod in pods)]
-    raise UsageError(f"{target!r} {what}", remedy=f"Hosts: {', '.join(known)}. Pods: {shown or 'none'}.")
+    raise UsageError(f"'{printable(target)}' {what}", remedy=f"Hosts: {', '.join(known)}. Pods: {shown or 'none'}.")
 
 
 def _owner(pod: Pod) -> str:

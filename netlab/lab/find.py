@@ -16,6 +16,7 @@ from netlab.errors import LabError, UsageError
 from netlab.node.processes import is_alive, read_record
 from netlab.runtime.statedir import StateDirectory, state_root
 
+ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
 DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
 
 
@@ -48,26 +49,38 @@ def daemon_alive(state: StateDirectory) -> bool:
 
 def connect(state: StateDirectory) -> SyncClient:
     """Return a client of the lab's API server, as its administrator. Raises LabError when the daemon does not run."""
-    if not daemon_alive(state) or not state.api.exists():
+    require_daemon(state)
+    try:
+        port = msgspec.json.decode(state.api.read_bytes())["loopback"]
+        token = (state.tokens / token_file(ADMIN)).read_text()
+    except FileNotFoundError as error:
+        message = f"the record of lab {state.lab!r} is damaged: {error.filename} is missing"
+        raise LabError(message, remedy=f"Remove the lab, that works without it: netlab down {state.lab}") from error
+    return SyncClient(f"https://127.0.0.1:{port}", state.certificate_authority, token, timeout=ANSWER_TIME)
+
+
+def require_daemon(state: StateDirectory) -> None:
+    """Raise LabError when the lab's daemon does not run."""
+    if not daemon_alive(state):
         raise LabError(
             f"the daemon of lab {state.lab!r} is not running (the data plane may be)",
             remedy=f"Start it again with `netlab up FILE`, or remove the lab with `netlab down {state.lab}`.",
         )
-    port = msgspec.json.decode(state.api.read_bytes())["loopback"]
-    token = (state.tokens / token_file(ADMIN)).read_text()
-    return SyncClient(f"https://127.0.0.1:{port}", state.certificate_authority, token)
 
 
 @contextmanager
-def locked(lab: str, doing: str) -> Iterator[None]:
-    """Hold the lab's lock for a `with` block. Raises LabError at once when another command changes the lab."""
+def locked(lab: str, doing: str) -> Iterator[int]:
+    """Hold the lab's lock for a `with` block. Raises LabError at once when another command changes the lab.
+
+    Yields the lock's descriptor: it is held as long as any process has it open.
+    """
     root = state_root()
     path = root / f".{lab}.lock"
     descriptor = _acquire(path, lab)
     try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"netlab {doing} (pid {os.getpid()})".encode())
-        yield
+        yield descriptor
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)

@@ -1,20 +1,20 @@
 """`netlab gc`: remove what labs that no longer run have left.
 
-Two kinds of leftovers: labs on record whose daemon is dead, and namespaces that carry netlab's ownership mark (the
-alias of a link) but are on no record, say after /run was emptied by hand. Nothing without a mark is ever touched.
+Three kinds of leftovers: labs on record whose daemon is dead; processes whose lab's record was removed under them; and
+namespaces that carry netlab's ownership mark (the alias of a link) but are on no record. The last two are there after
+somebody emptied /run by hand. Nothing without a mark (`netlab.lab.marks`) is ever touched, and nothing of a lab whose
+record is kept elsewhere (K8SNETLAB_STATE).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from netlab.dataplane.names import NETNS_DIRECTORY
-from netlab.errors import KernelError
 from netlab.kernel import namespaces
-from netlab.kernel.linux import LinuxKernel
-from netlab.lab.down import down_locked
+from netlab.lab.down import PATIENCE, down_locked
 from netlab.lab.find import daemon_alive, recorded_labs
-from netlab.runtime.statedir import StateDirectory
+from netlab.lab.marks import Inhabitant, inhabitants, marked_namespaces, stop_inhabitants
+from netlab.runtime.statedir import StateDirectory, state_root
 
 
 def collect(*, dry_run: bool) -> tuple[str, ...]:
@@ -27,29 +27,22 @@ def collect(*, dry_run: bool) -> tuple[str, ...]:
         if not dry_run:
             down_locked(state)
         removed.append(f"lab {name}")
-    orphans = _orphaned_namespaces(set(recorded_labs()))
+    lost = _lost_processes()
+    orphans = _orphaned_namespaces()
     if not dry_run:
+        stop_inhabitants(lost, PATIENCE)
         namespaces.delete(orphans)
-    return (*removed, *(f"namespace {Path(path).name}" for path in orphans))
+    processes = (f"process {found.record.pid} ({found.record.name})" for found in lost)
+    return (*removed, *processes, *(f"namespace {Path(path).name}" for path in orphans))
 
 
-def _orphaned_namespaces(labs: set[str]) -> list[str]:
+def _lost_processes() -> list[Inhabitant]:
+    """Return the processes of labs whose record below our root is gone."""
+    root = state_root()
+    return sorted((found for found in inhabitants() if found.lost and found.folder.parent == root), key=lambda f: f.record.pid)
+
+
+def _orphaned_namespaces() -> list[str]:
     """Return the paths of namespaces whose links say they belong to a lab that has no record."""
-    folder = Path(NETNS_DIRECTORY)
-    kernel = LinuxKernel()
-    found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        owner = _owner(kernel, str(path))
-        if owner and owner not in labs:
-            found.append(str(path))
-    return found
-
-
-def _owner(kernel: LinuxKernel, path: str) -> str:
-    """Return the lab named in the ownership marks of a namespace, empty when it is not netlab's."""
-    try:
-        links = kernel.observe(path).links
-    except KernelError:  # not a live namespace: not ours to judge
-        return ""
-    marks = [link.alias for link in links if link.alias and link.alias.startswith("netlab:")]
-    return marks[0].split(":")[1] if marks else ""
+    labs = set(recorded_labs())
+    return [path for path, lab in marked_namespaces() if lab not in labs]

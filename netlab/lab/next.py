@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from netlab.api.resources import Json
 
 
-def suggestions(status: Json) -> tuple[tuple[str, str], ...]:
-    """Return up to five (command, what it shows) for a lab's status document."""
-    found = [*_from_outside(status), *_from_a_pod(status), *_on_a_node(status)]
-    name = status["name"]
-    found.append(
-        (f"KUBECONFIG={status['kubeconfig']} kubectl get --raw /api/v1/namespaces/default/services", "the API is Kubernetes'")
-    )
-    found.append((f"netlab down {name}", "remove all of it; the host is as before"))
-    return (*found[:4], found[-1])
+@dataclass(frozen=True)
+class Words:
+    """How to say a command so that it works where the user is: the program as it was called, and which lab is meant."""
+
+    program: str = "netlab"
+    lab: str = ""  # empty when just one runs
+
+    def __call__(self, text: str) -> str:
+        """Return a command line, given as one of a user with netlab on the path and a single lab."""
+        verb, _, rest = text.removeprefix("netlab ").partition(" ")
+        named = {"exec": f"exec --lab {self.lab} {rest}", "test": f"test {rest} {self.lab}"}.get(verb) if self.lab else None
+        return f"{self.program} {named or f'{verb} {rest}'.rstrip()}"
+
+
+def suggestions(status: Json, words: Words) -> tuple[tuple[str, str], ...]:
+    """Return five (command, what it shows) for the status document of a running lab."""
+    node = status["nodes"][0]["name"]
+    found = [
+        *_from_outside(status),
+        *_from_a_pod(status),
+        (f"netlab exec {node} -- nft list table ip kube-proxy", "the service proxy's rules on a node"),
+        (f"netlab exec {node} -- ip route", "flannel's routes to the other nodes' pods"),
+        (f"netlab exec {node} -- bridge fdb show dev flannel.1", "where the overlay sends what is for another node"),
+    ]
+    last = (f"netlab down {status['name']}", "remove all of it; the host is as before")
+    return tuple((words(command), why) for command, why in (*found[:4], last))
 
 
 def _from_outside(status: Json) -> list[tuple[str, str]]:
@@ -50,11 +69,3 @@ def _from_a_pod(status: Json) -> list[tuple[str, str]]:
         return [(f"netlab exec {target} -- cat /etc/resolv.conf", "how a pod finds the cluster's DNS")]
     port = services[0]["ports"].split("/")[0].split(":")[0]
     return [(f"netlab exec {target} -- curl -s http://{services[0]['name']}:{port}/", "a Service by its name, from a pod")]
-
-
-def _on_a_node(status: Json) -> list[tuple[str, str]]:
-    node = status["nodes"][0]["name"]
-    return [
-        (f"netlab exec {node} -- nft list table ip kube-proxy", "the service proxy's rules on a node"),
-        (f"netlab exec {node} -- ip route", "flannel's routes to the other nodes' pods"),
-    ]

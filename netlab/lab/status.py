@@ -12,9 +12,11 @@ from typing import Any
 from netlab.api.coordination import Health
 from netlab.api.core import Pod, Service
 from netlab.api.discovery import EndpointSlice
+from netlab.api.lab import Lab
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
 from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
+from netlab.errors import ApiError, LabError, is_not_found
 from netlab.lab.find import connect, daemon_alive
 from netlab.runtime.statedir import StateDirectory
 
@@ -22,10 +24,9 @@ from netlab.runtime.statedir import StateDirectory
 def status(state: StateDirectory) -> Json:
     """Return the status document of a lab."""
     if not daemon_alive(state):
-        left = sorted(entry.name for entry in state.namespaces.iterdir()) if state.namespaces.is_dir() else []
-        return {"name": state.lab, "running": False, "namespaces": left}
+        return {"name": state.lab, "running": False, "namespaces": list(state.recorded_namespaces())}
     client = connect(state)
-    lab = LABS.decode(client.get(LABS, state.lab))
+    lab = _lab(client, state.lab)
     pods = [PODS.decode(item) for item in client.list(PODS).items]
     slices = [ENDPOINT_SLICES.decode(item) for item in client.list(ENDPOINT_SLICES).items]
     nodes = [NODES.decode(item) for item in client.list(NODES).items]
@@ -51,6 +52,17 @@ def status(state: StateDirectory) -> Json:
         "pods": [_pod(pod) for pod in pods],
         "services": [_service(service, slices, healthy) for service in services],
     }
+
+
+def _lab(client: SyncClient, name: str) -> Lab:
+    """Return the Lab object. Raises LabError when an `up` ended before it had written one."""
+    try:
+        return LABS.decode(client.get(LABS, name))
+    except ApiError as error:
+        if not is_not_found(error):
+            raise
+        remedy = f"Bring it up: netlab up FILE. Remove it: netlab down {name}."
+        raise LabError(f"lab {name!r} is half-made: its `up` ended before it had begun", remedy=remedy) from error
 
 
 def _load_balancer_health(client: SyncClient) -> Health:

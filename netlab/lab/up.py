@@ -8,6 +8,7 @@ everything is taken down again and the reason is told, unless the user asked to 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,11 +27,13 @@ from netlab.lab.apply import Change, Identity, Verb, identity, plan
 from netlab.lab.down import down
 from netlab.lab.files import read_topology
 from netlab.lab.find import connect, daemon_alive, locked
+from netlab.lab.preflight import require_free_names, require_privilege, require_tools
 from netlab.runtime import logs
 from netlab.runtime.launch import start_daemon
 from netlab.runtime.statedir import StateDirectory
-from netlab.topology import Manifest, Topology
+from netlab.topology import Manifest, Topology, problems_of
 
+LEAST_WAIT = 0.5  # seconds for one look at a lab, however long its daemon took to start
 # Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
 UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
 
@@ -74,10 +77,13 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None]) ->
     state = StateDirectory.of(topology.lab.metadata.name)
     if options.dry_run:
         return _dry_run(state, topology)
-    with locked(state.lab, "up"):
+    require_privilege("up")
+    require_tools()
+    with locked(state.lab, "up") as lock:
         created = not state.root.exists()
+        require_free_names(state, topology.lab)
         try:
-            return _bring_up(state, topology, options, on_progress, created=created)
+            return _bring_up(state, topology, options, on_progress, created=created, lock=lock)
         except BaseException:  # also an interrupt: a half-made lab is never left without being asked for
             if created and not options.keep_on_failure:
                 down(state)
@@ -88,15 +94,31 @@ def _with_options(topology: Topology, options: Options) -> Topology:
     """Return the topology with the name and the runtime given on the command line."""
     lab = topology.lab
     if options.name:
-        lab = msgspec.structs.replace(lab, metadata=msgspec.structs.replace(lab.metadata, name=options.name))
+        lab = _renamed(lab, options.name)
     if options.runtime and options.runtime != lab.spec.runtime:
         raise UsageError(f"runtime {options.runtime!r} is not there yet", remedy="Use --runtime netns, or leave it out.")
     return replace(topology, lab=lab)
 
 
+def _renamed(lab: Lab, name: str) -> Lab:
+    """Return the lab under another name. Raises UsageError when no lab can have it: it becomes part of paths."""
+    renamed = msgspec.structs.replace(lab, metadata=msgspec.structs.replace(lab.metadata, name=name))
+    for problem in problems_of(LABS, LABS.encode(renamed)):
+        if problem.path == "metadata.name":
+            raise UsageError(f"--name: {problem.message}")
+    return renamed
+
+
 def _bring_up(
-    state: StateDirectory, topology: Topology, options: Options, on_progress: Callable[[Progress], None], *, created: bool
+    state: StateDirectory,
+    topology: Topology,
+    options: Options,
+    on_progress: Callable[[Progress], None],
+    *,
+    created: bool,
+    lock: int,
 ) -> Result:
+    deadline = time.monotonic() + options.timeout
     spec = state.lab_file
     if not created and spec.exists():
         _refuse_new_networks(msgspec.json.decode(spec.read_bytes(), type=Lab), topology.lab)
@@ -104,11 +126,11 @@ def _bring_up(
         state.create()
         spec.write_bytes(msgspec.json.encode(topology.lab))
         _make_certificates(state, topology.lab)
-        start_daemon(state, options.timeout)
+        start_daemon(state, options.timeout, lock)
     with _daemon_watched(state):
         client = connect(state)
         changes = _apply(client, topology)
-        notes = _wait(client, options.timeout, on_progress)
+        notes = _wait(client, max(deadline - time.monotonic(), LEAST_WAIT), options.timeout, on_progress)
     return Result(state.lab, created, changes, (*topology.notes, *notes))
 
 
@@ -183,10 +205,10 @@ def _perform(client: SyncClient, change: Change) -> None:
             client.delete(change.resource, change.name, namespace=change.namespace)
 
 
-def _wait(client: SyncClient, timeout: float, on_progress: Callable[[Progress], None]) -> tuple[str, ...]:
-    """Follow the daemon's reports until everything is programmed. Raises LabError when time runs out."""
+def _wait(client: SyncClient, left: float, timeout: float, on_progress: Callable[[Progress], None]) -> tuple[str, ...]:
+    """Follow the daemon's reports until everything is programmed. Raises LabError when the time that is left runs out."""
     last: Json = {}
-    for report in _reports(client, timeout):
+    for report in _reports(client, left):
         last = report
         if report["converged"]:
             return tuple(report["notes"])

@@ -1,16 +1,25 @@
-"""Start a lab's daemon and wait for its first word: it says `ready` on a pipe, or it died and its log says why."""
+"""Start a lab's daemon and wait for its first word: it says `ready` on a pipe, or it died and its log says why.
+
+The daemon is handed two descriptors: the pipe, and the lab's lock, which it keeps open until it is on record. So whoever
+finds the lock free finds the record as well, also when the `up` in between was killed. A daemon that does not get as far
+as its first word is ended here: nobody else could know of it.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import signal
 import sys
+from pathlib import Path
 
 from netlab.errors import LabError
 from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
 
 READY = b"ready\n"
+READY_DESCRIPTOR, LOCK_DESCRIPTOR = 3, 4  # as the daemon sees them
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "MALLOC_ARENA_MAX": "1",  # one heap for all threads: a lab has nine processes, and each would keep several
@@ -19,35 +28,58 @@ ENVIRONMENT = {
 }
 
 
-def start_daemon(state: StateDirectory, timeout: float) -> None:
+def start_daemon(state: StateDirectory, timeout: float, lock: int) -> None:
     """Start `python -m netlab.daemon` detached from the terminal and return when its API server answers.
 
-    Raises LabError with the end of its log when it dies or says nothing within `timeout` seconds.
+    `lock`: the descriptor of the lab's lock. Raises LabError with the end of its log when the daemon dies or says nothing
+    within `timeout` seconds; it is ended then, and when we are interrupted.
     """
-    reader, writer = os.pipe()
     log = state.log("daemon")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-m", "netlab.daemon", str(state.root)],
-        {**os.environ, **ENVIRONMENT},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-            (os.POSIX_SPAWN_DUP2, writer, 3),
-        ],
-        setsid=True,
-    )
-    os.close(writer)
+    reader, writer = os.pipe()
+    try:
+        pid = _spawn(state, log, writer, lock)
+    finally:
+        os.close(writer)
     try:
         said = _first_word(reader, timeout)
+    except BaseException:
+        _end(pid)
+        raise
     finally:
         os.close(reader)
     if said == READY:
         return
-    what = "said nothing" if said is None else "ended"
+    _end(pid)
+    what = f"said nothing for {timeout:.3g} s" if said is None else "ended"
     raise LabError(f"the daemon of lab {state.lab!r} (pid {pid}) {what} before its API server answered", remedy=logs.tail(log))
+
+
+def _spawn(state: StateDirectory, log: Path, writer: int, lock: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    ready, held = high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (writer, lock)]  # clear of 0 to 4
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "netlab.daemon", str(state.root)],
+            {**os.environ, **ENVIRONMENT},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+                (os.POSIX_SPAWN_DUP2, ready, READY_DESCRIPTOR),
+                (os.POSIX_SPAWN_DUP2, held, LOCK_DESCRIPTOR),
+            ],
+            setsid=True,
+        )
+    finally:
+        for descriptor in high:
+            os.close(descriptor)
+
+
+def _end(pid: int) -> None:
+    """End our own child, which nobody has waited for: the number is still its."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _first_word(reader: int, timeout: float) -> bytes | None:

@@ -20,4 +20,6 @@ def tail(log: Path) -> str:
         return f"It left no log at {log}."
     records = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("time=")]
     trouble = [line for line in records if "level=INFO" not in line] or records
+    if not trouble:
+        return f"It has written nothing to its log ({log})."
     return "\n".join([f"From its log ({log}):", *(f"  {line}" for line in trouble[-TAIL:])])

@@ -17,6 +17,7 @@ from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.dataplane.state import NamespaceState
 from netlab.ipam import AddressPlan
 from netlab.kernel.door import Kernel
+from netlab.runtime.claims import record, refuse_foreign
 from netlab.runtime.hosts import fabric_hosts, fabric_path, path
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
@@ -47,12 +48,13 @@ class NetnsRuntime:
         return len(operations)
 
     def create(self, paths: Iterable[str]) -> None:
-        """Record and make namespaces."""
-        missing = [where for where in paths if not self._kernel.namespace_exists(where)]
+        """Record and make namespaces that are not there. Raises LabError for one that somebody else made."""
+        wanted = list(paths)
+        missing = [where for where in wanted if not self._kernel.namespace_exists(where)]
+        refuse_foreign(self._state, set(wanted) - set(missing))
         if missing and not Path(NETNS_DIRECTORY).exists():
             (self._state.root.parent / OWN_NETNS_DIRECTORY).touch()
-        for where in missing:
-            (self._state.namespaces / Path(where).name).touch()
+        record(self._state, missing)
         self._kernel.create_namespaces(missing)
 
     def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:

@@ -27,15 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STATE_ROOT_VARIABLE = "K8SNETLAB_STATE"
+MACHINE_ROOT = Path("/run/k8s-netlab")
 OWN_NETNS_DIRECTORY = ".made-netns-directory"  # beside the labs: netlab made /run/netns, so netlab removes it
 
 
 def state_root() -> Path:
     """Return /run/k8s-netlab, or the folder named by K8SNETLAB_STATE (tests), or the user's own when not root."""
     if override := os.environ.get(STATE_ROOT_VARIABLE):
-        return Path(override)
+        return Path(override).absolute()
     if os.geteuid() == 0:
-        return Path("/run/k8s-netlab")
+        return MACHINE_ROOT
     return Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")) / "k8s-netlab"
 
 
@@ -90,6 +91,10 @@ class StateDirectory:
     @property
     def ipam(self) -> Path:
         return self.root / "ipam"
+
+    def recorded_namespaces(self) -> tuple[str, ...]:
+        """Return the names of the network namespaces on record, in order; none when the record was removed by hand."""
+        return tuple(sorted(entry.name for entry in self.namespaces.iterdir())) if self.namespaces.is_dir() else ()
 
     def pod(self, uid: str) -> Path:
         """Return the folder of a pod's injected files and container logs."""

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(
-    file: Annotated[Path | None, typer.Argument(help="Topology file; the one in this folder when left out.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; the one in this folder when left out.")] = None,
 ) -> None:
     """Check a topology file and its manifests; all problems at once, nothing is created.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from netlab.cli import render
-from netlab.cli.options import Format, FormatOption, LabArgument
+from netlab.cli.options import Format, FormatOption, LabArgument, program
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +52,9 @@ def execute(
     """
     from netlab.lab.execute import execute as run_inside
     from netlab.lab.find import lab_named
+    from netlab.lab.preflight import require_privilege
 
+    require_privilege("exec")
     words = command[1:] if command[0] == "--" else command  # the parser stops at HOST and leaves the dashes
     raise typer.Exit(run_inside(lab_named(lab), target, words, container=container))
 
@@ -86,11 +88,13 @@ def next_steps(name: LabArgument = "") -> None:
     \b
     Example: netlab next
     """
-    from netlab.lab.find import lab_named
-    from netlab.lab.next import suggestions
+    from netlab.lab.find import lab_named, recorded_labs, require_daemon
+    from netlab.lab.next import Words, suggestions
     from netlab.lab.status import status as lab_status
 
-    rows = suggestions(lab_status(lab_named(name)))
+    state = lab_named(name)
+    require_daemon(state)
+    words = Words(program(), state.lab if len(recorded_labs()) > 1 else "")
     print("Try next:")
-    for command, why in rows:
+    for command, why in suggestions(lab_status(state), words):
         print(f"\n  # {why}\n  {command}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from netlab.cli.options import TALK, LabArgument, note
+from netlab.cli.options import TALK, LabArgument, note, program
+from netlab.errors import UsageError
 
 if TYPE_CHECKING:
     from netlab.lab.up import Progress, Result
@@ -26,10 +27,10 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    file: Annotated[Path | None, typer.Argument(help="Topology file; the one in this folder when left out.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; the one in this folder when left out.")] = None,
     name: Annotated[str, typer.Option(help="Another name for the lab than the file's.")] = "",
     runtime: Annotated[str, typer.Option(help="Another runtime than the file's.")] = "",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds until giving up.")] = 60,
+    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds until giving up.")] = 60,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
     keep_on_failure: Annotated[bool, typer.Option("--keep-on-failure", help="Leave a failed lab to look at.")] = False,
 ) -> None:
@@ -38,6 +39,7 @@ def up(
     \b
     Example: netlab up topologies/quickstart.yaml
     Example: netlab up --name second topologies/quickstart.yaml
+    Example: cat lab.yaml manifests/*.yaml | netlab up -
     """
     from netlab.lab.files import default_file
     from netlab.lab.up import Options
@@ -80,7 +82,8 @@ def _tell(result: Result, dry_run: bool, seconds: float) -> None:
     if dry_run:
         note(f"Lab {result.lab}: {len(result.changes)} changes would be made.")
     elif result.created:
-        note(f"Lab {result.lab} is up in {seconds:.1f} s: {len(result.changes)} objects. Prove it: netlab test connectivity")
+        note(f"Lab {result.lab} is up in {seconds:.1f} s: {len(result.changes)} objects.")
+        note(f"Prove it: {program()} test connectivity {result.lab}   What to try: {program()} next {result.lab}")
     elif result.changes:
         note(f"Lab {result.lab} follows the file again: {len(result.changes)} changes in {seconds:.1f} s.")
     else:
@@ -100,8 +103,12 @@ def down(
     """
     from netlab.lab.down import down_locked
     from netlab.lab.find import lab_named, recorded_labs
+    from netlab.lab.preflight import require_privilege
     from netlab.runtime.statedir import StateDirectory
 
+    if name and all_:
+        raise UsageError(f"both a lab ({name}) and --all are named", remedy="Say one of them.")
+    require_privilege("down")
     if all_ and not recorded_labs():
         note("No lab is running: nothing to do.")
     labs = [StateDirectory.of(lab) for lab in recorded_labs()] if all_ else [lab_named(name)]
@@ -117,7 +124,9 @@ def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what wo
     Example: netlab gc
     """
     from netlab.lab.gc import collect
+    from netlab.lab.preflight import require_privilege
 
+    require_privilege("gc")
     removed = collect(dry_run=dry_run)
     for line in removed:
         print(f"{'would remove' if dry_run else 'removed'} {line}")

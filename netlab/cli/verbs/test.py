@@ -12,6 +12,7 @@ from netlab.api.resources import Json
 from netlab.cli import render
 from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
 from netlab.cli.run import FAILED, INVALID
+from netlab.errors import UsageError
 
 app = typer.Typer(help="Prove that a lab's network does what its objects say.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,7 +29,7 @@ def connectivity(
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown to this file (a GitHub job summary).")] = None,
     only: Annotated[str, typer.Option(help="Only checks whose class or id matches, e.g. 'pod-pod*' or '*->default/blue*'.")] = "",
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until an unanswered probe counts as dropped.")] = 1.0,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds until an unanswered probe counts as dropped.")] = 1.0,
 ) -> None:
     """Compute every path from the lab's objects, send real packets along it, show evidence.
 
@@ -40,9 +41,12 @@ def connectivity(
     Example: netlab test connectivity --only 'node-port*'
     """
     from netlab.lab.find import lab_named
+    from netlab.lab.preflight import require_privilege
     from netlab.lab.test import connectivity as run_test
     from netlab.probe.record import failed, tested_anything
 
+    require_privilege("test")
+    _require_writable(junit, markdown)
     record = run_test(lab_named(name), only=only or None, timeout=timeout, on_progress=_progress)
     if TALK.interactive:
         sys.stderr.write("\r\x1b[K")
@@ -60,6 +64,15 @@ def connectivity(
         raise typer.Exit(INVALID)
     if failed(record):
         raise typer.Exit(FAILED)
+
+
+def _require_writable(*files: Path | None) -> None:
+    """Raise UsageError for a file that cannot be written, before the test has taken its time."""
+    for file in filter(None, files):
+        try:
+            file.open("a").close()
+        except OSError as error:
+            raise UsageError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _write(record: Json, junit_file: Path | None, markdown_file: Path | None) -> None:

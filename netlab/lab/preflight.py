@@ -1,0 +1,66 @@
+"""What must hold before a verb touches anything: the privilege, the tools, and names that are free.
+
+A verb that needs the kernel asks here first, so that a user without privilege reads one sentence, nothing has been made
+that would have to be removed again, and nobody else's namespace is ever taken for the lab's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from netlab.api.lab import Lab
+from netlab.dataplane.names import EDGE, FABRIC
+from netlab.errors import UnsupportedHostError
+from netlab.kernel import namespaces
+from netlab.runtime.claims import refuse_foreign
+from netlab.runtime.hosts import path
+from netlab.runtime.statedir import StateDirectory
+
+NEEDED_TOOLS = ("nft",)
+PACKAGES = {"nft": "nftables", "ip": "iproute2", "curl": "curl", "ping": "iputils-ping"}  # Debian's and Ubuntu's names
+SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+# linux/capability.h: what a container's root may lack
+CAPABILITIES = {
+    12: "CAP_NET_ADMIN",  # links, routes, rules
+    13: "CAP_NET_RAW",  # the connectivity test's probes
+    21: "CAP_SYS_ADMIN",  # namespaces and their mounts
+}
+
+
+def require_privilege(doing: str) -> None:
+    """Raise UnsupportedHostError unless this process may change the kernel's network."""
+    if os.geteuid() != 0:
+        raise UnsupportedHostError(f"`netlab {doing}` needs root, and you are an ordinary user", remedy="Run it with sudo.")
+    if lacking := lacking_capabilities(Path("/proc/self/status").read_text()):
+        raise UnsupportedHostError(
+            f"`netlab {doing}` needs {', '.join(lacking)}, which this root does not have",
+            remedy="In a container: docker run --cap-add NET_ADMIN --cap-add SYS_ADMIN ...",
+        )
+
+
+def lacking_capabilities(status: str) -> tuple[str, ...]:
+    """Return the needed capabilities that are not effective, from the text of /proc/<pid>/status."""
+    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    effective = int(line.split()[1], 16)
+    return tuple(name for bit, name in CAPABILITIES.items() if not effective >> bit & 1)
+
+
+def require_tools(names: Iterable[str] = NEEDED_TOOLS) -> None:
+    """Raise UnsupportedHostError when a program that no lab can do without is not installed."""
+    if missing := [name for name in names if find_tool(name) is None]:
+        packages = " ".join(PACKAGES[name] for name in missing)
+        raise UnsupportedHostError(f"not installed: {', '.join(missing)}", remedy=f"Install it: apt-get install -y {packages}")
+
+
+def require_free_names(state: StateDirectory, lab: Lab) -> None:
+    """Raise LabError when a host of the lab would get the name of a namespace that somebody else made."""
+    hosts = (FABRIC, EDGE, *(node.name for node in lab.spec.nodes), *(client.name for client in lab.spec.clients))
+    refuse_foreign(state, [where for host in hosts if namespaces.exists(where := path(state.lab, host))])
+
+
+def find_tool(name: str) -> str | None:
+    """Return where a tool is, looking in the sbin folders too, which an ordinary user's PATH may lack."""
+    return shutil.which(name) or shutil.which(name, path=SBIN)
