@@ -1,6 +1,6 @@
 """From errors to words and exit codes; nobody else chooses an exit code.
 
-A signal to end (^C, or a CI runner's SIGTERM) becomes an exception that nothing on the way catches, so that `up` rolls back
+A signal to end (^C, a CI runner's SIGTERM, a closed terminal's SIGHUP) becomes an exception that nothing on the way catches, so that `up` rolls back
 what is half-made before the process ends.
 """
 
@@ -16,6 +16,7 @@ import typer
 
 from netlab.errors import ApiError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED, INTERRUPTED = 1, 2, 4, 130
 EXIT_CODES: dict[type[NetlabError], int] = {
@@ -36,8 +37,9 @@ def exit_code(error: NetlabError) -> int:
 
 def guarded(app: typer.Typer) -> int:
     """Run the app and return the process's exit code. No traceback reaches a user unless K8SNETLAB_DEBUG is set."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _interrupt)
     try:
         app(prog_name="netlab")
     except SystemExit as end:
@@ -59,7 +61,7 @@ def guarded(app: typer.Typer) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not stop the roll-back
+    for number in ENDING:  # a second one must not stop the roll-back
         signal.signal(number, signal.SIG_IGN)
     raise InterruptedByUserError
 

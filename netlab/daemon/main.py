@@ -153,7 +153,7 @@ class Daemon:
         self._servers.append(
             await serve(self._api, [listener], self._tls, extra_routes=[converged_route(convergence, self._tokens)])
         )
-        body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_SERVER_PORT}"}
+        body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_SERVER_PORT}", "pid": os.getpid()}
         self._state.api.write_bytes(msgspec.json.encode(body))
         authority = self._state.certificate_authority.read_bytes()
         token = self._tokens.ensure(ADMIN)

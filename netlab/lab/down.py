@@ -18,7 +18,7 @@ from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
 from netlab.kernel import namespaces
 from netlab.lab.find import DAEMON, locked
-from netlab.lab.marks import inhabitants, marked_namespaces, stop_inhabitants
+from netlab.lab.marks import inhabitants, marked_namespaces
 from netlab.node.processes import ProcessRecord, read_record, read_records, start_time, stop
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
@@ -55,20 +55,27 @@ def down(state: StateDirectory) -> Removed:
             f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
         )
     shutil.rmtree(state.root, ignore_errors=False)
-    _remove_netns_directory(state)
+    remove_netns_directory(state.root.parent)
     return Removed(state.lab, stopped, len(paths))
 
 
 def _stop_processes(state: StateDirectory) -> int:
     """Stop the daemon, everything else on record, and what lost its record; return how many there were."""
-    daemon = read_record(state, DAEMON)
-    if daemon is not None:
-        stop([daemon], PATIENCE)
+    daemons = stop_daemons(state)
     others = [record for record in read_records(state) if record.name != DAEMON]
     stop(others, PATIENCE)
-    unrecorded = [found for found in inhabitants() if found.folder == state.root and not found.lost]
-    stop_inhabitants(unrecorded, PATIENCE)
-    return len(others) + (daemon is not None) + len(unrecorded)
+    unrecorded = [found.record for found in inhabitants() if found.folder == state.root and not found.lost]
+    stop(unrecorded, PATIENCE)
+    return daemons + len(others) + len(unrecorded)
+
+
+def stop_daemons(state: StateDirectory) -> int:
+    """Stop the lab's daemon, and one that lost its record; return how many there were. The caller holds the lab's lock."""
+    recorded = read_record(state, DAEMON)
+    found = [i.record for i in inhabitants() if i.is_daemon and i.folder == state.root and not i.lost]
+    daemons = {record.pid: record for record in (*found, *([recorded] if recorded else []))}
+    stop(daemons.values(), PATIENCE)
+    return len(daemons)
 
 
 def _stop_strangers(paths: list[str]) -> int:
@@ -90,9 +97,9 @@ def _network_namespace(pid: int) -> int | None:
     return None
 
 
-def _remove_netns_directory(state: StateDirectory) -> None:
+def remove_netns_directory(root: Path) -> None:
     """Remove /run/netns when netlab made it and the last lab is gone."""
-    mark = state.root.parent / OWN_NETNS_DIRECTORY
+    mark = root / OWN_NETNS_DIRECTORY
     if not mark.exists() or any(entry.is_dir() for entry in mark.parent.iterdir()):
         return
     with suppress(OSError):  # somebody else's namespace is in it: it stays

@@ -37,8 +37,12 @@ def lab_named(name: str) -> StateDirectory:
     if len(labs) == 1:
         return StateDirectory.of(labs[0])
     if not labs:
-        raise UsageError("no lab is running", remedy="Start one: netlab up FILE.")
+        raise UsageError("no lab is running", remedy=_how_to_see_one())
     raise UsageError(f"several labs are running: {', '.join(labs)}", remedy="Say which one you mean by its name.")
+
+
+def _how_to_see_one() -> str:
+    return "Start one: netlab up FILE." if os.geteuid() == 0 else "Labs are root's: look with sudo, start one with sudo."
 
 
 def daemon_alive(state: StateDirectory) -> bool:
@@ -50,6 +54,9 @@ def daemon_alive(state: StateDirectory) -> bool:
 def connect(state: StateDirectory) -> SyncClient:
     """Return a client of the lab's API server, as its administrator. Raises LabError when the daemon does not run."""
     require_daemon(state)
+    if not daemon_serves(state):
+        remedy = f"`netlab up FILE` (again) brings it up; `netlab down {state.lab}` removes it."
+        raise LabError(f"lab {state.lab!r} is half-made: its daemon does not serve yet", remedy=remedy)
     try:
         port = msgspec.json.decode(state.api.read_bytes())["loopback"]
         token = (state.tokens / token_file(ADMIN)).read_text()
@@ -68,6 +75,20 @@ def require_daemon(state: StateDirectory) -> None:
         )
 
 
+def daemon_serves(state: StateDirectory) -> bool:
+    """Tell whether the lab's daemon runs and has got as far as serving; one that has not may have been left by a killed `up`."""
+    record = read_record(state, DAEMON)
+    return record is not None and is_alive(record) and _serving_pid(state) == record.pid
+
+
+def _serving_pid(state: StateDirectory) -> int:
+    """Return the pid of the daemon that wrote down where it serves; 0 when none did."""
+    try:
+        return int(msgspec.json.decode(state.api.read_bytes()).get("pid", 0))
+    except (FileNotFoundError, msgspec.DecodeError):
+        return 0
+
+
 @contextmanager
 def locked(lab: str, doing: str) -> Iterator[int]:
     """Hold the lab's lock for a `with` block. Raises LabError at once when another command changes the lab.
@@ -84,7 +105,7 @@ def locked(lab: str, doing: str) -> Iterator[int]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
-        _remove_if_empty(root)
+        remove_if_empty(root)
 
 
 def _acquire(path: Path, lab: str) -> int:
@@ -103,7 +124,7 @@ def _acquire(path: Path, lab: str) -> int:
         os.close(descriptor)
 
 
-def _remove_if_empty(folder: Path) -> None:
+def remove_if_empty(folder: Path) -> None:
     """Leave no empty folder behind; another lab's record in it is a reason to keep it."""
     with suppress(OSError):
         folder.rmdir()

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from netlab.kernel import namespaces
-from netlab.lab.down import PATIENCE, down_locked
-from netlab.lab.find import daemon_alive, recorded_labs
+from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
+from netlab.lab.find import daemon_alive, recorded_labs, remove_if_empty
 from netlab.lab.marks import Inhabitant, inhabitants, marked_namespaces, stop_inhabitants
 from netlab.runtime.statedir import StateDirectory, state_root
 
@@ -32,6 +32,8 @@ def collect(*, dry_run: bool) -> tuple[str, ...]:
     if not dry_run:
         stop_inhabitants(lost, PATIENCE)
         namespaces.delete(orphans)
+        remove_netns_directory(state_root())
+        remove_if_empty(state_root())
     processes = (f"process {found.record.pid} ({found.record.name})" for found in lost)
     return (*removed, *processes, *(f"namespace {Path(path).name}" for path in orphans))
 

@@ -30,6 +30,7 @@ def suggestions(status: Json, words: Words) -> tuple[tuple[str, str], ...]:
         (f"netlab exec {node} -- nft list table ip kube-proxy", "the service proxy's rules on a node"),
         (f"netlab exec {node} -- ip route", "flannel's routes to the other nodes' pods"),
         (f"netlab exec {node} -- bridge fdb show dev flannel.1", "where the overlay sends what is for another node"),
+        (f"netlab logs agent-{node}", "what the node's agent did"),
     ]
     last = (f"netlab down {status['name']}", "remove all of it; the host is as before")
     return tuple((words(command), why) for command, why in (*found[:4], last))

@@ -24,9 +24,9 @@ from netlab.controlplane.sync import SyncClient
 from netlab.errors import ApiError, LabError, UsageError
 from netlab.ipam import AddressPlan
 from netlab.lab.apply import Change, Identity, Verb, identity, plan
-from netlab.lab.down import down
+from netlab.lab.down import down, stop_daemons
 from netlab.lab.files import read_topology
-from netlab.lab.find import connect, daemon_alive, locked
+from netlab.lab.find import connect, daemon_alive, daemon_serves, locked
 from netlab.lab.preflight import require_free_names, require_privilege, require_tools
 from netlab.runtime import logs
 from netlab.runtime.launch import start_daemon
@@ -122,7 +122,8 @@ def _bring_up(
     spec = state.lab_file
     if not created and spec.exists():
         _refuse_new_networks(msgspec.json.decode(spec.read_bytes(), type=Lab), topology.lab)
-    if not daemon_alive(state):
+    if not daemon_serves(state):
+        stop_daemons(state)
         state.create()
         spec.write_bytes(msgspec.json.encode(topology.lab))
         _make_certificates(state, topology.lab)

@@ -21,8 +21,8 @@ def refuse_foreign(state: StateDirectory, existing: Iterable[str]) -> None:
     if foreign:
         raise LabError(
             f"these network namespaces exist, and lab {state.lab!r} did not make them: {', '.join(foreign)}",
-            remedy="Give the lab another name (netlab up --name), or remove them: `netlab gc` what a lab left behind, "
-            "`ip netns delete NAME` anything else.",
+            remedy="Give the lab another name (netlab up --name), or remove them: `netlab down` or `netlab gc` what a lab "
+            "left behind, `ip netns delete NAME` anything else.",
         )
 
 

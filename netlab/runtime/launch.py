@@ -19,6 +19,7 @@ from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
 
 READY = b"ready\n"
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 READY_DESCRIPTOR, LOCK_DESCRIPTOR = 3, 4  # as the daemon sees them
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
@@ -36,16 +37,18 @@ def start_daemon(state: StateDirectory, timeout: float, lock: int) -> None:
     """
     log = state.log("daemon")
     reader, writer = os.pipe()
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # or one between fork and `pid =` would lose the child
     try:
         pid = _spawn(state, log, writer, lock)
-    finally:
         os.close(writer)
-    try:
-        said = _first_word(reader, timeout)
-    except BaseException:
-        _end(pid)
-        raise
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)  # an interrupt that came meanwhile is raised here
+            said = _first_word(reader, timeout)
+        except BaseException:
+            _end(pid)
+            raise
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         os.close(reader)
     if said == READY:
         return
@@ -70,6 +73,7 @@ def _spawn(state: StateDirectory, log: Path, writer: int, lock: int) -> int:
                 (os.POSIX_SPAWN_DUP2, held, LOCK_DESCRIPTOR),
             ],
             setsid=True,
+            setsigmask=[],
         )
     finally:
         for descriptor in high:

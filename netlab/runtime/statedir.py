@@ -7,7 +7,7 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     pki/                the lab's certificate authority and server certificate
     tokens/<user>       bearer tokens, mode 0600: admin, edge, node-<name>
     kubeconfig          for kubectl, mode 0600
-    api.json            where the API server listens: {"loopback": port, "fabric": address}
+    api.json            where the API server listens: {"loopback": port, "fabric": address, "pid": of the daemon}
     netns/<name>        one empty file per network namespace made
     processes/<name>    one JSON file per process started: {"pid": 1, "start": clock ticks since boot}
     pods/<uid>/         resolv.conf, hosts, hostname, container logs

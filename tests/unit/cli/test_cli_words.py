@@ -11,7 +11,7 @@ import typer
 
 from netlab.cli import render
 from netlab.cli.main import app
-from netlab.cli.options import Format
+from netlab.cli.options import Format, program
 from netlab.cli.run import exit_code
 from netlab.errors import ApiError, InvalidTopologyError, KernelError, LabError, UnsupportedHostError, UsageError
 
@@ -69,6 +69,10 @@ ERRORS = [
     pytest.param(["up", "--timeout", "soon"], 2, "--timeout", id="bad option"),
     pytest.param(["validate"], 2, "no topology file here", id="no default file"),
     pytest.param(["up", "--runtime", "cloud", QUICKSTART], 2, "runtime 'cloud'", id="unknown runtime"),
+    pytest.param(["up", "--name", "../x", QUICKSTART], 2, '--name: Invalid value: "../x"', id="a name that is a path"),
+    pytest.param(["up", "--name", "a" * 300, QUICKSTART], 2, "must be no more than", id="a very long name"),
+    pytest.param(["up", "--timeout", "inf", QUICKSTART], 2, "--timeout", id="no end"),
+    pytest.param(["status", "../.."], 2, "there is no lab '../..'", id="a lab that is a path"),
 ]
 
 
@@ -135,3 +139,54 @@ def test_table_aligns_columns():
 def test_documents(form, text):
     """A document prints as JSON or YAML."""
     assert text == render.document({"a": [1]}, form)
+
+
+def test_version_is_an_option_too(tmp_path):
+    """Whoever types `netlab --version` is told."""
+    assert netlab("version", state=tmp_path).stdout == netlab("--version", state=tmp_path).stdout
+
+
+def test_help_names_the_program(tmp_path):
+    """Usage begins with `netlab`, however Python was started."""
+    assert netlab("up", "--help", state=tmp_path).stdout.startswith("Usage: netlab up ")
+
+
+def test_down_of_one_and_all(tmp_path):
+    """A name and --all together are a question back: nobody loses labs by a slip."""
+    result = netlab("down", "--all", "demo", state=tmp_path / "state")
+
+    assert 2 == result.returncode, result.stderr
+
+
+def test_an_unexpected_refusal_of_the_machine_is_a_sentence(tmp_path):
+    """What the operating system refuses is told without a traceback, exit code 4."""
+    (tmp_path / "state").write_text("a file where the folder of records should be")
+    result = netlab("up", QUICKSTART, state=tmp_path / "state")
+
+    assert 4 == result.returncode, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("called", "on_path", "sudo", "said"),
+    [
+        pytest.param("bin/netlab", True, False, "netlab", id="on the path"),
+        pytest.param("bin/netlab", False, False, "bin/netlab", id="not on the path"),
+        pytest.param("bin/netlab", False, True, "sudo bin/netlab", id="with sudo"),
+        pytest.param("x/__main__.py", False, False, f"{sys.executable} -m netlab", id="as a module"),
+    ],
+)
+def test_program(called, on_path, sudo, said, tmp_path, monkeypatch):
+    """Commands are printed as the user called this one, so that they can be copied."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin/netlab"
+    script.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin") if on_path else "/nowhere")
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    if sudo:
+        monkeypatch.setenv("SUDO_USER", "ada")
+
+    assert said == program()

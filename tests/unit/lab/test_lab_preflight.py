@@ -1,0 +1,84 @@
+"""What is asked before anything is made: privilege, tools, names."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from netlab.api.lab import Lab, LabNode, LabSpec
+from netlab.api.meta import ObjectMeta
+from netlab.errors import LabError, UnsupportedHostError
+from netlab.lab import preflight
+from netlab.runtime.claims import record, refuse_foreign
+from netlab.runtime.statedir import StateDirectory
+
+
+@pytest.mark.parametrize(
+    ("effective", "lacking"),
+    [
+        pytest.param("000001ffffffffff", (), id="root"),
+        pytest.param("0000000000000000", ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"), id="nobody"),
+        pytest.param("00000000a80425fb", ("CAP_NET_ADMIN", "CAP_SYS_ADMIN"), id="root of a plain container"),
+        pytest.param("00000000a80435fb", ("CAP_SYS_ADMIN",), id="a container with NET_ADMIN"),
+    ],
+)
+def test_lacking_capabilities(effective, lacking):
+    """The capabilities a lab needs are read from CapEff, bit by bit."""
+    assert lacking == preflight.lacking_capabilities(f"Name:\tpython\nCapEff:\t{effective}\nCapBnd:\t000001ffffffffff\n")
+
+
+def test_ordinary_user(monkeypatch):
+    """Without root the verb is refused in one sentence, with the remedy."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(UnsupportedHostError, match=r"`netlab up` needs root.*\nRun it with sudo"):
+        preflight.require_privilege("up")
+
+
+def test_missing_tool(monkeypatch):
+    """A program that is not installed is named with the package that brings it."""
+    monkeypatch.setattr(preflight.shutil, "which", lambda *_, **__: None)
+
+    with pytest.raises(UnsupportedHostError, match=r"not installed: nft\n.*apt-get install -y nftables"):
+        preflight.require_tools()
+
+
+def state_of(tmp_path):
+    state = StateDirectory("demo", tmp_path / "demo")
+    state.create()
+    return state
+
+
+@pytest.mark.parametrize(
+    ("recorded", "existing", "foreign"),
+    [
+        pytest.param([], [], "", id="nothing there"),
+        pytest.param(["demo-node1"], ["demo-node1"], "", id="our own"),
+        pytest.param(["demo-node1"], [], "", id="recorded, and a crash came before it was made"),
+        pytest.param([], ["demo-node1"], "demo-node1", id="somebody else's"),
+        pytest.param(["demo-node1"], ["demo-node1", "demo-node2"], "demo-node2", id="one of each"),
+    ],
+)
+def test_foreign_namespaces(tmp_path, recorded, existing, foreign):
+    """A namespace that exists and is not on the record was made by somebody else."""
+    state = state_of(tmp_path)
+    record(state, [f"/run/netns/{name}" for name in recorded])
+    paths = [f"/run/netns/{name}" for name in existing]
+
+    if not foreign:
+        refuse_foreign(state, paths)
+        return
+    with pytest.raises(LabError, match=rf"did not make them: {foreign}\n"):
+        refuse_foreign(state, paths)
+
+
+def test_hosts_of_the_file_are_looked_at(tmp_path, monkeypatch):
+    """`up` looks at fabric, edge, nodes and clients before it makes anything."""
+    monkeypatch.setattr(preflight.namespaces, "exists", lambda path: path == "/run/netns/demo-node1")
+    lab = Lab(metadata=ObjectMeta(name="demo"), spec=LabSpec(nodes=(LabNode(name="node1"),)))
+
+    with pytest.raises(LabError, match="demo-node1"):
+        preflight.require_free_names(StateDirectory("demo", tmp_path / "demo"), lab)
+
+    assert not (tmp_path / "demo").exists()
