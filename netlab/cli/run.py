@@ -1,7 +1,7 @@
-"""From errors to words and exit codes; nobody else chooses an exit code.
+"""From errors to words and exit codes; nobody else chooses an exit code (design 6).
 
-A signal to end (^C, a CI runner's SIGTERM, a closed terminal's SIGHUP) becomes an exception that nothing on the way catches, so that `up` rolls back
-what is half-made before the process ends.
+A signal to end (^C, a CI runner's SIGTERM, a closed terminal's SIGHUP) becomes an exception that nothing on the way
+catches, so that `up` rolls back what is half-made before the process ends.
 """
 
 from __future__ import annotations
