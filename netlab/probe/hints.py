@@ -1,10 +1,12 @@
-"""Why a packet ended where it was last seen, where the node's own state decides it: facts, no guesses.
+"""Why a packet or its answer ended where it was last seen, where the state of the nodes decides it: facts, no guesses.
 
-For each kind of place where packets end, one question to the kernel (verification 3, faults 1, 2, 4, 10, 11, 14):
+For each kind of place where packets end, one question to the kernel (docs/semantics.md has the ways they should go):
 
-    entering a device of a node      does the node forward at all?
-    at the bridge, to itself         will the bridge send a frame back out of the port it came from?
-    leaving flannel.1                is there a forwarding entry for the other node's VTEP?
+    entering a device of a node        does the node forward at all?
+    at the bridge, to itself           will the bridge send a frame back out of the port it came from?
+    leaving flannel.1                  is there a neighbour, and a forwarding entry, for the other node's VTEP?
+    on the underlay without VXLAN      is there a route over flannel.1 to the other node's pods?
+    an answer at the asking pod        was it bridged past the rules that should have translated it back?
 
 No answer is no hint. A question that fails does not fail the check.
 """
@@ -12,17 +14,31 @@ No answer is no hint. A question that fails does not fail the check.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netlab.dataplane import names
 from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
-from netlab.probe.checks import Check, Kind
+from netlab.probe.checks import Check, Kind, Visit
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Snapshot
+from netlab.probe.wire import Sighting
 
 FORWARDING = "net/ipv4/ip_forward"
+BRIDGED_RULES = "net/bridge/bridge-nf-call-iptables"
+UNANSWERED = frozenset({"network unreachable", "host unreachable"})  # said by routers on the way, not by the target
+LOST = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE})
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A failed check, and the last sighting of what got lost: the packet, or its answer when there was one."""
+
+    check: Check
+    observed: Observed
+    last: Sighting
 
 
 class Hints:
@@ -35,46 +51,80 @@ class Hints:
 
     def of(self, check: Check, observed: Observed) -> tuple[str, ...]:
         """Return what explains a check's failure, as sentences."""
-        if observed.outcome is not Outcome.DROPPED or not observed.requests:
+        if observed.outcome not in LOST or not observed.requests:
             return ()
-        last = observed.requests[-1]
-        if last.namespace not in self._snapshot.addresses or (state := self._state(last.namespace)) is None:
-            return ()
-        finders = {"in": (self._forwards, self._hairpins), "out": (self._hairpins, self._tunnels)}[last.direction]
-        return tuple(sentence for find in finders for sentence in find(state, check, observed))
+        answers = tuple(s for s in observed.trail if s.packet.answer and s.packet.word not in UNANSWERED)
+        loss = Loss(check, observed, (answers or observed.requests)[-1])
+        finders = (self._forwards, self._hairpins, self._tunnels, self._routes, self._bridged)
+        return tuple(sentence for find in finders for sentence in find(loss))
 
-    def _state(self, node: str) -> NamespaceState | None:
+    def _state(self, node: str) -> NamespaceState:
+        """Return what a node's kernel shows; nothing for what is no node, or does not answer."""
         if node not in self._states:
             path = names.namespace_path(names.host_namespace(self._snapshot.name, node))
             try:
-                self._states[node] = self._kernel.observe(path, sysctls=(FORWARDING,))
+                known = node in self._snapshot.addresses
+                self._states[node] = self._kernel.observe(path, sysctls=(FORWARDING, BRIDGED_RULES)) if known else None
             except KernelError:
                 self._states[node] = None
-        return self._states[node]
+        return self._states[node] or NamespaceState()
 
-    def _forwards(self, state: NamespaceState, _check: Check, observed: Observed) -> Iterator[str]:
-        node = observed.requests[-1].namespace
-        if state.sysctls.get(FORWARDING) == "0":
+    def _forwards(self, loss: Loss) -> Iterator[str]:
+        node = loss.last.namespace
+        if loss.last.direction == "in" and self._state(node).sysctls.get(FORWARDING) == "0":
             yield f"{node} does not forward: net.ipv4.ip_forward is 0 there"
 
-    def _hairpins(self, state: NamespaceState, check: Check, observed: Observed) -> Iterator[str]:
-        node = observed.requests[-1].namespace
-        device = next(s.device for s in observed.requests if s.namespace == node)  # the first there is the pod's port
-        own = {b for b in check.expectation.backends if b.rpartition(":")[0] == check.source.address}
-        for link in state.links:
-            if own and check.source.kind is Kind.POD and link.name == device and link.hairpin is False:
+    def _hairpins(self, loss: Loss) -> Iterator[str]:
+        check, node = loss.check, loss.last.namespace
+        device = next((s.device for s in loss.observed.requests if s.namespace == node), "")  # the first is the pod's port
+        own = any(b.rpartition(":")[0] == check.source.address for b in check.expectation.backends)
+        for link in self._state(node).links if own and check.source.kind is Kind.POD else ():
+            if link.name == device and link.hairpin is False:
                 yield f"hairpin mode is off on {device} of {node}: the bridge sends no frame back out of the port it came from"
 
-    def _tunnels(self, state: NamespaceState, _check: Check, observed: Observed) -> Iterator[str]:
-        last = observed.requests[-1]
+    def _tunnels(self, loss: Loss) -> Iterator[str]:
+        last, node = loss.last, loss.last.namespace
         target = self._snapshot.place_at(last.packet.destination).node
-        if not last.device.startswith("flannel") or target not in self._snapshot.addresses:
+        if last.direction != "out" or not last.device.startswith("flannel") or target not in self._snapshot.addresses:
             return
-        addresses = self._snapshot.addresses[target]
+        state, addresses = self._state(node), self._snapshot.addresses[target]
         macs = {n.mac for n in state.neighbours if n.device == last.device and n.address == addresses.overlay}
+        real = {link.mac for link in self._state(target).links if link.name == last.device}
         if not macs:
-            yield f"{last.namespace} has no neighbour entry for {addresses.overlay}, {target}'s end of the overlay"
-        remotes = {f.remote for f in state.forwarding if f.mac in macs and f.device == last.device}
+            yield f"{node} has no neighbour entry for {addresses.overlay}, {target}'s end of the overlay"
+        elif real and not macs & real:
+            yield f"{node} takes {_any(macs)} for the MAC of {addresses.overlay}; {last.device} of {target} has {_any(real)}"
+        remotes = {f.remote for f in state.forwarding if f.mac in (macs & real or macs) and f.device == last.device}
         if macs and addresses.underlay not in remotes:
-            sends = f"sends them to {', '.join(sorted(remotes))}" if remotes else "has no forwarding entry for them"
-            yield f"frames for {target} must go to {addresses.underlay}; {last.device} of {last.namespace} {sends}"
+            sends = f"sends them to {_any(remotes)}" if remotes else "has no forwarding entry for them"
+            yield f"frames for {target} must go to {addresses.underlay}; {last.device} of {node} {sends}"
+
+    def _routes(self, loss: Loss) -> Iterator[str]:
+        """A packet for a pod that crosses the underlay as it is left its node by the default route."""
+        packet, target = loss.last.packet, self._snapshot.place_at(loss.last.packet.destination)
+        bare = [s for s in loss.observed.trail if s.packet.answer == packet.answer and s.packet.outer is None]
+        left = [
+            s.namespace for s in bare if s.device == "eth0" and s.direction == "out" and s.namespace in self._snapshot.addresses
+        ]
+        if target.kind is not Kind.POD or not left or left[-1] == target.node:
+            return
+        state, node = self._state(left[-1]), left[-1]
+        subnet = next((n.spec.pod_cidr for n in self._snapshot.nodes if n.metadata.name == target.node), "")
+        down = next((link.name for link in state.links if link.name.startswith("flannel") and not link.up), "")
+        if down:
+            yield f"{down} of {node} is down, and its routes with it"
+        elif subnet not in {r.destination for r in state.routes}:
+            yield f"{node} has no route to {subnet}, {target.node}'s pods: the packet took the default route"
+
+    def _bridged(self, loss: Loss) -> Iterator[str]:
+        action, source, packet = loss.check.action, loss.check.source, loss.last.packet
+        untranslated = isinstance(action, Visit) and packet.answer and packet.source != action.address
+        if untranslated and loss.last.namespace == source.name and self._state(source.node).sysctls.get(BRIDGED_RULES) == "0":
+            yield (
+                f"the answer came back as {packet.source}'s, bridged past the rules of {source.node}: "
+                "net.bridge.bridge-nf-call-iptables is 0 there"
+            )
+
+
+def _any(words: set[str] | set[str | None]) -> str:
+    return ", ".join(sorted(filter(None, words)))

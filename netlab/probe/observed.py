@@ -45,6 +45,11 @@ class Observed:
         return tuple(s for s in self.trail if not s.packet.answer)
 
     @property
+    def kept_source(self) -> bool:
+        """Tell whether the packet had one source address all the way."""
+        return len({s.packet.source for s in self.requests}) <= 1
+
+    @property
     def last_place(self) -> str:
         """Where the packet was seen last: place, device and direction, the same for all packets lost at one point."""
         return f"{self.requests[-1].where} {self.requests[-1].direction}" if self.requests else ""

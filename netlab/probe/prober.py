@@ -133,12 +133,12 @@ class Prober:
             return failure
         for place, port in action.stand_ins:
             self.servers.stand_in(place, action.protocol, port)
-        first = await self._attempt(check, action, speak=True)
+        first = await self._attempt(check, action)
         if first.outcome is not Outcome.ALLOWED:
             return first
         shown, hits, attempts = first, list(first.hits), 1
         while size := self._more(check, hits, attempts):
-            batch = await asyncio.gather(*(self._attempt(check, action, speak=False) for _ in range(size)))
+            batch = await asyncio.gather(*(self._attempt(check, action) for _ in range(size)))
             attempts += size
             for observed in batch:
                 if observed.outcome is not Outcome.ALLOWED:
@@ -158,12 +158,12 @@ class Prober:
         bound = ATTEMPTS_PER_BACKEND * max(len(expected.backends), 1)
         return min(2 * len(expected.backends), LONGEST_BATCH, bound - attempts) if missing else 0
 
-    async def _attempt(self, check: Check, action: Visit, *, speak: bool) -> Observed:
+    async def _attempt(self, check: Check, action: Visit) -> Observed:
         address, patience = (action.address, action.port), self.timeout
         if action.protocol == "TCP":
             sequence = self._sequence()
             key = tcp_key(sequence)
-            say = _http(action) if speak and action.talk is Talk.HTTP else b""
+            say = _http(action) if action.talk is Talk.HTTP else b""
             exchange = await sockets.tcp(
                 self.enter, check.source.namespace, address, sequence, say=say, until=END_OF_HEADERS, patience=patience
             )

@@ -1,6 +1,7 @@
 """The record of a run: one JSON document, from which every rendering is made (docs/connectivity-tests.md).
 
-Evidence: per path class and kind of outcome the first check's packet, and every failed check's up to a bound.
+Evidence: per path class, protocol, outcome and whether the source address was kept, the first check's packet; and every
+failed check's up to a bound.
 """
 
 from __future__ import annotations
@@ -119,10 +120,10 @@ def describe(check: Check) -> str:
 def collect_evidence(judged: Sequence[Judged], vxlan_port: int) -> dict[str, list[Json]]:
     """Return the decoded ways of chosen packets by check id."""
     chosen: dict[str, Observed] = {}
-    kinds: set[tuple[str, str, str]] = set()
+    kinds: set[tuple[str, str, str, bool]] = set()
     failures = 0
     for check, observed, verdict in judged:
-        kind = (check.path, check.action.protocol, verdict.actual.word)
+        kind = (check.path, check.action.protocol, verdict.actual.word, observed.kept_source)
         failed = verdict.result is Result.FAILED
         if not observed.trail or (kind in kinds and not (failed and failures < MOST_FAILURES_WITH_EVIDENCE)):
             continue

@@ -1,33 +1,179 @@
-"""What somebody breaks by hand is found by the right checks; repaired, by hand or by the agent's resync, all passes."""
+"""What somebody breaks by hand is found by the right checks, in the right word, with the reason; repaired, all passes.
+
+One lab for all rows. The process that would repair the fault is stopped while it is tested.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
-from labdriver import TOPOLOGIES
+from labdriver import LabDriver, run
 
-BREAKS = [
-    pytest.param(
-        "bridge fdb del $(bridge fdb show dev flannel.1 | awk '{print $1; exit}') dev flannel.1",
-        "pod-pod-cross-node",
-        id="an FDB entry deleted",
-    ),
-    pytest.param("nft flush chain ip kube-proxy services", "cluster-ip", id="a proxy chain flushed"),
-    pytest.param("sysctl -qw net.ipv4.ip_forward=0", "pod-pod-cross-node", id="forwarding off"),
-    pytest.param(
-        "for port in /sys/class/net/cni0/brif/*/hairpin_mode; do echo 0 > $port; done",
-        "hairpin",
-        id="hairpin mode off",
-    ),
-]
+HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize(("command", "failing"), BREAKS)
-def test_broken_by_hand(lab, command, failing):
-    """The check of the broken path fails with exit code 1, and `up` mends what was broken."""
-    lab.up(TOPOLOGIES / "quickstart.yaml")
-    lab.exec("node1", "sh", "-c", command)
+@dataclass(frozen=True)
+class Fault:
+    """`breaks` is run in `host` (a shell; `$chain` is a kube-proxy chain by `chain`, a pattern), and then undone."""
 
-    record = lab.test(check=1)
-    failed = {check["path"] for check in record["checks"] if check["verdict"] == "fail"}
+    name: str
+    breaks: str
+    only: str
+    failing: str
+    words: str
+    host: str = "node1"
+    chain: str = ""
+    repairs: str = ""  # empty: the ruleset is put back as it was
+    stops: str = ""  # the process to stop; empty: the one that keeps the host
+    holds: str = ""  # succeeds while it is broken: what the daemon keeps may be repaired before it was tested
 
-    assert failing in " ".join(sorted(failed))
+
+FDB = "set -- $(bridge fdb show dev flannel.1 | head -1); echo $* >$F; "
+NEIGHBOUR = "set -- $(ip neigh show dev flannel.1 | head -1); echo $* >$F; "
+ROUTE = "set -- $(ip route show dev flannel.1 | head -1); echo $* >$F; "
+SAVED = "set -- $(cat $F); "
+HAIRPIN = "for port in /sys/class/net/cni0/brif/*/hairpin_mode; do echo {} >$port; done"
+BRIDGED = "sysctl -qw net.bridge.bridge-nf-call-iptables="
+FORWARDING = "sysctl -qw net.ipv4.ip_forward="
+HOOK = "{{ type filter hook {} priority 0; {} }}"
+HOLE = HOOK.format("ingress device eth0", "").join(("nft 'add table netdev hole; add chain netdev hole i ", ";"))
+HOLE += " add rule netdev hole i ip length > 1400 drop'"
+FIREWALL = HOOK.format("forward", "policy drop;").join(("nft 'add table ip foreign; add chain ip foreign forward ", "'"))
+FLUSH = "nft flush chain ip kube-proxy "
+REPLACE = FLUSH + "$chain; nft add rule ip kube-proxy $chain "
+FIRST = "set -- $(nft list chain ip kube-proxy $chain | grep -o 'endpoint[^ ,}]*'); "
+UNSTICK = "for h in $(nft -a list chain ip kube-proxy $chain | sed -n '/@affinity/s/.*handle //p'); do"
+UNSTICK += " nft delete rule ip kube-proxy $chain handle $h; done"
+ELSEWHERE = REPLACE + "jump mark-for-masquerade; nft add rule ip kube-proxy $chain meta l4proto udp dnat to 172.30.1.2:53"
+ONE_NODE = "nft flush chain ip netlab-edge $chain; nft add rule ip netlab-edge $chain goto"
+ONE_NODE += " $(nft list table ip netlab-edge | grep -o 'chain node-[^ ]*default/cluster/[^ ]*' | head -1 | cut -d' ' -f2)"
+PODS = "ip saddr 10.244.0.0/16 ip daddr 10.244.0.0/16"
+
+FAULTS = [
+    Fault("a forwarding entry deleted", FDB + "bridge fdb del $1 dev flannel.1 dst $3", "pod-pod-*", "pod-pod-cross-node DROPPED",
+          "has no forwarding entry", repairs=SAVED + "bridge fdb append $1 dev flannel.1 dst $3"),
+    Fault("a forwarding entry to nowhere", FDB + "bridge fdb replace $1 dev flannel.1 dst 172.30.9.9", "pod-pod-*",
+          "pod-pod-cross-node DROPPED", "flannel.1 of node1 sends them to 172.30.9.9",
+          repairs=SAVED + "bridge fdb replace $1 dev flannel.1 dst $3"),
+    Fault("a wrong neighbour entry", NEIGHBOUR + "ip neigh replace $1 lladdr 02:11:22:33:44:55 dev flannel.1 nud permanent",
+          "pod-pod-*", "pod-pod-cross-node DROPPED", "node1 takes 02:11:22:33:44:55 for the MAC of",
+          repairs=SAVED + "ip neigh replace $1 lladdr $3 dev flannel.1 nud permanent"),
+    Fault("a route deleted", ROUTE + "ip route del $1", "pod-pod-*", "pod-pod-cross-node DROPPED",
+          "node1 has no route to 10.244.", repairs=SAVED + "ip route add $1 via $3 dev flannel.1 onlink"),
+    Fault("forwarding off", FORWARDING + "0", "pod-outside", "pod-outside DROPPED", "net.ipv4.ip_forward is 0",
+          repairs=FORWARDING + "1",
+          holds="test $(sysctl -n net.ipv4.ip_forward) = 0"),
+    Fault("bridged packets miss the rules", BRIDGED + "0", "pod-cluster-ip", "pod-cluster-ip DROPPED",
+          "net.bridge.bridge-nf-call-iptables is 0", repairs=BRIDGED + "1",
+          holds="test $(sysctl -n net.bridge.bridge-nf-call-iptables) = 0"),
+    Fault("hairpin mode off", HAIRPIN.format(0), "hairpin", "hairpin DROPPED", "hairpin mode is off", repairs=HAIRPIN.format(1),
+          holds="! grep -q 1 /sys/class/net/cni0/brif/*/hairpin_mode"),
+    Fault("big packets lost", HOLE, "mtu-*", "mtu-cross-node DROPPED", "last seen at node1 eth0",
+          repairs="nft delete table netdev hole"),
+    Fault("no translation", FLUSH + "services", "pod-cluster-ip", "pod-cluster-ip REFUSED", "no rule of node1 translated"),
+    Fault("no masquerading by kube-proxy", FLUSH + "mark-for-masquerade", "node-cluster-ip", "node-cluster-ip WRONG_SOURCE",
+          "it saw (and says so itself) 172.30.1.1: not masqueraded"),
+    Fault("no masquerading by flannel", "nft flush chain ip flannel-ipv4 postrtg", "pod-other-node",
+          "pod-other-node WRONG_SOURCE", "not masqueraded"),
+    Fault("pods masqueraded to pods", f"nft insert rule ip kube-proxy nat-postrouting {PODS} masquerade", "pod-pod-*",
+          "pod-pod-cross-node WRONG_SOURCE", "the source was translated"),
+    Fault("an endpoint's packets go elsewhere", REPLACE + "meta l4proto tcp dnat to 10.244.3.77:80", "pod-cluster-ip",
+          "pod-cluster-ip DROPPED", "10.244.3.77:80", chain="endpoint-[A-Z0-9]*-default/cluster/"),
+    Fault("one endpoint gets everything", FIRST + REPLACE + "goto $1", "pod-cluster-ip", "pod-cluster-ip WRONG_BACKEND",
+          "never answered in", chain="service-[A-Z0-9]*-default/cluster/"),
+    Fault("no affinity", UNSTICK, "pod-cluster-ip", "pod-cluster-ip WRONG_BACKEND", "session affinity:",
+          chain="service-[A-Z0-9]*-default/sticky/"),
+    Fault("unused ports not refused", FLUSH + "cluster-ips-check", "node-*", "node-cluster-ip-unused-port", "edge eth0"),
+    Fault("unassigned addresses not dropped", FLUSH + "cluster-ips-check", "*-unassigned-*",
+          "pod-unassigned-cluster-ip", "edge eth0"),
+    Fault("no endpoints is not refused here", FLUSH + "service-endpoints-check", "pod-load-balancer", "pod-load-balancer REFUSED",
+          "the request ended at edge; node1 must stop it"),
+    Fault("no local endpoint is not dropped", FLUSH + "nodeport-endpoints-check", "outside-node-port",
+          "outside-node-port REFUSED", "the traffic policy is Local", host="node3"),
+    Fault("source ranges ignored", "nft flush chain ip netlab-edge firewall-prerouting", "outside-load-balancer",
+          "outside-load-balancer ALLOWED", "loadBalancerSourceRanges", host="edge"),
+    Fault("the edge uses one node", ONE_NODE, "outside-load-balancer", "outside-load-balancer WRONG_BACKEND",
+          "the edge never chose", host="edge", chain="service-[a-z0-9]*-default/cluster/"),
+    Fault("the edge lost an address", "ip address del 198.51.100.1/32 dev lo", "outside-load-balancer*",
+          "outside-load-balancer-unused-port", "198.51.100.1", host="edge", repairs="ip address add 198.51.100.1/32 dev lo"),
+    Fault("the edge does not forward", FORWARDING + "0", "outside-*", "outside-node-port DROPPED", "last seen at edge eth1",
+          host="edge", repairs=FORWARDING + "1",
+          holds="test $(sysctl -n net.ipv4.ip_forward) = 0"),
+    Fault("a DNS server stopped", "true", "dns-node", "dns-node DROPPED", "no answer to the datagram"),
+    Fault("kube-dns answered elsewhere", ELSEWHERE, "dns-node", "dns-node WRONG_BACKEND", "the question left its node",
+          chain="endpoint-[A-Z0-9]*-kube-system/kube-dns/udp/"),
+    Fault("pods' processes stopped", "true", "pod-cluster-ip", "pod-cluster-ip DROPPED", "connected, then no answer",
+          stops="workloads-node1"),
+    Fault("a foreign firewall", FIREWALL, "pod-pod-*", "pod-pod-same-node DROPPED", "last seen at node1",
+          repairs="nft delete table ip foreign"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    """One lab with every way into a Service."""
+    lab = LabDriver(f"f{os.getpid()}")
+    try:
+        lab.up(HERE / "faults.yaml")
+        yield lab
+    finally:
+        lab.down()
+
+
+def shell(lab, fault, text, folder, check=True):
+    """Run a text inside the fault's host."""
+    table = "netlab-edge" if fault.host == "edge" else "kube-proxy"
+    find = (
+        f"chain=$(nft list table ip {table} | grep -o 'chain {fault.chain}[^ ]*' | head -1 | cut -d' ' -f2);"
+        if fault.chain
+        else ""
+    )
+    namespace = f"{lab.name}-{fault.host}"
+    script = f"set -e; F={folder}/state; {find} {text}"
+    done = subprocess.run(
+        ["ip", "netns", "exec", namespace, "sh", "-c", script], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def broken(lab, fault, folder):
+    """Break the lab and test it; once more when the daemon has repaired it in between, as it does every 30 seconds."""
+    held = False
+    while not held:
+        shell(lab, fault, fault.breaks, folder)
+        done = run("test", "connectivity", lab.name, "-f", "json", "--only", fault.only, "--timeout", "0.4", check=None)
+        held = "held" in shell(lab, fault, f"if {fault.holds or 'true'}; then echo held; fi", folder)
+    return done
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_fault(faulty, fault, tmp_path):
+    """The check of the broken path fails with its word and reason and exit code 1."""
+    ruleset = "flush ruleset\n" + shell(faulty, fault, "nft list ruleset", tmp_path)
+    (tmp_path / "rules").write_text(ruleset)
+    keeper = faulty.pid(fault.stops or ("edge" if fault.host == "edge" else f"agent-{fault.host}"))
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        done = broken(faulty, fault, tmp_path)
+    finally:
+        shell(faulty, fault, fault.repairs or f"nft -f {tmp_path}/rules", tmp_path)
+        os.kill(keeper, signal.SIGCONT)
+    assert done.returncode == 1
+    failed = [
+        c for c in json.loads(done.stdout)["checks"] if c["verdict"] == "fail" and fault.failing in f"{c['path']} {c['actual']}"
+    ]
+
+    assert failed
+    assert any(fault.words in " ".join((*c["reasons"], *c.get("hints", ()))) for c in failed), failed[0]
+
+
+def test_repaired(faulty):
+    """With all faults undone every check passes again."""
+    assert faulty.test()["totals"]["pass"] > 500
