@@ -53,7 +53,8 @@ def _from_outside(status: Json) -> list[tuple[str, str]]:
 
 
 def _from_a_pod(status: Json) -> list[tuple[str, str]]:
-    pods = [pod for pod in status["pods"] if pod["status"] == "Running"]
+    on_node = {node["address"] for node in status["nodes"]}  # hostNetwork: such a pod asks its node's resolver, by full names
+    pods = [pod for pod in status["pods"] if pod["status"] == "Running" and pod["ip"] not in on_node]
     services = [
         service
         for service in status["services"]

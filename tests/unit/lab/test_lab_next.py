@@ -10,7 +10,10 @@ STATUS = {
     "name": "demo",
     "hosts": [{"name": "client", "address": "203.0.113.10"}],
     "nodes": [{"name": "node1", "address": "172.30.1.1"}],
-    "pods": [{"namespace": "default", "name": "web-1", "status": "Running"}],
+    "pods": [
+        {"namespace": "default", "name": "on-node", "status": "Running", "ip": "172.30.1.1"},
+        {"namespace": "default", "name": "web-1", "status": "Running", "ip": "10.244.1.2"},
+    ],
     "services": [
         {
             "namespace": "default",
@@ -44,6 +47,7 @@ def test_five():
 
     assert 5 == len(commands)
     assert commands[0] == "netlab exec client -- curl -s http://198.51.100.1:80/"
+    assert commands[1] == "netlab exec web-1 -- curl -s http://web:80/"  # a hostNetwork pod does not know short names
     assert commands[-1] == "netlab down demo"
 
 
