@@ -62,6 +62,10 @@ class LabError(NetlabError):
     """A lab did not do what was asked: a process died, a deadline passed, a lock is held."""
 
 
+class CannotTestError(NetlabError):
+    """The lab could not be tested, so nothing is said about it: its daemon is dead, say."""
+
+
 class ApiError(NetlabError):
     """The API server answered with a Status of failure (Kubernetes API conventions).
 

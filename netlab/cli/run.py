@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import typer
 
-from netlab.errors import ApiError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
+from netlab.errors import ApiError, CannotTestError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
@@ -22,6 +22,7 @@ FAILED, INVALID, UNSUPPORTED, INTERRUPTED = 1, 2, 4, 130
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
     InvalidTopologyError: INVALID,
+    CannotTestError: INVALID,
     UnsupportedHostError: UNSUPPORTED,
 }
 

@@ -1,11 +1,13 @@
 """A process's Lease: that it lives, and up to which resourceVersion of each kind its node is programmed.
 
 The annotation `netlab/synced` holds the versions (docs/architecture.md); `up` waits for it. A Lease is written when what it
-says has changed, and otherwise every ten seconds, as the kubelet renews its own.
+says has changed, and otherwise every ten seconds, as the kubelet renews its own. Its holder is the process, not only the
+node: what a process that died has said about its kernel's rules is true, but about its DNS server it is not.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +24,11 @@ from netlab.errors import ApiError, is_not_found
 NOTHING: Mapping[str, object] = {}
 RENEW = timedelta(seconds=10)
 LEASE_SECONDS = 40  # Kubernetes' node lease
+
+
+def holder_identity(name: str, pid: int) -> str:
+    """Return how a process names itself in its Lease."""
+    return f"{name}_{pid}"
 
 
 def synced_versions(informers: Iterable[Informer[Any]]) -> dict[str, str]:
@@ -49,7 +56,11 @@ class LeaseKeeper:
 
     async def _write(self, annotations: dict[str, str], now: datetime) -> None:
         renewed = micro_timestamp(now)
-        spec = {"holderIdentity": self._name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": renewed}
+        spec = {
+            "holderIdentity": holder_identity(self._name, os.getpid()),
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": renewed,
+        }
         try:
             patch: Json = {"metadata": {"annotations": annotations}, "spec": spec}
             await self._client.patch(LEASES, self._name, patch, namespace=self._namespace)

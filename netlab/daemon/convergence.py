@@ -10,7 +10,7 @@ may settle something without changing any object (a pod that was not ready and n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +20,12 @@ from netlab.api.coordination import Lease
 from netlab.api.core import Service
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES
 from netlab.api.wellknown import EDGE_LEASE, node_lease
+from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Store
-from netlab.daemon.hosts import LabController
+from netlab.daemon.hosts import LabController, agent_name
+from netlab.dataplane.names import EDGE
 
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES)
@@ -67,8 +69,18 @@ class Report:
 class Convergence:
     """Looks at a lab's store and its parts."""
 
-    def __init__(self, store: Store, lab: str, controllers: Manager, hosts: LabController, kubelet: Settling) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lab: str,
+        controllers: Manager,
+        hosts: LabController,
+        kubelet: Settling,
+        pid_of: Callable[[str], int | None],
+    ) -> None:
         self._store = store
+        self._pid_of = pid_of
         self._lab = lab
         self._controllers = controllers
         self._hosts = hosts
@@ -94,11 +106,11 @@ class Convergence:
         leases = self._leases()
         for node in self._store.list(NODES):
             name = node.key[1]
-            yield self._synced(leases.get(node_lease(name)), NODE_KINDS), f"the agent of {name}"
+            yield self._synced(leases.get(node_lease(name)), agent_name(name), NODE_KINDS), f"the agent of {name}"
 
     def _edge_parts(self) -> Iterable[tuple[bool, str]]:
         lease = self._leases().get(EDGE_LEASE)
-        yield self._synced(lease, EDGE_KINDS), "the edge"
+        yield self._synced(lease, EDGE, EDGE_KINDS), "the edge"
         healthy = lease.healthy_nodes if lease else {}
         for stored in self._store.list(SERVICES):
             service = SERVICES.decode(stored.body)
@@ -118,8 +130,12 @@ class Convergence:
     def _leases(self) -> dict[str, Lease]:
         return {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}
 
-    def _synced(self, lease: Lease | None, kinds: Iterable[AnyResource]) -> bool:
-        return lease is not None and all(lease.synced(k.plural) >= self._store.last_change(k) for k in kinds)
+    def _synced(self, lease: Lease | None, process: str, kinds: Iterable[AnyResource]) -> bool:
+        """Tell whether a Lease is that of the process that runs now, and says that everything is programmed."""
+        pid = self._pid_of(process)
+        if lease is None or pid is None or lease.spec.holder_identity != holder_identity(lease.metadata.name, pid):
+            return False
+        return all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds)
 
     async def follow(self, seconds: float) -> AsyncIterator[Report]:
         """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""

@@ -133,12 +133,10 @@ class LabController:
         name, api = lab.metadata.name, AddressPlan.of(lab).api_server
         common = {"lab": name, "state": str(self._state.root), "server": f"https://{api}:{API_SERVER_PORT}"}
         common["ca"] = str(self._state.certificate_authority)
-        specs = [
-            self._spec("edge", "edge", path(name, EDGE), {**common, "token": str(self._state.tokens / token_file(EDGE_USER))})
-        ]
+        specs = [self._spec(EDGE, "edge", path(name, EDGE), {**common, "token": str(self._state.tokens / token_file(EDGE_USER))})]
         for node in nodes:
             arguments = {**common, "node": node.name, "token": str(self._state.tokens / token_file(node_user(node.name)))}
-            specs.append(self._spec(f"agent-{node.name}", "agent", path(name, node.name), arguments))
+            specs.append(self._spec(agent_name(node.name), "agent", path(name, node.name), arguments))
             specs.append(self._spec(f"workloads-{node.name}", "workloads", path(name, node.name), arguments))
         return {spec.name: spec for spec in specs}
 
@@ -152,6 +150,11 @@ class LabController:
         if status != lab.status:
             body = LABS.encode(msgspec.structs.replace(lab, status=status))
             await self._client.update(LABS, body, subresource="status")
+
+
+def agent_name(node: str) -> str:
+    """Return the name of the process that is a node's agent."""
+    return f"agent-{node}"
 
 
 def node_labels(name: str, own: Labels) -> Labels:

@@ -125,14 +125,22 @@ class Daemon:
             networking=self._lab.spec.networking,
             lab=self._lab.metadata.name,
         )
+        supervisor = Supervisor(self._spawner, self._state)
         hosts = LabController(
             client=self._client,
             runtime=NetnsRuntime(self._kernel, self._state),
-            supervisor=Supervisor(self._spawner, self._state),
+            supervisor=supervisor,
             state=self._state,
             on_hosts=self._hosts_made,
         )
-        convergence = Convergence(self._store, self._lab.metadata.name, manager, hosts, kubelet)
+        convergence = Convergence(
+            store=self._store,
+            lab=self._lab.metadata.name,
+            controllers=manager,
+            hosts=hosts,
+            kubelet=kubelet,
+            pid_of=supervisor.pid,
+        )
         await self._serve_loopback(convergence)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(manager.run(), name="controllers")

@@ -46,6 +46,7 @@ class Supervisor:
         self._state = state
         self._wanted: dict[str, ProcessSpec] = {}
         self._accounts: dict[str, Account] = {}
+        self._pids: dict[str, int] = {}
         self._restarts: dict[str, asyncio.TimerHandle] = {}
         self._starting: set[asyncio.Task[None]] = set()
         spawner.subscribe(self._ended)
@@ -56,25 +57,35 @@ class Supervisor:
         new = [spec for name, spec in wanted.items() if name not in self._wanted]
         self._wanted = dict(wanted)
         for spec in new:
-            if self._spawner.adopt(spec.name) is None:
+            adopted = self._spawner.adopt(spec.name)
+            if adopted is None:
                 await self._start(spec)
+            else:
+                self._pids[spec.name] = adopted
         await self._stop(extra)
+
+    def pid(self, name: str) -> int | None:
+        """Return the process that runs under a name, None while none does."""
+        return self._pids.get(name)
 
     async def _start(self, spec: ProcessSpec) -> None:
         account = self._accounts.setdefault(spec.name, Account())
         account.started = asyncio.get_running_loop().time()
-        await self._spawner.spawn(spec)
+        self._pids[spec.name] = await self._spawner.spawn(spec)
 
     async def _stop(self, names: list[str]) -> None:
         records = [record for name in names if (record := processes.read_record(self._state, name))]
         for name in names:
             self._accounts.pop(name, None)
+            self._pids.pop(name, None)
             if timer := self._restarts.pop(name, None):
                 timer.cancel()
         if records:
             await asyncio.to_thread(processes.stop, records, PATIENCE)
 
     def _ended(self, news: Exit) -> None:
+        if self._pids.get(news.name) == news.pid:
+            del self._pids[news.name]
         spec = self._wanted.get(news.name)
         if spec is None:
             return

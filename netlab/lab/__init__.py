@@ -4,5 +4,6 @@
 - `down`: stop what was recorded, remove what was marked, look whether anything is left; `gc`: the same for
   labs that no longer run.
 - `find`: which lab is meant, its API server, its lock. `status`, `logs`, `execute`, `next`, `test`: a verb each.
+- `preflight`: what is looked at before anything is made; `marks`: what of a lab is there, by the marks it carries.
 - `doctor`: what this machine lacks.
 """

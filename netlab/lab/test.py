@@ -6,16 +6,23 @@ import asyncio
 from collections.abc import Callable
 
 from netlab.api.resources import Json
+from netlab.errors import ApiError, CannotTestError, LabError
 from netlab.lab.find import connect
 from netlab.probe.runner import run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
 
 def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_progress: Callable[[int, int], None]) -> Json:
-    """Run the connectivity test of a lab and return its record (`netlab.connectivity/v1`)."""
-    client = connect(state)
+    """Run the connectivity test of a lab and return its record (`netlab.connectivity/v1`).
+
+    Raises CannotTestError when the lab's API server does not answer.
+    """
 
     def resolv_conf(uid: str) -> str:
         return (state.pod(uid) / "resolv.conf").read_text()
 
-    return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf))
+    try:
+        client = connect(state)
+        return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf))
+    except (LabError, ApiError) as error:
+        raise CannotTestError(error.message, remedy=error.remedy) from error

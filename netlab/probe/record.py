@@ -141,3 +141,8 @@ def failed(record: Json) -> bool:
 def tested_anything(record: Json) -> bool:
     """Tell whether at least one check was carried out."""
     return bool(record["totals"][Result.PASSED.value] or record["totals"][Result.FAILED.value])
+
+
+def untested(record: Json) -> int:
+    """Return how many checks could not be carried out: nothing is known of them, so a run with any is no pass."""
+    return int(record["totals"][Result.NOT_TESTED.value])

@@ -33,7 +33,7 @@ def connectivity(
 ) -> None:
     """Compute every path from the lab's objects, send real packets along it, show evidence.
 
-    Exit code 0: all as expected; 1: a check failed; 2: nothing was tested; 4: this machine cannot run it.
+    Exit code 0: all as expected; 1: a check failed; 2: something could not be tested; 4: this machine cannot run it.
 
     \b
     Example: netlab test connectivity
@@ -43,7 +43,6 @@ def connectivity(
     from netlab.lab.find import lab_named
     from netlab.lab.preflight import require_privilege
     from netlab.lab.test import connectivity as run_test
-    from netlab.probe.record import failed, tested_anything
 
     require_privilege("test")
     _require_writable(junit, markdown)
@@ -59,11 +58,21 @@ def connectivity(
         Console(soft_wrap=False).print(report(record))
     else:
         print(render.document(record, form))
+    _conclude(record)
+
+
+def _conclude(record: Json) -> None:
+    """End with the exit code of a record: 1 a check failed, 2 something could not be tested."""
+    from netlab.probe.record import failed, tested_anything, untested
+
+    if failed(record):
+        raise typer.Exit(FAILED)
     if not tested_anything(record):
         note("nothing was tested")
         raise typer.Exit(INVALID)
-    if failed(record):
-        raise typer.Exit(FAILED)
+    if count := untested(record):
+        note(f"{count} checks could not be tested: that is no pass")
+        raise typer.Exit(INVALID)
 
 
 def _require_writable(*files: Path | None) -> None:

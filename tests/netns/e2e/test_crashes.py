@@ -90,6 +90,17 @@ def test_process_killed(lab, process):
     lab.down()
 
 
+def test_agent_and_daemon_killed(lab):
+    """With an agent and the daemon dead at once, `up` waits until the new agent serves: what the old one said is no proof."""
+    lab.up(QUICKSTART)
+    for process in ("agent-node1", "daemon"):
+        os.kill(lab.pid(process), signal.SIGKILL)
+
+    lab.up(QUICKSTART)
+
+    assert passes(lab)
+
+
 def child_of(pid):
     return int(
         subprocess.run(["pgrep", "-P", str(pid), "-f", "spawner"], capture_output=True, text=True, check=True).stdout.split()[0]

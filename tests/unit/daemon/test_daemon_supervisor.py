@@ -76,3 +76,15 @@ def test_a_minute_of_life_is_forgiven():
     account = Account(deaths=9, started=0.0)
 
     assert account.delay(now=61.0) == 0.0
+
+
+async def test_pid_is_of_who_runs(tmp_path):
+    """The supervisor knows who runs under a name, and that nobody does after the process has ended."""
+    spawner = FakeSpawner()
+    supervisor = Supervisor(spawner, StateDirectory("lab", tmp_path))
+    await supervisor.converge(specs("agent-a"))
+    before = supervisor.pid("agent-a")
+
+    spawner.end(Exit("agent-a", 1, 137))
+
+    assert (1, None) == (before, supervisor.pid("agent-a"))
