@@ -12,6 +12,7 @@ from netlab.api.resources import PODS
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import UsageError
 from netlab.lab.find import connect
+from netlab.lab.pods import is_alive, pods_meant
 from netlab.node.entering import execute as execute_inside
 from netlab.node.podfiles import PodFiles
 from netlab.runtime.statedir import StateDirectory
@@ -62,22 +63,12 @@ def find_pod(state: StateDirectory, target: str) -> Pod:
 
     Raises UsageError that lists what there is.
     """
-    namespace, _, name = target.rpartition("/")
     pods = [PODS.decode(item) for item in connect(state).list(PODS).items]
-    alive = [pod for pod in pods if pod.status.phase == "Running" or pod.status.pod_ip]
-    here = [pod for pod in alive if not namespace or pod.metadata.namespace == namespace]
-    exact = [pod for pod in here if pod.metadata.name == name]
-    if len(exact) == 1:
-        return exact[0]
-    begins = [pod for pod in here if pod.metadata.name.startswith(f"{name}-")]
-    if begins and len({(pod.metadata.namespace, _owner(pod)) for pod in begins}) == 1:
-        return begins[0]
+    meant = pods_meant(pods, target)
+    if len(meant) == 1:
+        return meant[0]
     hosts = sorted(name.removeprefix(f"{state.lab}-") for name in state.recorded_namespaces())
-    shown = ", ".join(sorted(f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in (begins or alive))[:12])
-    what = "means several pods" if begins or exact else "is no host and no pod of this lab"
+    shown = ", ".join(sorted(pod.key for pod in (meant or filter(is_alive, pods)))[:12])
+    what = "means several pods" if meant else "is no host and no pod of this lab"
     known = [host for host in hosts if not any(host.endswith(pod.metadata.name) for pod in pods)]
     raise UsageError(f"'{printable(target)}' {what}", remedy=f"Hosts: {', '.join(known)}. Pods: {shown or 'none'}.")
-
-
-def _owner(pod: Pod) -> str:
-    return next((owner.uid for owner in pod.metadata.owner_references), pod.metadata.uid)

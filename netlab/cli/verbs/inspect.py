@@ -1,4 +1,4 @@
-"""Verbs that look at a lab and change nothing: status, exec, logs, next."""
+"""Verbs that look at a lab and change nothing: status, exec, port-forward, logs, next."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from netlab.cli import render
-from netlab.cli.options import Format, FormatOption, LabArgument, program
+from netlab.cli.options import Format, FormatOption, LabArgument, note, program
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.command()(status)
     app.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
+    app.command(name="port-forward")(port_forward)
     app.command()(logs)
     app.command(name="next")(next_steps)
 
@@ -57,6 +58,37 @@ def execute(
     require_privilege("exec")
     words = command[1:] if command[0] == "--" else command  # the parser stops at HOST and leaves the dashes
     raise typer.Exit(run_inside(lab_named(lab), target, words, container=container))
+
+
+def port_forward(
+    target: Annotated[str, typer.Argument(metavar="svc/NAME|deploy/NAME|[NAMESPACE/]POD", help="What to reach.")],
+    ports: Annotated[list[str], typer.Argument(metavar="[LOCAL:]REMOTE...", help="Ports; local 0: any that is free.")],
+    lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where the target is.")] = "",
+    address: Annotated[list[str] | None, typer.Option(help="Loopback address to listen on; may be repeated.")] = None,
+) -> None:
+    """Open ports on this machine's loopback that lead into a pod, until ^C: for a browser, curl or any other client.
+
+    \b
+    Example: netlab port-forward svc/blue 8080:80     (then open http://127.0.0.1:8080/)
+    Example: netlab port-forward deploy/kuard 0:http
+    """
+    from netlab.lab import forward
+    from netlab.lab.find import lab_named
+    from netlab.lab.forward_target import parse_addresses, parse_port, parse_target
+    from netlab.lab.preflight import require_privilege
+
+    wanted, requests, addresses = parse_target(target, namespace), tuple(map(parse_port, ports)), parse_addresses(address or ())
+    require_privilege("port-forward")
+    state = lab_named(lab)
+    plan = forward.find(state, wanted, requests)
+    with forward.listening(plan, addresses) as listeners:
+
+        def ready() -> None:
+            note(f"{target}: pod {plan.pod.key} on {plan.pod.spec.node_name}. End with ^C.")
+            print(*listeners, sep="\n", flush=True)
+
+        forward.serve(state.lab, plan.pod, listeners, ready, note)
 
 
 def logs(

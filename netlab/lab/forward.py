@@ -1,0 +1,220 @@
+"""`netlab port-forward`: ports of this machine's loopback that lead into a pod.
+
+A connection is taken on loopback in the namespace that netlab was started in; for each one a socket is made inside the pod's
+network namespace and connected to 127.0.0.1 there, as a kubelet's runtime does it. So the server sees a connection from itself:
+no Service, no proxy rule and no overlay is on the way.
+
+- When one side has said its last word, the other side is told and may go on talking (half-closed connections work).
+- What goes wrong on one side goes wrong on the other: a refused or broken connection is reset, and told to the user.
+- When the pod is gone the forwarding ends: the next one has to choose another pod.
+- ^C and SIGTERM are the ordinary end of a forwarding, not a fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from netlab.api.core import Pod
+from netlab.api.resources import ENDPOINT_SLICES, PODS, SERVICES
+from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
+from netlab.errors import KernelError, LabError, UsageError
+from netlab.kernel import namespaces
+from netlab.lab.find import connect
+from netlab.lab.forward_target import LOCALHOST, Cluster, Plan, PortRequest, Target, plan
+from netlab.runtime.statedir import StateDirectory
+
+CHUNK = 64 * 1024
+BACKLOG = 4096  # somaxconn's default today
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, no time: closing sends a reset
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """One listening port and where it leads."""
+
+    address: str
+    local: int
+    remote: int
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"Forwarding from {address}:{self.local} -> {self.remote}"
+
+
+def find(state: StateDirectory, target: Target, requests: Sequence[PortRequest]) -> Plan:
+    """Choose the pod and the ports from what the lab's API server has."""
+    client = connect(state)
+    pods = tuple(PODS.decode(item) for item in client.list(PODS).items)
+    named = () if target.resource is PODS else tuple(map(target.resource.decode, client.list(target.resource).items))
+    if target.resource is not SERVICES:
+        return plan(target, requests, Cluster(pods, workloads=named))
+    slices = tuple(ENDPOINT_SLICES.decode(item) for item in client.list(ENDPOINT_SLICES).items)
+    return plan(target, requests, Cluster(pods, services=named, slices=slices))
+
+
+def inside_of(lab: str, pod: Pod) -> str:
+    """Return the path of the network namespace that a pod's sockets are in."""
+    meta = pod.metadata
+    shared = pod.spec.host_network
+    return namespace_path(host_namespace(lab, pod.spec.node_name) if shared else pod_namespace(lab, meta.namespace, meta.name))
+
+
+@contextmanager
+def listening(chosen: Plan, addresses: Sequence[str]) -> Iterator[dict[Forwarding, socket.socket]]:
+    """Listen on every address and port of a plan for a `with` block. Raises UsageError when one of them is taken."""
+    with ExitStack() as stack:
+        opened = {}
+        for pair in chosen.ports:
+            for address in addresses:
+                listener = stack.enter_context(_listen(address, pair.local))
+                opened[Forwarding(address, listener.getsockname()[1], pair.remote)] = listener
+        yield opened
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        remedy = "Choose another local port (8080:80), or 0:80 for any that is free." if taken else ""
+        raise UsageError(f"cannot listen on {address} port {port}: {os.strerror(error.errno or 0)}", remedy=remedy) from error
+    return listener
+
+
+def serve(lab: str, pod: Pod, listeners: dict[Forwarding, socket.socket], ready: Callable[[], None], trouble: Tell) -> None:
+    """Carry connections until the process is asked to end. Raises LabError when the pod is gone.
+
+    `ready` is called when the process can be asked: who reads what it prints may send ^C at once.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors for each connection
+
+    async def until_asked() -> None:
+        forwarder = Forwarder(pod.key, inside_of(lab, pod), trouble)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, forwarder.stop)
+        ready()
+        await forwarder.run(listeners)
+
+    asyncio.run(until_asked())
+
+
+class Forwarder:
+    """Takes connections and carries them into one pod. Made inside a running event loop."""
+
+    def __init__(self, pod: str, path: str, trouble: Tell) -> None:
+        self._pod = pod
+        self._path = path
+        self._trouble = trouble
+        self._connections: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stop(self) -> None:
+        """End `run`."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    async def run(self, listeners: dict[Forwarding, socket.socket]) -> None:
+        """Carry connections until `stop`; those still open are then reset. Raises LabError when the pod is gone."""
+        servers = [
+            await asyncio.start_server(self._accepted(forwarding), sock=listener) for forwarding, listener in listeners.items()
+        ]
+        try:
+            await self._ended
+        finally:
+            for server in servers:
+                server.close()
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _accepted(self, forwarding: Forwarding) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.get_running_loop().create_task(self._carry(forwarding, (reader, writer)))
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+
+        return start
+
+    async def _carry(self, forwarding: Forwarding, client: Streams) -> None:
+        ends = [client]
+        try:
+            ends.append(await self._dial(forwarding.remote))
+            await _both_ways(*ends)
+        except* OSError as errors:
+            self._trouble(f"connection to port {forwarding.local} -> {forwarding.remote} of pod {self._pod}: {_words(errors)}")
+        except* KernelError as errors:
+            self._give_up(errors)
+        finally:
+            for _, writer in ends:
+                _reset(writer)
+            for _, writer in ends:
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+    async def _dial(self, port: int) -> Streams:
+        with namespaces.inside(self._path):
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, (LOCALHOST, port))
+            return await asyncio.open_connection(sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _give_up(self, errors: BaseExceptionGroup[KernelError]) -> None:
+        """The namespace cannot be entered: there is no pod any more."""
+        if not self._ended.done():
+            gone = LabError(f"pod {self._pod} is gone", remedy="Start the forwarding again to choose another pod.")
+            gone.__cause__ = errors
+            self._ended.set_exception(gone)
+
+
+async def _both_ways(one: Streams, other: Streams) -> None:
+    """Carry bytes both ways until both sides have said their last word and everything has been taken."""
+    async with asyncio.TaskGroup() as directions:
+        directions.create_task(_carry_one_way(one[0], other[1]))
+        directions.create_task(_carry_one_way(other[0], one[1]))
+    for _, writer in (one, other):
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _carry_one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(CHUNK):
+        writer.write(chunk)
+        await writer.drain()
+    writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection that is still open with a reset; one that has been closed in order is left alone."""
+    connection = writer.get_extra_info("socket")
+    if connection.fileno() >= 0:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        writer.transport.abort()
+
+
+def _words(errors: BaseExceptionGroup[OSError]) -> str:
+    """Return the first reason, however deep it is nested."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    number = first.errno if isinstance(first, OSError) else None
+    return os.strerror(number).lower() if number else str(first)

@@ -1,0 +1,32 @@
+"""Which pod a user means by `[namespace/]name`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netlab.api.core import Pod
+
+
+def is_alive(pod: Pod) -> bool:
+    """Tell whether there may be something to look into: it runs, or has a sandbox."""
+    return pod.status.phase == "Running" or bool(pod.status.pod_ip)
+
+
+def pods_meant(pods: Iterable[Pod], target: str) -> list[Pod]:
+    """Return what may be meant by `[namespace/]name` among pods that are alive: one pod when the name is understood.
+
+    Without a namespace all are searched. The beginning of a name will do when one pod, or twins of one owner, have it; then
+    the first of them is meant. An empty list says that there is no such pod, several that the name is ambiguous.
+    """
+    namespace, _, name = target.rpartition("/")
+    here = [pod for pod in pods if is_alive(pod) and (not namespace or pod.metadata.namespace == namespace)]
+    exact = [pod for pod in here if pod.metadata.name == name]
+    begins = [pod for pod in here if pod.metadata.name.startswith(f"{name}-")]
+    if len(exact) == 1:
+        return exact
+    twins = len({(pod.metadata.namespace, _owner(pod)) for pod in begins}) == 1
+    return begins[:1] if twins else exact + begins
+
+
+def _owner(pod: Pod) -> str:
+    return next((owner.uid for owner in pod.metadata.owner_references), pod.metadata.uid)
