@@ -28,6 +28,9 @@ def connectivity(
     form: FormatOption = Format.TABLE,
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown to this file (a GitHub job summary).")] = None,
+    github: Annotated[
+        bool, typer.Option(envvar="GITHUB_ACTIONS", help="Also annotate what failed, on stderr, as GitHub Actions reads it.")
+    ] = False,
     only: Annotated[str, typer.Option(help="Only checks whose class or id matches, e.g. 'pod-pod*' or '*->default/blue*'.")] = "",
     timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds until an unanswered probe counts as dropped.")] = 1.0,
 ) -> None:
@@ -50,6 +53,10 @@ def connectivity(
     if TALK.interactive:
         sys.stderr.write("\r\x1b[K")
     _write(record, junit, markdown)
+    if github:
+        from netlab.probe.annotations import annotate
+
+        sys.stderr.write("".join(f"{line}\n" for line in annotate(record)))
     if form is Format.TABLE:
         from rich.console import Console
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from netlab.cli.connectivity import report
 from netlab.probe import record as run_record
+from netlab.probe.annotations import annotate
 from netlab.probe.junit import junit
 from netlab.probe.markdown import MOST_BYTES, markdown
 
@@ -103,3 +104,30 @@ def test_markdown_stays_below_the_limit():
 
     assert len(text.encode()) <= MOST_BYTES
     assert "more are left out here" in text
+
+
+def test_annotations():
+    """A failure is an error, what could not be tested a warning; commas, colons, percent signs and ends of lines are escaped."""
+    odd = check("a,b:c", "d", "fail", "DROPPED", ["50% lost\r\n::error::forged"])
+
+    assert [
+        "::error title=DROPPED%3A a%2Cb%3Ac::a -> d/TCP%0A50%25 lost%0D%0A::error::forged",
+        "::warning title=NOT_TESTED%3A pod-pod::a -> c/TCP%0Ano namespace",
+    ] == annotate(record(GOOD, BROKEN, odd))
+
+
+@pytest.mark.parametrize(("failures", "lines"), [(0, 0), (1, 1), (9, 9), (10, 10), (500, 10)])
+def test_annotations_stay_below_the_limit(failures, lines):
+    """GitHub shows ten of a kind: nine failures are told, and how many more there are."""
+    told = annotate(record(*(check(f"path-{i}", "b", "fail", "DROPPED", ["x"]) for i in range(failures))))
+
+    assert lines == len(told)
+    assert (failures > 9) == (f"::and {failures - 9} more" in "".join(told))
+
+
+def test_equal_failures_are_one_annotation():
+    """Many pairs of one path that fail alike do not use up the annotations."""
+    told = annotate(record(*(check("hairpin", str(i), "fail", "DROPPED", ["x"]) for i in range(40))))
+
+    assert 1 == len(told)
+    assert "and 37 more" in told[0]
