@@ -3,6 +3,5 @@
 - `hosts`: which hosts a lab has, and their addresses (pure); `netns`: makes them as network namespaces.
 - `claims`: whose a namespace is: a name that somebody else has is not taken.
 - `statedir`: the paths of a lab's record. A thing is recorded before it is made and struck off after it is gone.
-- `claims`: whose a network namespace is: the lab's that recorded it, and nobody else's.
 - `launch`: starts the daemon; `lifetime`: how a process is asked to end; `logs`: how it logs.
 """
