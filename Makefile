@@ -21,11 +21,13 @@ demo: setup  ## boot topologies/quickstart.yaml, test it, show it; leaves the la
 test: setup lint  ## lint and every test tier
 	@$(SUDO) env CI="$(CI)" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: setup  ## ruff, mypy, import-linter
+lint: setup  ## ruff, mypy, import-linter, GitHub's schemas
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n +2
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: setup  ## put the code in ruff's format
 	@$(BIN)/ruff check --fix

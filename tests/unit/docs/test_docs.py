@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from netlab.cli.main import app
 
@@ -84,6 +85,22 @@ def test_every_verb_is_told(name: str) -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
 
     assert re.search(rf"`{name}\b", text)
+
+
+def test_the_action_is_told() -> None:
+    """docs/github-actions.md has every input and output of action.yml."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    text = (ROOT / "docs" / "github-actions.md").read_text()
+
+    assert [] == [name for name in (*action["inputs"], *action["outputs"]) if f"| `{name}` |" not in text]
+
+
+@pytest.mark.parametrize("path", [ROOT / "action.yml", *ROOT.glob(".github/workflows/*.yml")], ids=lambda path: path.name)
+def test_foreign_actions_are_pinned(path: Path) -> None:
+    """What others may change is named by its commit, with the version beside it."""
+    used = re.findall(r"^ *(?:- )?uses: (?!\./)(.*)", path.read_text(), flags=re.MULTILINE)
+
+    assert [] == [line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v[\d.]+", line)]
 
 
 def test_citations_exist() -> None:

@@ -1,0 +1,115 @@
+"""action.yml, its steps run one after the other as GitHub's runner does: what a workflow sees of a lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from actiondriver import Runner
+from labdriver import ROOT, TOPOLOGIES
+
+SUMMARY_LIMIT = 900_000
+SHOWN = 10  # annotations of a kind per step
+
+# Somebody who is not root: `id` says so, and sudo hands on nothing of the environment.
+PROGRAMS = {
+    "k8s-netlab": f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m netlab "$@"\n',
+    "id": "#!/bin/sh\necho 1001\n",
+    "sudo": '#!/bin/sh\nexec env -i PATH="$PATH" "$@"\n',
+}
+
+
+@pytest.fixture
+def runner(tmp_path):
+    """A workspace with two topologies, and a netlab that an earlier step installed."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in PROGRAMS.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    shutil.copy(TOPOLOGIES / "quickstart.yaml", tmp_path / "quickstart.yaml")
+    (tmp_path / "broken.yaml").write_text("kind: Lab\n")
+    return Runner(ROOT / "action.yml", tmp_path, {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path)})
+
+
+def use(runner, lab, after=None, **inputs):
+    words = {name.replace("_", "-"): value for name, value in inputs.items()}
+    return runner.run({"topology": "quickstart.yaml", "name": lab.name, "version": "installed", **words}, after=after)
+
+
+def outcomes(steps):
+    return {key: step.outcome for key, step in steps.items()}
+
+
+def results(steps):
+    return Path(steps["install"].outputs["results"])
+
+
+def test_all_is_well(runner, lab):
+    """A lab that passes: the summary is written, results are there to be uploaded, nothing is annotated, the lab is gone."""
+    steps = use(runner, lab, test_options="--only pod-*\n--timeout 2")
+
+    assert {"success"} == set(outcomes(steps).values()), steps
+    assert steps["test"].summary.startswith(f"### {lab.name}: ")
+    assert "::error" not in steps["test"].output
+    assert str(results(steps)) == steps["Upload the results"].values["path"]
+    assert "pod-*" == json.loads((results(steps) / "results.json").read_text())["only"]
+    assert "0" == ET.parse(results(steps) / "results.xml").getroot().get("failures")
+    assert not lab.state.exists()
+
+
+def test_a_broken_lab(runner, lab):
+    """A lab that fails: few annotations with what matters escaped, all failures in the results, the lab gone all the same."""
+    steps = use(runner, lab, after={"up": lambda: lab.exec("node1", "sysctl", "-qw", "net.ipv4.ip_forward=0")})
+
+    assert {
+        "install": "success",
+        "up": "success",
+        "test": "failure",
+        "Upload the results": "success",
+        "netlab down": "success",
+    } == (outcomes(steps))
+    errors = re.findall(r"^::error title=[^:,\n]+::\S.*$", steps["test"].output, flags=re.MULTILINE)
+    assert len(errors) == steps["test"].output.count("::error")
+    assert 1 <= len(errors) <= SHOWN
+    assert "<details>" in steps["test"].summary
+    assert len(steps["test"].summary.encode()) <= SUMMARY_LIMIT
+    failures = json.loads((results(steps) / "results.json").read_text())["totals"]["fail"]
+    assert str(failures) == ET.parse(results(steps) / "results.xml").getroot().get("failures")
+    assert not lab.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [({"topology": "broken.yaml"}, "broken.yaml:1:1"), ({"runtime": "cloud"}, "runtime 'cloud'")],
+    ids=["an invalid file", "a runtime that is not there"],
+)
+def test_no_lab(runner, lab, inputs, words):
+    """When `up` fails its words are the step's, and nothing that follows is run."""
+    steps = use(runner, lab, **inputs)
+
+    assert {"failure"} == {step.outcome for key, step in steps.items() if key == "up"}
+    assert {"skipped"} == {step.outcome for key, step in steps.items() if key not in {"install", "up"}}
+    assert words in steps["up"].output
+    assert not lab.state.exists()
+
+
+def test_kept(runner, lab):
+    """With keep the lab is there for the steps that follow, and without a name for the artefact nothing is uploaded."""
+    steps = use(runner, lab, keep="true", artifact="", test_options="--only node-node")
+
+    assert {
+        "install": "success",
+        "up": "success",
+        "test": "success",
+        "Upload the results": "skipped",
+        "netlab down": "skipped",
+    } == (outcomes(steps))
+    assert "k8s-netlab" == Path(steps["install"].outputs["command"]).name
+    assert "node1" == lab.exec("node1", "hostname").stdout.strip()
