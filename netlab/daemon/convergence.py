@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -28,6 +28,7 @@ from netlab.daemon.hosts import LabController, agent_name
 from netlab.dataplane.names import EDGE
 
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
+PATIENCE = 3.0  # seconds for what may never come: a node whose backend does not listen is never healthy
 EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES)
 
 
@@ -47,20 +48,21 @@ class Settling(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """How far things are: `waiting` is empty when all is in place."""
+    """How far things are: `waiting` is what must come, `lagging` what may never come and is waited for only a while."""
 
     done: int
     total: int
-    waiting: tuple[str, ...]
+    waiting: tuple[str, ...] = ()
+    lagging: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the report as one JSON line."""
         body = {
-            "converged": not self.waiting,
+            "converged": not (self.waiting or self.lagging),
             "done": self.done,
             "total": self.total,
-            "waiting": self.waiting,
+            "waiting": (*self.waiting, *self.lagging),
             "notes": self.notes,
         }
         return msgspec.json.encode(body) + b"\n"
@@ -90,9 +92,11 @@ class Convergence:
         """Return how far everything is right now."""
         parts = [*self._control_plane(), *self._node_parts(), *self._edge_parts()]
         pods = self._kubelet.settled()
-        waiting = [*(sentence for done, sentence in parts if not done), *pods]
+        waiting = (*(sentence for done, sentence in parts if not done), *pods)
+        lagging = tuple(self._unhealthy())
         total = len(parts) + len(self._store.list(PODS))
-        return Report(total - len(waiting), total, tuple(waiting), tuple(self._kubelet.notes()) if not waiting else ())
+        notes = () if waiting else tuple(self._kubelet.notes())
+        return Report(total - len(waiting), total, waiting, lagging, notes)
 
     def _control_plane(self) -> Iterable[tuple[bool, str]]:
         stored = self._store.get(LABS, "", self._lab)
@@ -109,23 +113,26 @@ class Convergence:
             yield self._synced(leases.get(node_lease(name)), agent_name(name), NODE_KINDS), f"the agent of {name}"
 
     def _edge_parts(self) -> Iterable[tuple[bool, str]]:
+        yield self._synced(self._leases().get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
+
+    def _unhealthy(self) -> Iterable[str]:
+        """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
         lease = self._leases().get(EDGE_LEASE)
-        yield self._synced(lease, EDGE, EDGE_KINDS), "the edge"
         healthy = lease.healthy_nodes if lease else {}
         for stored in self._store.list(SERVICES):
             service = SERVICES.decode(stored.body)
-            if self._is_balanced(service):
-                yield any(healthy.get(service.key, {}).values()), f"a healthy node behind load balancer {service.key}"
+            wanted = self._serving_nodes(service) if is_balanced(service) else set()
+            used = [set(nodes) for nodes in healthy.get(service.key, {}).values()]
+            if missing := wanted - (used[0].intersection(*used[1:]) if used else set()):
+                yield f"load balancer {service.key} to find {', '.join(sorted(missing))} healthy"
 
-    def _is_balanced(self, service: Service) -> bool:
-        """Tell whether the edge should find a healthy node: it has an address, node ports, and a ready endpoint."""
-        has_ports = any(port.node_port for port in service.spec.ports)
-        own = service.spec.type == "LoadBalancer" and not service.spec.load_balancer_class
-        return own and has_ports and bool(service.status.load_balancer.ingress) and self._has_ready_endpoint(service)
-
-    def _has_ready_endpoint(self, service: Service) -> bool:
+    def _serving_nodes(self, service: Service) -> set[str]:
+        """Return the nodes that should answer the edge: all when there is an endpoint, under Local those that have one."""
         slices = [ENDPOINT_SLICES.decode(stored.body) for stored in self._store.list(ENDPOINT_SLICES)]
-        return any(e.conditions.is_ready for s in slices if s.service_key == service.key for e in s.endpoints)
+        ready = [e for s in slices if s.service_key == service.key for e in s.endpoints if e.conditions.is_ready]
+        if service.spec.external_traffic_policy == "Local":
+            return {endpoint.node_name for endpoint in ready if endpoint.node_name}
+        return {stored.key[1] for stored in self._store.list(NODES)} if ready else set()
 
     def _leases(self) -> dict[str, Lease]:
         return {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}
@@ -161,16 +168,29 @@ class Convergence:
 
     async def _follow(self, changed: asyncio.Event, deadline: float) -> AsyncIterator[Report]:
         last: Report | None = None
+        patience: float | None = None  # until when what lags is waited for
         while True:
             changed.clear()
             report = self.look()
             if report != last:
                 yield report
                 last = report
-            if not report.waiting:
+            if not (report.waiting or report.lagging):
                 return
+            if not report.waiting and patience is None:
+                patience = min(deadline, asyncio.get_running_loop().time() + PATIENCE)
+            until = deadline if report.waiting or patience is None else patience
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(until):
                     await changed.wait()
             except TimeoutError:
+                if not report.waiting:
+                    told = tuple(f"gave up waiting for {sentence}" for sentence in report.lagging)
+                    yield replace(report, lagging=(), notes=(*report.notes, *told))
                 return
+
+
+def is_balanced(service: Service) -> bool:
+    """Tell whether the edge serves a Service: it is of our class, has an address, and node ports to send to."""
+    own = service.spec.type == "LoadBalancer" and not service.spec.load_balancer_class
+    return own and any(port.node_port for port in service.spec.ports) and bool(service.status.load_balancer.ingress)

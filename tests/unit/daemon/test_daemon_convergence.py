@@ -1,0 +1,123 @@
+"""`up` waits until everything that must come has come, a while for what should, and says what did not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import closing
+
+import pytest
+
+from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, SERVICES
+from netlab.controlplane.lease import holder_identity
+from netlab.controlplane.store import Store
+from netlab.daemon import convergence
+from netlab.daemon.convergence import EDGE_KINDS, NODE_KINDS, Convergence
+
+PIDS = {"agent-node1": 7, "agent-node2": 8, "edge": 9}
+
+
+class Quiet:
+    """Controllers, hosts and kubelet that have nothing to do."""
+
+    idle = True
+    problem = ""
+
+    def __init__(self, pods=()):
+        self.listeners = set()
+        self.pods = list(pods)
+
+    async def wait_round(self):
+        await asyncio.Event().wait()
+
+    def settled(self):
+        return self.pods
+
+    def notes(self):
+        return []
+
+
+def put(store, resource, name, namespace="", **more):
+    store.put(resource, {"metadata": {"name": name, "namespace": namespace, **more.pop("metadata", {})}, **more})
+
+
+def lease(store, name, namespace, pid, kinds, healthy=None):
+    synced = {kind.plural: str(store.version + 9) for kind in kinds}
+    annotations = {"netlab/synced": json.dumps(synced), "netlab/load-balancers": json.dumps(healthy or {})}
+    holder = {"holderIdentity": holder_identity(name, pid)}
+    put(store, LEASES, name, namespace, metadata={"annotations": annotations}, spec=holder)
+
+
+def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), pids=PIDS):
+    """Return a store with two nodes and a load balancer, everything programmed, and these nodes found healthy."""
+    store = Store.open(":memory:")
+    put(store, LABS, "demo", metadata={"generation": 1}, status={"observedGeneration": 1})
+    for name in ("node1", "node2"):
+        put(store, NODES, name)
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": policy, "ports": [{"port": 80, "nodePort": 30080}]}
+    put(store, SERVICES, "blue", "default", spec=spec, status={"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}})
+    labels = {"kubernetes.io/service-name": "blue"}
+    rows = [{"addresses": ["10.244.1.2"], "nodeName": node} for node in endpoints]
+    put(store, ENDPOINT_SLICES, "blue-1", "default", metadata={"labels": labels}, endpoints=rows)
+    for name in ("node1", "node2"):
+        lease(store, name, "kube-node-lease", pids[f"agent-{name}"], NODE_KINDS)
+    lease(store, "netlab-edge", "kube-system", pids["edge"], EDGE_KINDS, {"default/blue": {"80/TCP": list(healthy)}})
+    return store
+
+
+def watching(store, quiet=None):
+    quiet = quiet or Quiet()
+    return Convergence(store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet, pid_of=PIDS.get)
+
+
+@pytest.mark.parametrize(
+    ("state", "waiting", "lagging"),
+    [
+        pytest.param({}, (), (), id="all in place"),
+        pytest.param(
+            {"healthy": ["node1"]}, (), ("load balancer default/blue to find node2 healthy",), id="a node not asked yet"
+        ),
+        pytest.param({"policy": "Local", "healthy": ["node1"]}, (), (), id="Local: nodes without endpoint need not be healthy"),
+        pytest.param({"endpoints": [], "healthy": []}, (), (), id="nothing to balance to"),
+        pytest.param({"pids": {**PIDS, "agent-node2": 5}}, ("the agent of node2",), (), id="a Lease of a process that died"),
+        pytest.param({"pids": {**PIDS, "edge": 5}}, ("the edge",), (), id="an edge that died"),
+    ],
+)
+def test_look(state, waiting, lagging):
+    """A look says what is missing, by sentence."""
+    with closing(lab(**state)) as store:
+        report = watching(store).look()
+
+    assert (waiting, lagging) == (report.waiting, report.lagging)
+
+
+async def follow(quiet=None, seconds=5.0, **state):
+    with closing(lab(**state)) as store:
+        return [report async for report in watching(store, quiet).follow(seconds)]
+
+
+async def test_follow_ends_when_all_is_there():
+    """The last report of a lab that is in place says so."""
+    (report,) = await follow()
+
+    assert json.loads(report.encode())["converged"]
+
+
+async def test_what_lags_is_given_up(monkeypatch):
+    """A node that is never healthy does not hold `up` back for ever; the user reads which."""
+    monkeypatch.setattr(convergence, "PATIENCE", 0.01)
+
+    *_, report = await follow(healthy=["node1"])
+
+    assert json.loads(report.encode())["converged"]
+    assert ("gave up waiting for load balancer default/blue to find node2 healthy",) == report.notes
+
+
+async def test_what_must_come_is_not_given_up(monkeypatch):
+    """A pod that does not settle ends the wait only with the time, and without success."""
+    monkeypatch.setattr(convergence, "PATIENCE", 0.01)
+
+    *_, report = await follow(Quiet(["pod default/x to start"]), seconds=0.05)
+
+    assert not json.loads(report.encode())["converged"]
+    assert ("pod default/x to start",) == report.waiting
