@@ -172,12 +172,15 @@ class Store:
     @classmethod
     def open(cls, path: Path | str) -> Store:
         """Open or create the file; `:memory:` keeps nothing."""
+        database: sqlite3.Connection | None = None
         try:
             database = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # a second daemon of the same lab is refused, not mixed in
             database.executescript(_SCHEMA)
             return cls(database)
         except (sqlite3.Error, msgspec.DecodeError) as error:
+            if database is not None:
+                database.close()
             remedy = "Another daemon of this lab may still run, or the file is damaged: `netlab down` removes both."
             raise LabError(f"The lab's store {path} cannot be opened: {error}", remedy=remedy) from error
 
