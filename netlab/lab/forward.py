@@ -22,6 +22,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from netlab.api.core import Pod
 from netlab.api.resources import ENDPOINT_SLICES, PODS, SERVICES
@@ -34,6 +35,7 @@ from netlab.runtime.statedir import StateDirectory
 
 CHUNK = 64 * 1024
 BACKLOG = 4096  # somaxconn's default today
+NO_NAMESPACE = frozenset({errno.ENOENT, errno.EINVAL})  # no such name; a name with nothing mounted on it
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, no time: closing sends a reset
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -132,6 +134,7 @@ class Forwarder:
 
     async def run(self, listeners: dict[Forwarding, socket.socket]) -> None:
         """Carry connections until `stop`; those still open are then reset. Raises LabError when the pod is gone."""
+        asyncio.get_running_loop().set_exception_handler(self._not_accepted)
         servers = [
             await asyncio.start_server(self._accepted(forwarding), sock=listener) for forwarding, listener in listeners.items()
         ]
@@ -143,6 +146,14 @@ class Forwarder:
             for connection in self._connections:
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _not_accepted(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Tell in words that the machine takes no more connections for a moment; what else goes wrong in the loop is a fault."""
+        error = context.get("exception")
+        if isinstance(error, OSError):
+            self._trouble(f"{context['message']}: {error.strerror}")
+        else:
+            loop.default_exception_handler(context)
 
     def _accepted(self, forwarding: Forwarding) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -157,10 +168,8 @@ class Forwarder:
         try:
             ends.append(await self._dial(forwarding.remote))
             await _both_ways(*ends)
-        except* OSError as errors:
-            self._trouble(f"connection to port {forwarding.local} -> {forwarding.remote} of pod {self._pod}: {_words(errors)}")
-        except* KernelError as errors:
-            self._give_up(errors)
+        except* (OSError, KernelError) as errors:
+            self._failed(forwarding, _first(errors))
         finally:
             for _, writer in ends:
                 _reset(writer)
@@ -178,11 +187,15 @@ class Forwarder:
             connection.close()
             raise
 
-    def _give_up(self, errors: BaseExceptionGroup[KernelError]) -> None:
-        """The namespace cannot be entered: there is no pod any more."""
-        if not self._ended.done():
+    def _failed(self, forwarding: Forwarding, error: BaseException) -> None:
+        """Tell about one connection, or end the forwarding when there is no namespace, and so no pod, any more."""
+        number = getattr(error, "errno", None) or 0
+        if not (isinstance(error, KernelError) and number in NO_NAMESPACE):
+            words = os.strerror(number).lower() if number else str(error)
+            self._trouble(f"connection to port {forwarding.local} -> {forwarding.remote} of pod {self._pod}: {words}")
+        elif not self._ended.done():
             gone = LabError(f"pod {self._pod} is gone", remedy="Start the forwarding again to choose another pod.")
-            gone.__cause__ = errors
+            gone.__cause__ = error
             self._ended.set_exception(gone)
 
 
@@ -211,10 +224,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
-def _words(errors: BaseExceptionGroup[OSError]) -> str:
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first reason, however deep it is nested."""
     first: BaseException = errors
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    number = first.errno if isinstance(first, OSError) else None
-    return os.strerror(number).lower() if number else str(first)
+    return first
