@@ -122,7 +122,16 @@ class conntrack_message(nfgen_msg):  # type: ignore[misc]  # noqa: N801
         (2, "CTA_TUPLE_REPLY", "tuple"),
         (12, "CTA_ID", "be32"),
         (18, "CTA_ZONE", "be16"),
+        (25, "CTA_FILTER", "filter"),
     )
+
+    class filter(netlink.nla):  # type: ignore[misc]  # noqa: N801, A001
+        nla_flags = netlink.NLA_F_NESTED  # younger attributes are refused without it
+        nla_map = (
+            ("CTA_FILTER_UNSPEC", "none"),
+            ("CTA_FILTER_ORIG_FLAGS", "uint32"),
+            ("CTA_FILTER_REPLY_FLAGS", "uint32"),
+        )
 
     class tuple(netlink.nla):  # type: ignore[misc]  # noqa: N801, A001
         nla_map = (("CTA_TUPLE_UNSPEC", "none"), ("CTA_TUPLE_IP", "ip"), ("CTA_TUPLE_PROTO", "protocol"))
