@@ -7,6 +7,7 @@ request is sent. Failures are ApiErrors, as in HttpClient: the server's Status, 
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +27,20 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 
 
 class SyncClient:
-    """The verbs of the API, blocking. `server` is https://host:port; plain http is for tests."""
+    """The verbs of the API, blocking. `server` is https://host:port; plain http is for tests.
 
-    def __init__(self, server: str, ca_file: Path | str | None, token: str, *, timeout: float = TIMEOUT) -> None:
+    `door`: a Unix socket at which that server listens as well, for a caller who cannot reach its address.
+    """
+
+    def __init__(
+        self, server: str, ca_file: Path | str | None, token: str, *, timeout: float = TIMEOUT, door: Path | None = None
+    ) -> None:
         self.server = server.rstrip("/")
         self._parts = urlsplit(self.server)
         self._ca_file = ca_file
         self._token = token
         self._timeout = timeout
+        self._door = door
         self._context: ssl.SSLContext | None = None
         self._kept: http.client.HTTPConnection | None = None
 
@@ -156,6 +163,8 @@ class SyncClient:
         if self._context is None:
             with self._translated():
                 self._context = ssl.create_default_context(cafile=self._ca_file)
+        if self._door is not None:
+            return _ThroughDoor(self._door, host, timeout=timeout, context=self._context)
         return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._context)
 
     def _checked(self, status: int, content: bytes, path: str) -> bytes:
@@ -170,6 +179,26 @@ class SyncClient:
         except (OSError, http.client.HTTPException) as error:
             words = str(error) or type(error).__name__
             raise unavailable(f"the API server at {self.server} cannot be reached: {words}") from error
+
+
+class _ThroughDoor(http.client.HTTPSConnection):
+    """TLS with `host`, over a Unix socket."""
+
+    def __init__(self, door: Path, host: str, *, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(host, timeout=timeout, context=context)
+        self._door = door
+        self._tls = context
+
+    def connect(self) -> None:
+        """Open the connection: what HTTPSConnection does, at another address."""
+        plain = socket.socket(socket.AF_UNIX)
+        plain.settimeout(self.timeout)
+        try:
+            plain.connect(str(self._door))
+            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+        except OSError:
+            plain.close()
+            raise
 
 
 def _is_closed(kept: Any) -> bool:

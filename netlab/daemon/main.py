@@ -54,10 +54,10 @@ from netlab.node.spawn import Spawner
 from netlab.node.workloads import main as workloads_main
 from netlab.runtime import logs
 from netlab.runtime.hosts import fabric_path
-from netlab.runtime.launch import LOCK_DESCRIPTOR, READY, READY_DESCRIPTOR
+from netlab.runtime.launch import LOCK_DESCRIPTOR, LOOPBACK_DESCRIPTOR, READY, READY_DESCRIPTOR
 from netlab.runtime.lifetime import run_until_terminated
 from netlab.runtime.netns import NetnsRuntime
-from netlab.runtime.statedir import StateDirectory
+from netlab.runtime.statedir import API_SOCKET, StateDirectory
 
 ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
 DAEMON = "daemon"
@@ -156,10 +156,10 @@ class Daemon:
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:
-        listener = _bind(("127.0.0.1", self._known_port()))
-        port = listener.getsockname()[1]
+        listeners = [socket.socket(fileno=LOOPBACK_DESCRIPTOR), _listening(socket.AF_UNIX, str(self._fresh_door()))]
+        port = listeners[0].getsockname()[1]
         self._servers.append(
-            await serve(self._api, [listener], self._tls, extra_routes=[converged_route(convergence, self._tokens)])
+            await serve(self._api, listeners, self._tls, extra_routes=[converged_route(convergence, self._tokens)])
         )
         body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_SERVER_PORT}", "pid": os.getpid()}
         self._state.api.write_bytes(msgspec.json.encode(body))
@@ -170,12 +170,11 @@ class Daemon:
         )
         _say_ready()
 
-    def _known_port(self) -> int:
-        """Return the port of an earlier daemon, so that kubeconfig files stay good; 0 for any free one."""
-        if not self._state.api.exists():
-            return 0
-        port: int = msgspec.json.decode(self._state.api.read_bytes())["loopback"]
-        return port
+    def _fresh_door(self) -> Path:
+        """Return the path of the API server's Unix socket, without what an earlier daemon left there."""
+        door = self._state.socket(API_SOCKET)
+        door.unlink(missing_ok=True)
+        return door
 
     def _hosts_made(self, lab: Lab, hosts: Sequence[HostStatus]) -> None:
         """Give every node its token and hosts their files; open the API server's door on the underlay once it is there."""
@@ -185,7 +184,7 @@ class Daemon:
                 self._tokens.ensure(node_user(host.name))
         if not self._fabric_served:
             with self._kernel.inside(fabric_path(lab.metadata.name)):
-                listener = _bind((self._plan.api_server, API_SERVER_PORT))
+                listener = _listening(socket.AF_INET, (self._plan.api_server, API_SERVER_PORT))
             self._fabric_served = True
             task = asyncio.get_running_loop().create_task(self._serve_fabric(listener), name="fabric door")
             task.add_done_callback(lambda done: done.result())
@@ -194,17 +193,11 @@ class Daemon:
         self._servers.append(await serve(self._api, [listener], self._tls))
 
 
-def _bind(address: tuple[str, int]) -> socket.socket:
-    """Return a listening socket; a known port that somebody took meanwhile gives way to any free one."""
-    listener = socket.socket()
+def _listening(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:
+    """Return a listening socket."""
+    listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError:
-        if address[0] != "127.0.0.1" or not address[1]:
-            raise
-        log.warning("port=%d state=taken remedy=%r", address[1], "another one is used and written to the kubeconfig")
-        listener.bind((address[0], 0))
+    listener.bind(address)
     listener.listen(128)
     listener.setblocking(False)
     return listener

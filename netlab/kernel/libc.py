@@ -10,6 +10,7 @@ import os
 
 CLONE_NEWNS = 0x00020000  # mounts
 CLONE_NEWUTS = 0x04000000  # hostname
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 MS_BIND = 0x1000
 MS_REC = 0x4000
@@ -20,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def setns(descriptor: int, kind: int) -> None:
-    """Move the calling thread into the namespace of an open descriptor."""
+    """Move the calling thread into the namespace of an open descriptor, or into those kinds that a process of a pidfd has."""
     _check(_libc.setns(descriptor, kind), "setns")
 
 

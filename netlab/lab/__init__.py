@@ -3,6 +3,7 @@
 - `up`: read the `files`, make or find the daemon, `apply` the objects, wait until every path is programmed.
 - `down`: stop what was recorded, remove what was marked, look whether anything is left; `gc`: the same for
   labs that no longer run.
+- `privilege`: root, or a user namespace of the lab's own.
 - `find`: which lab is meant, its API server, its lock. `status`, `logs`, `execute`, `next`, `test`: a verb each.
 - `preflight`: what is looked at before anything is made; `marks`: what of a lab is there, by the marks it carries.
 - `forward`: ports of this machine that lead into a pod; `forward_target`: which pod, which ports; `pods`: a pod by its name.

@@ -17,10 +17,14 @@ from pathlib import Path
 from netlab.api.resources import Json
 from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Bridge, Link, Operation, Sysctl, Verb, Veth, Vxlan
-from netlab.errors import KernelError
+from netlab.errors import KernelError, UnsupportedHostError
+from netlab.kernel import user_namespace
 from netlab.kernel.linux import LinuxKernel
 from netlab.lab.preflight import NEEDED_TOOLS, PACKAGES, find_tool
+from netlab.lab.privilege import require_state_root
+from netlab.runtime.statedir import state_root
 
+PRIVILEGE = "privilege"
 USEFUL_TOOLS = ("ip", "curl", "ping")  # what the examples use inside a lab
 RULES = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade fully-random"
 
@@ -49,15 +53,26 @@ class Finding:
 
 def diagnose() -> tuple[Finding, ...]:
     """Return all findings, the ones everything else depends on first."""
-    root = os.geteuid() == 0
     found = [
         Finding("Linux", sys.platform == "linux", f"{platform.system()} {platform.release()}"),
-        Finding("root", root, "running as root" if root else "an ordinary user: run netlab with sudo"),
+        _privilege(),
         *(_tool(name, needed=True) for name in NEEDED_TOOLS),
         *(_tool(name, needed=False) for name in USEFUL_TOOLS),
         _other_netlab(),
     ]
-    return (*found, *(_kernel_features() if root else ()))
+    return (*found, *(() if any(finding.name == PRIVILEGE and finding.blocks for finding in found) else _kernel_features()))
+
+
+def _privilege() -> Finding:
+    """Say as what a lab would run; of an ordinary user by becoming root of a user namespace, for the rest of this process."""
+    if os.geteuid() == 0:
+        return Finding(PRIVILEGE, good=True, found="running as root")
+    try:
+        require_state_root(state_root())
+        user_namespace.make()
+    except UnsupportedHostError as error:
+        return Finding(PRIVILEGE, good=False, found=str(error))
+    return Finding(PRIVILEGE, good=True, found="an ordinary user, in a user namespace")
 
 
 def remedy(findings: tuple[Finding, ...]) -> str:

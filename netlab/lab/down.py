@@ -19,6 +19,7 @@ from netlab.errors import LabError
 from netlab.kernel import namespaces
 from netlab.lab.find import DAEMON, locked
 from netlab.lab.marks import inhabitants, marked_namespaces
+from netlab.lab.privilege import apart, obtain
 from netlab.node.processes import ProcessRecord, read_record, read_records, start_time, stop
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
@@ -36,12 +37,17 @@ class Removed:
 
 def down_locked(state: StateDirectory) -> Removed:
     """Take a lab down under its lock; what the verb `down` calls."""
+    return apart(lambda: _down_locked(state), Removed)
+
+
+def _down_locked(state: StateDirectory) -> Removed:
     with locked(state.lab, "down"):
+        obtain(state, "down")
         return down(state)
 
 
 def down(state: StateDirectory) -> Removed:
-    """Remove everything recorded of a lab; the caller holds its lock. Raises LabError naming what would not go."""
+    """Remove everything recorded of a lab; the caller holds its lock and the privilege. Raises LabError for what would not go."""
     stopped = _stop_processes(state)
     paths = [namespace_path(name) for name in state.recorded_namespaces()]
     stopped += _stop_strangers(paths)

@@ -13,6 +13,7 @@ from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import UsageError
 from netlab.lab.find import connect
 from netlab.lab.pods import is_alive, pods_meant
+from netlab.lab.privilege import obtain
 from netlab.node.entering import execute as execute_inside
 from netlab.node.podfiles import PodFiles
 from netlab.runtime.statedir import StateDirectory
@@ -26,6 +27,7 @@ def execute(state: StateDirectory, target: str, command: Sequence[str], *, conta
     """
     if not command:
         raise UsageError(f"no command to run in {target}", remedy=f"Say it after two dashes: netlab exec {target} -- ip address")
+    obtain(state, "exec")
     if host_namespace(state.lab, target) in state.recorded_namespaces():
         return _on_host(state, target, command)
     pod = find_pod(state, target)

@@ -14,7 +14,7 @@ from netlab.controlplane.auth import ADMIN, token_file
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import LabError, UsageError
 from netlab.node.processes import is_alive, read_record
-from netlab.runtime.statedir import StateDirectory, state_root
+from netlab.runtime.statedir import API_SOCKET, StateDirectory, state_root
 
 ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
 DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
@@ -42,7 +42,7 @@ def lab_named(name: str) -> StateDirectory:
 
 
 def _how_to_see_one() -> str:
-    return "Start one: netlab up FILE." if os.geteuid() == 0 else "Labs are root's: look with sudo, start one with sudo."
+    return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " Labs started with sudo are seen with sudo.")
 
 
 def daemon_alive(state: StateDirectory) -> bool:
@@ -63,7 +63,8 @@ def connect(state: StateDirectory) -> SyncClient:
     except FileNotFoundError as error:
         message = f"the record of lab {state.lab!r} is damaged: {error.filename} is missing"
         raise LabError(message, remedy=f"Remove the lab, that works without it: netlab down {state.lab}") from error
-    return SyncClient(f"https://127.0.0.1:{port}", state.certificate_authority, token, timeout=ANSWER_TIME)
+    server, door = f"https://127.0.0.1:{port}", state.socket(API_SOCKET)
+    return SyncClient(server, state.certificate_authority, token, timeout=ANSWER_TIME, door=door)
 
 
 def require_daemon(state: StateDirectory) -> None:

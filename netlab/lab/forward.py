@@ -31,6 +31,7 @@ from netlab.errors import KernelError, LabError, UsageError
 from netlab.kernel import namespaces
 from netlab.lab.find import connect
 from netlab.lab.forward_target import LOCALHOST, Cluster, Plan, PortRequest, Target, plan
+from netlab.lab.privilege import obtain
 from netlab.runtime.statedir import StateDirectory
 
 CHUNK = 64 * 1024
@@ -99,16 +100,19 @@ def _listen(address: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(lab: str, pod: Pod, listeners: dict[Forwarding, socket.socket], ready: Callable[[], None], trouble: Tell) -> None:
+def serve(
+    state: StateDirectory, pod: Pod, listeners: dict[Forwarding, socket.socket], ready: Callable[[], None], trouble: Tell
+) -> None:
     """Carry connections until the process is asked to end. Raises LabError when the pod is gone.
 
     `ready` is called when the process can be asked: who reads what it prints may send ^C at once.
     """
+    obtain(state, "port-forward")  # the listeners are the machine's: they were made before
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors for each connection
 
     async def until_asked() -> None:
-        forwarder = Forwarder(pod.key, inside_of(lab, pod), trouble)
+        forwarder = Forwarder(pod.key, inside_of(state.lab, pod), trouble)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, forwarder.stop)
         ready()

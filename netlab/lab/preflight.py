@@ -1,6 +1,6 @@
-"""What must hold before a verb touches anything: the privilege, the tools, and names that are free.
+"""What must hold before a verb touches anything: the capabilities, the tools, and names that are free.
 
-A verb that needs the kernel asks here first, so that a user without privilege reads one sentence, nothing has been made
+A verb that needs the kernel asks here first, so that a root without capabilities reads one sentence, nothing has been made
 that would have to be removed again, and nobody else's namespace is ever taken for the lab's own.
 """
 
@@ -30,10 +30,8 @@ CAPABILITIES = {
 }
 
 
-def require_privilege(doing: str) -> None:
-    """Raise UnsupportedHostError unless this process may change the kernel's network."""
-    if os.geteuid() != 0:
-        raise UnsupportedHostError(f"`netlab {doing}` needs root, and you are an ordinary user", remedy="Run it with sudo.")
+def require_capabilities(doing: str) -> None:
+    """Raise UnsupportedHostError unless this root may change the kernel's network."""
     if lacking := lacking_capabilities(Path("/proc/self/status").read_text()):
         raise UnsupportedHostError(
             f"`netlab {doing}` needs {', '.join(lacking)}, which this root does not have",

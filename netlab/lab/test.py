@@ -8,6 +8,7 @@ from collections.abc import Callable
 from netlab.api.resources import Json
 from netlab.errors import ApiError, CannotTestError, LabError
 from netlab.lab.find import connect
+from netlab.lab.privilege import obtain
 from netlab.probe.runner import run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
@@ -17,6 +18,7 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
 
     Raises CannotTestError when the lab's API server does not answer.
     """
+    obtain(state, "test")
 
     def resolv_conf(uid: str) -> str:
         return (state.pod(uid) / "resolv.conf").read_text()

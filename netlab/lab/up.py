@@ -8,6 +8,7 @@ everything is taken down again and the reason is told, unless the user asked to 
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +28,10 @@ from netlab.lab.apply import Change, Identity, Verb, identity, plan
 from netlab.lab.down import down, stop_daemons
 from netlab.lab.files import read_topology
 from netlab.lab.find import connect, daemon_alive, daemon_serves, locked
-from netlab.lab.preflight import require_free_names, require_privilege, require_tools
+from netlab.lab.preflight import require_free_names, require_tools
+from netlab.lab.privilege import obtain, require_state_root
 from netlab.runtime import logs
-from netlab.runtime.launch import start_daemon
+from netlab.runtime.launch import Handed, start_daemon
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Manifest, Topology, problems_of
 
@@ -77,13 +79,14 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None]) ->
     state = StateDirectory.of(topology.lab.metadata.name)
     if options.dry_run:
         return _dry_run(state, topology)
-    require_privilege("up")
     require_tools()
-    with locked(state.lab, "up") as lock:
+    require_state_root(state.root.parent)
+    with locked(state.lab, "up") as lock, socket.socket() as loopback:  # before `obtain`, so that it is the machine's
+        obtain(state, "up")
         created = not state.root.exists()
         require_free_names(state, topology.lab)
         try:
-            return _bring_up(state, topology, options, on_progress, created=created, lock=lock)
+            return _bring_up(state, topology, options, on_progress, created=created, handed=Handed(lock, loopback))
         except BaseException:  # also an interrupt: a half-made lab is never left without being asked for
             if created and not options.keep_on_failure:
                 down(state)
@@ -116,7 +119,7 @@ def _bring_up(
     on_progress: Callable[[Progress], None],
     *,
     created: bool,
-    lock: int,
+    handed: Handed,
 ) -> Result:
     deadline = time.monotonic() + options.timeout
     spec = state.lab_file
@@ -127,7 +130,7 @@ def _bring_up(
         state.create()
         spec.write_bytes(msgspec.json.encode(topology.lab))
         _make_certificates(state, topology.lab)
-        start_daemon(state, options.timeout, lock)
+        start_daemon(state, options.timeout, handed)
     with _daemon_watched(state):
         client = connect(state)
         changes = _apply(client, topology)

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from netlab.errors import KernelError
-from netlab.kernel import libc, namespaces
+from netlab.kernel import libc, mounts, namespaces
 from netlab.kernel.libc import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, MS_BIND, MS_REC, MS_SLAVE
 from netlab.node.podfiles import PodFiles
 
@@ -50,46 +50,29 @@ def enter(descriptor: int, files: PodFiles | None) -> None:
 
 
 def _show_devices() -> None:
-    """Mount /sys anew, so that /sys/class/net shows the namespace entered (as `ip netns exec` does)."""
+    """Mount /sys anew, so that /sys/class/net shows the namespace entered (as `ip netns exec` does).
+
+    It goes on top of the machine's: an ordinary user may not take that one away.
+    """
     if not os.path.ismount("/sys"):
         return
-    libc.detach("/sys")
     try:
         libc.mount("sysfs", "/sys", "sysfs")
-    except PermissionError:  # the network namespace belongs to another user namespace: go without /sys
-        return
+    except PermissionError:  # a container hides parts of /sys, so the kernel gives no new one: better none than the machine's
+        libc.mount("tmpfs", "/sys", "tmpfs")
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # it shows this namespace already: `exec` inside of `exec`
+            raise
 
 
 def _lay_over(sources: Mapping[str, str]) -> None:
     """Bind each source over its target; a symbolic link is followed to the file it names."""
     if not all(Path(target).exists() for target in sources):  # a dangling link does not
-        _rebuild_etc(names=[Path(target).name for target in sources])
+        mounts.rebuild("/etc", leave_out={Path(target).name for target in sources})
+        for target in sources:
+            Path(target).touch()
     for target, source in sources.items():
         libc.mount(source, os.path.realpath(target), "none", MS_BIND)
-
-
-def _rebuild_etc(names: Sequence[str]) -> None:
-    """Make /etc anew in memory, every old entry bound into it, with plain files under `names`.
-
-    For machines where a file is missing or a dangling link: nothing may be created on the machine's own disk.
-    """
-    old = os.open("/etc", os.O_PATH | os.O_DIRECTORY)
-    libc.mount("tmpfs", "/etc", "tmpfs")
-    for entry in os.scandir(f"/proc/self/fd/{old}"):
-        target = Path("/etc") / entry.name
-        if entry.name in names:
-            continue
-        if entry.is_symlink():
-            target.symlink_to(Path(entry.path).readlink())
-            continue
-        if entry.is_dir():
-            target.mkdir()
-        else:
-            target.touch()
-        libc.mount(entry.path, str(target), "none", MS_BIND | MS_REC)
-    for name in names:
-        (Path("/etc") / name).touch()
-    os.close(old)
 
 
 def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None = None) -> int:

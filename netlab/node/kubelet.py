@@ -33,7 +33,7 @@ from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import ApiError, KernelError, is_conflict, is_not_found
 from netlab.kernel.door import Kernel
 from netlab.node import processes
-from netlab.node.kubelet_commands import CONTAINER_PREFIX, PROBE_PREFIX, CommandRunner, container_process
+from netlab.node.kubelet_commands import CommandRunner, container_process
 from netlab.node.kubelet_nodes import ready_condition
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
@@ -186,7 +186,7 @@ class Kubelet:
         """Remove what a daemon that was killed had not removed yet."""
         known = {container_process(uid, c.name) for uid, pod in bound.items()
                  for c in (*pod.spec.init_containers, *pod.spec.containers)}  # fmt: skip
-        ours = (CONTAINER_PREFIX, PROBE_PREFIX)
+        ours = processes.COMMAND_PREFIXES
         strays = [r for r in processes.read_records(self._state) if r.name.startswith(ours) and r.name not in known]
         await asyncio.to_thread(processes.stop, strays, 0.0)
         for stray in strays:
@@ -271,11 +271,11 @@ class Kubelet:
                 worker.heard(name, status)
 
     def _exited(self, news: Exit) -> None:
-        if not news.name.startswith(CONTAINER_PREFIX):
+        if not news.name.startswith(processes.CONTAINER_PREFIX):
             return
         for uid, worker in self._workers.items():
-            if news.name.startswith(f"{CONTAINER_PREFIX}{uid}-"):
-                worker.exited(news.name.removeprefix(f"{CONTAINER_PREFIX}{uid}-"), news.code)
+            if news.name.startswith(f"{processes.CONTAINER_PREFIX}{uid}-"):
+                worker.exited(news.name.removeprefix(f"{processes.CONTAINER_PREFIX}{uid}-"), news.code)
 
     def _configuration_changed(self, *_: object) -> None:
         for uid, worker in self._workers.items():

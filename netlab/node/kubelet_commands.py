@@ -13,13 +13,12 @@ from netlab.api.core import Container, Pod
 from netlab.errors import NetlabError
 from netlab.node import processes
 from netlab.node.podfiles import PodFiles, expand
+from netlab.node.processes import CONTAINER_PREFIX, PROBE_PREFIX
 from netlab.node.readiness import Result
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
 from netlab.node.workloads_protocol import ServerSpec
 from netlab.runtime.statedir import StateDirectory
 
-CONTAINER_PREFIX = "container-"
-PROBE_PREFIX = "probe-"
 LONGEST_WORDS = 200
 # The program an image starts by itself: a `command` that names it means the built-in workload, with the rest as args.
 ENTRYPOINTS: Mapping[str, tuple[str, ...]] = {

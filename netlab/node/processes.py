@@ -23,6 +23,7 @@ from netlab.files import write_whole
 from netlab.runtime.statedir import StateDirectory
 
 START_FIELD = 22  # `starttime` in proc(5), counted from 1
+CONTAINER_PREFIX, PROBE_PREFIX = COMMAND_PREFIXES = ("container-", "probe-")  # names of pods' own commands
 FIELDS_BEFORE_STATE = 2  # pid and (comm); comm may hold spaces and brackets
 
 

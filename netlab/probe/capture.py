@@ -91,7 +91,7 @@ class Capture:
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         try:
             _attach(sock, kernel_filter(self._vxlan_port))
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            _enlarge(sock)
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             sock.setblocking(False)
         except OSError:
@@ -152,6 +152,14 @@ class Capture:
             with ThreadPoolExecutor(min(32, len(self._sockets))) as pool:
                 list(pool.map(socket.socket.close, self._sockets.values()))
         self._sockets.clear()
+
+
+def _enlarge(sock: socket.socket) -> None:
+    """Make room for bursts: all we want as the machine's root, what net.core.rmem_max allows as an ordinary user."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def _attach(sock: socket.socket, program: list[tuple[int, int, int, int]]) -> None:

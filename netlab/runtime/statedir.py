@@ -14,7 +14,7 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     hosts/<name>/       resolv.conf, hosts, hostname of a node, client or the edge, for `netlab exec`
     ipam/<node>         the pod address last handed out
     logs/<name>.log     what each process said
-    sockets/<name>      Unix sockets between processes of the lab
+    sockets/<name>      Unix sockets between processes of the lab; api: the API server's
     lab.json            the lab as it was made: its networks cannot change
 
 Beside the labs: `.<lab>.lock`, held by the command that changes a lab.
@@ -28,6 +28,7 @@ from pathlib import Path
 
 STATE_ROOT_VARIABLE = "K8SNETLAB_STATE"
 MACHINE_ROOT = Path("/run/k8s-netlab")
+API_SOCKET = "api"  # the API server's door for the command line, wherever in the lab that is
 OWN_NETNS_DIRECTORY = ".made-netns-directory"  # beside the labs: netlab made /run/netns, so netlab removes it
 
 

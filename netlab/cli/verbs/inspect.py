@@ -53,9 +53,7 @@ def execute(
     """
     from netlab.lab.execute import execute as run_inside
     from netlab.lab.find import lab_named
-    from netlab.lab.preflight import require_privilege
 
-    require_privilege("exec")
     words = command[1:] if command[0] == "--" else command  # the parser stops at HOST and leaves the dashes
     raise typer.Exit(run_inside(lab_named(lab), target, words, container=container))
 
@@ -76,10 +74,8 @@ def port_forward(
     from netlab.lab import forward
     from netlab.lab.find import lab_named
     from netlab.lab.forward_target import parse_addresses, parse_port, parse_target
-    from netlab.lab.preflight import require_privilege
 
     wanted, requests, addresses = parse_target(target, namespace), tuple(map(parse_port, ports)), parse_addresses(address or ())
-    require_privilege("port-forward")
     state = lab_named(lab)
     plan = forward.find(state, wanted, requests)
     with forward.listening(plan, addresses) as listeners:
@@ -88,7 +84,7 @@ def port_forward(
             note(f"{target}: pod {plan.pod.key} on {plan.pod.spec.node_name}. End with ^C.")
             print(*listeners, sep="\n", flush=True)
 
-        forward.serve(state.lab, plan.pod, listeners, ready, note)
+        forward.serve(state, plan.pod, listeners, ready, note)
 
 
 def logs(

@@ -103,12 +103,10 @@ def down(
     """
     from netlab.lab.down import down_locked
     from netlab.lab.find import lab_named, recorded_labs
-    from netlab.lab.preflight import require_privilege
     from netlab.runtime.statedir import StateDirectory
 
     if name and all_:
         raise UsageError(f"both a lab ({name}) and --all are named", remedy="Say one of them.")
-    require_privilege("down")
     if all_ and not recorded_labs():
         note("No lab is running: nothing to do.")
     labs = [StateDirectory.of(lab) for lab in recorded_labs()] if all_ else [lab_named(name)]
@@ -124,9 +122,7 @@ def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what wo
     Example: netlab gc
     """
     from netlab.lab.gc import collect
-    from netlab.lab.preflight import require_privilege
 
-    require_privilege("gc")
     removed = collect(dry_run=dry_run)
     for line in removed:
         print(f"{'would remove' if dry_run else 'removed'} {line}")

@@ -44,10 +44,8 @@ def connectivity(
     Example: netlab test connectivity --only 'node-port*'
     """
     from netlab.lab.find import lab_named
-    from netlab.lab.preflight import require_privilege
     from netlab.lab.test import connectivity as run_test
 
-    require_privilege("test")
     _require_writable(junit, markdown)
     record = run_test(lab_named(name), only=only or None, timeout=timeout, on_progress=_progress)
     if TALK.interactive:

@@ -365,6 +365,29 @@ async def test_sync_client(api: Api, tmp_path: Path) -> None:
     )
 
 
+async def test_sync_client_through_a_door(api: Api, tmp_path: Path) -> None:
+    """The blocking client speaks the same TLS over a Unix socket, watches as well as requests; a door that is gone is 503."""
+    pki = ensure_pki(tmp_path, ["127.0.0.1"])
+    door = tmp_path / "door"
+    client = SyncClient("https://127.0.0.1:1", pki.ca_file, "admin-token", door=door)
+
+    def work() -> tuple[int, str]:
+        client.create(CONFIG_MAPS, CONFIG)
+        event = next(client.watch(CONFIG_MAPS, resource_version="0"))
+        return len(client.list(CONFIG_MAPS).items), event.type
+
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(door))
+        handle = await serve(api, [bound], pki.server_context())
+        found = await asyncio.to_thread(work)
+        client.close()
+        await handle.close()
+    with pytest.raises(ApiError, match="cannot be reached"):
+        client.list(CONFIG_MAPS)
+
+    assert (1, "ADDED") == found
+
+
 def test_sync_client_without_a_server() -> None:
     """An API server that is not there is 503, in a sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

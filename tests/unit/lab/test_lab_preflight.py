@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from netlab.api.lab import Lab, LabNode, LabSpec
@@ -28,12 +26,12 @@ def test_lacking_capabilities(effective, lacking):
     assert lacking == preflight.lacking_capabilities(f"Name:\tpython\nCapEff:\t{effective}\nCapBnd:\t000001ffffffffff\n")
 
 
-def test_ordinary_user(monkeypatch):
-    """Without root the verb is refused in one sentence, with the remedy."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+def test_root_of_a_container(monkeypatch):
+    """A root without capabilities is told which, with the remedy."""
+    monkeypatch.setattr(preflight, "lacking_capabilities", lambda _: ("CAP_NET_ADMIN", "CAP_SYS_ADMIN"))
 
-    with pytest.raises(UnsupportedHostError, match=r"`netlab up` needs root.*\nRun it with sudo"):
-        preflight.require_privilege("up")
+    with pytest.raises(UnsupportedHostError, match=r"`netlab up` needs CAP_NET_ADMIN, CAP_SYS_ADMIN.*\n.*--cap-add"):
+        preflight.require_capabilities("up")
 
 
 def test_missing_tool(monkeypatch):

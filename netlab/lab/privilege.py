@@ -1,0 +1,113 @@
+"""Who may change a lab's network: root directly, an ordinary user in a user namespace of the lab's own, without being asked.
+
+The user namespace is kept by the lab's processes, and by nothing else. The first `up` makes it and everything it starts is
+born in it; a later command joins it through any of them that is on record and alive. When the last has ended, by `down` or
+by force, it is gone with all network namespaces in it, and the next `up` makes another.
+
+A command that has obtained its privilege is in the lab for good (`netlab.kernel.user_namespace`): it is root there, its own
+folder of records is still the user's, and of the machine's network it has nothing but the sockets made before. One that
+works on several labs does each in a child (`apart`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from netlab.errors import KernelError, LabError, NetlabError, UnsupportedHostError
+from netlab.kernel import user_namespace
+from netlab.lab.preflight import SBIN, require_capabilities
+from netlab.node.processes import COMMAND_PREFIXES, opened, read_records
+from netlab.runtime.statedir import STATE_ROOT_VARIABLE, StateDirectory
+
+T = TypeVar("T")
+ERRORS: dict[str, type[NetlabError]] = {kind.__name__: kind for kind in (LabError, KernelError, UnsupportedHostError)}
+
+
+def obtain(state: StateDirectory, doing: str) -> None:
+    """Make this process one that may change the lab's network, for good; `doing` is the verb, for messages.
+
+    Call it before there are threads. Raises UnsupportedHostError when the machine does not let us.
+    """
+    if os.geteuid() == 0:
+        require_capabilities(doing)
+        return
+    if not _join(state):
+        user_namespace.make()
+    os.environ[STATE_ROOT_VARIABLE] = str(state.root.parent)  # of the user we were, not of the root we are
+    os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), SBIN))  # root's tools are ours now
+
+
+def _join(state: StateDirectory) -> bool:
+    """Join the lab's processes where they are; False when none of them lives. Pods' commands have mounts of their own."""
+    for record in read_records(state):
+        if record.name.startswith(COMMAND_PREFIXES):
+            continue
+        with opened(record) as pidfd:
+            if pidfd is not None:
+                user_namespace.join(pidfd)
+                return True
+    return False
+
+
+class _Outcome(msgspec.Struct):
+    """What a child tells: the result, or the error's kind, message and remedy."""
+
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: str = ""
+    message: str = ""
+    remedy: str = ""
+
+
+def apart(work: Callable[[], T], kind: type[T]) -> T:
+    """Run work that obtains privilege, and leave this process as it is; `kind` is the type of the result.
+
+    Root needs no way back, so root works here; an ordinary user's work is done by a child.
+    """
+    if os.geteuid() == 0:
+        return work()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.write(writer, msgspec.json.encode(_outcome(work)))
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answers:
+        answer = answers.read()
+    os.waitpid(pid, 0)
+    if not answer:
+        raise LabError("the work was broken off", remedy="Do it again: it goes on where it ended.")
+    outcome = msgspec.json.decode(answer, type=_Outcome)
+    if outcome.error:
+        raise ERRORS.get(outcome.error, LabError)(outcome.message, remedy=outcome.remedy)
+    return msgspec.json.decode(outcome.result, type=kind)
+
+
+def _outcome(work: Callable[[], T]) -> _Outcome:
+    try:
+        return _Outcome(result=msgspec.Raw(msgspec.json.encode(work())))
+    except NetlabError as error:
+        return _Outcome(error=type(error).__name__, message=error.message, remedy=error.remedy)
+
+
+def require_state_root(root: Path) -> None:
+    """Raise UnsupportedHostError when an ordinary user has no folder for what a lab keeps while it runs."""
+    folder = root if root.is_dir() else root.parent
+    if os.access(folder, os.W_OK | os.X_OK):
+        return
+    named = os.environ.get("XDG_RUNTIME_DIR")
+    why = f"XDG_RUNTIME_DIR is {named}" if named else "XDG_RUNTIME_DIR is not set"
+    fault = "cannot be written" if folder.exists() else "is not there"
+    raise UnsupportedHostError(
+        f"there is no folder for the lab's record: {why}, and {folder} {fault}",
+        remedy="Log in as this user rather than `su` or `sudo -u` to it, or name a private folder: "
+        "export XDG_RUNTIME_DIR=$(mktemp -d)",
+    )

@@ -1,0 +1,108 @@
+"""How a command gets its privilege, as far as that can be told without being one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from netlab.errors import LabError, NetlabError, UnsupportedHostError
+from netlab.lab import privilege
+from netlab.node.processes import ProcessRecord, start_time, write_record
+from netlab.runtime.statedir import StateDirectory
+
+ORDINARY = 1000
+
+
+@dataclass(frozen=True)
+class Answer:
+    number: int
+    pid: int
+
+
+def fails(error):
+    def work():
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(("user", "same"), [(0, True), (ORDINARY, False)], ids=["root", "ordinary user"])
+def test_apart(monkeypatch, user, same):
+    """Root's work is done here, an ordinary user's by a child; the result is the same."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    answer = privilege.apart(lambda: Answer(7, os.getpid()), Answer)
+
+    assert (7, same) == (answer.number, answer.pid == os.getpid())
+
+
+@pytest.mark.parametrize("kind", [LabError, UnsupportedHostError])
+def test_errors_of_a_child(monkeypatch, kind):
+    """An error crosses with its kind, its words and its remedy."""
+    monkeypatch.setattr(os, "geteuid", lambda: ORDINARY)
+    with pytest.raises(NetlabError) as caught:
+        privilege.apart(fails(kind("it would not go", remedy="Push.")), Answer)
+
+    assert (kind, "it would not go", "Push.") == (type(caught.value), caught.value.message, caught.value.remedy)
+
+
+def test_a_child_that_is_killed(monkeypatch):
+    """A child that says nothing is an error, not a success."""
+    monkeypatch.setattr(os, "geteuid", lambda: ORDINARY)
+    with pytest.raises(LabError, match="broken off"):
+        privilege.apart(lambda: os._exit(0), Answer)
+
+
+OURSELVES = (os.getpid(), 0)
+DEAD = (os.getpid(), 1)  # our number, at another time
+
+
+@pytest.mark.parametrize(
+    ("records", "joined"),
+    [
+        pytest.param({}, False, id="nothing on record"),
+        pytest.param({"daemon": DEAD}, False, id="dead"),
+        pytest.param(
+            {"container-u-main": OURSELVES, "probe-u-main": OURSELVES},
+            False,
+            id="pods' commands have mounts of their own",
+        ),
+        pytest.param({"daemon": DEAD, "edge": OURSELVES}, True, id="the daemon is dead, the edge lives"),
+    ],
+)
+def test_whom_to_join(monkeypatch, tmp_path, records, joined):
+    """A command joins the lab through any of its own processes that lives; where none does, it makes a user namespace."""
+    monkeypatch.setattr(os, "geteuid", lambda: ORDINARY)
+    monkeypatch.setattr(os, "environ", {"PATH": "/usr/bin"})
+    called = []
+    monkeypatch.setattr(privilege.user_namespace, "join", lambda _: called.append("join"))
+    monkeypatch.setattr(privilege.user_namespace, "make", lambda: called.append("make"))
+    state = StateDirectory("demo", tmp_path / "demo")
+    for name, (pid, later) in records.items():
+        write_record(state, ProcessRecord(name, pid, start_time(pid) + later))
+    privilege.obtain(state, "exec")
+
+    assert ["join" if joined else "make"] == called
+    assert {"K8SNETLAB_STATE": str(tmp_path), "PATH": "/usr/bin:/usr/local/sbin:/usr/sbin:/sbin"} == os.environ
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("", None),
+        ("k8s-netlab", None),
+        ("missing/k8s-netlab", r"XDG_RUNTIME_DIR is not set, and .*missing is not there\n.*mktemp -d"),
+    ],
+    ids=["its parent is there", "it is there", "no runtime directory"],
+)
+def test_a_folder_for_the_record(monkeypatch, tmp_path, folder, words):
+    """A user without a runtime directory is told so before anything is made."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    (tmp_path / "k8s-netlab").mkdir()
+
+    if words is None:
+        privilege.require_state_root(tmp_path / (folder or "other"))
+        return
+    with pytest.raises(UnsupportedHostError, match=words):
+        privilege.require_state_root(tmp_path / folder)
