@@ -29,19 +29,14 @@ from netlab.errors import LabError, UnsupportedHostError
 from netlab.kernel import libc, mounts
 
 _PROC_SYS = Path("/proc/sys")
-# Settings by which a system forbids user namespaces: the setting, the value that does, what it is, how it is undone.
-_FORBIDDING = (
-    ("kernel/unprivileged_userns_clone", "0", "a setting of Debian", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
-    ("user/max_user_namespaces", "0", "no user namespace may exist", "sudo sysctl -w user.max_user_namespaces=15000"),
-    ("user/max_mnt_namespaces", "0", "no mount namespace may exist", "sudo sysctl -w user.max_mnt_namespaces=15000"),
-    ("user/max_net_namespaces", "0", "no network namespace may exist", "sudo sysctl -w user.max_net_namespaces=15000"),
-    (
-        "kernel/apparmor_restrict_unprivileged_userns",
-        "1",
-        "Ubuntu's AppArmor takes their powers away",
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-    ),
-)
+# Settings by which a system forbids user namespaces: (setting, value that does) -> what it is, and the value that allows.
+_FORBIDDING = {
+    ("kernel/unprivileged_userns_clone", "0"): ("a setting of Debian", "1"),
+    ("user/max_user_namespaces", "0"): ("no user namespace may exist", "15000"),
+    ("user/max_mnt_namespaces", "0"): ("no mount namespace may exist", "15000"),
+    ("user/max_net_namespaces", "0"): ("no network namespace may exist", "15000"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1"): ("Ubuntu's AppArmor takes their powers away", "0"),
+}
 _REMEDIES = {
     errno.EPERM: "In a container, its seccomp profile forbids it: docker run --security-opt seccomp=unconfined ... "
     "Or run netlab with sudo.",
@@ -81,18 +76,23 @@ def join(pidfd: int) -> None:
 
 def settings() -> dict[str, str]:
     """Return the machine's settings that may forbid user namespaces; those that this kernel lacks are left out."""
-    paths = [_PROC_SYS / name for name, *_ in _FORBIDDING]
-    return {str(path.relative_to(_PROC_SYS)): path.read_text().strip() for path in paths if path.exists()}
+    paths = {name: _PROC_SYS / name for name, _ in _FORBIDDING}
+    return {name: path.read_text().strip() for name, path in paths.items() if path.exists()}
+
+
+def forbidding(found: Mapping[str, str]) -> str:
+    """Return the first of these settings that forbids user namespaces, empty when none does."""
+    return next((name for name, value in found.items() if (name, value) in _FORBIDDING), "")
 
 
 def refused(error: OSError, found: Mapping[str, str]) -> UnsupportedHostError:
     """Return the error that says which setting forbids user namespaces, and how to allow them."""
-    for name, forbidden, words, command in _FORBIDDING:
-        if found.get(name) == forbidden:
-            setting = name.replace("/", ".")
-            return UnsupportedHostError(
-                f"this system forbids user namespaces to ordinary users: {setting} = {forbidden} ({words})",
-                remedy=f"Allow them: {command}\nOr run netlab with sudo. docs/rootless.md says more.",
-            )
+    if name := forbidding(found):
+        setting = name.replace("/", ".")
+        words, allowing = _FORBIDDING[name, found[name]]
+        return UnsupportedHostError(
+            f"this system forbids user namespaces to ordinary users: {setting} = {found[name]} ({words})",
+            remedy=f"Allow them: sudo sysctl -w {setting}={allowing}\nOr run netlab with sudo. docs/rootless.md says more.",
+        )
     remedy = _REMEDIES.get(error.errno or 0, "Run netlab with sudo. docs/rootless.md says what is needed without.")
     return UnsupportedHostError(f"this system gives an ordinary user no user namespace: {error.strerror}", remedy=remedy)

@@ -1,7 +1,7 @@
 """Runs a command as an ordinary user: `python ordinary.py HOME COMMAND...`, as root.
 
 The repository and the interpreter may lie where only root gets to (/root). In a mount namespace of the command's own, a
-folder that bars the way is replaced by one that holds the needed part of it alone; the machine's stays as it is.
+folder that bars the way is replaced by one that holds the needed parts of it alone; the machine's stays as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ NEEDED = {ROOT, Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(s
 
 def main(home: str, *command: str) -> None:
     """Open the ways, become the user, execute the command with an environment of a fresh login."""
+    os.umask(0o022)
     libc.unshare(libc.CLONE_NEWNS)
     libc.mount("none", "/", "none", libc.MS_REC | libc.MS_SLAVE)
     open_ways({path.resolve() for path in NEEDED})
@@ -33,14 +34,25 @@ def main(home: str, *command: str) -> None:
 
 def open_ways(paths: set[Path]) -> None:
     """Give everybody a way to these folders."""
-    descriptors = {path: os.open(path, os.O_PATH) for path in paths}
-    for barred in sorted({ancestor for path in paths for ancestor in path.parents if not ancestor.stat().st_mode & 1}):
-        if any(path.is_relative_to(barred) for path in paths) and not barred.stat().st_mode & 1:
-            libc.mount("tmpfs", str(barred), "tmpfs")
-            barred.chmod(0o755)
-            for path in (path for path in paths if path.is_relative_to(barred)):
-                path.mkdir(parents=True, exist_ok=True)
-                libc.mount(f"/proc/self/fd/{descriptors[path]}", str(path), "none", libc.MS_BIND | libc.MS_REC)
+    wanted = {part for path in paths for part in (path.iterdir() if _bars(path) else [path])}
+    descriptors = {path: os.open(path, os.O_PATH) for path in wanted}
+    for folder in sorted({ancestor for path in wanted for ancestor in path.parents}):
+        if _bars(folder):
+            libc.mount("tmpfs", str(folder), "tmpfs")
+            folder.chmod(0o755)
+            for path in (path for path in wanted if path.is_relative_to(folder)):
+                _bind(descriptors[path], path)
+
+
+def _bars(folder: Path) -> bool:
+    return folder.stat().st_mode & 0o5 != 0o5
+
+
+def _bind(descriptor: int, path: Path) -> None:
+    source = Path(f"/proc/self/fd/{descriptor}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(exist_ok=True) if source.is_dir() else path.touch()
+    libc.mount(str(source), str(path), "none", libc.MS_BIND | libc.MS_REC)
 
 
 if __name__ == "__main__":

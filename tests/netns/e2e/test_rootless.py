@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -18,7 +19,10 @@ import ordinary
 import pytest
 from labdriver import TIME_LIMIT, TOPOLOGIES
 
+from netlab.kernel import user_namespace
+
 NETLAB = (sys.executable, "-m", "netlab")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ordinary.ROOT)}
 FORBID = """
 import os, sys
 from netlab.kernel import libc
@@ -37,13 +41,19 @@ class User:
         self.home = home
         self.runtime = home / "run"
 
+    def command(self, *words):
+        return [sys.executable, ordinary.__file__, str(self.home), *map(str, words)]
+
     def run(self, *command, check=0):
-        words = [sys.executable, ordinary.__file__, str(self.home), *map(str, command)]
-        environment = {**os.environ, "PYTHONPATH": str(ordinary.ROOT)}
-        done = subprocess.run(words, capture_output=True, text=True, timeout=TIME_LIMIT, check=False, env=environment)
+        words = self.command(*command)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIME_LIMIT, check=False, env=ENVIRONMENT)
         assert check == done.returncode, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def can_read_netlab(self):
+        words = self.command(sys.executable, "-c", "import netlab.lab.up, netlab.lab.test, netlab.daemon.main")
+        return 0 == subprocess.run(words, capture_output=True, timeout=TIME_LIMIT, check=False, env=ENVIRONMENT).returncode
 
     def netlab(self, *arguments, check=0):
         return self.run(*NETLAB, *arguments, check=check)
@@ -61,12 +71,16 @@ class User:
 @pytest.fixture
 def user(host):  # noqa: ARG001 -- the host is looked at before and after
     """An ordinary user; his labs are taken down at the end."""
+    if setting := user_namespace.forbidding(user_namespace.settings()):
+        pytest.skip(f"this machine forbids user namespaces: {setting}")
     home = Path(tempfile.mkdtemp(prefix="netlab-user-"))  # pytest's own folders are root's
-    (home / "run").mkdir(mode=0o700)
-    for folder in (home, home / "run"):
-        os.chown(folder, ordinary.USER, ordinary.USER)
-    someone = User(home)
     try:
+        (home / "run").mkdir(mode=0o700)
+        for folder in (home, home / "run"):
+            os.chown(folder, ordinary.USER, ordinary.USER)
+        someone = User(home)
+        if not someone.can_read_netlab():
+            pytest.skip("the source or the interpreter is not readable for other users of this machine")
         yield someone
         someone.netlab("down", "--all")
     finally:
@@ -113,6 +127,20 @@ def _version(record):
     trust = ssl.create_default_context(cafile=record / "pki" / "ca.crt")
     with urllib.request.urlopen(f"https://127.0.0.1:{port}/version", context=trust, timeout=10) as answer:
         return port, json.load(answer)["major"]
+
+
+def test_port_forward(user):
+    """A port of the machine's loopback leads into a pod of an ordinary user's lab."""
+    user.netlab("up", "--name", "mine", TOPOLOGIES / "quickstart.yaml")
+    command = user.command(*NETLAB, "port-forward", "svc/blue", "0:80")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        port = int(re.search(r":(\d+) -> ", process.stdout.readline())[1])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            page = answer.read().decode()
+        process.send_signal(signal.SIGINT)
+
+    assert "This is pod default/blue-" in page
+    assert 0 == process.returncode
 
 
 def test_all_processes_are_killed(user):
