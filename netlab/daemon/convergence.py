@@ -132,7 +132,8 @@ class Convergence:
         ready = [e for s in slices if s.service_key == service.key for e in s.endpoints if e.conditions.is_ready]
         if service.spec.external_traffic_policy == "Local":
             return {endpoint.node_name for endpoint in ready if endpoint.node_name}
-        return {stored.key[1] for stored in self._store.list(NODES)} if ready else set()
+        nodes = [NODES.decode(stored.body).metadata for stored in self._store.list(NODES)]
+        return {node.name for node in nodes if node.deletion_timestamp is None} if ready else set()
 
     def _leases(self) -> dict[str, Lease]:
         return {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}

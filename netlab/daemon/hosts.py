@@ -5,9 +5,12 @@ Theory. `up` writes the Lab object; this controller makes it true, level-trigger
     Lab.spec -> plan_hosts -> runtime (namespaces, cables, addresses) -> Node objects -> agents, workload servers, edge
     -> Lab.status.hosts, observedGeneration
 
-A node that left the file goes the other way round: its Node object is deleted first, the controllers and the kubelet
-clear its pods away, and only then its processes are ended and its namespace is removed. Lab.status.hosts is the memory
-of who has which address, so nobody is renumbered when the file is edited, or when the daemon starts anew.
+A node that left the file goes the other way round. Its Node object is deleted, but a finalizer keeps it: nothing is scheduled
+to it any more, the edge leaves it out, its pods are deleted with their grace. When the last is gone the finalizer is taken
+away, the other nodes forget its routes, and only then its processes are ended and its namespace is removed.
+
+Lab.status.hosts is the memory of who has which address, so nobody is renumbered when the file is edited, or when the daemon
+starts anew.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from netlab.runtime.hosts import HostPlan, path, plan_hosts
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
+DRAIN = "netlab/drain"  # the finalizer of Nodes: a node goes when its pods are gone
 log = logging.getLogger("netlab.daemon")
 
 
@@ -61,6 +65,7 @@ class LabController:
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed)
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
         self._pods: Informer[Pod] = Informer(client, PODS, changed=self._changed)
+        self._made: tuple[HostStatus, ...] | None = None  # the hosts that were last brought to what they should be
         self.problem = ""  # why the last round failed, empty when it did not
 
     async def run(self) -> None:
@@ -70,13 +75,13 @@ class LabController:
                 tasks.create_task(informer.run())
             tasks.create_task(run_rounds(self._changed, self._round))
 
-    async def _round(self, _resync: bool) -> bool:
+    async def _round(self, resync: bool) -> bool:
         """Bring hosts, Node objects and processes to what the Lab says; False when something refused."""
         lab = self._labs.cache.get(self._state.lab)
         if lab is None or not (self._nodes.has_synced and self._pods.has_synced):
             return True
         try:
-            await self._reconcile(lab)
+            await self._reconcile(lab, resync=resync)
         except NetlabError as error:
             if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
                 return True
@@ -86,27 +91,28 @@ class LabController:
         self.problem = ""
         return True
 
-    async def _reconcile(self, lab: Lab) -> None:
+    async def _reconcile(self, lab: Lab, *, resync: bool) -> None:
         plan = plan_hosts(lab, lab.status.hosts)
-        leaving = [host for host in plan.removed if self._has_pods(host)]
+        leaving = [host for host in plan.removed if host.is_node and host.name in self._nodes.cache]
         staying = (*plan.wanted, *leaving)
-        await asyncio.to_thread(self._runtime.converge, lab, staying)
-        self._on_hosts(lab, staying)
+        if resync or staying != self._made:
+            await asyncio.to_thread(self._runtime.converge, lab, staying)
+            self._on_hosts(lab, staying)
+            self._made = staying
         await self._register_nodes(lab, plan)
         await self._supervisor.converge(self._processes(lab, [host for host in staying if host.is_node]))
         gone = [host for host in plan.removed if host not in leaving]
         await asyncio.to_thread(self._runtime.remove, lab.metadata.name, gone)
         await self._report(lab, staying, settled=not leaving)
 
-    def _has_pods(self, host: HostStatus) -> bool:
-        return host.is_node and any(pod.spec.node_name == host.name for pod in self._pods.cache.values())
-
     async def _register_nodes(self, lab: Lab, plan: HostPlan) -> None:
         labels = {node.name: node.labels for node in lab.spec.nodes}
         for host in plan.nodes:
             await self._register(host, node_labels(host.name, labels[host.name]))
-        for name in set(self._nodes.cache) - {host.name for host in plan.nodes}:
-            await self._unregister(name)
+        wanted = {host.name for host in plan.nodes}
+        for name, node in dict(self._nodes.cache).items():
+            if name not in wanted or node.metadata.deletion_timestamp is not None:
+                await self._retire(node)
 
     async def _register(self, host: HostStatus, labels: Labels) -> None:
         present = self._nodes.cache.get(host.name)
@@ -121,9 +127,17 @@ class LabController:
         if stale or any(present.metadata.labels.get(key) != value for key, value in labels.items()):
             await self._client.patch(NODES, host.name, {"metadata": {"labels": {**stale, **labels}}})
 
-    async def _unregister(self, name: str) -> None:
+    async def _retire(self, node: Node) -> None:
+        """Take a node one step further on its way out: ask for its deletion, drain it, let its object go."""
+        name = node.metadata.name
+        pods = [pod for pod in self._pods.cache.values() if pod.spec.node_name == name]
         try:
-            await self._client.delete(NODES, name)
+            if node.metadata.deletion_timestamp is None:
+                await self._client.delete(NODES, name)
+            elif not pods:
+                await self._client.patch(NODES, name, {"metadata": {"finalizers": None}})
+            for pod in [pod for pod in pods if not pod.terminating]:
+                await self._client.delete(PODS, pod.metadata.name, namespace=pod.metadata.namespace)
         except NetlabError as error:
             if not is_not_found(error):
                 raise
@@ -165,4 +179,4 @@ def node_labels(name: str, own: Labels) -> Labels:
 def new_node(host: HostStatus, labels: Labels) -> Node:
     """Return the Node object of a host."""
     addresses = (NodeAddress(type="InternalIP", address=host.address), NodeAddress(type="Hostname", address=host.name))
-    return Node(metadata=ObjectMeta(name=host.name, labels=labels), status=NodeStatus(addresses=addresses))
+    return Node(metadata=ObjectMeta(name=host.name, labels=labels, finalizers=(DRAIN,)), status=NodeStatus(addresses=addresses))

@@ -192,7 +192,8 @@ class Agent:
     def _healthz(self, live: bool) -> health.Answer:
         answer = health.livez if live else health.healthz
         progress = health.Progress(self._programmed_at, self._waiting_since)
-        return answer(progress, datetime.now(UTC), node_deleting=self._nodes.get(self._name) is None)
+        node = self._nodes.get(self._name)
+        return answer(progress, datetime.now(UTC), node_deleting=node is None or node.metadata.deletion_timestamp is not None)
 
 
 async def _run(arguments: dict[str, str], lab: Lab, token: str) -> None:

@@ -16,6 +16,7 @@ from netlab.controlplane.controllers.selected_pods import (
     hostname,
     inherited_labels,
     is_ready,
+    is_serving,
     pods_behind,
     resolve_ports,
     selecting_services,
@@ -65,7 +66,9 @@ def endpoint(world: World, service: Service, pod: Pod) -> Endpoint:
     node = world.nodes.get(pod.spec.node_name)
     return Endpoint(
         addresses=(pod.status.pod_ip,),
-        conditions=EndpointConditions(ready=is_ready(service, pod), serving=pod.ready, terminating=pod.terminating),
+        conditions=EndpointConditions(
+            ready=is_ready(world, service, pod), serving=is_serving(world, pod), terminating=pod.terminating
+        ),
         hostname=hostname(service, pod),
         node_name=pod.spec.node_name,
         zone=node.metadata.labels.get(ZONE_LABEL, "") if node else "",

@@ -7,7 +7,6 @@ apart in notReadyAddresses (semantics 5.4), and an object holds at most 1000 add
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import msgspec
 
@@ -51,23 +50,23 @@ def reconcile(world: World, _now: str) -> list[Write]:
 
 def endpoints_of(world: World, service: Service) -> Endpoints:
     """Return the Endpoints that a Service should have."""
-    subsets, truncated = _truncate(_subsets(service, pods_behind(world, service)))
+    subsets, truncated = _truncate(_subsets(world, service))
     labels = {**inherited_labels(service, RESERVED), MANAGED_BY_LABEL: MANAGER}
     annotations = {OVER_CAPACITY: "truncated"} if truncated else {}
     meta = ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace, labels=labels, annotations=annotations)
     return Endpoints(metadata=meta, subsets=subsets)
 
 
-def _subsets(service: Service, pods: Iterable[Pod]) -> tuple[EndpointSubset, ...]:
+def _subsets(world: World, service: Service) -> tuple[EndpointSubset, ...]:
     """Return the pods grouped by equal ports; one that lacks every port of the Service is left out."""
     ready: defaultdict[Ports, list[EndpointAddress]] = defaultdict(list)
     not_ready: defaultdict[Ports, list[EndpointAddress]] = defaultdict(list)
-    for pod in pods:
+    for pod in pods_behind(world, service):
         ports = tuple(sorted(map(_port, resolve_ports(service, pod)), key=lambda port: (port.name, port.port, port.protocol)))
         if pod.terminating and not service.spec.publish_not_ready_addresses:
             continue
         if ports or not service.spec.ports:
-            (ready if is_ready(service, pod) else not_ready)[ports].append(_address(service, pod))
+            (ready if is_ready(world, service, pod) else not_ready)[ports].append(_address(service, pod))
     groups = sorted(ready.keys() | not_ready.keys(), key=msgspec.json.encode)
     return tuple(
         EndpointSubset(addresses=_sorted(ready[ports]), not_ready_addresses=_sorted(not_ready[ports]), ports=ports)

@@ -4,6 +4,8 @@ Rules (semantics 5.1, 5.2, 4.7, 4.8):
 1. Pods of the same namespace that match the selector, have an address, and are neither Succeeded nor Failed.
 2. A number as targetPort is itself, none is the port, a name is looked up in each pod by itself, with the protocol.
 3. ready = Ready and not terminating, or always with publishNotReadyAddresses.
+4. A pod on a node that is not ready is not ready either, as Kubernetes' node lifecycle controller has it: on a node that has
+   just joined a pod may run before the other nodes have a route to it.
 """
 
 from __future__ import annotations
@@ -32,9 +34,14 @@ def pods_behind(world: World, service: Service) -> list[Pod]:
     return [pod for pod in pods if pod.status.pod_ip and not is_finished(pod)]
 
 
-def is_ready(service: Service, pod: Pod) -> bool:
+def is_serving(world: World, pod: Pod) -> bool:
+    """Tell whether a pod could answer: it is Ready, and so is its node."""
+    return pod.ready and pod.spec.node_name not in world.unready_nodes
+
+
+def is_ready(world: World, service: Service, pod: Pod) -> bool:
     """Tell whether a pod may get new connections of this Service."""
-    return service.spec.publish_not_ready_addresses or (pod.ready and not pod.terminating)
+    return service.spec.publish_not_ready_addresses or (is_serving(world, pod) and not pod.terminating)
 
 
 def resolve_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:

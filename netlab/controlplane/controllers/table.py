@@ -51,7 +51,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller.of("replica-set", "replica_sets pods", replica_sets.reconcile),
     Controller.of("daemon-set", "daemon_sets nodes pods", daemon_sets.reconcile),
     Controller.of("scheduler", "labs nodes pods", scheduler.reconcile),
-    Controller.of("endpoints", "services pods endpoints", endpoints.reconcile),
+    Controller.of("endpoints", "services pods nodes endpoints", endpoints.reconcile),
     Controller.of("endpoint-slices", "services pods nodes endpoint_slices", endpoint_slices.reconcile),
     Controller.of("endpoints-mirroring", "services endpoints endpoint_slices", endpoints_mirroring.reconcile),
     Controller.of("load-balancer", "labs services", load_balancer.reconcile),

@@ -82,6 +82,12 @@ class World:
         return next(iter(self.labs.values()), None)
 
     @cached_property
+    def unready_nodes(self) -> frozenset[str]:
+        """Names of the nodes whose kubelet says that they are not ready."""
+        conditions = ((name, c) for name, node in self.nodes.items() for c in node.status.conditions)
+        return frozenset(name for name, c in conditions if c.type == "Ready" and c.status != "True")
+
+    @cached_property
     def expected_nodes(self) -> frozenset[str]:
         """Names of the nodes that the lab lists, whether or not they have registered."""
         return frozenset(node.name for node in self.lab.spec.nodes) if self.lab else frozenset()

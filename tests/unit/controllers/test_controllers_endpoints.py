@@ -10,7 +10,7 @@ from controllers_objects import NOW, endpoints, node, pod, service, settle, word
 
 from netlab.api.core import Endpoints, Pod, Service
 from netlab.api.discovery import EndpointSlice
-from netlab.api.meta import Object, ObjectReference
+from netlab.api.meta import Condition, Object, ObjectReference
 from netlab.controlplane.controllers import endpoint_slices, endpoints_mirroring
 from netlab.controlplane.controllers import endpoints as endpoints_controller
 from netlab.controlplane.controllers.world import World
@@ -73,6 +73,22 @@ def test_slice_conditions(some: Pod, spec: dict[str, Any], expected: tuple[bool,
     actual = [(e.conditions.ready, e.conditions.serving, e.conditions.terminating) for e in found]
 
     assert ([expected] if expected else []) == actual
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("True", (True, True)), ("False", (False, False)), ("Unknown", (False, False)), (None, (True, True))]
+)
+def test_pods_of_a_node_that_is_not_ready(word: str | None, expected: tuple[bool, bool]) -> None:
+    """A pod may run on a node that others have no route to yet: until the node is ready, the pod is not."""
+    some = blue(node="node1")
+    place = node("node1", "172.30.1.1")
+    if word is not None:
+        conditions = (Condition(type="Ready", status=word),)
+        place = msgspec.structs.replace(place, status=msgspec.structs.replace(place.status, conditions=conditions))
+
+    (found,) = [e for piece in slices([service("web"), some, place]) for e in piece.endpoints]
+
+    assert expected == (found.conditions.ready, found.conditions.serving)
 
 
 @pytest.mark.parametrize(
