@@ -12,6 +12,7 @@ works on several labs does each in a child (`apart`).
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -77,6 +78,8 @@ def apart(work: Callable[[], T], kind: type[T]) -> T:
         try:
             os.write(writer, msgspec.json.encode(_outcome(work)))
             status = 0
+        except Exception:  # noqa: BLE001 -- the last frame of a process: nothing may unwind into the parent's stack
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writer)
@@ -96,6 +99,10 @@ def _outcome(work: Callable[[], T]) -> _Outcome:
         return _Outcome(result=msgspec.Raw(msgspec.json.encode(work())))
     except NetlabError as error:
         return _Outcome(error=type(error).__name__, message=error.message, remedy=error.remedy)
+    except OSError as error:  # the machine refused something that no part of netlab expects to be refused
+        return _Outcome(
+            error=UnsupportedHostError.__name__, message=f"{error.filename or 'the machine'}: {error.strerror or error}"
+        )
 
 
 def require_state_root(root: Path) -> None:

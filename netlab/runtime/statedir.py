@@ -38,7 +38,7 @@ def state_root() -> Path:
         return Path(override).absolute()
     if os.geteuid() == 0:
         return MACHINE_ROOT
-    return Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")) / "k8s-netlab"
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}").absolute() / "k8s-netlab"
 
 
 @dataclass(frozen=True)

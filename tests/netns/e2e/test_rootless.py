@@ -99,6 +99,8 @@ def test_the_story(user):
     assert "table ip kube-proxy" in user.netlab("exec", "node1", "--", "nft", "list", "tables").stdout
     assert "cni0\n" in user.netlab("exec", "node1", "--", "ls", "-1", "/sys/class/net").stdout
     assert "10.96.0.10" in user.netlab("exec", "toolbox", "--", "cat", "/etc/resolv.conf").stdout
+    nested = user.netlab("exec", "node1", "--", *NETLAB, "exec", "node1", "--", "ls", "-1", "/sys/class/net")
+    assert "cni0\n" in nested.stdout
     assert 3 == user.netlab("exec", "toolbox", "--", "sh", "-c", "exit 3", check=3).returncode
     assert "node3" in user.netlab("status").stdout
     assert "agent-node1" in user.netlab("logs").stdout

@@ -47,6 +47,13 @@ def test_errors_of_a_child(monkeypatch, kind):
     assert (kind, "it would not go", "Push.") == (type(caught.value), caught.value.message, caught.value.remedy)
 
 
+def test_what_the_machine_refuses_a_child(monkeypatch):
+    """An error that no part of netlab expects crosses as one of the machine's, with the file it is about."""
+    monkeypatch.setattr(os, "geteuid", lambda: ORDINARY)
+    with pytest.raises(UnsupportedHostError, match="/run/x: Permission denied"):
+        privilege.apart(fails(PermissionError(13, "Permission denied", "/run/x")), Answer)
+
+
 def test_a_child_that_is_killed(monkeypatch):
     """A child that says nothing is an error, not a success."""
     monkeypatch.setattr(os, "geteuid", lambda: ORDINARY)
