@@ -69,10 +69,10 @@ class User:
 
 
 @pytest.fixture
-def user(host):  # noqa: ARG001 -- the host is looked at before and after
+def user(host, cannot_run):  # noqa: ARG001 -- the host is looked at before and after
     """An ordinary user; his labs are taken down at the end."""
     if setting := user_namespace.forbidding(user_namespace.settings()):
-        pytest.skip(f"this machine forbids user namespaces: {setting}")
+        cannot_run(f"this machine forbids user namespaces: {setting}")
     home = Path(tempfile.mkdtemp(prefix="netlab-user-"))  # pytest's own folders are root's
     try:
         (home / "run").mkdir(mode=0o700)
@@ -80,7 +80,7 @@ def user(host):  # noqa: ARG001 -- the host is looked at before and after
             os.chown(folder, ordinary.USER, ordinary.USER)
         someone = User(home)
         if not someone.can_read_netlab():
-            pytest.skip("the source or the interpreter is not readable for other users of this machine")
+            cannot_run("the source or the interpreter is not readable for other users of this machine")
         yield someone
         someone.netlab("down", "--all")
     finally:

@@ -6,10 +6,10 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import pytest
@@ -422,7 +422,6 @@ async def test_closing_ends_watches(api: Api) -> None:
             await response.read()
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -435,8 +434,12 @@ async def test_closing_ends_watches(api: Api) -> None:
         (("api-resources",), "endpointslices"),
     ],
 )
-async def test_kubectl(api: Api, tmp_path: Path, arguments: tuple[str, ...], expected: str) -> None:
+async def test_kubectl(
+    api: Api, tmp_path: Path, cannot_run: Callable[[str], NoReturn], arguments: tuple[str, ...], expected: str
+) -> None:
     """Kubectl works with the lab's kubeconfig."""
+    if shutil.which("kubectl") is None:
+        cannot_run("kubectl is not installed")
     await LocalClient(api).create(SERVICES, {"metadata": {"name": "blue"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}})
     pki = ensure_pki(tmp_path / "pki", ["127.0.0.1"])
     async with served(api, pki.server_context()) as url:
