@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
+from time import monotonic_ns
 
 from netlab.dns.resolver import LOOPBACK, parse, search_list
 from netlab.probe import resolve, sockets
@@ -26,10 +27,27 @@ from netlab.probe.wire import MARK, Packet, Sighting, tcp_key
 ATTEMPTS_PER_BACKEND = 40
 STICKY_ATTEMPTS = 10
 LONGEST_BATCH = 20
-SEQUENCE_STEP = 0x9E3779B1  # odd: all 2**32 sequence numbers come once before one returns
+NANOSECONDS_PER_SEQUENCE = 64  # as fast as the kernel's own clock for sequence numbers
+IDENTIFIER_STEP = 0x9E3779B1  # odd: all 2**32 identifiers come once before one returns
 POD_SAID = re.compile(rb"(?im)^X-Netlab-Pod:\s*(\S+)")
 CLIENT_SAID = re.compile(rb"(?im)^X-Netlab-Client:\s*([\d.]+)")
 END_OF_HEADERS = b"\r\n\r\n"
+
+
+@dataclass
+class Sequences:
+    """TCP sequence numbers that no probe of this run or an earlier one has, each later than all before (RFC 6528's clock).
+
+    Later matters: a server that still remembers a connection from the same port takes a new one only when it begins
+    behind the old one's end (RFC 9293, TIME-WAIT), and says nothing useful otherwise.
+    """
+
+    _ticks: int = 0
+
+    def next(self) -> int:
+        """Return the next number, 1 to 2**32 - 1."""
+        self._ticks = max(self._ticks + 1, monotonic_ns() // NANOSECONDS_PER_SEQUENCE)
+        return self._ticks & 0xFFFFFFFF or 1
 
 
 @dataclass
@@ -46,9 +64,10 @@ class Prober:
     timeout: float
     seed: int
     _numbers: count[int] = field(default_factory=lambda: count(1))
+    _sequences: Sequences = field(default_factory=Sequences)
 
-    def _sequence(self) -> int:
-        return ((self.seed + next(self._numbers)) * SEQUENCE_STEP) & 0xFFFFFFFF or 1
+    def _identifier(self) -> int:
+        return ((self.seed + next(self._numbers)) * IDENTIFIER_STEP) & 0xFFFFFFFF or 1
 
     def _mark(self) -> str:
         return f"{self.seed & 0xFFFFFFFF:08x}{next(self._numbers) & 0xFFFFFFFF:08x}"
@@ -69,7 +88,8 @@ class Prober:
 
     # ---- DNS
     async def _ask(self, place: Place, action: Ask) -> Observed:
-        answer = await resolve.ask(self.enter, place.namespace, action, number=self._sequence(), patience=self.timeout)
+        number = self._sequences.next() if action.protocol == "TCP" else self._identifier()
+        answer = await resolve.ask(self.enter, place.namespace, action, number=number, patience=self.timeout)
         self.capture.drain()
         trail = self.capture.take(answer.key)
         said = answer.exchange
@@ -120,7 +140,7 @@ class Prober:
             return await sockets.icmp(self.enter, namespace, address[0], mark, identifier=number, patience=patience), mark
         say = MARK + mark.encode()
         if action.protocol == "TCP":
-            sequence = self._sequence()
+            sequence = self._sequences.next()
             exchange = await sockets.tcp(self.enter, namespace, address, sequence, say=say, until=b"\n", patience=patience)
             return exchange, tcp_key(sequence)
         say = say.ljust(action.size, b".")
@@ -161,7 +181,7 @@ class Prober:
     async def _attempt(self, check: Check, action: Visit) -> Observed:
         address, patience = (action.address, action.port), self.timeout
         if action.protocol == "TCP":
-            sequence = self._sequence()
+            sequence = self._sequences.next()
             key = tcp_key(sequence)
             say = _http(action) if action.talk is Talk.HTTP else b""
             exchange = await sockets.tcp(

@@ -1,8 +1,8 @@
-"""Telling a request from its echo in a trail of sightings."""
+"""How probes are told apart: a request from its echo, and one connection from the next."""
 
 from __future__ import annotations
 
-from netlab.probe.prober import turn
+from netlab.probe.prober import Sequences, turn
 from netlab.probe.wire import Packet, Sighting
 
 
@@ -16,3 +16,13 @@ def test_echo_is_an_answer():
     trail = (seen(40000, 7), seen(40000, 31234), seen(50000, 7000), seen(7000, 50000), seen(31234, 40000), seen(7, 40000))
 
     assert [False, False, False, True, True, True] == [s.packet.answer for s in turn(trail, {7, 7000})]
+
+
+def test_sequence_numbers_only_grow():
+    """A connection begins behind all before it, those of an earlier run too: a server in TIME-WAIT would not take it else."""
+    first = [Sequences().next() for _ in range(3)]
+    second = Sequences()
+    numbers = [*first, *(second.next() for _ in range(1000))]
+    steps = [(after - before) & 0xFFFFFFFF for before, after in zip(numbers, numbers[1:], strict=False)]
+
+    assert all(0 < step < 1 << 31 for step in steps)
