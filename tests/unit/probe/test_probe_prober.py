@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from netlab.probe.prober import Sequences, turn
 from netlab.probe.wire import Packet, Sighting
 
@@ -23,6 +25,6 @@ def test_sequence_numbers_only_grow():
     first = [Sequences().next() for _ in range(3)]
     second = Sequences()
     numbers = [*first, *(second.next() for _ in range(1000))]
-    steps = [(after - before) & 0xFFFFFFFF for before, after in zip(numbers, numbers[1:], strict=False)]
+    steps = [(after - before) & 0xFFFFFFFF for before, after in pairwise(numbers)]
 
     assert all(0 < step < 1 << 31 for step in steps)
