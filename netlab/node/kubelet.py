@@ -104,9 +104,13 @@ class Kubelet:
             await self._end()
 
     def settled(self) -> list[str]:
-        """Return a sentence for each pod that is not yet what it will be; empty when `up` need not wait."""
+        """Return a sentence for each pod and node that is not yet what it will be; empty when `up` need not wait."""
         workers = self._workers
-        return [words for pod in self._pods() if (words := unsettled(pod, workers.get(pod.metadata.uid)))]
+        pods = [words for pod in self._pods() if (words := unsettled(pod, workers.get(pod.metadata.uid)))]
+        return [
+            *pods,
+            *(f"Node {node}: its workloads are being started." for node, (link, _) in self._links.items() if not link.settled),
+        ]
 
     def notes(self) -> list[str]:
         """Return a sentence for each pod that is settled in a way the user should know: unschedulable, crashing."""
@@ -269,6 +273,7 @@ class Kubelet:
             uid, _, name = status.key.partition("/")
             if worker := self._workers.get(uid):
                 worker.heard(name, status)
+        self._changed.set()  # whoever waits for us to settle is told at the end of a round
 
     def _exited(self, news: Exit) -> None:
         if not news.name.startswith(processes.CONTAINER_PREFIX):

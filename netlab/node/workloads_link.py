@@ -23,7 +23,13 @@ class WorkloadsLink:
         self._path = path
         self._on_report = on_report
         self._desired = Desired(version=0)
+        self._answered = -1  # the version of the last report of the process that is there now
         self._changed = asyncio.Event()
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the process has answered for all that is wanted; one that died and came back has not."""
+        return not self._desired.servers or self._answered == self._desired.version
 
     def want(self, servers: Sequence[ServerSpec]) -> None:
         """Say what shall run on the node from now on; the same set again is no news."""
@@ -50,10 +56,13 @@ class WorkloadsLink:
         decoder = msgspec.json.Decoder(Report)
         try:
             async for line in reader:
-                self._on_report(decoder.decode(line))
+                report = decoder.decode(line)
+                self._answered = report.version
+                self._on_report(report)
         except (ConnectionError, msgspec.DecodeError, ValueError) as error:
             log.warning("workloads=%s conversation=broken error=%s", self._path.name, error)
         finally:
+            self._answered = -1
             sending.cancel()
             writer.close()
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 TOPOLOGIES = ROOT / "topologies"
-COMMAND = [sys.executable, "-m", "netlab"]
+# Whoever starts the tests in the background has them ignore ^C; what a terminal starts does not.
+COMMAND = ["env", "--default-signal=INT,TERM,HUP", sys.executable, "-m", "netlab"]
 TIME_LIMIT = 90  # seconds for one command; a lab takes two
 
 
