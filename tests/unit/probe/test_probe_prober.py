@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from netlab.probe.prober import Sequences, turn
+from netlab.probe.prober import ROOM, Sequences, turn
 from netlab.probe.wire import Packet, Sighting
 
 
@@ -27,4 +27,5 @@ def test_sequence_numbers_only_grow():
     numbers = [*first, *(second.next() for _ in range(1000))]
     steps = [(after - before) & 0xFFFFFFFF for before, after in pairwise(numbers)]
 
+    assert all(ROOM <= step < 1 << 31 for step in steps[len(first) :])
     assert all(0 < step < 1 << 31 for step in steps)
