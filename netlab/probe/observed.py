@@ -41,8 +41,16 @@ class Observed:
 
     @property
     def requests(self) -> tuple[Sighting, ...]:
-        """The trail of the packet itself, without what came back."""
-        return tuple(s for s in self.trail if not s.packet.answer)
+        """The trail of the packet itself, without what came back.
+
+        At each place the first of its kind counts: a repetition that TCP has just sent is not yet where the first one got.
+        """
+        first: dict[tuple[str, ...], Sighting] = {}
+        for sighting in self.trail:
+            packet = sighting.packet
+            if not packet.answer:
+                first.setdefault((sighting.where, sighting.direction, packet.source, packet.destination), sighting)
+        return tuple(first.values())
 
     @property
     def kept_source(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from netlab.probe.observed import Observed
+from netlab.probe.outcome import Outcome
 from netlab.probe.prober import ROOM, Sequences, turn
 from netlab.probe.wire import Packet, Sighting
 
@@ -29,3 +31,12 @@ def test_sequence_numbers_only_grow():
 
     assert all(ROOM <= step < 1 << 31 for step in steps[len(first) :])
     assert all(0 < step < 1 << 31 for step in steps)
+
+
+def test_a_repetition_under_way_is_not_where_it_ended():
+    """TCP repeats a SYN after a second, just when a probe gives up: the first one says how far the packet came."""
+    packet = Packet("k", "TCP", "a", "b", 40000, 80, "SYN", answer=False)
+    places = [("node1", "out", 1), ("node2", "in", 2), ("node1", "out", 1001)]
+    trail = tuple(Sighting(where, "eth0", direction, time, time, packet, b"") for where, direction, time in places)
+
+    assert "node2 eth0 in" == Observed(Outcome.DROPPED, trail=trail).last_place
