@@ -10,7 +10,7 @@ may settle something without changing any object (a pod that was not ready and n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,6 +18,7 @@ import msgspec
 
 from netlab.api.coordination import Lease
 from netlab.api.core import Service
+from netlab.api.discovery import Endpoint
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES
 from netlab.api.wellknown import EDGE_LEASE, node_lease
 from netlab.controlplane.lease import holder_identity
@@ -90,10 +91,11 @@ class Convergence:
 
     def look(self) -> Report:
         """Return how far everything is right now."""
-        parts = [*self._control_plane(), *self._node_parts(), *self._edge_parts()]
+        leases = {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}
+        parts = [*self._control_plane(), *self._programmed(leases)]
         pods = self._kubelet.settled()
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
-        lagging = tuple(self._unhealthy())
+        lagging = tuple(self._unhealthy(leases.get(EDGE_LEASE)))
         total = len(parts) + len(self._store.list(PODS))
         notes = () if waiting else tuple(self._kubelet.notes())
         return Report(total - len(waiting), total, waiting, lagging, notes)
@@ -106,37 +108,39 @@ class Convergence:
         yield made, f"the hosts of lab {self._lab}{problem}"
         yield self._controllers.idle, "the controllers"
 
-    def _node_parts(self) -> Iterable[tuple[bool, str]]:
-        leases = self._leases()
+    def _programmed(self, leases: Mapping[str, Lease]) -> Iterable[tuple[bool, str]]:
         for node in self._store.list(NODES):
             name = node.key[1]
             yield self._synced(leases.get(node_lease(name)), agent_name(name), NODE_KINDS), f"the agent of {name}"
+        yield self._synced(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
 
-    def _edge_parts(self) -> Iterable[tuple[bool, str]]:
-        yield self._synced(self._leases().get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
-
-    def _unhealthy(self) -> Iterable[str]:
+    def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
         """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
-        lease = self._leases().get(EDGE_LEASE)
         healthy = lease.healthy_nodes if lease else {}
-        for stored in self._store.list(SERVICES):
-            service = SERVICES.decode(stored.body)
-            wanted = self._serving_nodes(service) if is_balanced(service) else set()
+        services = (SERVICES.decode(stored.body) for stored in self._store.list(SERVICES))
+        balanced = [service for service in services if is_balanced(service)]
+        ready = self._ready_endpoints({service.key for service in balanced})
+        for service in balanced:
+            wanted = self._serving_nodes(service, ready.get(service.key, []))
             used = [set(nodes) for nodes in healthy.get(service.key, {}).values()]
             if missing := wanted - (used[0].intersection(*used[1:]) if used else set()):
                 yield f"load balancer {service.key} to find {', '.join(sorted(missing))} healthy"
 
-    def _serving_nodes(self, service: Service) -> set[str]:
+    def _ready_endpoints(self, services: Collection[str]) -> Mapping[str, list[Endpoint]]:
+        """Return the ready endpoints of these Services, by key; the slices are looked through once, or not at all."""
+        found: dict[str, list[Endpoint]] = {}
+        for stored in self._store.list(ENDPOINT_SLICES) if services else ():
+            piece = ENDPOINT_SLICES.decode(stored.body)
+            if piece.service_key in services:
+                found.setdefault(piece.service_key, []).extend(e for e in piece.endpoints if e.conditions.is_ready)
+        return found
+
+    def _serving_nodes(self, service: Service, ready: list[Endpoint]) -> set[str]:
         """Return the nodes that should answer the edge: all when there is an endpoint, under Local those that have one."""
-        slices = [ENDPOINT_SLICES.decode(stored.body) for stored in self._store.list(ENDPOINT_SLICES)]
-        ready = [e for s in slices if s.service_key == service.key for e in s.endpoints if e.conditions.is_ready]
         if service.spec.external_traffic_policy == "Local":
             return {endpoint.node_name for endpoint in ready if endpoint.node_name}
         nodes = [NODES.decode(stored.body).metadata for stored in self._store.list(NODES)]
         return {node.name for node in nodes if node.deletion_timestamp is None} if ready else set()
-
-    def _leases(self) -> dict[str, Lease]:
-        return {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}
 
     def _synced(self, lease: Lease | None, process: str, kinds: Iterable[AnyResource]) -> bool:
         """Tell whether a Lease is that of the process that runs now, and says that everything is programmed."""
