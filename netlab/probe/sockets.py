@@ -164,15 +164,30 @@ async def udp(
         if not fragment:
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
         sock.connect(address)
-        sock.send(say)
+        refusal = _send(sock, say)
         answer = await patiently(_first(sock, arrived), patience)
         return done(started, Outcome.ALLOWED, answer=answer)
     except TimeoutError:
+        if refusal:
+            return failed(started, refusal)
         return done(started, Outcome.DROPPED, f"no answer to the datagram within {patience:g} s")
     except OSError as error:
         return failed(started, error)
     finally:
         sock.close()
+
+
+def _send(sock: socket.socket, say: bytes) -> OSError | None:
+    """Send a datagram; return the kernel's EPERM, which may not be its last word.
+
+    A rule of the sender's own node that refuses a datagram (`reject` in netfilter's output hook) does two things: sendto fails
+    with EPERM as it does for `drop`, and an ICMP error comes back by the loopback a moment later. Only that tells which it was.
+    """
+    try:
+        sock.send(say)
+    except PermissionError as error:
+        return error
+    return None
 
 
 async def _first(sock: socket.socket, arrived: asyncio.Future[None] | None) -> bytes:

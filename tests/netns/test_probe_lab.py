@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from netlab.kernel.namespaces import inside
-from netlab.probe import fake
+from netlab.probe import fake, sockets
 from netlab.probe import record as run_record
+from netlab.probe.outcome import Outcome
 from netlab.probe.runner import run_connectivity
 from netlab.probe.servers import Servers
 
@@ -274,6 +275,14 @@ async def test_probe_that_breaks_is_not_a_dropped_packet():
 
 def own_namespace_and_sockets():
     return Path("/proc/thread-self/ns/net").readlink(), len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize(("address", "outcome"), [("10.96.0.6", Outcome.REFUSED), ("10.96.0.7", Outcome.DROPPED)])
+async def test_a_nodes_own_datagram(address, outcome):
+    """`reject` and `drop` in the sender's own output hook both fail the sending with EPERM, and are told apart all the same."""
+    exchange = await sockets.udp(inside, f"{LAB}-node1", (address, 7), say=b"hello", patience=0.3)
+
+    assert outcome is exchange.outcome
 
 
 async def test_nothing_of_a_run_remains():
