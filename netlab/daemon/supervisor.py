@@ -4,6 +4,7 @@ Theory. `converge()` is given the processes that should run. One that is on reco
 may have been started by an earlier daemon), one that is missing is started, one that is not wanted any more is ended.
 A process that ends by itself is started again: at once the first time, then after 0.5 s doubling to 30 s, so that a
 process that cannot run does not eat the machine; a minute of life clears the account.
+One that is left in a namespace that is not its host's any more (somebody removed that by hand) is ended likewise.
 The data plane is the kernel's: none of these processes is in a packet's way, and their death changes nothing at once.
 """
 
@@ -47,6 +48,7 @@ class Supervisor:
         self._wanted: dict[str, ProcessSpec] = {}
         self._accounts: dict[str, Account] = {}
         self._pids: dict[str, int] = {}
+        self._homes: dict[str, int | None] = {}  # the namespace each was started or adopted in
         self._restarts: dict[str, asyncio.TimerHandle] = {}
         self._starting: set[asyncio.Task[None]] = set()
         spawner.subscribe(self._ended)
@@ -57,12 +59,22 @@ class Supervisor:
         new = [spec for name, spec in wanted.items() if name not in self._wanted]
         self._wanted = dict(wanted)
         for spec in new:
-            adopted = self._spawner.adopt(spec.name)
+            adopted = self._spawner.adopt(spec.name, spec.namespace)
             if adopted is None:
                 await self._start(spec)
             else:
                 self._pids[spec.name] = adopted
+                self._homes[spec.name] = processes.inode(spec.namespace)
         await self._stop(extra)
+        await self._end_homeless()
+
+    async def _end_homeless(self) -> None:
+        """End processes whose namespace was removed and made anew by hand: they come back in the new one."""
+        lost = [name for name in self._pids if self._homes.get(name) != processes.inode(self._wanted[name].namespace)]
+        records = [record for name in lost if (record := processes.read_record(self._state, name))]
+        if records:
+            log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
+            await asyncio.to_thread(processes.stop, records, PATIENCE)
 
     def pid(self, name: str) -> int | None:
         """Return the process that runs under a name, None while none does."""
@@ -71,6 +83,7 @@ class Supervisor:
     async def _start(self, spec: ProcessSpec) -> None:
         account = self._accounts.setdefault(spec.name, Account())
         account.started = asyncio.get_running_loop().time()
+        self._homes[spec.name] = processes.inode(spec.namespace)
         self._pids[spec.name] = await self._spawner.spawn(spec)
 
     async def _stop(self, names: list[str]) -> None:
@@ -78,6 +91,7 @@ class Supervisor:
         for name in names:
             self._accounts.pop(name, None)
             self._pids.pop(name, None)
+            self._homes.pop(name, None)
             if timer := self._restarts.pop(name, None):
                 timer.cancel()
         if records:

@@ -20,7 +20,7 @@ from netlab.kernel import namespaces
 from netlab.lab.find import DAEMON, locked
 from netlab.lab.marks import inhabitants, marked_namespaces
 from netlab.lab.privilege import apart, obtain
-from netlab.node.processes import ProcessRecord, read_record, read_records, start_time, stop
+from netlab.node.processes import ProcessRecord, network_namespace, read_record, read_records, start_time, stop
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
 PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
@@ -87,7 +87,7 @@ def stop_daemons(state: StateDirectory) -> int:
 def _stop_strangers(paths: list[str]) -> int:
     """Stop whatever else is in the lab's namespaces: a shell left open, a child of a pod's command."""
     inodes = {Path(path).stat().st_ino for path in paths if Path(path).exists()}
-    records = [record for record in _processes() if record.pid != os.getpid() and _network_namespace(record.pid) in inodes]
+    records = [record for record in _processes() if record.pid != os.getpid() and network_namespace(record.pid) in inodes]
     stop(records, PATIENCE)
     return len(records)
 
@@ -95,12 +95,6 @@ def _stop_strangers(paths: list[str]) -> int:
 def _processes() -> list[ProcessRecord]:
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return [ProcessRecord(f"pid {pid}", pid, start) for pid in pids if (start := start_time(pid)) is not None]
-
-
-def _network_namespace(pid: int) -> int | None:
-    with suppress(OSError):  # it ended, or is not ours to look at
-        return Path(f"/proc/{pid}/ns/net").stat().st_ino
-    return None
 
 
 def remove_netns_directory(root: Path) -> None:

@@ -168,8 +168,7 @@ class Kubelet:
             await self._clear_leftovers(bound)
         new = [pod for uid, pod in bound.items() if uid not in self._workers]
         for pod in sorted(new, key=_creation):
-            worker = self._workers[pod.metadata.uid] = self._worker(pod)
-            worker.adopt()
+            self._workers[pod.metadata.uid] = self._worker(pod)
             self._woken.add(pod.metadata.uid)
         self._adopted = True
         for uid, pod in bound.items():
@@ -214,12 +213,12 @@ class Kubelet:
     # ---- 2: sandboxes
     async def _make_sandboxes(self, *, resync: bool) -> None:
         nodes: dict[str, Node] = self._informers["nodes"].cache
-        waiting = {worker.node for worker in self._workers.values() if not worker.address} | (set(nodes) - self._bridged)
+        waiting = {worker.node for worker in self._workers.values() if not worker.stands} | (set(nodes) - self._bridged)
         for worker in self._workers.values():
-            if worker.pod.spec.host_network and not worker.address:
-                worker.address = self._cluster.host_ip(worker.pod)  # "" until the node is known
-                if worker.address:
-                    self._wake(worker.uid)
+            on_node = worker.pod.spec.host_network and not worker.stands and self._has_namespace(worker.node)
+            if on_node and (address := self._cluster.host_ip(worker.pod)):  # "" until the node is known
+                worker.stand(address)
+                self._wake(worker.uid)
         wanted = self._node_pods(None if resync else waiting)
         if not wanted:
             return
@@ -227,8 +226,8 @@ class Kubelet:
         self._bridged = (self._bridged | {pods.node for pods in wanted}) & set(nodes)
         for uid, address in outcome.addresses.items():
             worker = self._workers[uid]
-            if worker.address != address or worker.problem:
-                worker.address, worker.problem = address, ""
+            if not worker.stands or worker.address != address or worker.problem:
+                worker.stand(address)
                 self._wake(uid)
         for uid, problem in outcome.problems.items():
             self._workers[uid].problem = problem

@@ -79,6 +79,7 @@ class PodWorker:
     node_path: str
     wake: Callable[[str], None]
     address: str = ""
+    stands: bool = False  # its sandbox is there; a status that knows an address may be older than the namespaces
     problem: str = ""
     records: dict[str, ContainerRecord] = field(default_factory=dict)
     servers: dict[str, ServerSpec] = field(default_factory=dict)
@@ -94,10 +95,16 @@ class PodWorker:
 
     def __post_init__(self) -> None:
         self.files = PodFiles(self.tools.state.pod(self.uid))
+        remembered = {container.name: restored(self.pod, container) for container in self._containers}
+        self.records = {name: record for name, record in remembered.items() if record is not None}
 
     @property
     def uid(self) -> str:
         return self.pod.metadata.uid
+
+    @property
+    def _containers(self) -> tuple[Container, ...]:
+        return (*self.pod.spec.init_containers, *self.pod.spec.containers)
 
     @property
     def node(self) -> str:
@@ -105,7 +112,7 @@ class PodWorker:
 
     @property
     def view(self) -> PodView:
-        return PodView(self.address, self.tools.surroundings.host_ip(self.pod), bool(self.address), self.seen_at, self.records)
+        return PodView(self.address, self.tools.surroundings.host_ip(self.pod), self.stands, self.seen_at, self.records)
 
     @property
     def status_pending(self) -> bool:
@@ -113,19 +120,23 @@ class PodWorker:
         return self.dirty or self.pod.status != self.status
 
     # ---- the level-triggered look
-    def adopt(self) -> None:
-        """Take over what an earlier daemon started: the records come from the pod's status, processes from theirs."""
-        for container in (*self.pod.spec.init_containers, *self.pod.spec.containers):
-            record = restored(self.pod, container)
-            if record is None:
-                continue
-            self.records[container.name] = record
+    def stand(self, address: str) -> None:
+        """Take in that the sandbox stands, and take over what an earlier daemon started in it."""
+        self.address, self.problem = address, ""
+        if not self.stands:
+            self.stands = True
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Take over the containers that ran, by their processes' records."""
+        for container in self._containers:
+            record = self.records.get(container.name, NEW)
             if record.phase is not Phase.RUNNING:
                 continue
             if builtin_of(container):
                 self._serve(container, record.runs - 1, self._stored_environment(container))
                 self._begin_probing(container)
-            elif pid := self.tools.spawner.adopt(container_process(self.uid, container.name)):
+            elif pid := self.tools.spawner.adopt(container_process(self.uid, container.name), self.namespace_path):
                 self.records[container.name] = containers.adopted(record, pid)
                 self._begin_probing(container)
             else:
@@ -136,7 +147,7 @@ class PodWorker:
         if self.pod.terminating:
             self._stop()
             return
-        if not self.address:
+        if not self.stands:
             return
         for container in self.pod.spec.init_containers:
             record = self.records.get(container.name, NEW)
@@ -243,7 +254,7 @@ class PodWorker:
         return bool(waiting)
 
     def _container(self, name: str) -> Container | None:
-        return next((c for c in (*self.pod.spec.init_containers, *self.pod.spec.containers) if c.name == name), None)
+        return next((c for c in self._containers if c.name == name), None)
 
     def _ended(self, container: Container, code: int, message: str = "") -> None:
         self._end_probing(container.name)
@@ -315,6 +326,10 @@ class PodWorker:
             asyncio.get_running_loop().call_later(max(0.0, self.deadline - now), self.wake, self.uid)
         overdue = now >= self.deadline
         self._signal_commands(kill=overdue)
+        if overdue and not self.stands:  # nothing was taken over, and the namespace it ran in is gone
+            for container in self._containers:
+                if self.records.get(container.name, NEW).phase is Phase.RUNNING:
+                    self._ended(container, LOST)
         done = overdue or self.tools.surroundings.withdrawn(self.pod)
         for name, spec in tuple(self.servers.items()):
             if self.records.get(name, NEW).phase is not Phase.RUNNING:

@@ -27,7 +27,7 @@ def unsettled(pod: Pod, worker: PodWorker | None) -> str:
 
 
 def _unsettled_on_node(pod: Pod, worker: PodWorker | None) -> str:
-    if worker is None or not worker.address:
+    if worker is None or not worker.stands:
         return f"Pod {pod.key} waits for its network{f': {worker.problem}' if worker and worker.problem else '.'}"
     starting = (_starting(pod, container, worker.records.get(container.name, NEW)) for container in pod.spec.containers)
     if words := next(filter(None, starting), ""):

@@ -14,7 +14,7 @@ import select
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,18 @@ def start_time(pid: int) -> int | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return int(fields[START_FIELD - FIELDS_BEFORE_STATE - 1])
+
+
+def network_namespace(pid: int) -> int | None:
+    """Return the inode of a process's network namespace, None when it has ended or may not be looked at (another user's)."""
+    return inode(f"/proc/{pid}/ns/net")
+
+
+def inode(path: str) -> int | None:
+    """Return the inode of a file: a namespace that was removed and made anew under the same path has another."""
+    with suppress(OSError):
+        return Path(path).stat().st_ino
+    return None
 
 
 def write_record(state: StateDirectory, record: ProcessRecord) -> None:

@@ -69,8 +69,8 @@ class ProcessSpawner(Protocol):
     async def spawn_container(self, spec: ContainerSpec) -> int:
         """Start a command; returns its pid once it is recorded."""
 
-    def adopt(self, name: str) -> int | None:
-        """Take over a process of an earlier daemon: its pid, None when it does not run."""
+    def adopt(self, name: str, namespace: str) -> int | None:
+        """Take over a process of an earlier daemon: its pid, None when it does not run in what `namespace` is now."""
 
     def subscribe(self, listener: Callable[[Exit], None]) -> None:
         """Have every end of a process told to `listener`."""
@@ -123,8 +123,11 @@ class Spawner:
         """Start a command; returns its pid once it is recorded."""
         return await self._ask("container", asdict(spec))
 
-    def adopt(self, name: str) -> int | None:
-        """Take over a process of an earlier daemon: its pid, None when it does not run. Its end will be told."""
+    def adopt(self, name: str, namespace: str) -> int | None:
+        """Take over a process of an earlier daemon and tell its end; returns its pid, None when it does not run.
+
+        One that is left in a network namespace that was removed and made anew since is of no use: it is ended.
+        """
         record = processes.read_record(self._state, name)
         if record is None:
             return None
@@ -135,6 +138,11 @@ class Spawner:
         if descriptor < 0 or not processes.is_alive(record):
             if descriptor >= 0:
                 os.close(descriptor)
+            processes.strike_off(self._state, name)
+            return None
+        if namespace and processes.network_namespace(record.pid) != processes.inode(namespace):
+            os.close(descriptor)
+            processes.stop([record], 0.0)
             processes.strike_off(self._state, name)
             return None
         self._adopted[descriptor] = name

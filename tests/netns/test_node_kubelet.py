@@ -71,7 +71,7 @@ async def start(state: StateDirectory, client: LocalClient) -> Daemon:
     spawner = Spawner.start(state, {"workloads": workloads.main})
     kubelet = Kubelet(client=client, kernel=KERNEL, spawner=spawner, state=state, networking=Networking(), lab=LAB)
     spawner.attach()
-    if spawner.adopt("workloads-node1") is None:
+    if spawner.adopt("workloads-node1", NODE_PATH) is None:
         await start_workloads(state, spawner)
     return Daemon(client, kubelet, spawner, asyncio.create_task(kubelet.run()))
 

@@ -102,8 +102,8 @@ async def test_children_outlive_the_spawner_and_are_adopted(state, tmp_path):
         pid = await first.spawn(ProcessSpec("kept", "report", {"out": str(tmp_path / "o")}, str(state.log("kept"))))
     second = Spawner.start(state, ENTRIES)
     async with running(second) as exits:
-        adopted = second.adopt("kept")
-        missing = second.adopt("never-made")
+        adopted = second.adopt("kept", "")
+        missing = second.adopt("never-made", "")
         processes.stop(processes.read_records(state), 5)
         end = await asyncio.wait_for(exits.get(), 5)
 

@@ -160,8 +160,13 @@ def test_all_processes_are_killed(user):
 
 
 def _kill_all(user):
-    """End everything that holds the lab, and wait until it has ended."""
-    descriptors = [os.pidfd_open(pid) for pid in user.processes("mine").values()]
+    """End everything that holds the lab, and wait until it has ended; the daemon first, or it starts others again."""
+    _kill([user.processes("mine")["daemon"]])
+    _kill(user.processes("mine").values())
+
+
+def _kill(pids):
+    descriptors = [os.pidfd_open(pid) for pid in pids if Path(f"/proc/{pid}").exists()]
     for descriptor in descriptors:
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     for descriptor in descriptors:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 
 import pytest
 
 from netlab.daemon.supervisor import LONGEST_DELAY, Account, Supervisor
+from netlab.node.processes import ProcessRecord, start_time, write_record
 from netlab.node.spawn import Exit, ProcessSpec
 from netlab.runtime.statedir import StateDirectory
 
@@ -24,7 +26,7 @@ class FakeSpawner:
         self.restarted.set()
         return 1
 
-    def adopt(self, name):
+    def adopt(self, name, namespace):  # noqa: ARG002 -- the spawner's signature
         return 1 if name in self.running else None
 
     def subscribe(self, listener):
@@ -59,6 +61,29 @@ async def test_restarts_what_ends(tmp_path):
         await spawner.restarted.wait()
 
     assert ["agent-a", "agent-a"] == spawner.started
+
+
+async def test_ends_what_lost_its_namespace(tmp_path):
+    """A process whose network namespace was removed and made anew is ended, and so started again in the new one."""
+    home, other = tmp_path / "node1", tmp_path / "other"
+    home.touch()
+    state = StateDirectory("lab", tmp_path)
+    state.create()
+    with subprocess.Popen(["sleep", "60"]) as process:  # noqa: ASYNC220 -- returns at once
+        spawner = FakeSpawner(running={"agent-a"})
+        spawner.adopt = lambda *_: process.pid
+        write_record(state, ProcessRecord("agent-a", process.pid, start_time(process.pid)))
+        wanted = {"agent-a": ProcessSpec(name="agent-a", entry="agent", arguments={}, log="", namespace=str(home))}
+        supervisor = Supervisor(spawner, state)
+        await supervisor.converge(wanted)
+        assert process.poll() is None
+
+        other.touch()  # so that the new file cannot have the old one's inode
+        home.unlink()
+        other.rename(home)
+        await supervisor.converge(wanted)
+
+        assert -15 == process.wait(5)
 
 
 @pytest.mark.parametrize(("deaths", "delay"), [(1, 0.0), (2, 0.5), (3, 1.0), (5, 4.0), (20, LONGEST_DELAY)])
