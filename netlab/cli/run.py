@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import typer
 
+from netlab.cli.words import common_first
 from netlab.errors import ApiError, CannotTestError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
@@ -42,7 +43,7 @@ def guarded(app: typer.Typer) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _interrupt)
     try:
-        app(prog_name="netlab")
+        app(args=common_first(sys.argv[1:]), prog_name="netlab")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
     except InterruptedByUserError:

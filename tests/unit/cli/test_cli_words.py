@@ -13,6 +13,7 @@ from netlab.cli import render
 from netlab.cli.main import app
 from netlab.cli.options import Format, program
 from netlab.cli.run import exit_code
+from netlab.cli.words import common_first
 from netlab.errors import ApiError, InvalidTopologyError, KernelError, LabError, UnsupportedHostError, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +42,25 @@ def verbs(group, path=()):
 def test_every_verb_has_an_example(words, command):
     """`--help` of each verb ends with an example that begins with netlab and the verb."""
     assert "Example: netlab" in (command.help or ""), words
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("up -q a.yaml", "-q up a.yaml"),
+        ("test connectivity lab -vv -f json", "-vv test connectivity lab -f json"),
+        ("status --log-format json --quiet", "--log-format json --quiet status"),
+        ("status --log-format", "--log-format status"),
+        ("exec -q node1 ls -v", "-q exec node1 ls -v"),
+        ("exec node1 -- ls -v", "exec node1 -- ls -v"),
+        ("-v exec --name lab node1 -q", "-v exec --name lab node1 -q"),
+        ("port-forward svc/blue 8080:80 -v", "-v port-forward svc/blue 8080:80"),
+        ("", ""),
+    ],
+)
+def test_netlabs_own_options_after_the_verb(typed, meant):
+    """Netlab's own options mean the same after the verb; the words of a command that is run in a host stay its own."""
+    assert meant.split() == common_first(typed.split())
 
 
 @pytest.mark.parametrize(

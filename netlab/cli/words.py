@@ -1,0 +1,37 @@
+"""The order of words: netlab's own options are understood after the verb, too (`netlab up -q` is `netlab -q up`).
+
+They are moved to the front before anything is parsed. What `exec` runs keeps its own words: nothing is moved from behind the
+name of the host, nor, for any verb, from behind `--`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+FLAG = re.compile(r"-q+|-v+|--quiet|--verbose|--log-format=.*")
+WITH_VALUE = "--log-format"
+RUNS_WORDS = "exec"  # the verb whose arguments after the first are another program's
+
+
+def common_first(words: Sequence[str]) -> list[str]:
+    """Return the words with the options of netlab itself before the verb."""
+    front: list[str] = []
+    rest: list[str] = []
+    arguments = 0  # of the verb, and the verb
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--" or (arguments > 1 and _verb(rest) == RUNS_WORDS):
+            return [*front, *rest, word, *remaining]
+        if word == WITH_VALUE:
+            front += [word, *[value for value in [next(remaining, None)] if value is not None]]
+        elif FLAG.fullmatch(word):
+            front.append(word)
+        else:
+            rest.append(word)
+            arguments += not word.startswith("-")
+    return [*front, *rest]
+
+
+def _verb(words: Sequence[str]) -> str:
+    return next((word for word in words if not word.startswith("-")), "")
