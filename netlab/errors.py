@@ -62,6 +62,14 @@ class LabError(NetlabError):
     """A lab did not do what was asked: a process died, a deadline passed, a lock is held."""
 
 
+class EngineError(LabError):
+    """The container engine refused. `code` is its HTTP code: 404 for what is not there, 409 for what clashes."""
+
+    def __init__(self, message: str, *, code: int = 0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.code = code
+
+
 class CannotTestError(NetlabError):
     """The lab could not be tested, so nothing is said about it: its daemon is dead, say."""
 
@@ -91,7 +99,7 @@ class ApiError(NetlabError):
 
 def is_not_found(error: BaseException) -> bool:
     """Tell whether the thing asked for does not exist."""
-    return isinstance(error, ApiError) and error.reason == "NotFound"
+    return (isinstance(error, ApiError) and error.reason == "NotFound") or (isinstance(error, EngineError) and error.code == 404)
 
 
 def is_already_exists(error: BaseException) -> bool:

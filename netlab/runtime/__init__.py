@@ -1,6 +1,8 @@
 """Hosts, and what a lab keeps on disk.
 
 - `hosts`: which hosts a lab has, and their addresses (pure); `netns`: makes them as network namespaces.
+- `docker`: containers, and the door to the engine that has them; `docker_engine` is the real one (the SDK), `fake_docker` the
+  one for tests, `docker_words` what is said on the way.
 - `claims`: whose a namespace is: a name that somebody else has is not taken.
 - `statedir`: the paths of a lab's record. A thing is recorded before it is made and struck off after it is gone.
 - `launch`: starts the daemon; `lifetime`: how a process is asked to end; `logs`: how it logs.

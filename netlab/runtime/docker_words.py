@@ -1,0 +1,84 @@
+"""What the engine's HTTP API says and is told, in our nouns and back; and what to do about its refusals. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netlab.runtime.docker import Container, ContainerSpec, Event, Network
+
+REMEDIES = (  # words of a refusal -> what to do
+    ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
+    ("pool overlaps", "Give the lab another spec.networking.nodeSubnet; `docker network ls` shows what is there."),
+    ("port is already allocated", "End what listens there, or choose another port."),
+    ("is already in use by container", "A lab of that name has left it: netlab gc, or docker rm -f NAME."),
+    ("apply caps", "The engine itself lacks a capability that is asked for; `netlab doctor` tells."),
+    ("bind source path does not exist", "The lab's record was removed under it: netlab down, then netlab up FILE."),
+    ("has active endpoints", "Something else was connected to it: docker network inspect NAME."),
+)
+
+
+def container_body(spec: ContainerSpec) -> dict[str, Any]:
+    """Return the body of POST /containers/create: a container in the words of the engine's API."""
+    host: dict[str, Any] = {
+        "NetworkMode": spec.network,
+        "Sysctls": dict(spec.sysctls),
+        "ReadonlyRootfs": spec.read_only,
+        "Tmpfs": dict.fromkeys(spec.tmpfs, ""),
+        "Mounts": [
+            {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": not mount.writable}
+            for mount in spec.mounts
+        ],
+    }
+    if spec.capabilities is not None:
+        host |= {"CapDrop": ["ALL"], "CapAdd": list(spec.capabilities)}
+    if spec.no_new_privileges:
+        host["SecurityOpt"] = ["no-new-privileges:true"]
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Labels": dict(spec.labels),
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "WorkingDir": spec.working_directory,
+        "User": spec.user,
+        "Hostname": spec.hostname,
+        "HostConfig": host,
+    }
+    optional = {"Entrypoint": spec.entrypoint, "Cmd": spec.command, "StopSignal": spec.stop_signal or None}
+    body |= {key: list(value) if isinstance(value, tuple) else value for key, value in optional.items() if value is not None}
+    if spec.address:
+        body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"IPAMConfig": {"IPv4Address": spec.address}}}}
+    return body
+
+
+def container_of(entry: Mapping[str, Any]) -> Container:
+    state, config = entry["State"], entry["Config"]
+    return Container(
+        id=entry["Id"],
+        name=entry["Name"].removeprefix("/"),
+        image=config["Image"],
+        labels=dict(config.get("Labels") or {}),
+        state=state["Status"],
+        pid=int(state["Pid"]),
+        exit_code=int(state["ExitCode"]),
+        started_at=state["StartedAt"],
+    )
+
+
+def network_of(entry: Mapping[str, Any]) -> Network:
+    ranges = tuple(part["Subnet"] for part in entry["IPAM"].get("Config") or () if "Subnet" in part)
+    return Network(entry["Id"], entry["Name"], dict(entry.get("Labels") or {}), ranges)
+
+
+def label_filters(labels: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" if value else name for name, value in labels.items()]
+
+
+def event_of(entry: Mapping[str, Any]) -> Event:
+    attributes = dict(entry["Actor"]["Attributes"])
+    code, name = int(attributes.pop("exitCode", 0)), attributes.pop("name", "")
+    return Event(entry["Action"], entry["Actor"]["ID"], name, attributes, code)
+
+
+def remedy(words: str) -> str:
+    """Return what to do about a refusal, empty when we know nothing better than the engine's words."""
+    return next((todo for part, todo in REMEDIES if part in words.lower()), "")

@@ -1,0 +1,207 @@
+"""A container engine in memory, for tests: obeys what `docker.Engine` promises and refuses with the same errors.
+
+What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `answers` (what `run` returns).
+What it may do beside the engine: `end` a container as if its process had ended, `lose` everything as a restart does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
+
+from netlab.errors import EngineError
+from netlab.runtime.docker import CONNECTED, NO_NETWORK, RUNNING, Container, ContainerSpec, Event, Network, NetworkSpec
+
+EXITED = "exited"
+CONTAINER_NETWORK = "container:"
+KILLING = {"SIGKILL": 137, "SIGTERM": 143}  # signals that end a process -> its exit code
+FIRST_PID = 1000
+
+
+@dataclass
+class FakeEngine:
+    """Containers, images and networks as dictionaries."""
+
+    images: dict[str, dict[str, str]] = field(default_factory=dict)
+    registry: set[str] = field(default_factory=set)
+    answers: Callable[[str, Sequence[str]], tuple[int, str]] = lambda _container, _argv: (0, "")
+    specs: dict[str, ContainerSpec] = field(default_factory=dict)  # by container id: what was asked for
+
+    def __post_init__(self) -> None:
+        self._containers: dict[str, Container] = {}
+        self._networks: dict[str, Network] = {}
+        self._listeners: list[tuple[Mapping[str, str], Callable[[Event], None]]] = []
+        self._numbers = itertools.count(1)
+
+    # ---- containers
+    def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
+        """Start containers one after another; the first error is raised when all have been tried."""
+        started, errors = [], []
+        for spec in specs:
+            try:
+                started.append(self._start_one(spec))
+            except EngineError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return started
+
+    def _start_one(self, spec: ContainerSpec) -> Container:
+        doing = f"start container {spec.name}"
+        if spec.image not in self.images:
+            raise _refused(doing, f"No such image: {spec.image}", 404)
+        if any(container.name == spec.name for container in self._containers.values()):
+            raise _refused(doing, f'the name "/{spec.name}" is already in use by container', 409)
+        self._require_network(doing, spec.network)
+        number = next(self._numbers)
+        made = Container(f"{number:064x}", spec.name, spec.image, dict(spec.labels), "created")
+        self._containers[made.id] = made
+        self.specs[made.id] = spec
+        return self._run(made)
+
+    def _require_network(self, doing: str, network: str) -> None:
+        known = {NO_NETWORK, *(found.name for found in self._networks.values())}
+        if network.startswith(CONTAINER_NETWORK):
+            self._require(doing, network.removeprefix(CONTAINER_NETWORK))
+        elif network not in known:
+            raise _refused(doing, f"network {network} not found", 404)
+
+    def _run(self, container: Container) -> Container:
+        number = next(self._numbers)
+        running = replace(container, state=RUNNING, pid=FIRST_PID + number, exit_code=0, started_at=f"start {number}")
+        self._containers[container.id] = running
+        self._tell("start", running)
+        return running
+
+    def containers(self, labels: Mapping[str, str]) -> list[Container]:
+        """Return the containers with all these labels."""
+        found = [container for container in self._containers.values() if _has(container.labels, labels)]
+        return sorted(found, key=lambda container: container.name)
+
+    def start_again(self, ids: Sequence[str]) -> list[Container]:
+        """Start containers that have ended; one that runs is left alone."""
+        found = [self._require(f"start container {one} again", one) for one in ids]
+        return [container if container.runs else self._run(container) for container in found]
+
+    def signal(self, ids: Sequence[str], signal: str) -> None:
+        """End containers whose process such a signal ends."""
+        for one in ids:
+            if one in self._containers and self._containers[one].runs and signal in KILLING:
+                self.end(one, KILLING[signal])
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """End and remove containers."""
+        for one in ids:
+            if one in self._containers:
+                self.end(one, KILLING["SIGKILL"])
+                self._tell("destroy", self._containers.pop(one))
+
+    def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:  # noqa: ARG002 -- answers at once
+        """Return what the test has set."""
+        if not self._require(f"run {argv[0]} in container {container}", container).runs:
+            raise _refused(f"run {argv[0]} in container {container}", f"Container {container} is not running", 409)
+        return self.answers(container, argv)
+
+    def logs(self, container: str, *, lines: int | None = None) -> str:  # noqa: ARG002 -- nothing was written
+        """Return nothing: no container of ours wrote anything."""
+        self._require(f"read the log of container {container}", container)
+        return ""
+
+    def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Have news told to `callback`, from whoever makes them."""
+        entry = (dict(labels), callback)
+        self._listeners.append(entry)
+        callback(Event(CONNECTED))
+        return lambda: self._listeners.remove(entry)
+
+    # ---- what a test may do beside the engine
+    def end(self, container: str, code: int = 0) -> None:
+        """Let a container's process end, if it runs."""
+        found = self._containers[container]
+        if found.runs:
+            self._containers[container] = replace(found, state=EXITED, pid=0, exit_code=code)
+            self._tell("die", self._containers[container])
+
+    def lose(self) -> None:
+        """Be restarted: every container ends."""
+        for one in tuple(self._containers):
+            self.end(one, KILLING["SIGKILL"])
+        for _, callback in self._listeners:
+            callback(Event(CONNECTED))
+
+    # ---- images
+    def has_image(self, name: str) -> bool:
+        """Tell whether an image is there."""
+        return name in self.images
+
+    def image_id(self, name: str) -> str:
+        """Return the identity of an image."""
+        self.image_labels(name)
+        return f"sha256:{name}"
+
+    def image_labels(self, name: str) -> Mapping[str, str]:
+        """Return the labels of an image."""
+        if name not in self.images:
+            raise _refused(f"look at image {name}", f"No such image: {name}", 404)
+        return self.images[name]
+
+    def pull(self, name: str) -> None:
+        """Have an image of the registry."""
+        if name not in self.registry:
+            raise _refused(f"pull image {name}", f"pull access denied for {name}, repository does not exist", 404)
+        self.images.setdefault(name, {})
+
+    def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:  # noqa: ARG002 -- any context will do
+        """Have an image with these labels."""
+        self.images[tag] = dict(labels)
+
+    def remove_image(self, name: str) -> None:
+        """Take an image away."""
+        self.images.pop(name, None)
+
+    # ---- networks
+    def create_network(self, spec: NetworkSpec) -> Network:
+        """Make a network whose addresses are nobody else's."""
+        wanted = IPv4Network(spec.subnet)
+        if any(wanted.overlaps(IPv4Network(subnet)) for found in self._networks.values() for subnet in found.subnets):
+            raise _refused(
+                f"make network {spec.name} with {spec.subnet}", "Pool overlaps with other one on this address space", 403
+            )
+        made = Network(f"{next(self._numbers):064x}", spec.name, dict(spec.labels), (spec.subnet,))
+        self._networks[made.id] = made
+        return made
+
+    def networks(self, labels: Mapping[str, str]) -> list[Network]:
+        """Return the networks with all these labels."""
+        found = [network for network in self._networks.values() if _has(network.labels, labels)]
+        return sorted(found, key=lambda network: network.name)
+
+    def remove_network(self, network: str) -> None:
+        """Remove a network by name or id."""
+        self._networks = {key: found for key, found in self._networks.items() if network not in {key, found.name}}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # ---- within
+    def _require(self, doing: str, container: str) -> Container:
+        if container not in self._containers:
+            raise _refused(doing, f"No such container: {container}", 404)
+        return self._containers[container]
+
+    def _tell(self, action: str, container: Container) -> None:
+        news = Event(action, container.id, container.name, container.labels, container.exit_code)
+        for labels, callback in tuple(self._listeners):
+            if _has(container.labels, labels):
+                callback(news)
+
+
+def _has(present: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Tell whether all wanted labels are there; "" is any value."""
+    return all(name in present and value in {"", present[name]} for name, value in wanted.items())
+
+
+def _refused(doing: str, words: str, code: int) -> EngineError:
+    return EngineError(f"the container engine could not {doing}: {words}", code=code)

@@ -1,0 +1,129 @@
+"""The words in which the engine is asked, and its refusals in ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netlab.errors import EngineError, UnsupportedHostError
+from netlab.runtime.docker import ContainerSpec, Mount
+from netlab.runtime.docker_engine import DockerEngine
+from netlab.runtime.docker_words import container_body, remedy
+
+
+def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:
+    """By default: no network, no capability, no way to more privileges, entrypoint and command of the image."""
+    assert container_body(ContainerSpec("c", "image:1")) == {
+        "Image": "image:1",
+        "Labels": {},
+        "Env": [],
+        "WorkingDir": "",
+        "User": "",
+        "Hostname": "",
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Sysctls": {},
+            "ReadonlyRootfs": False,
+            "Tmpfs": {},
+            "Mounts": [],
+            "CapDrop": ["ALL"],
+            "CapAdd": [],
+            "SecurityOpt": ["no-new-privileges:true"],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("wish", "part"),
+    [
+        ({"entrypoint": ("keep",)}, {"Entrypoint": ["keep"]}),
+        ({"command": ()}, {"Cmd": []}),
+        ({"stop_signal": "SIGQUIT"}, {"StopSignal": "SIGQUIT"}),
+        ({"environment": {"A": "b=c"}}, {"Env": ["A=b=c"]}),
+        (
+            {"network": "n", "address": "172.30.0.2"},
+            {"NetworkingConfig": {"EndpointsConfig": {"n": {"IPAMConfig": {"IPv4Address": "172.30.0.2"}}}}},
+        ),
+    ],
+)
+def test_wishes(wish: dict[str, object], part: dict[str, object]) -> None:
+    """Each wish is one part of the body."""
+    body = container_body(ContainerSpec("c", "image:1", **wish))  # type: ignore[arg-type]
+
+    assert {key: body[key] for key in part} == part
+
+
+@pytest.mark.parametrize(
+    ("wish", "part"),
+    [
+        ({"capabilities": ("NET_ADMIN",)}, {"CapDrop": ["ALL"], "CapAdd": ["NET_ADMIN"]}),
+        ({"tmpfs": ("/tmp",)}, {"Tmpfs": {"/tmp": ""}}),
+        (
+            {"mounts": (Mount("/a", "/b", writable=True),)},
+            {"Mounts": [{"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": False}]},
+        ),
+    ],
+)
+def test_wishes_of_the_host(wish: dict[str, object], part: dict[str, object]) -> None:
+    """Each wish that the machine must grant is one part of HostConfig."""
+    body = container_body(ContainerSpec("c", "image:1", **wish))["HostConfig"]  # type: ignore[arg-type]
+
+    assert {key: body[key] for key in part} == part
+
+
+def test_a_pod_keeps_the_engines_own_set_of_capabilities() -> None:
+    """`None` drops nothing: images expect what `docker run` gives them."""
+    body = container_body(ContainerSpec("c", "image:1", capabilities=None, no_new_privileges=False))["HostConfig"]
+
+    assert not {"CapDrop", "CapAdd", "SecurityOpt"} & set(body)
+
+
+@pytest.mark.parametrize(
+    ("words", "todo"),
+    [
+        ("No such image: absent:1", "docker pull"),
+        ("Pool overlaps with other one on this address space", "nodeSubnet"),
+        ('Conflict. The container name "/x" is already in use by container "3f"', "netlab gc"),
+        ("something new", ""),
+    ],
+)
+def test_a_refusal_says_what_to_do(words: str, todo: str) -> None:
+    """What the engine says is looked up in a table of remedies."""
+    assert todo in remedy(words)
+    assert bool(todo) is bool(remedy(words))
+
+
+def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The socket and what to do about it are named."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/absent.sock")
+
+    with pytest.raises(UnsupportedHostError, match=r"absent\.sock is not there\nInstall and start the engine"):
+        DockerEngine()
+
+
+def test_an_engine_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab is wired by this machine's kernel, so the engine must be this machine's."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+
+    with pytest.raises(UnsupportedHostError, match=r"not on this machine: tcp://192\.0\.2\.1:2375"):
+        DockerEngine()
+
+
+def test_a_socket_without_anybody_behind_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A socket file that a killed engine left is told from one that is missing."""
+    import socket
+
+    door = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(door))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{door}")
+
+    with pytest.raises(UnsupportedHostError, match=r"has nobody behind it\nStart the engine"):
+        DockerEngine()
+
+
+def test_errors_of_the_engine_are_those_of_a_lab() -> None:
+    """Who does not care for the kind catches LabError."""
+    assert issubclass(EngineError, Exception)
+    assert EngineError("x", code=404).code == 404
