@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cannot_run() -> Callable[[str], NoReturn]:
     """Return what to call with the reason when a test cannot run here.
 

@@ -115,6 +115,17 @@ class Network:
     subnets: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Image:
+    """An image as it is. `size` is that of all its layers, also of those it shares."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    size: int = 0
+    created: float = 0.0  # seconds since 1970
+
+
 class Engine(Protocol):
     """What is asked of a container engine. Raises EngineError with its words, UnsupportedHostError when it does not answer."""
 
@@ -160,8 +171,14 @@ class Engine(Protocol):
     def image_labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of an image. Raises EngineError when it is not there."""
 
+    def find_images(self, labels: Mapping[str, str]) -> list[Image]:
+        """Return the images with all these labels; the value "" is any value."""
+
     def pull(self, name: str) -> None:
         """Fetch an image from its registry."""
+
+    def import_image(self, archive: str, name: str, labels: Mapping[str, str]) -> None:
+        """Make an image of a file system: the path of a tar archive, as `docker import` takes it."""
 
     def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:
         """Build an image from a context (a tar archive with a Dockerfile) and name it."""

@@ -28,8 +28,8 @@ from docker.types import IPAMConfig, IPAMPool
 from docker.utils.socket import frames_iter
 
 from netlab.errors import EngineError, UnsupportedHostError, is_not_found
-from netlab.runtime.docker import CONNECTED, Container, ContainerSpec, Event, Network, NetworkSpec
-from netlab.runtime.docker_words import container_body, container_of, event_of, label_filters, network_of, remedy
+from netlab.runtime.docker import CONNECTED, Container, ContainerSpec, Event, Image, Network, NetworkSpec
+from netlab.runtime.docker_words import container_body, container_of, event_of, image_of, label_filters, network_of, remedy
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
@@ -179,6 +179,12 @@ class DockerEngine:
             found: dict[str, Any] = self._client.inspect_image(name)  # type: ignore[no-untyped-call]
             return found
 
+    def find_images(self, labels: Mapping[str, str]) -> list[Image]:
+        """Return the images with all these labels."""
+        with self._translated("list images"):
+            listed = self._client.images(filters={"label": label_filters(labels)})
+        return sorted((image_of(entry) for entry in listed), key=lambda image: image.tags)
+
     def pull(self, name: str) -> None:
         """Fetch an image from its registry."""
         tagged = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
@@ -192,6 +198,13 @@ class DockerEngine:
                 fileobj=io.BytesIO(context), custom_context=True, tag=tag, labels=dict(labels), rm=True, forcerm=True, decode=True
             )
             _follow(f"build image {tag}", news)
+
+    def import_image(self, archive: str, name: str, labels: Mapping[str, str]) -> None:
+        """Make an image of a tar archive."""
+        repository, _, tag = name.partition(":")
+        changes = [f"LABEL {label}={value}" for label, value in labels.items()]
+        with self._translated(f"import image {name}"):
+            self._client.import_image_from_file(archive, repository, tag, changes)
 
     def remove_image(self, name: str) -> None:
         """Take a name off an image, and the image away with its last name."""

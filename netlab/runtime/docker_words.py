@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netlab.runtime.docker import Container, ContainerSpec, Event, Network
+from netlab.runtime.docker import Container, ContainerSpec, Event, Image, Network
 
 REMEDIES = (  # words of a refusal -> what to do
     ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
@@ -61,6 +61,16 @@ def container_of(entry: Mapping[str, Any]) -> Container:
         pid=int(state["Pid"]),
         exit_code=int(state["ExitCode"]),
         started_at=state["StartedAt"],
+    )
+
+
+def image_of(entry: Mapping[str, Any]) -> Image:
+    return Image(
+        id=entry["Id"],
+        tags=tuple(entry.get("RepoTags") or ()),
+        labels=dict(entry.get("Labels") or {}),
+        size=int(entry["Size"]),
+        created=float(entry["Created"]),
     )
 
 

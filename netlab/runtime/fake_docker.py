@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 
 from netlab.errors import EngineError
-from netlab.runtime.docker import CONNECTED, NO_NETWORK, RUNNING, Container, ContainerSpec, Event, Network, NetworkSpec
+from netlab.runtime.docker import CONNECTED, NO_NETWORK, RUNNING, Container, ContainerSpec, Event, Image, Network, NetworkSpec
 
 EXITED = "exited"
 CONTAINER_NETWORK = "container:"
@@ -147,6 +147,10 @@ class FakeEngine:
             raise _refused(f"look at image {name}", f"No such image: {name}", 404)
         return self.images[name]
 
+    def find_images(self, labels: Mapping[str, str]) -> list[Image]:
+        """Return the images with all these labels."""
+        return [Image(self.image_id(name), (name,), has) for name, has in sorted(self.images.items()) if _has(has, labels)]
+
     def pull(self, name: str) -> None:
         """Have an image of the registry."""
         if name not in self.registry:
@@ -156,6 +160,10 @@ class FakeEngine:
     def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:  # noqa: ARG002 -- any context will do
         """Have an image with these labels."""
         self.images[tag] = dict(labels)
+
+    def import_image(self, archive: str, name: str, labels: Mapping[str, str]) -> None:  # noqa: ARG002 -- any archive will do
+        """Have an image with these labels."""
+        self.images[name] = dict(labels)
 
     def remove_image(self, name: str) -> None:
         """Take an image away."""
