@@ -26,7 +26,6 @@ from typing import Any
 from netlab.api.core import Node, Pod
 from netlab.api.lab import Networking
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NAMESPACES, NODES, PODS, SECRETS, SERVICES, Json
-from netlab.api.wellknown import node_lease
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
@@ -314,8 +313,7 @@ class Kubelet:
     async def _write_node_conditions(self) -> None:
         leases = self._informers["leases"].cache
         for name, node in tuple(self._informers["nodes"].cache.items()):
-            lease = leases.get(node_lease(name))
-            conditions = ready_condition(node, self._has_namespace(name), lease, time.time())
+            conditions = ready_condition(node, self._has_namespace(name), leases, time.time())
             if conditions is not None:
                 body = NODES.encode(Node(status=type(node.status)(conditions=conditions)))["status"]
                 await self._attempt(self._client.patch(NODES, name, {"status": body}, subresource="status"))

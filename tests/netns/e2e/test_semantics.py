@@ -332,9 +332,26 @@ def new_template(documents):
     find(documents, "Deployment", "web")["spec"]["template"]["metadata"]["labels"]["version"] = "2"
 
 
-@pytest.mark.parametrize("edits", [(replicas(5), replicas(2), replicas(5), replicas(1)), (new_template,)], ids=["scale", "roll"])
+def a_fourth_node(documents):
+    """Add a node, and replicas for it to get some."""
+    documents[0]["spec"]["nodes"].append({"name": "node4", "labels": {"role": "web"}})
+    replicas(7)(documents)
+
+
+def unchanged(_documents):
+    """Take the node away again, with the replicas on it."""
+
+
+LIVES = {
+    "scale": (replicas(5), replicas(2), replicas(5), replicas(1)),
+    "roll": (new_template,),
+    "nodes": (a_fourth_node, unchanged, a_fourth_node, unchanged),
+}
+
+
+@pytest.mark.parametrize("edits", LIVES.values(), ids=LIVES)
 def test_no_connection_fails(rich, edits):
-    """Design 9: endpoints leave and come under load, by every way in, and no connection is lost."""
+    """Design 9: endpoints and nodes leave and come under load, by every way in, and no connection is lost."""
     with Load(rich, FLOWS) as load:
         for edit in edits:
             rich.up(edit)
