@@ -49,6 +49,7 @@ from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.agent import main as agent_main
 from netlab.node.kubelet import Kubelet
+from netlab.node.netns_pods import NetnsPods
 from netlab.node.processes import ProcessRecord, start_time, strike_off, write_record
 from netlab.node.spawn import Spawner
 from netlab.node.workloads import main as workloads_main
@@ -120,7 +121,7 @@ class Daemon:
         kubelet = Kubelet(
             client=self._client,
             kernel=self._kernel,
-            spawner=self._spawner,
+            runtime=NetnsPods(self._kernel, self._spawner, self._state),
             state=self._state,
             networking=self._lab.spec.networking,
             lab=self._lab.metadata.name,

@@ -40,6 +40,7 @@ class Termination:
     started: float
     finished: float
     message: str = ""
+    identity: str = ""  # containerID of the run; "" is one that we make up
 
     @property
     def reason(self) -> str:
@@ -53,7 +54,8 @@ class ContainerRecord:
     phase: Phase = Phase.WAITING
     reason: str = "ContainerCreating"  # of waiting
     message: str = ""
-    pid: int = 0
+    identity: str = ""  # containerID of the present or last run; "" is one that we make up
+    image: str = ""  # imageID of the same
     started: float = 0.0
     restarts: int = 0
     runs: int = 0
@@ -68,14 +70,15 @@ class ContainerRecord:
         return self.phase is Phase.RUNNING and self.readiness.ready
 
 
-def started(record: ContainerRecord, *, pid: int, now: float, readiness: Readiness) -> ContainerRecord:
+def started(record: ContainerRecord, *, now: float, readiness: Readiness, identity: str = "", image: str = "") -> ContainerRecord:
     """Return the record of a container that has just begun to run."""
     return replace(
         record,
         phase=Phase.RUNNING,
         reason="",
         message="",
-        pid=pid,
+        identity=identity,
+        image=image,
         started=now,
         runs=record.runs + 1,
         restarts=record.restarts + (1 if record.runs else 0),
@@ -88,11 +91,6 @@ def with_readiness(record: ContainerRecord, state: Readiness) -> ContainerRecord
     return replace(record, readiness=state)
 
 
-def adopted(record: ContainerRecord, pid: int) -> ContainerRecord:
-    """Return the record of a run that an earlier daemon started."""
-    return replace(record, pid=pid)
-
-
 def due_now(record: ContainerRecord) -> ContainerRecord:
     """Return a waiting record that may be tried again at once."""
     return replace(record, due=0.0)
@@ -100,16 +98,16 @@ def due_now(record: ContainerRecord) -> ContainerRecord:
 
 def waiting(record: ContainerRecord, reason: str, message: str, *, due: float) -> ContainerRecord:
     """Return the record of a container that cannot start, with Kubernetes' word for why."""
-    return replace(record, phase=Phase.WAITING, reason=reason, message=message, due=due, pid=0, readiness=NOT_PROBED)
+    return replace(record, phase=Phase.WAITING, reason=reason, message=message, due=due, readiness=NOT_PROBED)
 
 
 def ended(
     record: ContainerRecord, *, code: int, now: float, policy: str, pod: str, name: str, message: str = ""
 ) -> ContainerRecord:
     """Return the record after a run has ended: done for good, or waiting for its next start."""
-    end = Termination(code, record.started, now, message)
+    end = Termination(code, record.started, now, message, record.identity)
     if not restarts(policy, code):
-        return replace(record, phase=Phase.TERMINATED, reason="", message="", pid=0, end=end, readiness=NOT_PROBED)
+        return replace(record, phase=Phase.TERMINATED, reason="", message="", end=end, readiness=NOT_PROBED)
     calm = now - record.started >= CALM_RUN
     delay = 0.0 if calm else record.back_off
     following = min(LONGEST_BACK_OFF, max(FIRST_BACK_OFF, delay * 2))
@@ -119,7 +117,6 @@ def ended(
         phase=Phase.WAITING,
         reason="CrashLoopBackOff" if delay else "ContainerCreating",
         message=words,
-        pid=0,
         end=end,
         back_off=following,
         due=now + delay,
@@ -147,8 +144,8 @@ def status(container: Container, record: ContainerRecord, uid: str, *, init: boo
         started=running,
         restart_count=record.restarts,
         image=container.image,
-        image_id=container.image,
-        container_id=container_id(uid, container.name, record.runs) if record.runs else "",
+        image_id=record.image or container.image,
+        container_id=(record.identity or container_id(uid, container.name, record.runs)) if record.runs else "",
         state=_state(container, record, uid),
         last_state=_last_state(container, record, uid),
     )
@@ -181,7 +178,7 @@ def _terminated(container: Container, record: ContainerRecord, end: Termination,
         "reason": end.reason,
         "startedAt": timestamp_of(end.started),
         "finishedAt": timestamp_of(end.finished),
-        "containerID": container_id(uid, container.name, run),
+        "containerID": end.identity or container_id(uid, container.name, run),
     }
     if end.code > SIGNALLED:
         detail["signal"] = end.code - SIGNALLED

@@ -31,6 +31,8 @@ def restored(pod: Pod, container: Container) -> ContainerRecord | None:
             restarts=status.restart_count,
             runs=status.restart_count + 1,
             end=end,
+            identity=status.container_id,
+            image=status.image_id,
             readiness=_readiness(container, status),
         )
     terminated = "terminated" in status.state
@@ -40,6 +42,8 @@ def restored(pod: Pod, container: Container) -> ContainerRecord | None:
         restarts=status.restart_count,
         runs=status.restart_count + 1,
         end=end,
+        identity=status.container_id,
+        image=status.image_id,
     )
 
 
@@ -55,4 +59,6 @@ def _termination(status: ContainerStatus) -> Termination | None:
     if not detail:
         return None
     started, finished = seconds_of(detail.get("startedAt", "")), seconds_of(detail.get("finishedAt", ""))
-    return Termination(int(detail.get("exitCode", 0)), started, finished, str(detail.get("message", "")))
+    return Termination(
+        int(detail.get("exitCode", 0)), started, finished, str(detail.get("message", "")), str(detail.get("containerID", ""))
+    )

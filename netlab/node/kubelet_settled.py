@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from netlab.api.core import Container, Pod
 from netlab.node.containers import ContainerRecord, Phase
-from netlab.node.kubelet_commands import builtin_of
 from netlab.node.kubelet_pods import FINAL_WAITING, PodWorker
 from netlab.node.kubelet_status import NEW
 
@@ -18,7 +17,7 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 def unsettled(pod: Pod, worker: PodWorker | None) -> str:
     """Return what a pod still waits for; "" when it is settled."""
     if pod.terminating:  # commands may use their whole grace period; nobody needs to wait for that
-        return f"Pod {pod.key} is terminating." if all(builtin_of(c) for c in pod.spec.containers) else ""
+        return f"Pod {pod.key} is terminating." if worker and worker.serves_on else ""
     if not pod.spec.node_name:
         return "" if _unschedulable(pod) else f"Pod {pod.key} waits for a node."
     if pod.status.phase in FINISHED or _stuck(worker):

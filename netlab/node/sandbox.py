@@ -12,9 +12,8 @@ All functions block; the kubelet calls them in a thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -32,6 +31,7 @@ from netlab.kernel.door import Kernel
 from netlab.runtime.statedir import StateDirectory
 
 POD_LINK_PREFIX = "veth"
+MakeNamespaces = Callable[[Sequence[Sandbox]], Mapping[str, str]]  # returns why a pod (by uid) has none yet
 log = logging.getLogger("netlab.node")
 
 
@@ -70,8 +70,11 @@ class NodePods:
 class Sandboxes:
     """All pod sandboxes of a lab."""
 
-    def __init__(self, kernel: Kernel, state: StateDirectory, networking: Networking, lab: str) -> None:
+    def __init__(
+        self, kernel: Kernel, state: StateDirectory, networking: Networking, lab: str, make_namespaces: MakeNamespaces
+    ) -> None:
         self._kernel = kernel
+        self._make_namespaces = make_namespaces
         self._state = state
         self._networking = networking
         self._lab = lab
@@ -82,10 +85,12 @@ class Sandboxes:
         """Give every pod its sandbox; with `resync` look into those that stand, too."""
         problems = {uid: words for wanted in nodes for uid, words in self._reserve(wanted).items()}
         planned = {wanted.node: self._plan(wanted) for wanted in nodes}
-        self._create(sandbox for sandboxes in planned.values() for sandbox in sandboxes)
+        new = [sandbox for sandboxes in planned.values() for sandbox in sandboxes if sandbox.uid not in self._standing]
+        missing = self._make_namespaces(new)
+        problems.update(missing)
         addresses: dict[str, str] = {}
         for wanted in nodes:
-            sandboxes = planned[wanted.node]
+            sandboxes = [sandbox for sandbox in planned[wanted.node] if sandbox.uid not in missing]
             try:
                 self._program_node(wanted, sandboxes)
             except KernelError as error:
@@ -98,6 +103,10 @@ class Sandboxes:
                 else:
                     addresses[sandbox.uid] = sandbox.address.partition("/")[0]
         return Outcome(addresses, problems)
+
+    def lose(self, uid: str) -> None:
+        """Take in that a pod's namespace is not there any more, or is another one."""
+        self._standing.discard(uid)
 
     def remove(self, node: str, uids: Iterable[str]) -> None:
         """Remove sandboxes: namespace, then address. What is gone already is no error.
@@ -182,12 +191,6 @@ class Sandboxes:
             for pod in wanted.pods
             if pod.metadata.uid in reserved
         )
-
-    def _create(self, sandboxes: Iterable[Sandbox]) -> None:
-        missing = [s.path for s in sandboxes if s.uid not in self._standing and not self._kernel.namespace_exists(s.path)]
-        for path in missing:
-            (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
-        self._kernel.create_namespaces(missing)
 
     def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox]) -> None:
         bridge = cni_bridge(self._lab, wanted.subnet)

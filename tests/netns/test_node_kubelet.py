@@ -25,6 +25,7 @@ from netlab.kernel.linux import LinuxKernel
 from netlab.node import processes, workloads
 from netlab.node.entering import execute
 from netlab.node.kubelet import Kubelet
+from netlab.node.netns_pods import NetnsPods
 from netlab.node.podfiles import PodFiles
 from netlab.node.spawn import ProcessSpec, Spawner
 from netlab.runtime.statedir import StateDirectory
@@ -69,7 +70,8 @@ async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
 
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:
     spawner = Spawner.start(state, {"workloads": workloads.main})
-    kubelet = Kubelet(client=client, kernel=KERNEL, spawner=spawner, state=state, networking=Networking(), lab=LAB)
+    runtime = NetnsPods(KERNEL, spawner, state)
+    kubelet = Kubelet(client=client, kernel=KERNEL, runtime=runtime, state=state, networking=Networking(), lab=LAB)
     spawner.attach()
     if spawner.adopt("workloads-node1", NODE_PATH) is None:
         await start_workloads(state, spawner)
@@ -352,7 +354,8 @@ async def test_load_sees_no_failure_while_a_pod_leaves(state):
 
 async def test_resync_repairs_the_sandbox(state, monkeypatch):
     """A veth deleted by hand comes back at the next resync, with its hairpin."""
-    monkeypatch.setattr("netlab.node.kubelet.RESYNC", 0.2)
+    for pause in ("RESYNC", "TICK"):
+        monkeypatch.setattr(f"netlab.controlplane.loop.{pause}", 0.2)
     async with lab(state) as daemon:
         await daemon.client.create(PODS, pod("p", {"image": "nginx"}))
         (body,) = await settled(daemon, "p")

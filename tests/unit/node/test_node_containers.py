@@ -60,7 +60,7 @@ def test_back_off(policy, codes, waits):
     """The first restart is immediate, then 10 s doubling to 300 s; the policy may forbid any (None)."""
     record, now, seen = ContainerRecord(), 1000.0, []
     for code in codes:
-        record = containers.started(record, pid=1, now=now, readiness=NO_PROBE)
+        record = containers.started(record, now=now, readiness=NO_PROBE)
         record = containers.ended(record, code=code, now=now, policy=policy, pod="p", name="c")
         seen.append(None if record.phase is Phase.TERMINATED else record.due - now)
         now = record.due

@@ -5,7 +5,7 @@ import pytest
 
 from netlab.api.catalogue import WORKLOADS
 from netlab.api.core import Container
-from netlab.node.kubelet_commands import ENTRYPOINTS, builtin_of
+from netlab.node.builtin import ENTRYPOINTS, builtin_of
 from netlab.node.readiness_probes import verdict
 from netlab.node.servers import SERVERS
 from netlab.node.servers.base import BadArgumentsError, Process, flag, port_flag

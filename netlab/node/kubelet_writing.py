@@ -1,0 +1,59 @@
+"""What the kubelet writes to the API: statuses of pods, conditions of nodes, the final deletion of pods."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from netlab.api.coordination import Lease
+from netlab.api.core import Node, Pod
+from netlab.api.resources import NODES, PODS, Json
+from netlab.controlplane.client import Client
+from netlab.errors import ApiError, is_conflict, is_not_found
+from netlab.node.kubelet_nodes import ready_condition
+from netlab.node.kubelet_pods import PodWorker
+from netlab.node.kubelet_status import pod_status, status_body
+
+log = logging.getLogger("netlab.node")
+
+
+class Writer:
+    """Writes what differs from what the API shows. An object that has gone or changed meanwhile is a later round's affair."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def write_pod(self, worker: PodWorker, now: float) -> None:
+        """Write a pod's status, unless it is there already or on its way back to us."""
+        worker.dirty = False
+        wanted, meta = pod_status(worker.pod, worker.view, now), worker.pod.metadata
+        worker.status = wanted
+        if wanted == worker.pod.status or (wanted == worker.written and int(meta.resource_version) < worker.written_version):
+            return
+        patch = {"status": status_body(wanted)}
+        answer = await self._attempt(self._client.patch(PODS, meta.name, patch, namespace=meta.namespace, subresource="status"))
+        if answer:
+            worker.written, worker.written_version = wanted, int(answer["metadata"]["resourceVersion"])
+
+    async def delete_pod(self, pod: Pod) -> bool:
+        """Delete a pod for good; tell whether that was done."""
+        meta = pod.metadata
+        return bool(await self._attempt(self._client.delete(PODS, meta.name, namespace=meta.namespace, grace_period_seconds=0)))
+
+    async def write_nodes(self, nodes: Mapping[str, Node], leases: Mapping[str, Lease], stands: Callable[[str], bool]) -> None:
+        """Write the Ready condition of nodes; `leases` are all, by key."""
+        for name, node in tuple(nodes.items()):
+            conditions = ready_condition(node, stands(name), leases, time.time())
+            if conditions is not None:
+                body = NODES.encode(Node(status=type(node.status)(conditions=conditions)))["status"]
+                await self._attempt(self._client.patch(NODES, name, {"status": body}, subresource="status"))
+
+    async def _attempt(self, write: Awaitable[Json]) -> Json:
+        """Write; for an object that has gone or changed meanwhile return {}."""
+        try:
+            return await write
+        except ApiError as error:
+            if not (is_not_found(error) or is_conflict(error)):
+                log.warning("write=failed error=%s", error.message)
+            return {}

@@ -1,0 +1,251 @@
+"""Pods of runtime `netns`: namespaces by the kernel, commands by the spawner, built-in workloads by their node's process.
+
+A command is a process of the machine that has entered the pod. A built-in workload is no process of its own: its node's
+workloads process holds its sockets and is told the whole set of what shall run (`workloads_link`). What it reports is the
+news: a server that it names has begun, one with a code has ended, one that is draining and serves nobody may end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from netlab.api.core import Container
+from netlab.dataplane.pod import Sandbox
+from netlab.errors import NetlabError
+from netlab.kernel.door import Kernel
+from netlab.node import processes
+from netlab.node.builtin import builtin_of, server_spec
+from netlab.node.netns_probes import CommandRunner
+from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, Stop
+from netlab.node.podfiles import command_line
+from netlab.node.processes import CONTAINER_PREFIX
+from netlab.node.readiness import Result
+from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
+from netlab.node.workloads import socket_name
+from netlab.node.workloads_link import WorkloadsLink
+from netlab.node.workloads_protocol import Report, ServerSpec, ServerStatus
+from netlab.runtime.statedir import StateDirectory
+
+Place = tuple[str, str]  # uid and container
+KILLED = 137  # the exit code of a process that was ended by SIGKILL
+SIGNALS = {Stop.END: signal.SIGTERM, Stop.KILL: signal.SIGKILL}
+LOST = "The container's process ended while the lab's daemon was not running."
+
+
+@dataclass
+class Served:
+    """A built-in workload: what its node's process is told, and what that has reported."""
+
+    run: Run
+    spec: ServerSpec
+    begun: bool = False
+    ending: bool = False
+    busy: int | None = None  # being served, as reported since it has been draining
+
+    @property
+    def idle(self) -> bool:
+        return self.spec.draining and self.busy == 0
+
+
+class NetnsPods:
+    """The `PodRuntime` of network namespaces and processes."""
+
+    def __init__(self, kernel: Kernel, spawner: ProcessSpawner, state: StateDirectory) -> None:
+        self._kernel = kernel
+        self._spawner = spawner
+        self._state = state
+        self._commands = CommandRunner(spawner, state)
+        self._tell: Callable[[News], None] = lambda _news: None
+        self._asked: list[Run] = []  # commands that begin at the end of this round
+        self._running: dict[Place, RunKey] = {}  # commands whose end will be told
+        self._served: dict[Place, Served] = {}
+        self._links: dict[str, tuple[WorkloadsLink, asyncio.Task[None]]] = {}
+        spawner.subscribe(self._exited)
+
+    def subscribe(self, listener: Callable[[News], None]) -> None:
+        """Have all news told to `listener`."""
+        self._tell = listener
+
+    async def run(self) -> None:
+        """Keep the conversations with the nodes' workloads processes until cancelled."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            tasks = [task for _, task in self._links.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def recall(self, known: Collection[tuple[str, str]]) -> None:
+        """End commands whose pods are gone."""
+        names = {container_process(uid, container) for uid, container in known}
+        ours = processes.COMMAND_PREFIXES
+        strays = [r for r in processes.read_records(self._state) if r.name.startswith(ours) and r.name not in names]
+        await asyncio.to_thread(processes.stop, strays, 0.0)
+        for stray in strays:
+            processes.strike_off(self._state, stray.name)
+
+    # ---- namespaces
+    def make_namespaces(self, sandboxes: Sequence[Sandbox]) -> Mapping[str, str]:
+        """Make those that are missing, in one batch."""
+        missing = [sandbox.path for sandbox in sandboxes if not self._kernel.namespace_exists(sandbox.path)]
+        for path in missing:
+            (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
+        self._kernel.create_namespaces(missing)
+        return {}
+
+    # ---- what is asked for
+    def serves_on(self, container: Container) -> bool:
+        """A built-in workload does."""
+        return bool(builtin_of(container))
+
+    def start(self, run: Run) -> None:
+        """Have a run begin at the end of this round."""
+        if builtin_of(run.container):
+            self._served[run.key.place] = Served(run, server_spec(run))
+        elif not run.container.command:
+            image = run.container.image
+            words = f'image "{image}" is not one of netlab\'s built-in workloads, and the container has no command'
+            self._tell(Refused(run.key, "ErrImageNeverPull", words))
+        else:
+            self._asked.append(run)
+
+    def take_over(self, run: Run) -> Ended | None:
+        """Go on with a run that an earlier daemon started."""
+        if builtin_of(run.container):
+            self._served[run.key.place] = Served(run, server_spec(run), begun=True)
+            return None
+        if self._spawner.adopt(container_process(*run.key.place), run.namespace) is None:
+            return Ended(run.key, None, LOST)
+        self._running[run.key.place] = run.key
+        return None
+
+    def stop(self, key: RunKey, step: Stop) -> None:
+        """Ask a run to end."""
+        if served := self._served.get(key.place):
+            self._stop_serving(key, served, step)
+        elif step in SIGNALS:
+            self._signal(key.place, SIGNALS[step])
+            if step is Stop.KILL and key.place not in self._running:  # nobody would tell its end
+                self._tell(Ended(key, None))
+
+    def _stop_serving(self, key: RunKey, served: Served, step: Stop) -> None:
+        if not served.begun:
+            del self._served[key.place]
+            self._tell(Refused(key, "ContainerCreating", "the pod is being deleted"))
+            return
+        if not served.spec.draining:
+            served.spec = msgspec.structs.replace(served.spec, draining=True)
+        served.ending = step >= Stop.END
+        if step is Stop.KILL or (served.ending and served.idle):
+            self._end_serving(key, KILLED if step is Stop.KILL else 0)
+
+    def _end_serving(self, key: RunKey, code: int, message: str = "") -> None:
+        del self._served[key.place]
+        self._tell(Ended(key, code, message))
+
+    def release(self, uid: str) -> None:
+        """End whatever runs for a pod, at once, and forget it."""
+        self._asked = [run for run in self._asked if run.key.uid != uid]
+        for place in [place for place in self._served if place[0] == uid]:
+            del self._served[place]
+        for place in [place for place in self._running if place[0] == uid]:
+            self._signal(place, signal.SIGKILL)
+
+    def holds(self, _uid: str) -> bool:
+        """What is left when its processes have been killed goes with the namespace."""
+        return False
+
+    def _signal(self, place: Place, number: signal.Signals) -> None:
+        if record := processes.read_record(self._state, container_process(*place)):
+            processes.send(record, number)
+
+    # ---- what is carried out
+    async def carry_out(self, nodes: Collection[str]) -> None:
+        """Start commands, and tell every node's workloads process what shall run."""
+        asked, self._asked = self._asked, []
+        for run in asked:
+            await self._begin(run)
+        wanted: dict[str, list[ServerSpec]] = {name: [] for name in (*nodes, *self._links)}
+        for served in self._served.values():
+            wanted.setdefault(served.spec.node, []).append(served.spec)
+        for node, servers in wanted.items():
+            self._link(node).want(sorted(servers, key=lambda spec: spec.key))
+        for node in set(self._links) - set(nodes):
+            if not wanted[node]:
+                self._links.pop(node)[1].cancel()
+
+    async def _begin(self, run: Run) -> None:
+        """Start a command, or take over the one that an earlier daemon started and did not write down."""
+        name = container_process(*run.key.place)
+        spec = ContainerSpec(
+            name=name,
+            namespace=run.namespace,
+            argv=command_line(run.container, run.environment),
+            log=str(run.files.log(run.container.name)),
+            environment=dict(run.environment),
+            files=str(run.files.folder),
+            working_directory=run.container.working_dir,
+        )
+        self._running[run.key.place] = run.key
+        try:
+            if self._spawner.adopt(name, run.namespace) is None:
+                await self._spawner.spawn_container(spec)
+        except (OSError, NetlabError) as error:
+            del self._running[run.key.place]
+            self._tell(Refused(run.key, "RunContainerError", str(error)))
+            return
+        self._tell(Began(run.key))
+
+    def _link(self, node: str) -> WorkloadsLink:
+        if node not in self._links:
+            link = WorkloadsLink(self._state.socket(socket_name(node)), self._reported)
+            self._links[node] = link, asyncio.get_running_loop().create_task(link.run(), name=f"workloads {node}")
+        return self._links[node][0]
+
+    # ---- what happens
+    def _reported(self, report: Report) -> None:
+        for status in report.servers:
+            uid, _, name = status.key.partition("/")
+            served = self._served.get((uid, name))
+            if served is not None and served.spec.run == status.run:  # what is about another run is old news
+                self._heard(served, status)
+        self._tell(Changed())
+
+    def _heard(self, served: Served, status: ServerStatus) -> None:
+        key = served.run.key
+        if served.spec.draining:
+            served.busy = status.busy
+        if not served.begun:
+            served.begun = True
+            self._tell(Began(key))
+        if status.code is not None:
+            self._end_serving(key, status.code, status.message)
+        elif served.ending and served.idle:
+            self._end_serving(key, 0)
+
+    def _exited(self, news: Exit) -> None:
+        if not news.name.startswith(CONTAINER_PREFIX):
+            return
+        place = next((place for place in self._running if container_process(*place) == news.name), None)
+        if place is not None:
+            self._tell(Ended(self._running.pop(place), news.code))
+
+    async def probe(self, run: Run, argv: tuple[str, ...], limit: float) -> Result:
+        """Run a command as a process in the pod."""
+        return await self._commands.probe(run, argv, limit)
+
+    def settled(self) -> list[str]:
+        """Name the nodes whose workloads process has not answered for all that shall run."""
+        return [f"Node {node}: its workloads are being started." for node, (link, _) in self._links.items() if not link.settled]
+
+
+def container_process(uid: str, container: str) -> str:
+    """Return the name of a command's process record."""
+    return f"{CONTAINER_PREFIX}{uid}-{container}"

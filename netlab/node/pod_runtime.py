@@ -1,0 +1,156 @@
+"""What the kubelet asks of a runtime: network namespaces for pods, and runs of containers in them.
+
+Theory. What a pod's life is, the kubelet knows: order, restarts and back-off, readiness, grace (`kubelet_pods`). How a
+container is run is a runtime's affair: `netns_pods` has processes and built-in servers.
+
+    in a round        start, stop, release    noted or begun; nobody waits
+    at its end        carry_out               all of the round together: an engine starts ten as fast as two
+    at any time       news to the listener    began, ended, refused, a sandbox was lost
+
+A `Run` is one start of one container; a restart is another run with the next number. `start` makes sure that a run exists:
+one that an earlier daemon started, and died before anybody wrote it down, is taken over. News of another run than the
+container's present one is old news.
+
+To stop is a ladder, climbed one step at a time: DRAIN (send clients away, serve on), END (finish what is being served),
+KILL. A command knows no DRAIN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from netlab.api.core import Container, Pod
+from netlab.dataplane.pod import Sandbox
+from netlab.node.podfiles import PodFiles
+from netlab.node.readiness import Result
+
+
+class RunKey(NamedTuple):
+    """Which run of which container of which pod."""
+
+    uid: str
+    container: str
+    number: int
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The container, whichever of its runs."""
+        return self.uid, self.container
+
+
+@dataclass(frozen=True)
+class Run:
+    """One start of one container. `namespace` is the path of the network namespace it belongs into."""
+
+    pod: Pod
+    container: Container
+    number: int
+    namespace: str
+    address: str
+    files: PodFiles
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> RunKey:
+        return RunKey(self.pod.metadata.uid, self.container.name, self.number)
+
+
+class Stop(IntEnum):
+    """How firmly a run is asked to end."""
+
+    DRAIN = 1
+    END = 2
+    KILL = 3
+
+
+@dataclass(frozen=True)
+class Began:
+    """A run is there. `identity` and `image` are what the API shows as containerID and imageID; "" leaves them to the kubelet."""
+
+    key: RunKey
+    identity: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run is over. `code` is None when nobody knows it."""
+
+    key: RunKey
+    code: int | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A run could not begin, for a reason in Kubernetes' words; it is tried again later."""
+
+    key: RunKey
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SandboxLost:
+    """A pod's namespace is not what its containers are in any more: it is made anew."""
+
+    uid: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Something else is worth a look: a pod's namespace has come, nothing of a pod is left; without uid, `settled`."""
+
+    uid: str = ""
+
+
+News = Began | Ended | Refused | SandboxLost | Changed
+
+
+class PodRuntime(Protocol):
+    """Runs containers. Except where said, methods are called in the event loop and return at once."""
+
+    def subscribe(self, listener: Callable[[News], None]) -> None:
+        """Have all news told to `listener`, in the event loop."""
+
+    async def run(self) -> None:
+        """Follow what happens to the containers, until cancelled."""
+
+    async def recall(self, known: Collection[tuple[str, str]]) -> None:
+        """Look at what an earlier daemon left, before anything else; what belongs to no known (uid, container) is removed."""
+
+    def make_namespaces(self, sandboxes: Sequence[Sandbox]) -> Mapping[str, str]:
+        """Make the network namespaces that are missing. Called in a thread.
+
+        Returns why a pod (by uid) has none yet; the listener hears when that has changed.
+        """
+
+    def serves_on(self, container: Container) -> bool:
+        """Tell whether a container of a terminating pod serves until no rule leads to it any more."""
+
+    def start(self, run: Run) -> None:
+        """Have a run begin at the end of this round."""
+
+    def take_over(self, run: Run) -> Ended | None:
+        """Go on with a run that an earlier daemon started; returns its end if it is over."""
+
+    def stop(self, key: RunKey, step: Stop) -> None:
+        """Ask a run to end. One that has not begun is refused, one that nobody knows is over."""
+
+    def release(self, uid: str) -> None:
+        """End whatever runs for a pod, at once, and forget it."""
+
+    def holds(self, uid: str) -> bool:
+        """Tell whether something of a released pod is still there."""
+
+    async def carry_out(self, nodes: Collection[str]) -> None:
+        """Begin what was asked for in this round. `nodes` are the nodes there are."""
+
+    async def probe(self, run: Run, argv: tuple[str, ...], limit: float) -> Result:
+        """Run a command in a container; success is exit code 0 within `limit` seconds."""
+
+    def settled(self) -> list[str]:
+        """Return a sentence for what the runtime itself still waits for."""

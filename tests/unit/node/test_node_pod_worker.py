@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from netlab.api.core import Container, Pod, PodSpec
+from netlab.api.meta import ObjectMeta
+from netlab.node.builtin import builtin_of
+from netlab.node.containers import Phase
+from netlab.node.kubelet_pods import PodWorker, Tools
+from netlab.node.pod_runtime import Began, Ended, Refused, RunKey, Stop
+from netlab.node.podfiles import Sources
+from netlab.runtime.statedir import StateDirectory
+
+SERVER, COMMAND = Container(name="web", image="nginx"), Container(name="tool", image="x", command=("sleep", "1"))
+FIRST, SECOND = RunKey("u", "tool", 0), RunKey("u", "tool", 1)
+
+
+class Runtime:
+    """Notes down what it is asked for."""
+
+    def __init__(self):
+        self.started, self.stopped, self.held = [], [], False
+        self.serves_on = builtin_of
+
+    def start(self, run):
+        self.started.append(run.key)
+
+    def take_over(self, run):
+        return Ended(run.key, 7) if run.container is COMMAND else None
+
+    def stop(self, key, step):
+        self.stopped.append((key.container, step))
+
+    def release(self, _uid):
+        self.held = True
+
+    def holds(self, _uid):
+        return self.held
+
+
+@pytest.fixture
+def runtime():
+    return Runtime()
+
+
+@pytest.fixture
+async def worker(tmp_path, runtime):
+    surroundings = SimpleNamespace(
+        files=lambda _pod, _address: {"hostname": "p\n"},
+        sources=lambda _pod, _address: Sources(),
+        host_ip=lambda _pod: "172.30.1.1",
+        withdrawn=lambda _pod: False,
+    )
+    pod = Pod(metadata=ObjectMeta(name="p", namespace="default", uid="u"), spec=PodSpec(containers=(SERVER, COMMAND)))
+    state = StateDirectory("lab", tmp_path)
+    worker = PodWorker(pod, Tools(None, runtime, state, surroundings), "/run/netns/p", "/run/netns/n", lambda _uid: None)
+    worker.files.folder.mkdir(parents=True)
+    return worker
+
+
+def begun(worker: PodWorker) -> PodWorker:
+    worker.stand("10.244.1.2")
+    worker.advance()
+    worker.hear(Began(FIRST, "engine://1"))
+    worker.hear(Began(RunKey("u", "web", 0)))
+    return worker
+
+
+def deleted(worker: PodWorker, grace: int) -> None:
+    meta = ObjectMeta(name="p", uid="u", deletion_timestamp="2026-01-01T00:00:00Z", deletion_grace_period_seconds=grace)
+    worker.pod = Pod(metadata=meta, spec=worker.pod.spec)
+
+
+@pytest.mark.parametrize(
+    ("news", "phase", "runs", "restarts"),
+    [
+        ([], Phase.WAITING, 0, 0),
+        ([Began(FIRST)], Phase.RUNNING, 1, 0),
+        ([Began(SECOND)], Phase.WAITING, 0, 0),
+        ([Ended(FIRST, 3)], Phase.WAITING, 1, 0),
+        ([Ended(FIRST, 3), Began(FIRST)], Phase.WAITING, 1, 0),
+        ([Began(FIRST), Ended(SECOND, 3)], Phase.RUNNING, 1, 0),
+        ([Refused(FIRST, "ErrImagePull", "no such image")], Phase.WAITING, 0, 0),
+        ([Began(FIRST), Refused(FIRST, "ErrImagePull", "late")], Phase.RUNNING, 1, 0),
+    ],
+)
+async def test_news_change_the_run_they_are_about(worker, news, phase, runs, restarts):
+    """News of the run asked for or present count, in any order; news of another run are old."""
+    worker.stand("10.244.1.2")
+    worker.advance()
+    for item in news:
+        worker.hear(item)
+    record = worker.records.get("tool")
+
+    assert (phase, runs, restarts) == ((record.phase, record.runs, record.restarts) if record else (Phase.WAITING, 0, 0))
+
+
+async def test_nothing_starts_without_a_sandbox_and_each_run_once(worker, runtime):
+    """Containers are asked for when the sandbox stands, once until there is news of them."""
+    worker.advance()
+    before = list(runtime.started)
+    worker.stand("10.244.1.2")
+    worker.advance()
+    worker.advance()
+
+    assert (before, runtime.started) == ([], [RunKey("u", "web", 0), FIRST])
+
+
+async def test_a_restart_is_the_next_run(worker, runtime):
+    """A container that ended begins again as another run; its end is remembered with its identity."""
+    begun(worker).hear(Ended(FIRST, 0))
+    worker.advance()
+
+    assert runtime.started[-1] == SECOND
+    assert (worker.records["tool"].end.code, worker.records["tool"].end.identity) == (0, "engine://1")
+
+
+async def test_stopping_climbs_a_ladder_and_repeats_no_step(worker, runtime):
+    """A server drains while rules lead to it and a command ends at once; when grace is over both are killed."""
+    deleted(begun(worker), 30)
+    worker.advance()
+    worker.advance()
+    first = list(runtime.stopped)
+    worker.tools.surroundings.withdrawn = lambda _pod: True
+    worker.advance()
+    worker.deadline = time.time()
+    worker.advance()
+
+    assert sorted(first) == [("tool", Stop.END), ("web", Stop.DRAIN)]
+    assert sorted(runtime.stopped[2:]) == [("tool", Stop.KILL), ("web", Stop.END), ("web", Stop.KILL)]
+
+
+async def test_a_pod_is_gone_when_the_runtime_lets_go(worker, runtime):
+    """After its release a pod stays until nothing of it is left."""
+    begun(worker).release()
+    held = worker.gone
+    runtime.held = False
+
+    assert (held, worker.gone) == (False, True)
+
+
+async def test_a_new_sandbox_takes_over_what_runs(worker):
+    """When the sandbox stands again, runs that are over have ended with the code that the runtime knows."""
+    begun(worker).stands = False
+    worker.stand("10.244.1.2")
+
+    assert (worker.records["web"].phase, worker.records["tool"].end.code) == (Phase.RUNNING, 7)
