@@ -13,31 +13,51 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Workload:
-    """One built-in: `patterns` are image names without tag or digest, `server` the kind of answer it gives."""
+    """One built-in: `patterns` are image names without tag or digest, `server` the kind of answer it gives.
+
+    `image` is what to ask a registry for to have the real one.
+    """
 
     server: str
     patterns: tuple[str, ...]
     tcp: tuple[int, ...] = ()
     udp: tuple[int, ...] = ()
     summary: str = ""
+    image: str = ""
 
 
 WORKLOADS: tuple[Workload, ...] = (
-    Workload("color", ("jpetazzo/color",), tcp=(80,), summary="a page with the pod's name and colour"),
-    Workload("kuard", ("gcr.io/kuar-demo/kuard-*",), tcp=(8080,), summary="kuard's page and its /env and /healthy, /ready"),
-    Workload("nginx", ("nginx", "library/nginx"), tcp=(80,), summary="nginx's welcome page, the pod's name in a header"),
-    Workload("whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as it arrived"),
-    Workload("http-echo", ("hashicorp/http-echo",), tcp=(5678,), summary="the text given with -text"),
+    Workload("color", ("jpetazzo/color",), tcp=(80,), summary="a page with the pod's name and colour", image="jpetazzo/color"),
+    Workload(
+        "kuard",
+        ("gcr.io/kuar-demo/kuard-*",),
+        tcp=(8080,),
+        summary="kuard's page and its /env and /healthy, /ready",
+        image="gcr.io/kuar-demo/kuard-amd64:1",
+    ),
+    Workload(
+        "nginx", ("nginx", "library/nginx"), tcp=(80,), summary="nginx's welcome page, the pod's name in a header", image="nginx"
+    ),
+    Workload(
+        "whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as it arrived", image="traefik/whoami"
+    ),
+    Workload(
+        "http-echo", ("hashicorp/http-echo",), tcp=(5678,), summary="the text given with -text", image="hashicorp/http-echo"
+    ),
     Workload(
         "agnhost",
         ("registry.k8s.io/e2e-test-images/agnhost", "k8s.gcr.io/e2e-test-images/agnhost"),
         tcp=(8080,),
         udp=(8081,),
         summary="netexec (HTTP /hostname, /clientip, /echo; UDP the same words), serve-hostname, pause",
+        image="registry.k8s.io/e2e-test-images/agnhost:2.53",
     ),
     Workload("echo", ("netlab/echo",), summary="echo on every port that the container declares, TCP and UDP"),
     Workload(
-        "pause", ("registry.k8s.io/pause", "k8s.gcr.io/pause", "netlab/pause"), summary="nothing: an address that answers ping"
+        "pause",
+        ("registry.k8s.io/pause", "k8s.gcr.io/pause", "netlab/pause"),
+        summary="nothing: an address that answers ping",
+        image="registry.k8s.io/pause:3.10",
     ),
 )
 

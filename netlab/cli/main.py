@@ -13,7 +13,7 @@ import typer
 
 from netlab import __version__
 from netlab.cli import options, run
-from netlab.cli.verbs import diagnose, inspect, lifecycle
+from netlab.cli.verbs import diagnose, images, inspect, lifecycle
 from netlab.cli.verbs import test as test_verbs
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 for verbs in (lifecycle, inspect, diagnose):
     verbs.register(app)
 app.add_typer(test_verbs.app, name="test")
+app.add_typer(images.app, name="images")
 
 
 def _version_text() -> str:

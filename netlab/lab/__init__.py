@@ -7,5 +7,5 @@
 - `find`: which lab is meant, its API server, its lock. `status`, `logs`, `execute`, `next`, `test`: a verb each.
 - `preflight`: what is looked at before anything is made; `marks`: what of a lab is there, by the marks it carries.
 - `forward`: ports of this machine that lead into a pod; `forward_target`: which pod, which ports; `pods`: a pod by its name.
-- `doctor`: what this machine lacks.
+- `doctor`: what this machine lacks; `images`: the images of runtime docker.
 """

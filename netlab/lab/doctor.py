@@ -22,22 +22,27 @@ from netlab.kernel import user_namespace
 from netlab.kernel.linux import LinuxKernel
 from netlab.lab.preflight import NEEDED_TOOLS, PACKAGES, find_tool
 from netlab.lab.privilege import require_state_root
+from netlab.runtime.docker_engine import DockerEngine
 from netlab.runtime.statedir import state_root
 
 PRIVILEGE = "privilege"
+ENGINE = "container engine"
+ENGINE_SOCKET = "/var/run/docker.sock"
+INSTALL_ENGINE = "apt-get install -y docker.io mmdebstrap"  # mmdebstrap makes the base image where no registry answers
 USEFUL_TOOLS = ("ip", "curl", "ping")  # what the examples use inside a lab
 RULES = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade fully-random"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `needed`: no lab without it; `package`: what installs it."""
+    """One thing looked at. `needed`: no lab without it; `package`: what installs it; `remedy`: what to do for an optional one."""
 
     name: str
     good: bool
     found: str
     needed: bool = True
     package: str = ""
+    remedy: str = ""
 
     @property
     def blocks(self) -> bool:
@@ -58,6 +63,7 @@ def diagnose() -> tuple[Finding, ...]:
         _privilege(),
         *(_tool(name, needed=True) for name in NEEDED_TOOLS),
         *(_tool(name, needed=False) for name in USEFUL_TOOLS),
+        _container_engine(),
         _other_netlab(),
     ]
     return (*found, *(() if any(finding.name == PRIVILEGE and finding.blocks for finding in found) else _kernel_features()))
@@ -76,7 +82,11 @@ def _privilege() -> Finding:
 
 
 def remedy(findings: tuple[Finding, ...]) -> str:
-    """Return the closing sentence: all is well, or the one command that installs what is missing."""
+    """Return the closing sentences: all is well, or the one command that installs what is missing; then what is optional."""
+    return "\n".join([_verdict(findings), *(f"Runtime docker: {f.remedy}" for f in findings if f.remedy)])
+
+
+def _verdict(findings: tuple[Finding, ...]) -> str:
     packages = [finding.package for finding in findings if not finding.good and finding.package]
     if packages:
         return f"Install what is missing: apt-get install -y {' '.join(packages)}"
@@ -87,6 +97,23 @@ def remedy(findings: tuple[Finding, ...]) -> str:
 def _tool(name: str, *, needed: bool) -> Finding:
     path = find_tool(name)
     return Finding(name, path is not None, path or "not installed", needed, "" if path else PACKAGES[name])
+
+
+def _container_engine() -> Finding:
+    """Ask the engine of runtime docker."""
+    try:
+        DockerEngine().close()
+    except UnsupportedHostError as error:
+        return engine_finding(error, installed=find_tool("dockerd") is not None or Path(ENGINE_SOCKET).exists())
+    return engine_finding(None, installed=True)
+
+
+def engine_finding(refusal: UnsupportedHostError | None, *, installed: bool) -> Finding:
+    """Return what to say of the engine; labs of runtime netns need none."""
+    if refusal is None:
+        return Finding(ENGINE, good=True, found="answers", needed=False)
+    found, remedy = (refusal.message, refusal.remedy) if installed else ("not installed", INSTALL_ENGINE)
+    return Finding(ENGINE, good=False, found=f"{found}; needed for runtime docker alone", needed=False, remedy=remedy)
 
 
 def _other_netlab() -> Finding:

@@ -177,8 +177,8 @@ class Engine(Protocol):
     def pull(self, name: str) -> None:
         """Fetch an image from its registry."""
 
-    def import_image(self, archive: str, name: str, labels: Mapping[str, str]) -> None:
-        """Make an image of a file system: the path of a tar archive, as `docker import` takes it."""
+    def import_image(self, archive: str, name: str, labels: Mapping[str, str], command: str) -> None:
+        """Make an image of a file system: the path of a tar archive, as `docker import` takes it; `command` is what it runs."""
 
     def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:
         """Build an image from a context (a tar archive with a Dockerfile) and name it."""

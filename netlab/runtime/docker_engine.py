@@ -199,10 +199,11 @@ class DockerEngine:
             )
             _follow(f"build image {tag}", news)
 
-    def import_image(self, archive: str, name: str, labels: Mapping[str, str]) -> None:
+    def import_image(self, archive: str, name: str, labels: Mapping[str, str], command: str) -> None:
         """Make an image of a tar archive."""
         repository, _, tag = name.partition(":")
         changes = [f"LABEL {label}={value}" for label, value in labels.items()]
+        changes.append(f'CMD ["{command}"]')
         with self._translated(f"import image {name}"):
             self._client.import_image_from_file(archive, repository, tag, changes)
 

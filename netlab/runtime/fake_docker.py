@@ -6,7 +6,10 @@ What it may do beside the engine: `end` a container as if its process had ended,
 
 from __future__ import annotations
 
+import io
 import itertools
+import shlex
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
@@ -157,11 +160,15 @@ class FakeEngine:
             raise _refused(f"pull image {name}", f"pull access denied for {name}, repository does not exist", 404)
         self.images.setdefault(name, {})
 
-    def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:  # noqa: ARG002 -- any context will do
-        """Have an image with these labels."""
-        self.images[tag] = dict(labels)
+    def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:
+        """Have an image with these labels, and those of the Dockerfile."""
+        with tarfile.open(fileobj=io.BytesIO(context)) as archive:
+            found = archive.extractfile("Dockerfile")
+            lines = found.read().decode().replace("\\\n", "").splitlines() if found else []
+        words = [word for line in lines if line.startswith("LABEL ") for word in shlex.split(line)[1:]]
+        self.images[tag] = {**dict(word.split("=", 1) for word in words), **labels}
 
-    def import_image(self, archive: str, name: str, labels: Mapping[str, str]) -> None:  # noqa: ARG002 -- any archive will do
+    def import_image(self, archive: str, name: str, labels: Mapping[str, str], command: str) -> None:  # noqa: ARG002 -- any will do
         """Have an image with these labels."""
         self.images[name] = dict(labels)
 

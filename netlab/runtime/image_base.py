@@ -60,7 +60,7 @@ def _make(engine: Engine, say: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="netlab-base-") as folder:
         archive = Path(folder) / "root.tar"
         programs.run(f"make {BASE} from Debian's packages", command(archive, _sources()), limit=MAKING_LIMIT)
-        engine.import_image(str(archive), BASE, {MADE_LABEL: "mmdebstrap"})
+        engine.import_image(str(archive), BASE, {MADE_LABEL: "mmdebstrap"}, "bash")  # as the official one
 
 
 def command(archive: Path, sources: Sequence[str]) -> list[str]:
