@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from labdriver import TOPOLOGIES, HostPicture, LabDriver, run
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,44 @@ def cannot_run() -> Callable[[str], NoReturn]:
     Continuous integration proves everything: there a test that cannot run is a failure; on a desk it is left out.
     """
     return pytest.fail if os.environ.get("CI", "").lower() in {"true", "1"} else pytest.skip
+
+
+# ---- whole labs
+@pytest.fixture
+def host():
+    """Fail when the test leaves the host another than it was."""
+    before = HostPicture.take()
+    yield before
+    after = HostPicture.take()
+    assert before == after
+
+
+@pytest.fixture
+def make_lab(host):  # noqa: ARG001 -- the host is looked at before and after
+    """Return a function that names labs; all are taken down at the end."""
+    labs = []
+
+    def make(name):
+        labs.append(LabDriver(name))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        if lab.state.exists():
+            run("down", lab.name, check=None)
+
+
+@pytest.fixture
+def lab(make_lab):
+    """One lab, named for the process so that two runs do not meet."""
+    return make_lab(f"t{os.getpid()}")
+
+
+@pytest.fixture
+def editable(tmp_path):
+    """Return a function that copies a topology so that a test can edit it."""
+
+    def copy(name):
+        return Path(shutil.copy(TOPOLOGIES / name, tmp_path / name))
+
+    return copy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import ipaddress
 import json
 import re
@@ -12,7 +14,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 TOPOLOGIES = ROOT / "topologies"
 # Whoever starts the tests in the background has them ignore ^C; what a terminal starts does not.
 COMMAND = ["env", "--default-signal=INT,TERM,HUP", sys.executable, "-m", "netlab"]
@@ -78,6 +80,7 @@ class HostPicture:
     mounts: frozenset
     run: frozenset
     processes: frozenset
+    engine: tuple
 
     @classmethod
     def take(cls):
@@ -94,8 +97,35 @@ class HostPicture:
             namespaces=output("ip", "netns"),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
             run=frozenset(map(str, run)),
+            engine=tuple(map(_engine_says, ENGINE_LISTS)),
             processes=frozenset(f"{pid} {command!r}" for pid, command in commands.items() if b"netlab: " in command),
         )
+
+
+ENGINE_SOCKET = Path("/var/run/docker.sock")
+ENGINE_LISTS = ("/containers/json?all=true", "/networks", "/volumes")
+
+
+class _EngineConnection(http.client.HTTPConnection):
+    """HTTP over the engine's Unix socket."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(ENGINE_SOCKET))
+
+
+def _engine_says(path):
+    """Return the names of what a container engine has; of one that does not run, nothing."""
+    if not ENGINE_SOCKET.exists():
+        return ()
+    with contextlib.closing(_EngineConnection("localhost", timeout=TIME_LIMIT)) as connection:
+        try:
+            connection.request("GET", path)
+        except ConnectionRefusedError:
+            return ()
+        found = json.loads(connection.getresponse().read())
+    things = found.get("Volumes") or () if isinstance(found, dict) else found
+    return frozenset(str(thing.get("Names") or thing["Name"]) for thing in things)
 
 
 def _read(path):
