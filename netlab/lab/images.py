@@ -15,7 +15,7 @@ from netlab.runtime.docker import ROLE_LABEL, VERSION_LABEL, Engine, Image
 from netlab.runtime.docker_engine import DockerEngine
 from netlab.runtime.image_base import BASE, MADE_LABEL
 
-PRESENT, TO_GET, TO_BUILD, OTHER = "present", "to get", "to build", "other"
+PRESENT, TO_GET, TO_BUILD, STAND_IN, OTHER = "present", "to get", "to build", "stand-in", "other"
 CATALOGUE = tuple(workload.image for workload in WORKLOADS if workload.image)
 NOT_FOUND, CONFLICT = 404, 409  # the engine's codes
 DOCKER_HUB = "docker.io"
@@ -23,7 +23,7 @@ DOCKER_HUB = "docker.io"
 
 @dataclass(frozen=True)
 class Row:
-    """One image: `state` OTHER is one of ours that this netlab does not use."""
+    """One image. `state` STAND_IN: the workloads image serves in its place; OTHER: one of ours that this netlab does not use."""
 
     role: str
     image: str
@@ -44,7 +44,7 @@ def build(say: Callable[[str], None]) -> tuple[str, ...]:
 
 
 def listing() -> tuple[Row, ...]:
-    """Return all images: the base, those this netlab uses, those of others."""
+    """Return all images: the base, those this netlab uses, those of the catalogue, those of other versions."""
     with closing(DockerEngine()) as engine:
         return rows(engine)
 
@@ -63,7 +63,8 @@ def rows(engine: Engine) -> tuple[Row, ...]:
             _row(role, tag, PRESENT, ours[tag]) if tag in ours else Row(role, tag, TO_BUILD) for tag, role in wanted.items()
         ]
     others = [_row(image.labels.get(ROLE_LABEL, ""), tag, OTHER, image) for tag, image in ours.items() if tag not in wanted]
-    return (*listed, *others)
+    catalogue = [Row("catalogue", name, PRESENT if engine.has_image(name) else STAND_IN) for name in CATALOGUE]
+    return (*listed, *catalogue, *others)
 
 
 def _row(role: str, tag: str, state: str, image: Image) -> Row:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from netlab.runtime.fake_docker import FakeEngine
 from netlab.runtime.image_base import BASE, archive_sources
 from netlab.runtime.image_recipes import File, digest_of_files, plan, read_recipe
 
+STAND_INS = {("catalogue", "stand-in")}
 ALL = {"client", "common", "edge", "node", "workloads"}
 WITH_PYTHON = ALL - {"client"}
 NOT_EVERYWHERE = {"typing-extensions", "setuptools", "k8s-netlab"}  # imported by some Pythons, or at their start; ourselves
@@ -299,13 +302,34 @@ def test_where_the_base_is_made_from(files, sources):
     ("script", "limit", "words"),
     [
         ("echo because; exit 3", 10, "could not make it: exit code 3\nThe command was: sh -c .*\n  because"),
-        ("exec sleep 60", 0.1, "could not make it: not done after 0 s"),
+        ("exec sleep 60", 0.1, "could not make it: not done after 0.1 s"),
     ],
 )
 def test_a_program_that_fails(script, limit, words):
     """The error has the command and its last words."""
     with pytest.raises(LabError, match=words):
         programs.run("make it", ["sh", "-c", script], limit=limit)
+
+
+def test_a_program_ends_with_us(tmp_path):
+    """Interrupted, we end the program, and it can clean up."""
+
+    class Interruption(BaseException):
+        pass
+
+    def interrupt(_number, _frame):
+        raise Interruption
+
+    child = f"trap 'echo cleaned > {tmp_path}/word; exit' TERM; kill -HUP {os.getpid()}; while :; do sleep 0.05; done"
+    script = f"trap '' TERM; (trap - TERM; {child}) & wait"  # as mmdebstrap does
+    before = signal.signal(signal.SIGHUP, interrupt)
+    try:
+        with pytest.raises(Interruption):
+            programs.run("make it", ["sh", "-c", script], limit=10)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert "cleaned\n" == (tmp_path / "word").read_text()
 
 
 # ---- the verbs
@@ -317,16 +341,23 @@ def test_the_list_and_what_is_pruned():
     images.ensure(engine, print)
     after = {(row.role, row.state) for row in verbs.rows(engine)}
 
-    assert {("base", "present"), ("node", "other"), *((name, "to build") for name in ALL)} == before
-    assert {("base", "present"), ("node", "other"), *((name, "present") for name in ALL)} == after
+    assert {("base", "present"), ("node", "other"), *((name, "to build") for name in ALL)} == before - STAND_INS
+    assert {("base", "present"), ("node", "other"), *((name, "present") for name in ALL)} == after - STAND_INS
     assert ((["netlab/node:0"], []), False) == (verbs.remove_others(engine), engine.has_image("netlab/node:0"))
 
 
 def test_the_list_without_a_base():
     """Until the base is there no content can be known."""
-    assert {("base", "to get"), *((role, "to build") for role in images.ROLES)} == {
-        (row.role, row.state) for row in verbs.rows(FakeEngine())
-    }
+    found = {(row.role, row.state) for row in verbs.rows(FakeEngine())}
+
+    assert {("base", "to get"), *((role, "to build") for role in images.ROLES)} == found - STAND_INS
+
+
+def test_the_catalogue_in_the_list():
+    """An image of the catalogue is there, or has its stand-in."""
+    found = {row.image: row.state for row in verbs.rows(FakeEngine(images={"nginx": {}})) if row.role == "catalogue"}
+
+    assert ("present", "stand-in") == (found["nginx"], found["jpetazzo/color"])
 
 
 def test_what_cannot_be_fetched():
