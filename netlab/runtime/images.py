@@ -150,7 +150,9 @@ def _tree(root: Path, name: str) -> Iterator[File]:
 
 
 def _file(path: Path, name: str) -> File:
-    return File(name, path.read_bytes(), os.access(path, os.X_OK))
+    """Read a file. Scripts can be executed, whatever the file system says: one shared with another system may keep no modes."""
+    content = path.read_bytes()
+    return File(name, content, content.startswith(b"#!"))
 
 
 def cache() -> Path:

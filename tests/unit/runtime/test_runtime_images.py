@@ -149,6 +149,17 @@ def test_the_program_in_the_images():
     assert not {path for path in paths if path.split("/")[1] in {"cli", "lab", "daemon", "probe", "_images"}}
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+def test_scripts_can_be_executed(tmp_path, mode):
+    """What a file is decides, not its mode: a folder shared with another system may keep none."""
+    (tmp_path / "script").write_text("#!/bin/sh\n")
+    (tmp_path / "module.py").write_text("pass\n")
+    for path in tmp_path.iterdir():
+        path.chmod(mode)
+
+    assert {"x/script": True, "x/module.py": False} == {file.path: file.executable for file in images._tree(tmp_path, "x")}
+
+
 def test_the_libraries_in_the_images():
     """Exactly what the entries of the containers import is fetched, in the versions that are running."""
     script = f"import sys, {', '.join(ENTRIES)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
