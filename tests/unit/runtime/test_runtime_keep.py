@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 KEEP = Path(__file__).parents[3] / "images" / "common" / "keep"
-AS_REAPER = """import ctypes, os, sys
+AS_REAPER = """import ctypes, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell cannot trap what is ignored when it starts, as in a job in the background
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2); kept when another program is executed
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
