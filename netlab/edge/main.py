@@ -9,10 +9,10 @@ import logging
 from pathlib import Path
 
 from netlab.controlplane.http import HttpClient
-from netlab.dataplane.names import EDGE, host_namespace, namespace_path
 from netlab.edge.balancer import Balancer
 from netlab.edge.probing import NodeProbe
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.namespaces import OWN
 from netlab.runtime.lifetime import run_until_terminated
 
 log = logging.getLogger("netlab.edge")
@@ -20,12 +20,11 @@ log = logging.getLogger("netlab.edge")
 
 async def serve(arguments: dict[str, str], token: str) -> None:
     """Run the load balancer of a lab until cancelled."""
-    path = namespace_path(host_namespace(arguments["lab"], EDGE))
     probe = NodeProbe()
     try:
         async with HttpClient(arguments["server"], arguments["ca"], token) as client:
             log.info("edge=started lab=%s", arguments["lab"])
-            await Balancer(client, LinuxKernel(), path, probe).run()
+            await Balancer(client, LinuxKernel(), OWN, probe).run()
     finally:
         await probe.close()
 

@@ -15,6 +15,8 @@ from typing import Protocol
 
 from netlab.dataplane.state import NamespaceState, Operation
 
+DRAFT_COMMITS = 2  # a draft is made and removed
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -74,10 +76,11 @@ class Kernel(Protocol):
     def nft_list(self, path: str, family: str, table: str) -> Listing:
         """Return a table as it is, `exists=False` when there is none."""
 
-    def nft_canonical(self, script: str, family: str, table: str) -> Listing:
-        """Return how the kernel would list the table after `script` in an empty namespace.
+    def nft_canonical(self, path: str, contents: str, family: str, table: str) -> Listing:
+        """Return how the namespace would list a table with these contents: a dormant draft called `table` is made and removed.
 
-        The way to compare wanted rules with those observed whatever the version of nft: ask it to print both.
+        The way to compare wanted rules with those observed whatever the version of nft: ask it to print both. The ruleset's
+        generation grows by DRAFT_COMMITS.
         """
 
     def nft_generation(self, path: str) -> int:

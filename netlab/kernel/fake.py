@@ -32,7 +32,7 @@ from netlab.dataplane.state import (
     Vxlan,
 )
 from netlab.errors import KernelError
-from netlab.kernel.door import FlowFilter, Listing
+from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing
 from netlab.kernel.fake_nft import FakeNft, RefusedError
 from netlab.kernel.refusal import ABSENT, no_namespace, refused
 
@@ -195,11 +195,12 @@ class FakeKernel:
         """Return a table as it is, `exists=False` when there is none."""
         return self._namespace(path).nft.listing(family, table)
 
-    def nft_canonical(self, script: str, family: str, table: str) -> Listing:
-        """Return how the table would be listed after `script` in an empty namespace."""
-        nft = FakeNft()
-        self._run_nft(nft, script, "an empty namespace")
-        return nft.listing(family, table)
+    def nft_canonical(self, path: str, contents: str, family: str, table: str) -> Listing:
+        """Return how a table with these contents would be listed."""
+        draft = FakeNft()
+        self._run_nft(draft, f"add table {family} {table}\n{contents}", f"namespace {path}")
+        self._namespace(path).nft.generation += DRAFT_COMMITS
+        return draft.listing(family, table)
 
     def nft_generation(self, path: str) -> int:
         """Return the ruleset's generation."""

@@ -68,9 +68,9 @@ class LinuxKernel:
         """Return a table as it is, `exists=False` when there is none."""
         return nft.listing(path, family, table)
 
-    def nft_canonical(self, script: str, family: str, table: str) -> Listing:
-        """Return how the kernel would list the table after `script` in an empty namespace."""
-        return nft.canonical(script, family, table)
+    def nft_canonical(self, path: str, contents: str, family: str, table: str) -> Listing:
+        """Return how the namespace would list a table with these contents, by a dormant draft of that name."""
+        return nft.canonical(path, contents, family, table)
 
     def nft_generation(self, path: str) -> int:
         """Return the ruleset's generation, which grows with every commit of anybody in that namespace."""

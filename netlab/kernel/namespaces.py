@@ -6,7 +6,9 @@ Rules:
    1000 take 0.7 s; pyroute2 and `ip netns add` fork for each one.
 2. A thread that is inside a namespace must come back. If the kernel refuses the way back, that thread is of no use any
    more and the error says so; it is never swallowed.
-3. Removing is detaching the mount and unlinking the name; the kernel frees the namespace when the last process and
+3. A thread is in its own namespace already: `inside(OWN)` changes nothing, and so needs no privilege. The agents' processes
+   are born in their host's namespace and name it so; the agent in a node's container could not enter any.
+4. Removing is detaching the mount and unlinking the name; the kernel frees the namespace when the last process and
    socket have left it. Doing it twice is no error.
 """
 
@@ -25,7 +27,7 @@ from netlab.errors import KernelError
 from netlab.kernel import libc
 from netlab.kernel.refusal import no_namespace
 
-OWN = "/proc/thread-self/ns/net"
+OWN = "/proc/thread-self/ns/net"  # the namespace that the calling thread is in
 _NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
@@ -88,6 +90,9 @@ def exists(path: str) -> bool:
 @contextmanager
 def inside(path: str) -> Iterator[None]:
     """Enter a namespace in this thread for a `with` block. Threads and processes started in it begin there: start none."""
+    if path == OWN:
+        yield
+        return
     target = open_namespace(path)
     try:
         with _returning():
@@ -110,14 +115,6 @@ def _enter(target: int, path: str) -> None:
         libc.setns(target, libc.CLONE_NEWNET)
     except OSError as error:
         raise (no_namespace(path, errno.EINVAL) if error.errno == errno.EINVAL else _refused(f"enter {path}", error)) from error
-
-
-@contextmanager
-def scratch() -> Iterator[None]:
-    """Enter a new namespace without a name; it is gone after the `with` block."""
-    with _returning():
-        _unshare("a scratch network namespace")
-        yield
 
 
 @contextmanager
@@ -148,7 +145,7 @@ def _create_one(path: str) -> None:
         ) from error
     try:
         _unshare(path)
-        _keep(path)
+        _keep(OWN, path)
         _loopback_up()
     except KernelError:
         with suppress(KernelError):  # the first refusal is the one to tell
@@ -163,10 +160,10 @@ def _unshare(what: str) -> None:
         raise _refused(f"make {what}", error) from error
 
 
-def _keep(path: str) -> None:
-    """Mount the thread's namespace on a name, so that it stays."""
+def _keep(source: str, path: str) -> None:
+    """Mount a namespace on a name, so that it stays."""
     try:
-        libc.mount(OWN, path, "none", libc.MS_BIND)
+        libc.mount(source, path, "none", libc.MS_BIND)
     except OSError as error:
         raise _refused(f"mount the network namespace on {path}", error) from error
 

@@ -11,13 +11,15 @@ The same comparison adopts the tables of a process that was killed: nothing is f
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from netlab.errors import KernelError
-from netlab.kernel.door import Kernel
+from netlab.kernel.door import DRAFT_COMMITS, Kernel
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Ruleset
-from netlab.netfilter.script import render, transaction
+from netlab.netfilter.script import contents, render, transaction
 
+DRAFT = "netlab-draft"  # the name of a table that is only there to be listed
 log = logging.getLogger("netlab.kernel")
 
 
@@ -40,9 +42,10 @@ class TableKeeper:
         generation = self._kernel.nft_generation(self._path)
         known = self._written.get(name) if generation == self._generation or not resync else None
         try:
-            script = transaction(known, wanted) if known else self._adoption(wanted)
+            script, commits = (transaction(known, wanted), 0) if known else self._adoption(wanted)
             if script:
                 self._kernel.nft(self._path, script)
+                commits += 1
         except KernelError:
             self._written.clear()
             raise
@@ -50,17 +53,18 @@ class TableKeeper:
             log.warning("table=%s/%s state=repaired", *name)
         self._written[name] = wanted
         if generation == self._generation or known is None:
-            self._generation = generation + bool(script)
+            self._generation = generation + commits
         return bool(script)
 
     def written(self, family: str, table: str) -> Ruleset | None:
         """Return what a table was made last, None when that is not known."""
         return self._written.get((family, table))
 
-    def _adoption(self, wanted: Ruleset) -> str:
-        """Return the script that takes the table from what it is to what is wanted."""
+    def _adoption(self, wanted: Ruleset) -> tuple[str, int]:
+        """Return the script that takes the table from what it is to what is wanted, and how many commits it took to know."""
         observed = self._kernel.nft_list(self._path, wanted.family, wanted.table)
-        whole = render(wanted)
         if not observed.exists:
-            return whole
-        return repair(observed, self._kernel.nft_canonical(whole, wanted.family, wanted.table), wanted)
+            return render(wanted), 0
+        draft = replace(wanted, table=DRAFT)
+        canonical = self._kernel.nft_canonical(self._path, contents(draft), draft.family, draft.table)
+        return repair(observed, canonical, wanted), DRAFT_COMMITS

@@ -2,8 +2,8 @@
 
 Two texts of the same rule need not be equal: nft prints `ip daddr 10.0.0.0/8 masquerade fully-random` its own way, and
 every version of nft a little differently. So the wanted rules are never compared as written. The kernel is asked to
-print both: `observed` is the table as it is, `canonical` how the same nft prints the wanted table after loading it in
-an empty namespace. Where the two differ, and only there, the wanted text is written again.
+print both: `observed` is the table as it is, `canonical` how the same nft prints the wanted table after loading it under
+another name. Where the two differ, and only there, the wanted text is written again.
 
 What would surprise you
     - Chains that a stranger made in our table are removed: nobody else writes there (semantics 8.1). Other tables are

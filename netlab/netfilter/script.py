@@ -37,7 +37,12 @@ Members = Mapping[str, Mapping[str, str]]
 
 def render(ruleset: Ruleset) -> str:
     """Return the script that makes the whole table where there is none."""
-    return f"add table {ruleset.family} {ruleset.table}\n" + _difference(ruleset, Fragment(), ruleset.whole)
+    return f"add table {ruleset.family} {ruleset.table}\n" + contents(ruleset)
+
+
+def contents(ruleset: Ruleset) -> str:
+    """Return the script that fills the table where it is there and empty."""
+    return _difference(ruleset, Fragment(), ruleset.whole)
 
 
 def transaction(old: Ruleset | None, new: Ruleset) -> str:

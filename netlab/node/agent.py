@@ -35,12 +35,12 @@ from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.loop import run_rounds
-from netlab.dataplane.names import host_namespace, namespace_path
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
 from netlab.errors import ApiError, KernelError
 from netlab.kernel.door import FlowFilter
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.namespaces import OWN
 from netlab.kernel.tables import TableKeeper
 from netlab.node.agent_health import HealthServers
 from netlab.node.agent_overlay import OverlayKeeper, announcement
@@ -64,7 +64,7 @@ class Agent:
         self._name = node
         self._client = client
         self._kernel = LinuxKernel()
-        self._path = namespace_path(host_namespace(lab.metadata.name, node))
+        self._path = OWN  # whoever started this process did so in the node's namespace
         self._changed = asyncio.Event()
         self._news: set[tuple[str, str]] = set()  # kind and key of Services and EndpointSlices changed since the last round
         self._informers = {

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from netlab.errors import KernelError
-from netlab.kernel.door import FlowFilter, Kernel, Listing
+from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Kernel, Listing
 from netlab.kernel.fake import FakeKernel
 from netlab.kernel.linux import LinuxKernel
 
@@ -67,11 +67,15 @@ def test_listing_holds_rules_and_elements(kernel: Kernel, make_namespace: MakeNa
 
 
 def test_canonical_is_what_a_namespace_would_list(kernel: Kernel, make_namespace: MakeNamespace):
-    """Two prints of the same rules are equal, so observed and wanted rules can be compared."""
+    """Two prints of the same rules are equal, so observed and wanted rules can be compared; the draft leaves nothing."""
     path = make_namespace("a")
     kernel.nft(path, SCRIPT)
+    before = kernel.nft_generation(path)
+    contents = SCRIPT.replace("add table ip kube-proxy\n", "").replace("ip kube-proxy", "ip draft")
 
-    assert listed(kernel, path) == kernel.nft_canonical(SCRIPT, "ip", "kube-proxy")
+    assert listed(kernel, path) == kernel.nft_canonical(path, contents, "ip", "draft")
+    assert Listing(exists=False) == kernel.nft_list(path, "ip", "draft")
+    assert kernel.nft_generation(path) == before + DRAFT_COMMITS
 
 
 def test_missing_table_is_no_error(kernel: Kernel, make_namespace: MakeNamespace):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from netlab.api.core import Node
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
-from netlab.kernel.door import Kernel
+from netlab.kernel.door import Kernel, Listing
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Ruleset
-from netlab.netfilter.script import render, transaction
+from netlab.netfilter.script import contents, render, transaction
 from netlab.proxy.frame import FAMILY, TABLE, ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import NftablesCompiler, compile_services
@@ -67,6 +68,12 @@ STATES = [
 ]  # fmt: skip
 
 
+def drafted(kernel: Kernel, path: str, ruleset: Ruleset) -> Listing:
+    """How the namespace would list the whole ruleset."""
+    draft = replace(ruleset, table="draft")
+    return kernel.nft_canonical(path, contents(draft), draft.family, draft.table)
+
+
 def test_every_change_ends_where_a_fresh_table_begins(kernel: Kernel, make_namespace: Callable[[str], str]) -> None:
     """From each state to the next by a transaction, the table lists as if it had been made in one go."""
     path = make_namespace("node")
@@ -76,7 +83,7 @@ def test_every_change_ends_where_a_fresh_table_begins(kernel: Kernel, make_names
     for (name, _), (old, new) in zip(STATES[1:], pairwise(rulesets), strict=True):
         kernel.nft(path, transaction(old, new))
 
-        assert kernel.nft_canonical(render(new), FAMILY, TABLE) == kernel.nft_list(path, FAMILY, TABLE), name
+        assert drafted(kernel, path, new) == kernel.nft_list(path, FAMILY, TABLE), name
 
 
 FULL = compile_services(services(3, *TWO, type="LoadBalancer", sessionAffinity="ClientIP"), CONFIG)
@@ -103,7 +110,7 @@ def test_repair_undoes_meddling(linux: Kernel, make_namespace: Callable[[str], s
     path = make_namespace("node")
     linux.nft(path, render(FULL))
     linux.nft(path, script)
-    canonical = linux.nft_canonical(render(FULL), FAMILY, TABLE)
+    canonical = drafted(linux, path, FULL)
     linux.nft(path, repair(linux.nft_list(path, FAMILY, TABLE), canonical, FULL))
     after = linux.nft_list(path, FAMILY, TABLE)
 

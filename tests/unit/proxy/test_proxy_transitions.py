@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxy_builders import CONFIG, LOCAL, NODE, REMOTE, endpoint, going, service, slice_of
@@ -7,7 +9,7 @@ from proxy_builders import CONFIG, LOCAL, NODE, REMOTE, endpoint, going, service
 from netlab.api.core import ServicePort
 from netlab.kernel.fake import FakeKernel
 from netlab.netfilter.repair import repair
-from netlab.netfilter.script import render, transaction
+from netlab.netfilter.script import contents, transaction
 from netlab.proxy.nftables import NftablesCompiler
 from netlab.proxy.servicemap import ServiceTracker
 
@@ -56,7 +58,7 @@ def test_any_history_ends_in_the_table_of_its_end(history: list) -> None:
         old, ruleset = ruleset, compiler.compile(tracker.current())
         kernel.nft(PATH, transaction(old, ruleset))
     listed = kernel.nft_list(PATH, "ip", "kube-proxy")
-    canonical = kernel.nft_canonical(render(ruleset), "ip", "kube-proxy")
+    canonical = kernel.nft_canonical(PATH, contents(replace(ruleset, table="draft")), "ip", "draft")
 
     assert canonical == listed
     assert repair(listed, canonical, ruleset) == ""
