@@ -3,7 +3,8 @@
 The plan is arithmetic on the ranges of `spec.networking`, so every part of netlab computes the same address without
 asking anybody (docs/architecture.md):
 
-    node subnet      .1 edge   .2 API server   + 256 + i: node i (172.30.1.i); in a subnet smaller than /22, + 10 + i
+    node subnet      .1 edge   .2 API server   .3 the machine (runtime docker)
+                     + 256 + i: node i (172.30.1.i); in a subnet smaller than /22, + 10 + i
     pod subnet       the i-th /24 for node i; the first one is never used (semantics 2.3)
     outside subnet   .1 edge   + 9 + i: client i (203.0.113.10, ...)
     service subnet   .1 kubernetes (semantics 4.2)   .10 kube-dns
@@ -52,6 +53,11 @@ class AddressPlan:
     def api_server(self) -> str:
         """The API server on the underlay."""
         return _nth(self.networking.node_subnet, 2, "nodeSubnet")
+
+    @property
+    def machine(self) -> str:
+        """The machine itself on the underlay, with runtime docker: how it reaches nodes."""
+        return _nth(self.networking.node_subnet, 3, "nodeSubnet")
 
     @property
     def node_prefix(self) -> int:

@@ -7,7 +7,6 @@ node: what a process that died has said about its kernel's rules is true, but ab
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,9 +25,9 @@ RENEW = timedelta(seconds=10)
 LEASE_SECONDS = 40  # Kubernetes' node lease
 
 
-def holder_identity(name: str, pid: int) -> str:
-    """Return how a process names itself in its Lease."""
-    return f"{name}_{pid}"
+def holder_identity(name: str, start: int) -> str:
+    """Return how a process names itself in its Lease: by when it was started, which no other that wrote it can have in common."""
+    return f"{name}_{start}"
 
 
 def synced_versions(informers: Iterable[Informer[Any]]) -> dict[str, str]:
@@ -39,9 +38,10 @@ def synced_versions(informers: Iterable[Informer[Any]]) -> dict[str, str]:
 class LeaseKeeper:
     """Writes one Lease, no more often than needed."""
 
-    def __init__(self, client: Client, key: str) -> None:
+    def __init__(self, client: Client, key: str, start: int) -> None:
         self._client = client
         self._namespace, self._name = split_key(key)
+        self._start = start
         self._written: dict[str, str] | None = None
         self._renewed: datetime | None = None
 
@@ -57,7 +57,7 @@ class LeaseKeeper:
     async def _write(self, annotations: dict[str, str], now: datetime) -> None:
         renewed = micro_timestamp(now)
         spec = {
-            "holderIdentity": holder_identity(self._name, os.getpid()),
+            "holderIdentity": holder_identity(self._name, self._start),
             "leaseDurationSeconds": LEASE_SECONDS,
             "renewTime": renewed,
         }

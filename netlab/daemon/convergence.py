@@ -3,7 +3,7 @@
 Theory. A change of an object is in place when the controllers have nothing left to do about it, the kubelet's pods have
 settled, and every agent (and the edge) says in its Lease up to which resourceVersion of each kind its kernel holds the
 rules. The store knows the newest change of each kind, deletions included; comparing the two needs no guess and no sleep:
-whoever waits is woken by the next change of an object, and by the end of a round of the controllers or the kubelet, which
+whoever waits is woken by the next change of an object, and by the end of a round of controllers, hosts or kubelet, which
 may settle something without changing any object (a pod that was not ready and now is known not to get ready).
 """
 
@@ -25,7 +25,7 @@ from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Store
-from netlab.daemon.hosts import LabController, agent_name
+from netlab.daemon.hosts import LabController
 from netlab.dataplane.names import EDGE
 
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
@@ -80,10 +80,10 @@ class Convergence:
         controllers: Manager,
         hosts: LabController,
         kubelet: Settling,
-        pid_of: Callable[[str], int | None],
+        agent_starts: Callable[[str], Collection[int]],
     ) -> None:
         self._store = store
-        self._pid_of = pid_of
+        self._agent_starts = agent_starts
         self._lab = lab
         self._controllers = controllers
         self._hosts = hosts
@@ -103,7 +103,7 @@ class Convergence:
     def _control_plane(self) -> Iterable[tuple[bool, str]]:
         stored = self._store.get(LABS, "", self._lab)
         lab = LABS.decode(stored.body) if stored else None
-        made = lab is not None and lab.status.observed_generation == lab.metadata.generation
+        made = lab is not None and lab.status.observed_generation == lab.metadata.generation and self._hosts.standing
         problem = f": {self._hosts.problem}" if self._hosts.problem else ""
         yield made, f"the hosts of lab {self._lab}{problem}"
         yield self._controllers.idle, "the controllers"
@@ -111,7 +111,7 @@ class Convergence:
     def _programmed(self, leases: Mapping[str, Lease]) -> Iterable[tuple[bool, str]]:
         for node in self._store.list(NODES):
             name = node.key[1]
-            yield self._synced(leases.get(node_lease(name)), agent_name(name), NODE_KINDS), f"the agent of {name}"
+            yield self._synced(leases.get(node_lease(name)), name, NODE_KINDS), f"the agent of {name}"
         yield self._synced(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
@@ -142,10 +142,12 @@ class Convergence:
         nodes = [NODES.decode(stored.body).metadata for stored in self._store.list(NODES)]
         return {node.name for node in nodes if node.deletion_timestamp is None} if ready else set()
 
-    def _synced(self, lease: Lease | None, process: str, kinds: Iterable[AnyResource]) -> bool:
-        """Tell whether a Lease is that of the process that runs now, and says that everything is programmed."""
-        pid = self._pid_of(process)
-        if lease is None or pid is None or lease.spec.holder_identity != holder_identity(lease.metadata.name, pid):
+    def _synced(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource]) -> bool:
+        """Tell whether a Lease is that of the agent that runs now, and says that everything is programmed."""
+        if lease is None:
+            return False
+        holders = {holder_identity(lease.metadata.name, start) for start in self._agent_starts(host)}
+        if lease.spec.holder_identity not in holders:
             return False
         return all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds)
 
@@ -153,7 +155,7 @@ class Convergence:
         """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""
         deadline = asyncio.get_running_loop().time() + seconds
         changed = asyncio.Event()
-        sources = (self._store.listeners, self._kubelet.listeners)
+        sources = (self._store.listeners, self._kubelet.listeners, self._hosts.listeners)
         for listeners in sources:
             listeners.add(changed)
         quiet = asyncio.get_running_loop().create_task(self._tell_when_quiet(changed))

@@ -2,7 +2,7 @@
 
 Theory. `up` writes the Lab object; this controller makes it true, level-triggered like any other:
 
-    Lab.spec -> plan_hosts -> runtime (namespaces, cables, addresses) -> Node objects -> agents, workload servers, edge
+    Lab.spec -> plan_hosts -> runtime (namespaces or containers, cables, addresses) -> Node objects -> processes
     -> Lab.status.hosts, observedGeneration
 
 A node that left the file goes the other way round. Its Node object is deleted, but a finalizer keeps it: nothing is scheduled
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -26,19 +26,11 @@ from netlab.api.lab import HostStatus, Lab, LabStatus
 from netlab.api.meta import Labels, ObjectMeta
 from netlab.api.resources import LABS, NODES, PODS, Json
 from netlab.api.wellknown import HOST_NAME_LABEL
-from netlab.controlplane.auth import EDGE as EDGE_USER
-from netlab.controlplane.auth import node_user, token_file
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
-from netlab.daemon.supervisor import Supervisor
-from netlab.dataplane.names import EDGE
 from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
-from netlab.ipam import API_SERVER_PORT, AddressPlan
-from netlab.node.spawn import ProcessSpec
-from netlab.runtime.hosts import HostPlan, path, plan_hosts
-from netlab.runtime.netns import NetnsRuntime
-from netlab.runtime.statedir import StateDirectory
+from netlab.runtime.hosts import HostPlan, Runtime, plan_hosts
 
 DRAIN = "netlab/drain"  # the finalizer of Nodes: a node goes when its pods are gone
 log = logging.getLogger("netlab.daemon")
@@ -51,33 +43,64 @@ class LabController:
         self,
         *,
         client: Client,
-        runtime: NetnsRuntime,
-        supervisor: Supervisor,
-        state: StateDirectory,
-        on_hosts: Callable[[Lab, Sequence[HostStatus]], None],
+        runtime: Runtime,
+        processes: Callable[[Lab, Sequence[HostStatus]], Awaitable[None]],
+        lab: str,
+        before: Callable[[Lab, Sequence[HostStatus]], None],
+        after: Callable[[Lab, int], None],
     ) -> None:
         self._client = client
         self._runtime = runtime
-        self._supervisor = supervisor
-        self._state = state
-        self._on_hosts = on_hosts  # told before processes start: tokens, the API server's address on the underlay
+        self._processes = processes  # brings the daemon's processes of the hosts to what a lab with these nodes should have
+        self._lab = lab
+        self._before = before  # called before hosts are made: what they are given
+        self._after = after  # called when they are there, with how many changes that took
+        self._lost = False  # a host may not be what it was any more
         self._changed = asyncio.Event()
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed)
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
         self._pods: Informer[Pod] = Informer(client, PODS, changed=self._changed)
         self._made: tuple[HostStatus, ...] | None = None  # the hosts that were last brought to what they should be
         self.problem = ""  # why the last round failed, empty when it did not
+        self.listeners: set[asyncio.Event] = set()  # set after every round: it may have changed no object
 
     async def run(self) -> None:
         """Reconcile for ever."""
+        loop = asyncio.get_running_loop()
+
+        def lost() -> None:
+            loop.call_soon_threadsafe(self._look_again)
+
+        end = await asyncio.to_thread(self._runtime.watch, lost)
+        try:
+            await self._run()
+        finally:
+            end()
+
+    def _look_again(self) -> None:
+        self._lost = True
+        self._changed.set()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for informer in (self._labs, self._nodes, self._pods):
                 tasks.create_task(informer.run())
             tasks.create_task(run_rounds(self._changed, self._round))
 
+    @property
+    def standing(self) -> bool:
+        """Whether every host was brought to what it should be, and nothing has been heard since of one that was lost."""
+        return self._made is not None and not self._lost
+
     async def _round(self, resync: bool) -> bool:
         """Bring hosts, Node objects and processes to what the Lab says; False when something refused."""
-        lab = self._labs.cache.get(self._state.lab)
+        done = await self._try(resync=resync)
+        for listener in self.listeners:
+            listener.set()
+        return done
+
+    async def _try(self, *, resync: bool) -> bool:
+        lab = self._labs.cache.get(self._lab)
         if lab is None or not (self._nodes.has_synced and self._pods.has_synced):
             return True
         try:
@@ -86,7 +109,7 @@ class LabController:
             if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
                 return True
             self.problem = str(error)
-            log.exception("round=failed lab=%s", self._state.lab)
+            log.exception("round=failed lab=%s", self._lab)
             return False
         self.problem = ""
         return True
@@ -95,12 +118,14 @@ class LabController:
         plan = plan_hosts(lab, lab.status.hosts)
         leaving = [host for host in plan.removed if host.is_node and host.name in self._nodes.cache]
         staying = (*plan.wanted, *leaving)
-        if resync or staying != self._made:
-            await asyncio.to_thread(self._runtime.converge, lab, staying)
-            self._on_hosts(lab, staying)
+        if resync or self._lost or staying != self._made:
+            self._made, self._lost = None, False
+            self._before(lab, staying)
+            changes = await asyncio.to_thread(self._runtime.converge, lab, staying)
+            self._after(lab, changes)
             self._made = staying
         await self._register_nodes(lab, plan)
-        await self._supervisor.converge(self._processes(lab, [host for host in staying if host.is_node]))
+        await self._processes(lab, [host for host in staying if host.is_node])
         gone = [host for host in plan.removed if host not in leaving]
         await asyncio.to_thread(self._runtime.remove, lab.metadata.name, gone)
         await self._report(lab, staying, settled=not leaving)
@@ -142,21 +167,6 @@ class LabController:
             if not is_not_found(error):
                 raise
 
-    def _processes(self, lab: Lab, nodes: Sequence[HostStatus]) -> Mapping[str, ProcessSpec]:
-        """Return the processes a lab with these nodes should have, by name."""
-        name, api = lab.metadata.name, AddressPlan.of(lab).api_server
-        common = {"lab": name, "state": str(self._state.root), "server": f"https://{api}:{API_SERVER_PORT}"}
-        common["ca"] = str(self._state.certificate_authority)
-        specs = [self._spec(EDGE, "edge", path(name, EDGE), {**common, "token": str(self._state.tokens / token_file(EDGE_USER))})]
-        for node in nodes:
-            arguments = {**common, "node": node.name, "token": str(self._state.tokens / token_file(node_user(node.name)))}
-            specs.append(self._spec(agent_name(node.name), "agent", path(name, node.name), arguments))
-            specs.append(self._spec(f"workloads-{node.name}", "workloads", path(name, node.name), arguments))
-        return {spec.name: spec for spec in specs}
-
-    def _spec(self, name: str, entry: str, namespace: str, arguments: dict[str, str]) -> ProcessSpec:
-        return ProcessSpec(name=name, entry=entry, namespace=namespace, arguments=arguments, log=str(self._state.log(name)))
-
     async def _report(self, lab: Lab, hosts: Sequence[HostStatus], *, settled: bool) -> None:
         """Write Lab.status when it changed. Hosts on their way out keep the generation from being called observed."""
         generation = lab.metadata.generation if settled else lab.status.observed_generation
@@ -164,11 +174,6 @@ class LabController:
         if status != lab.status:
             body = LABS.encode(msgspec.structs.replace(lab, status=status))
             await self._client.update(LABS, body, subresource="status")
-
-
-def agent_name(node: str) -> str:
-    """Return the name of the process that is a node's agent."""
-    return f"agent-{node}"
 
 
 def node_labels(name: str, own: Labels) -> Labels:

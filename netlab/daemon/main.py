@@ -42,22 +42,21 @@ from netlab.controlplane.store import Store
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
+from netlab.daemon.machinery import RUNTIMES
 from netlab.daemon.routes import converged_route
-from netlab.daemon.supervisor import Supervisor
 from netlab.edge.main import main as edge_main
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.agent import main as agent_main
 from netlab.node.kubelet import Kubelet
-from netlab.node.netns_pods import NetnsPods
-from netlab.node.processes import ProcessRecord, start_time, strike_off, write_record
+from netlab.node.processes import ProcessRecord, strike_off, write_record
 from netlab.node.spawn import Spawner
 from netlab.node.workloads import main as workloads_main
 from netlab.runtime import logs
 from netlab.runtime.hosts import fabric_path
+from netlab.runtime.identity import start_time
 from netlab.runtime.launch import LOCK_DESCRIPTOR, LOOPBACK_DESCRIPTOR, READY, READY_DESCRIPTOR
 from netlab.runtime.lifetime import run_until_terminated
-from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import API_SOCKET, StateDirectory
 
 ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
@@ -112,27 +111,34 @@ class Daemon:
         self._client = LocalClient(self._api)
         self._tls = Pki(state.pki).server_context()
         self._servers: list[ServerHandle] = []
-        self._fabric_served = False
+        self._fabric_door: tuple[int, asyncio.Task[ServerHandle]] | None = None  # the namespace it is in, by inode
 
     async def run(self) -> None:
         """Run until SIGTERM."""
         self._spawner.attach()
+        machinery = RUNTIMES[self._lab.spec.runtime](self._kernel, self._spawner, self._state)
         manager = Manager.over(self._client, self._store.last_change)
         kubelet = Kubelet(
             client=self._client,
             kernel=self._kernel,
-            runtime=NetnsPods(self._kernel, self._spawner, self._state),
+            runtime=machinery.pods,
             state=self._state,
             networking=self._lab.spec.networking,
             lab=self._lab.metadata.name,
         )
-        supervisor = Supervisor(self._spawner, self._state)
+
+        def after(lab: Lab, changes: int) -> None:
+            self._open_fabric_door(lab)
+            if changes:
+                kubelet.look_again()
+
         hosts = LabController(
             client=self._client,
-            runtime=NetnsRuntime(self._kernel, self._state),
-            supervisor=supervisor,
-            state=self._state,
-            on_hosts=self._hosts_made,
+            runtime=machinery.hosts,
+            processes=machinery.processes,
+            lab=self._lab.metadata.name,
+            before=self._prepare_hosts,
+            after=after,
         )
         convergence = Convergence(
             store=self._store,
@@ -140,7 +146,7 @@ class Daemon:
             controllers=manager,
             hosts=hosts,
             kubelet=kubelet,
-            pid_of=supervisor.pid,
+            agent_starts=machinery.agent_starts,
         )
         await self._serve_loopback(convergence)
         async with asyncio.TaskGroup() as tasks:
@@ -177,21 +183,30 @@ class Daemon:
         door.unlink(missing_ok=True)
         return door
 
-    def _hosts_made(self, lab: Lab, hosts: Sequence[HostStatus]) -> None:
-        """Give every node its token and hosts their files; open the API server's door on the underlay once it is there."""
+    def _prepare_hosts(self, lab: Lab, hosts: Sequence[HostStatus]) -> None:
+        """Give every node its token, and hosts their files."""
         write_host_files(self._state, lab, hosts)
         for host in hosts:
             if host.is_node:
                 self._tokens.ensure(node_user(host.name))
-        if not self._fabric_served:
-            with self._kernel.inside(fabric_path(lab.metadata.name)):
-                listener = _listening(socket.AF_INET, (self._plan.api_server, API_SERVER_PORT))
-            self._fabric_served = True
-            task = asyncio.get_running_loop().create_task(self._serve_fabric(listener), name="fabric door")
-            task.add_done_callback(lambda done: done.result())
 
-    async def _serve_fabric(self, listener: socket.socket) -> None:
-        self._servers.append(await serve(self._api, [listener], self._tls))
+    def _open_fabric_door(self, lab: Lab) -> None:
+        """Serve on the underlay; anew when the fabric is another namespace than the one that was served in."""
+        path = fabric_path(lab.metadata.name)
+        namespace = Path(path).stat().st_ino
+        before = self._fabric_door
+        if before and before[0] == namespace:
+            return
+        with self._kernel.inside(path):
+            listener = _listening(socket.AF_INET, (self._plan.api_server, API_SERVER_PORT))
+        task = asyncio.get_running_loop().create_task(self._serve_fabric(listener, before and before[1]), name="fabric door")
+        self._fabric_door = (namespace, task)
+
+    async def _serve_fabric(self, listener: socket.socket, before: asyncio.Task[ServerHandle] | None) -> ServerHandle:
+        handle = await serve(self._api, [listener], self._tls)
+        if before:
+            await (await before).close()
+        return handle
 
 
 def _listening(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:

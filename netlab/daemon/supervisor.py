@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from netlab.node import processes
 from netlab.node.spawn import Exit, ProcessSpawner, ProcessSpec
+from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
 FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
@@ -76,9 +77,10 @@ class Supervisor:
             log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
             await asyncio.to_thread(processes.stop, records, PATIENCE)
 
-    def pid(self, name: str) -> int | None:
-        """Return the process that runs under a name, None while none does."""
-        return self._pids.get(name)
+    def starts(self, name: str) -> Collection[int]:
+        """Return when the process that runs under a name was started, nothing while none does."""
+        start = start_time(self._pids[name]) if name in self._pids else None
+        return () if start is None else (start,)
 
     async def _start(self, spec: ProcessSpec) -> None:
         account = self._accounts.setdefault(spec.name, Account())

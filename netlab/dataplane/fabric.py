@@ -13,6 +13,7 @@
   it up; so each namespace is observed, compared and repaired alone.
 - Only the edge joins the two bridges, as a router. Nodes and clients have it as default gateway; it has no route to pods
   or Services, so the outside cannot reach them, by design.
+- Settings (sysctls) are written by the lab's daemon alone, from outside: /proc/sys is read-only in a node's container.
 - A node is set up as kubeadm's preflight wants it: ip_forward and bridge-nf-call-iptables on (semantics 18.1), reverse
   path filter off (18.25). `eth0` is named besides `all` and `default`, as it is older than the namespace's settings.
 - Nodes and edge say "refused" to everybody who is refused (semantics 6.3). As kernels come, they send a client six ICMP
@@ -74,6 +75,7 @@ LIMITED_ICMP_TYPES = (4, 11, 12)
 REFUSALS = {"net/ipv4/icmp_ratemask": str(sum(1 << number for number in LIMITED_ICMP_TYPES))}
 NODE_SYSCTLS = {
     **NO_IPV6,
+    "net/ipv6/conf/default/accept_ra": "0",  # what the agent makes is born with it: flannel.1 (semantics 2.23)
     **REFUSALS,
     "net/ipv4/ip_forward": "1",
     "net/bridge/bridge-nf-call-iptables": "1",
@@ -112,15 +114,19 @@ def cable_name(bridge: str, host: str) -> str:
     return name if len(name) <= LONGEST_INTERFACE_NAME else f"{name[:6]}-{digest(bridge, host)}"
 
 
-def fabric_state(lab: str, address: str, hosts: Iterable[Host]) -> NamespaceState:
-    """Return what the fabric's namespace holds; `address` is its own on the underlay, `172.30.0.2/16`."""
+def fabric_state(lab: str, address: str, hosts: Iterable[Host], *, uplink: str = "") -> NamespaceState:
+    """Return what the fabric's namespace holds; `address` is its own on the underlay, `172.30.0.2/16`.
+
+    `uplink` is an interface that somebody else has put there and that becomes a port of the underlay.
+    """
     bridges = tuple(
         Link(name, Bridge(), mac=mac_address(lab, "fabric", name), mtu=MTU, alias=ownership_mark(lab, name))
         for name in (UNDERLAY, OUTSIDE)
     )
     cables = tuple(_cable_link(lab, cable) for host in hosts for cable in _cables(host))
+    uplinks = (Link(uplink, master=UNDERLAY, alias=ownership_mark(lab, uplink)),) if uplink else ()
     return NamespaceState(
-        links=(*bridges, *cables),
+        links=(*bridges, *cables, *uplinks),
         addresses=(Address(UNDERLAY, address),),
         sysctls=dict(FABRIC_SYSCTLS),
     )

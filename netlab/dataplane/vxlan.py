@@ -152,7 +152,6 @@ def overlay(
         neighbours=tuple(Neighbour(name, lease.address, lease.vtep_mac) for lease in leases),
         forwarding=tuple(ForwardingEntry(name, lease.vtep_mac, lease.public_ip) for lease in leases),
         routes=tuple(Route(lease.subnet, name, gateway=lease.address, onlink=True) for lease in leases),
-        sysctls={f"net/ipv6/conf/{name}/accept_ra": "0"},  # 2.23
     )
     return Overlay(state, ignored)
 

@@ -2,5 +2,6 @@
 
 - Pure: `frontends` reads Services, `rules` writes nft rules for them.
 - Acting: `balancer` is the loop that brings all together, `health` decides which nodes get traffic and `probing` asks them,
-  `programming` writes to the kernel, `reporting` tells what cannot be served, `main` is the process.
+  `programming` writes to the kernel, `reporting` tells what cannot be served, `main` is the process; `container` starts it in a
+  container.
 """

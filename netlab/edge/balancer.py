@@ -29,6 +29,7 @@ from netlab.edge.reporting import Reporter, health_report
 from netlab.edge.rules import Balancing
 from netlab.errors import ApiError, KernelError
 from netlab.kernel.door import Kernel
+from netlab.runtime.identity import own_start_time
 
 log = logging.getLogger("netlab.edge")
 
@@ -44,7 +45,7 @@ class Balancer:
         self._checker = Checker(probe, self._changed)
         self._programmer = Programmer(kernel, path)
         self._reporter = Reporter(client)
-        self._lease = LeaseKeeper(client, EDGE_LEASE)
+        self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())
         self._seen: tuple[object, ...] = ()
         self._started = False
 

@@ -58,6 +58,13 @@ class Kernel(Protocol):
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""
 
+    def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
+        """Give names (the keys) to namespaces that somebody else made (/proc/<pid>/ns/net); return the names given anew.
+
+        A name that was another namespace's is taken from it. That one's links are deleted first, with the far ends of its
+        cables: it may live on for a while, and nothing of it should be in the way of the new one.
+        """
+
     def inside(self, path: str) -> AbstractContextManager[None]:
         """Enter the namespace in this thread for a `with` block: for sockets, which stay where they were made."""
 

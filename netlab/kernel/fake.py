@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -64,6 +64,7 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self._namespaces: dict[str, _Namespace] = {}
+        self._sources: dict[str, str] = {}  # name -> what it was bound from
         self.performed: list[tuple[str, Operation]] = []
         self.scripts: list[tuple[str, str]] = []
         self.flows: dict[str, list[FlowFilter]] = {}
@@ -81,6 +82,15 @@ class FakeKernel:
                 self._remove_link(path, name)
             self._namespaces.pop(path, None)
             self.flows.pop(path, None)
+            self._sources.pop(path, None)
+
+    def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
+        """Give names to namespaces that somebody else made; return the names that were given anew."""
+        stale = tuple(path for path, source in sources.items() if self._sources.get(path) != source)
+        self.delete_namespaces(stale)
+        self.create_namespaces(stale)
+        self._sources.update({path: sources[path] for path in stale})
+        return stale
 
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""

@@ -13,10 +13,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
+from netlab.dataplane.diff import LOOPBACK
 from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl
@@ -40,6 +41,17 @@ class LinuxKernel:
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""
         return namespaces.exists(path)
+
+    def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
+        """Give names (the keys) to namespaces that somebody else made; return the names that were given anew."""
+        stale = [path for path, source in sources.items() if not namespaces.is_same(path, source)]
+        for path in stale:
+            if namespaces.exists(path):
+                links = (link for link in self.observe(path).links if link.name != LOOPBACK)
+                self.perform(path, [Operation(Verb.DELETE, link) for link in links])
+            namespaces.delete([path])
+            namespaces.bind(sources[path], path)
+        return tuple(stale)
 
     def inside(self, path: str) -> AbstractContextManager[None]:
         """Enter the namespace in this thread for a `with` block."""

@@ -49,6 +49,21 @@ def create(paths: Sequence[str]) -> None:
             _create_one(path)
 
 
+def bind(source: str, path: str) -> None:
+    """Name a namespace that somebody else made; the name must be free. It lives as long as the name, also without its maker."""
+    _make_file(path)
+    try:
+        _keep(source, path)
+    except KernelError:
+        Path(path).unlink(missing_ok=True)
+        raise
+
+
+def is_same(one: str, other: str) -> bool:
+    """Tell whether two paths name the same live namespace."""
+    return exists(one) and exists(other) and Path(one).stat().st_ino == Path(other).stat().st_ino
+
+
 def delete(paths: Sequence[str]) -> None:
     """Remove namespaces; one that does not exist is no error."""
     for path in paths:
@@ -133,6 +148,18 @@ def _returning() -> Iterator[None]:
 
 
 def _create_one(path: str) -> None:
+    _make_file(path)
+    try:
+        _unshare(path)
+        _keep(OWN, path)
+        _loopback_up()
+    except KernelError:
+        with suppress(KernelError):  # the first refusal is the one to tell
+            delete([path])
+        raise
+
+
+def _make_file(path: str) -> None:
     folder = Path(path).parent
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -143,14 +170,6 @@ def _create_one(path: str) -> None:
             errno=error.errno or 0,
             remedy="Run netlab as root, with /run writable.",
         ) from error
-    try:
-        _unshare(path)
-        _keep(OWN, path)
-        _loopback_up()
-    except KernelError:
-        with suppress(KernelError):  # the first refusal is the one to tell
-            delete([path])
-        raise
 
 
 def _unshare(what: str) -> None:

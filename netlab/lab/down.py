@@ -1,7 +1,7 @@
 """`netlab down`: return the host to what it was, from the record alone, whatever state the lab is in.
 
-    stop the daemon (it would restart the others) -> stop everything recorded, and whatever else sits in the lab's
-    namespaces -> remove the namespaces -> remove the record -> look whether anything is left
+    stop the daemon (it would restart the others) -> stop everything recorded -> remove the containers -> stop whatever
+    else sits in the lab's namespaces -> remove the namespaces, the Docker network, the record -> look whether anything is left
 
 The order matters for a crash in between: the record goes last, so a second `down` finds what the first left.
 """
@@ -17,10 +17,12 @@ from pathlib import Path
 from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
 from netlab.kernel import namespaces
+from netlab.lab import containers
 from netlab.lab.find import DAEMON, locked
 from netlab.lab.marks import inhabitants, marked_namespaces
 from netlab.lab.privilege import apart, obtain
-from netlab.node.processes import ProcessRecord, network_namespace, read_record, read_records, start_time, stop
+from netlab.node.processes import ProcessRecord, network_namespace, read_record, read_records, stop
+from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
 PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
@@ -33,6 +35,7 @@ class Removed:
     lab: str
     processes: int
     namespaces: int
+    containers: int = 0
 
 
 def down_locked(state: StateDirectory) -> Removed:
@@ -49,6 +52,8 @@ def _down_locked(state: StateDirectory) -> Removed:
 def down(state: StateDirectory) -> Removed:
     """Remove everything recorded of a lab; the caller holds its lock and the privilege. Raises LabError for what would not go."""
     stopped = _stop_processes(state)
+    docker = containers.is_docker(state)
+    ended = containers.remove_containers(state.lab) if docker else 0
     paths = [namespace_path(name) for name in state.recorded_namespaces()]
     stopped += _stop_strangers(paths)
     namespaces.delete(paths)
@@ -60,9 +65,11 @@ def down(state: StateDirectory) -> Removed:
         raise LabError(
             f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
         )
+    if docker:
+        containers.remove_network(state.lab)
     shutil.rmtree(state.root, ignore_errors=False)
     remove_netns_directory(state.root.parent)
-    return Removed(state.lab, stopped, len(paths))
+    return Removed(state.lab, stopped, len(paths), ended)
 
 
 def _stop_processes(state: StateDirectory) -> int:

@@ -11,11 +11,13 @@ from netlab.api.core import Pod
 from netlab.api.resources import PODS
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import UsageError
+from netlab.lab import container_exec, containers
 from netlab.lab.find import connect
 from netlab.lab.pods import is_alive, pods_meant
 from netlab.lab.privilege import obtain
 from netlab.node.entering import execute as execute_inside
 from netlab.node.podfiles import PodFiles
+from netlab.runtime.docker_host_specs import container_name
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology.problem import printable
 
@@ -44,6 +46,9 @@ def execute(state: StateDirectory, target: str, command: Sequence[str], *, conta
 
 
 def _on_host(state: StateDirectory, host: str, command: Sequence[str]) -> int:
+    """Run a command on a host: as its root, with what that root may do."""
+    if containers.is_docker(state):
+        container_exec.execute(container_name(state.lab, host), command, user="0")
     folder = state.host(host)
     files = PodFiles(folder) if folder.is_dir() else None
     return execute_inside(namespace_path(host_namespace(state.lab, host)), command, dict(os.environ), files)

@@ -30,11 +30,14 @@ def default_file(folder: Path) -> Path:
     raise UsageError(f"several topology files here: {', '.join(path.name for path in found)}", remedy="Name one: netlab up FILE.")
 
 
-def read_topology(file: Path) -> Topology:
-    """Read a topology file and the manifests it points to. Raises InvalidTopologyError with every problem found."""
+def read_topology(file: Path, *, runtime: str = "") -> Topology:
+    """Read a topology file and the manifests it points to, for another runtime than its own if one is given.
+
+    Raises InvalidTopologyError with every problem found.
+    """
     source = _read(file)
     named = [_named_manifests(file, source, entry) for entry in manifest_paths(source)]
-    return load([source, *(_read(path) for paths in named for path in paths)])
+    return load([source, *(_read(path) for paths in named for path in paths)], runtime=runtime)
 
 
 def _named_manifests(topology: Path, source: Source, entry: str) -> list[Path]:

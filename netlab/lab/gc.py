@@ -1,9 +1,9 @@
 """`netlab gc`: remove what labs that no longer run have left.
 
-Three kinds of leftovers: labs on record whose daemon is dead; processes whose lab's record was removed under them; and
-namespaces that carry netlab's ownership mark (the alias of a link) but are on no record. The last two are there after
-somebody emptied /run by hand. Nothing without a mark (`netlab.lab.marks`) is ever touched, and nothing of a lab whose
-record is kept elsewhere (K8SNETLAB_STATE).
+Four kinds of leftovers: labs on record whose daemon is dead; what the container engine has with the label of a lab that has
+no record; processes whose lab's record was removed under them; and namespaces that carry netlab's ownership mark (the alias
+of a link) but are on no record. The last three are there after somebody emptied /run by hand. Nothing without a mark
+(`netlab.lab.marks`, the label) is ever touched, and nothing of a lab whose record is kept elsewhere (K8SNETLAB_STATE).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from netlab.kernel import namespaces
+from netlab.lab import containers
 from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
 from netlab.lab.find import daemon_alive, recorded_labs, remove_if_empty
 from netlab.lab.marks import Inhabitant, inhabitants, marked_namespaces, stop_inhabitants
@@ -28,14 +29,18 @@ def collect(*, dry_run: bool) -> tuple[str, ...]:
             down_locked(state)
         removed.append(f"lab {name}")
     lost = _lost_processes()
+    labs = containers.orphans(state_root(), recorded_labs())
     orphans = _orphaned_namespaces()
     if not dry_run:
         stop_inhabitants(lost, PATIENCE)
+        for lab in labs:
+            containers.remove_orphan(lab)
         namespaces.delete(orphans)
         remove_netns_directory(state_root())
         remove_if_empty(state_root())
     processes = (f"process {found.record.pid} ({found.record.name})" for found in lost)
-    return (*removed, *processes, *(f"namespace {Path(path).name}" for path in orphans))
+    in_engine = (f"containers and network of lab {lab}" for lab in labs)
+    return (*removed, *processes, *in_engine, *(f"namespace {Path(path).name}" for path in orphans))
 
 
 def _lost_processes() -> list[Inhabitant]:

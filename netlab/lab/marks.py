@@ -18,7 +18,8 @@ from pathlib import Path
 from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import KernelError
 from netlab.kernel.linux import LinuxKernel
-from netlab.node.processes import ProcessRecord, start_time, stop
+from netlab.node.processes import ProcessRecord, stop
+from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import MACHINE_ROOT, state_root
 
 TITLE = b"netlab: "

@@ -1,6 +1,7 @@
 """`netlab up`: create a lab, or make a running one what the file says.
 
-    read the files -> lock -> daemon (start it, or find it) -> apply the objects -> wait until all is programmed
+    read the files -> engine and images, if containers -> lock -> record -> daemon (start it, or find it)
+    -> apply the objects -> wait until all is programmed
 
 Nothing is created before the files are known to be right. When a lab that did not exist before does not come up,
 everything is taken down again and the reason is told, unless the user asked to keep it.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from netlab.controlplane.pki import server_names
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import ApiError, LabError, UsageError
 from netlab.ipam import AddressPlan
+from netlab.lab import containers
 from netlab.lab.apply import Change, Identity, Verb, identity, plan
 from netlab.lab.down import down, stop_daemons
 from netlab.lab.files import read_topology
@@ -31,10 +33,12 @@ from netlab.lab.find import connect, daemon_alive, daemon_serves, locked
 from netlab.lab.preflight import require_free_names, require_tools
 from netlab.lab.privilege import obtain, require_state_root
 from netlab.runtime import logs
+from netlab.runtime.docker_network import with_node_subnet
 from netlab.runtime.launch import Handed, start_daemon
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Manifest, Topology, problems_of
 
+RUNTIMES = ("netns", "docker")
 LEAST_WAIT = 0.5  # seconds for one look at a lab, however long its daemon took to start
 # Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
 UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
@@ -70,22 +74,26 @@ class Options:
     keep_on_failure: bool = False
 
 
-def up(file: Path, options: Options, on_progress: Callable[[Progress], None]) -> Result:
-    """Bring the lab of a topology file up and return what was done.
+def up(file: Path, options: Options, on_progress: Callable[[Progress], None], say: Callable[[str], None]) -> Result:
+    """Bring the lab of a topology file up and return what was done; `say` hears of what takes long before it begins.
 
     Raises InvalidTopologyError (nothing was created), UsageError, or LabError when it did not come up in time.
     """
-    topology = _with_options(read_topology(file), options)
+    if options.runtime and options.runtime not in RUNTIMES:
+        raise UsageError(f"--runtime: there is no runtime {options.runtime!r}", remedy=f"There are {' and '.join(RUNTIMES)}.")
+    topology = _with_name(read_topology(file, runtime=options.runtime), options.name)
     state = StateDirectory.of(topology.lab.metadata.name)
     if options.dry_run:
         return _dry_run(state, topology)
     require_tools()
     require_state_root(state.root.parent)
+    images = containers.require_engine(say) if topology.lab.spec.runtime == containers.DOCKER else {}
     with locked(state.lab, "up") as lock, socket.socket() as loopback:  # before `obtain`, so that it is the machine's
         obtain(state, "up")
         created = not state.root.exists()
         require_free_names(state, topology.lab)
         try:
+            topology = replace(topology, lab=_recorded(state, topology, images, created=created))
             return _bring_up(state, topology, options, on_progress, created=created, handed=Handed(lock, loopback))
         except BaseException:  # also an interrupt: a half-made lab is never left without being asked for
             if created and not options.keep_on_failure:
@@ -93,14 +101,9 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None]) ->
             raise
 
 
-def _with_options(topology: Topology, options: Options) -> Topology:
-    """Return the topology with the name and the runtime given on the command line."""
-    lab = topology.lab
-    if options.name:
-        lab = _renamed(lab, options.name)
-    if options.runtime and options.runtime != lab.spec.runtime:
-        raise UsageError(f"runtime {options.runtime!r} is not there yet", remedy="Use --runtime netns, or leave it out.")
-    return replace(topology, lab=lab)
+def _with_name(topology: Topology, name: str) -> Topology:
+    """Return the topology with the name given on the command line."""
+    return replace(topology, lab=_renamed(topology.lab, name)) if name else topology
 
 
 def _renamed(lab: Lab, name: str) -> Lab:
@@ -122,13 +125,8 @@ def _bring_up(
     handed: Handed,
 ) -> Result:
     deadline = time.monotonic() + options.timeout
-    spec = state.lab_file
-    if not created and spec.exists():
-        _refuse_new_networks(msgspec.json.decode(spec.read_bytes(), type=Lab), topology.lab)
     if not daemon_serves(state):
         stop_daemons(state)
-        state.create()
-        spec.write_bytes(msgspec.json.encode(topology.lab))
         _make_certificates(state, topology.lab)
         start_daemon(state, options.timeout, handed)
     with _daemon_watched(state):
@@ -136,6 +134,25 @@ def _bring_up(
         changes = _apply(client, topology)
         notes = _wait(client, max(deadline - time.monotonic(), LEAST_WAIT), options.timeout, on_progress)
     return Result(state.lab, created, changes, (*topology.notes, *notes))
+
+
+def _recorded(state: StateDirectory, topology: Topology, images: Mapping[str, str], *, created: bool) -> Lab:
+    """Put the lab on record, before anything of it is made, and return it with the networks that it keeps while it exists."""
+    lab, spec = topology.lab, state.lab_file
+    known = not created and spec.exists()
+    if known:
+        running = msgspec.json.decode(spec.read_bytes(), type=Lab)
+        if lab.spec.runtime == containers.DOCKER and not topology.states_node_subnet:
+            lab = with_node_subnet(lab, running.spec.networking.node_subnet)
+        _refuse_new_networks(running, lab)
+    state.create()
+    spec.write_bytes(msgspec.json.encode(lab))
+    if lab.spec.runtime == containers.DOCKER:
+        state.images_file.write_bytes(msgspec.json.encode(images))
+        if not known:
+            lab = containers.place(state, lab, stated=topology.states_node_subnet)
+            spec.write_bytes(msgspec.json.encode(lab))
+    return lab
 
 
 @contextmanager

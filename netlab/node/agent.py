@@ -49,8 +49,8 @@ from netlab.proxy.frame import ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import NftablesCompiler
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
+from netlab.runtime.identity import own_start_time
 from netlab.runtime.lifetime import run_until_terminated
-from netlab.runtime.statedir import StateDirectory
 
 KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 log = logging.getLogger("netlab.node")
@@ -72,7 +72,7 @@ class Agent:
         }
         self._overlay = OverlayKeeper(self._kernel, self._path, lab, node)
         self._tables = TableKeeper(self._kernel, self._path)
-        self._lease = LeaseKeeper(client, node_lease(node))
+        self._lease = LeaseKeeper(client, node_lease(node), own_start_time())
         self._compiler: NftablesCompiler | None = None
         self._tracker: ServiceTracker | None = None
         self._map: ServicePortMap = {}
@@ -203,6 +203,6 @@ async def _run(arguments: dict[str, str], lab: Lab, token: str) -> None:
 
 def main(arguments: dict[str, str]) -> None:
     """Be the agent of `arguments["node"]` (docs/architecture.md) until SIGTERM."""
-    lab = msgspec.json.decode(StateDirectory(arguments["lab"], Path(arguments["state"])).lab_file.read_bytes(), type=Lab)
+    lab = msgspec.json.decode(Path(arguments["lab_file"]).read_bytes(), type=Lab)
     token = Path(arguments["token"]).read_text()
     run_until_terminated(_run(arguments, lab, token), log, f"agent=ended node={arguments['node']}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 
 from netlab.api.core import Node
 from netlab.api.lab import Lab
@@ -13,7 +12,6 @@ from netlab.dataplane.state import NamespaceState
 from netlab.dataplane.vxlan import Lease, Problem, lease_annotations, overlay, owns, parse_lease, vtep_mac
 from netlab.kernel.door import Kernel
 
-FORWARDING = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1"}  # what flanneld and kube-proxy insist on
 log = logging.getLogger("netlab.node")
 
 
@@ -53,9 +51,7 @@ class OverlayKeeper:
         if wanted.state == self._kept and not resync:
             return 0
         self._kept = None
-        desired = replace(wanted.state, sysctls={**wanted.state.sysctls, **FORWARDING})
-        observed = self._kernel.observe(self._path, sysctls=tuple(desired.sysctls))
-        operations = diff(desired, observed, lambda name: owns(name, backend.vni))
+        operations = diff(wanted.state, self._kernel.observe(self._path), lambda name: owns(name, backend.vni))
         if operations:
             self._kernel.perform(self._path, operations)
         if resync and operations:

@@ -74,6 +74,7 @@ class Kubelet:
         self._begun = False  # the first round has looked at what an earlier daemon left
         self._deleted: set[str] = set()  # uids deleted for good, until the informer has seen it too
         self._bridged: set[str] = set()  # nodes whose bridge has been made
+        self._doubtful = False  # every sandbox wants to be looked into
         runtime.subscribe(self._hear)
 
     # ---- the face
@@ -99,6 +100,11 @@ class Kubelet:
         """Return a sentence for each pod that is settled in a way the user should know: unschedulable, crashing."""
         return [words for pod in self._pods() if (words := note(pod, self._workers.get(pod.metadata.uid)))]
 
+    def look_again(self) -> None:
+        """Look into every sandbox in the next round: what they are wired to may have been made anew."""
+        self._doubtful = True
+        self._changed.set()
+
     # ---- the loop
     async def _round(self, resync: bool) -> bool:
         """Do what is to be done; False when something refused."""
@@ -106,6 +112,7 @@ class Kubelet:
             return True
         try:
             await self._meet_pods()
+            resync, self._doubtful = resync or self._doubtful, False
             done = await self._make_sandboxes(resync=resync)
             looked_at = self._to_look_at()
             for worker in looked_at:

@@ -1,9 +1,9 @@
 """A lab's processes as they are recorded on disk: who is alive, and how to end them.
 
 A record `processes/<name>` is written before the process may run and struck off after it has been reaped, so after
-any crash the records name every process that may exist. A pid alone is no identity, the kernel gives it out again:
-the pair (pid, start time in clock ticks since boot) is one. Ending a process goes through a pidfd, whose identity
-is checked after it is open, so that a signal can never reach a stranger.
+any crash the records name every process that may exist. A pid alone is no identity, the kernel gives it out again: the
+pair (pid, start time in clock ticks since boot) is one (`netlab.runtime.identity`). Ending a process goes through a pidfd,
+whose identity is checked after it is open, so that a signal can never reach a stranger.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from pathlib import Path
 
 from netlab.errors import LabError
 from netlab.files import write_whole
+from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
-START_FIELD = 22  # `starttime` in proc(5), counted from 1
 CONTAINER_PREFIX, PROBE_PREFIX = COMMAND_PREFIXES = ("container-", "probe-")  # names of pods' own commands
-FIELDS_BEFORE_STATE = 2  # pid and (comm); comm may hold spaces and brackets
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,6 @@ class ProcessRecord:
     name: str
     pid: int
     start: int
-
-
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None when there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="surrogateescape")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return int(fields[START_FIELD - FIELDS_BEFORE_STATE - 1])
 
 
 def network_namespace(pid: int) -> int | None:

@@ -35,8 +35,9 @@ from netlab.errors import KernelError
 from netlab.kernel import libc, namespaces
 from netlab.node import entering
 from netlab.node.podfiles import PodFiles
-from netlab.node.processes import ProcessRecord, start_time, strike_off, write_record
+from netlab.node.processes import ProcessRecord, strike_off, write_record
 from netlab.runtime import logs
+from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
 Entry = Callable[[dict[str, str]], None]

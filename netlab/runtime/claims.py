@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import LabError
-from netlab.runtime.statedir import StateDirectory
+from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
 
 def refuse_foreign(state: StateDirectory, existing: Iterable[str]) -> None:
@@ -28,5 +29,14 @@ def refuse_foreign(state: StateDirectory, existing: Iterable[str]) -> None:
 
 def record(state: StateDirectory, paths: Iterable[str]) -> None:
     """Put namespaces on the lab's record; do it before they are made."""
-    for where in paths:
+    wanted = list(paths)
+    if wanted and not Path(NETNS_DIRECTORY).exists():
+        (state.root.parent / OWN_NETNS_DIRECTORY).touch()
+    for where in wanted:
         (state.namespaces / Path(where).name).touch()
+
+
+def strike_off(state: StateDirectory, paths: Iterable[str]) -> None:
+    """Take namespaces off the lab's record; do it after they are gone."""
+    for where in paths:
+        (state.namespaces / Path(where).name).unlink(missing_ok=True)

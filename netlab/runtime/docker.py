@@ -21,6 +21,7 @@ LAB_LABEL = "netlab/lab"
 ROLE_LABEL = "netlab/role"  # fabric node edge client sandbox container; of an image: node edge client workloads
 OWNER_LABEL = "netlab/owner"  # the name of a host, the uid of a pod
 VERSION_LABEL = "netlab/version"
+STATE_LABEL = "netlab/state"  # of a lab's network: the root of records that the lab's own is in
 
 NO_NETWORK = "none"  # a network namespace of its own with `lo` alone
 RUNNING = "running"
@@ -102,7 +103,6 @@ class NetworkSpec:
     subnet: str
     gateway: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    bridge: str = ""  # name of the bridge's interface on the machine; empty: the engine chooses
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,6 @@ class DockerEngine:
                 labels=dict(spec.labels),
                 check_duplicate=True,
                 ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=spec.subnet, gateway=spec.gateway)]),
-                options={"com.docker.network.bridge.name": spec.bridge} if spec.bridge else None,
             )
             return network_of(self._client.inspect_network(made["Id"]))
 

@@ -6,8 +6,9 @@ gives the same addresses; a host added to a running lab takes the lowest index t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from netlab.api.lab import HostStatus, Lab
 from netlab.dataplane.fabric import Host, Role
@@ -15,6 +16,19 @@ from netlab.dataplane.names import EDGE, FABRIC, host_namespace, namespace_path
 from netlab.ipam import AddressPlan
 
 NODE, CLIENT = Role.NODE.value, Role.CLIENT.value
+
+
+class Runtime(Protocol):
+    """Makes and removes the hosts of one lab. All calls block."""
+
+    def converge(self, lab: Lab, hosts: Sequence[HostStatus]) -> int:
+        """Make fabric, edge and hosts what they should be; return how many changes that took."""
+
+    def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:
+        """Remove hosts that are not wanted any more, and strike them off."""
+
+    def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
+        """Have `lost` called, from any thread, when a host may not be any more what it was; returns what ends that."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     logs/<name>.log     what each process said
     sockets/<name>      Unix sockets between processes of the lab; api: the API server's
     lab.json            the lab as it was made: its networks cannot change
+    images.json         with runtime docker: the image of each role, {"node": "netlab/node:0123456789ab"}
 
 Beside the labs: `.<lab>.lock`, held by the command that changes a lab.
 """
@@ -25,6 +26,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 STATE_ROOT_VARIABLE = "K8SNETLAB_STATE"
 MACHINE_ROOT = Path("/run/k8s-netlab")
@@ -60,6 +63,14 @@ class StateDirectory:
     @property
     def lab_file(self) -> Path:
         return self.root / "lab.json"
+
+    @property
+    def images_file(self) -> Path:
+        return self.root / "images.json"
+
+    def read_images(self) -> dict[str, str]:
+        """Return the image of each role, which `up` has made sure of."""
+        return msgspec.json.decode(self.images_file.read_bytes(), type=dict[str, str])
 
     @property
     def pki(self) -> Path:

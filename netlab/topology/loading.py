@@ -77,14 +77,15 @@ class _Report:
         return tuple(dict.fromkeys(text for _, _, text in sorted(self.lines)))
 
 
-def load(sources: Sequence[Source]) -> Topology:
+def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
     """Return the topology that these texts describe, the topology file first, then the files of its spec.manifests.
 
+    `runtime` replaces the file's: what is right depends on it.
     Raises InvalidTopologyError with every fault found, each `file:line:column: path: what is wrong`.
     """
     order = {source.name: index for index, source in reversed(list(enumerate(sources)))}
     report, hints = _Report(order), _Report(order)
-    items = _items(sources, report)
+    items = _items(sources, report, runtime)
     lab_item = next((item for item in items if item.resource is r.LABS), None)
     manifests = [item for item in items if item.resource is not r.LABS]
     lab = lab_item.obj if lab_item else Lab()
@@ -102,7 +103,8 @@ def load(sources: Sequence[Source]) -> Topology:
     if report.lines or lab_item is None:
         raise InvalidTopologyError(report.sorted())
     hints.findings(notes(lab, lab_item, manifests))
-    return Topology(lab, tuple(_manifest(item) for item in manifests), hints.sorted())
+    stated = "nodeSubnet" in (lab_item.decoded.body["spec"].get("networking") or {})
+    return Topology(lab, tuple(_manifest(item) for item in manifests), hints.sorted(), states_node_subnet=stated)
 
 
 def manifest_paths(source: Source) -> tuple[str, ...]:
@@ -132,7 +134,7 @@ def _usable(lab_item: Item | None) -> Networking | None:
     return None if any(p.steps[:2] == ("spec", "networking") for p in faults) else lab_item.obj.spec.networking
 
 
-def _items(sources: Sequence[Source], report: _Report) -> list[Item]:
+def _items(sources: Sequence[Source], report: _Report, runtime: str) -> list[Item]:
     """Return the objects of all files whose kind is known; report everything else."""
     items: list[Item] = []
     is_first = True
@@ -144,7 +146,7 @@ def _items(sources: Sequence[Source], report: _Report) -> list[Item]:
             if is_first and (sentence := foreign_sentence(document.value)):
                 raise InvalidTopologyError((f"{source.name}:1:1: {sentence}",))
             for at, value in _objects(document.value):
-                item = _item(document, at, value, report, expected_lab=is_first)
+                item = _item(document, at, value, report, expected_lab=is_first, runtime=runtime)
                 is_first = False
                 if item:
                     items.append(item)
@@ -164,14 +166,14 @@ def _objects(value: Any) -> Iterator[tuple[Steps, Any]]:
         yield (), value
 
 
-def _item(document: Document, at: Steps, value: Any, report: _Report, *, expected_lab: bool) -> Item | None:
+def _item(document: Document, at: Steps, value: Any, report: _Report, *, expected_lab: bool, runtime: str) -> Item | None:
     fault = _kind_problem(value, expected_lab=expected_lab)
     if fault:
         report.problem(document, at, fault)
         return None
     resource = BY_KIND[value["apiVersion"], value["kind"]]
     if resource is r.LABS:
-        value = _expanded(value)
+        value = _with_runtime(_expanded(value), runtime)
     decoded = decode(value, resource.type)
     return Item(document, at, resource, decoded, typed(decoded, resource.type))
 
@@ -214,6 +216,12 @@ def _expanded(value: Json) -> Json:
         return value
     count = min(max(spec["nodes"], 0), MOST_NODES + 1)  # the rules refuse 0, and more than MOST_NODES
     return {**value, "spec": {**spec, "nodes": [{"name": f"node{number}"} for number in range(1, count + 1)]}}
+
+
+def _with_runtime(value: Json, runtime: str) -> Json:
+    """Replace the runtime of a Lab, if another is asked for."""
+    spec = value.get("spec")
+    return {**value, "spec": {**spec, "runtime": runtime}} if runtime and isinstance(spec, dict) else value
 
 
 def _manifest(item: Item) -> Manifest:

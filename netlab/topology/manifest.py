@@ -29,11 +29,15 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Topology:
-    """A valid topology. `notes` are hints, each `file:line:column: path: ...`."""
+    """A valid topology. `notes` are hints, each `file:line:column: path: ...`.
+
+    `states_node_subnet`: the file says which node subnet it wants; where it does not, runtime docker may choose another.
+    """
 
     lab: Lab
     manifests: tuple[Manifest, ...]
     notes: tuple[str, ...] = ()
+    states_node_subnet: bool = False
 
 
 @dataclass(frozen=True)

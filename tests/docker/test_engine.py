@@ -37,6 +37,7 @@ def lab(engine: Engine) -> Iterator[str]:
     engine.remove([container.id for container in engine.containers({LAB_LABEL: name})])
     for network in engine.networks({LAB_LABEL: name}):
         engine.remove_network(network.id)
+    engine.remove_image(f"netlab-test/{name}:1")
 
 
 def spec(lab: str, name: str = "a", **more: object) -> ContainerSpec:
@@ -231,7 +232,7 @@ def test_an_image_is_built_and_its_failure_told(engine: Engine, lab: str) -> Non
     """A build names and labels the image; one that fails ends with the words of the step."""
     engine.build(_context(f"FROM {IMAGE}\nLABEL own=label\n"), f"netlab-test/{lab}:1", {LAB_LABEL: lab})
 
-    assert dict(engine.image_labels(f"netlab-test/{lab}:1")) == {LAB_LABEL: lab, "own": "label"}
+    assert {LAB_LABEL: lab, "own": "label"}.items() <= engine.image_labels(f"netlab-test/{lab}:1").items()
 
     with pytest.raises(EngineError, match="returned a non-zero code: 7") as refused:
         engine.build(_context(f"FROM {IMAGE}\nRUN echo because >&2; exit 7\n"), f"netlab-test/{lab}:2", {})

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 def up(
     file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; the one in this folder when left out.")] = None,
     name: Annotated[str, typer.Option(help="Another name for the lab than the file's.")] = "",
-    runtime: Annotated[str, typer.Option(help="Another runtime than the file's.")] = "",
+    runtime: Annotated[str, typer.Option(help="Another runtime than the file's: netns or docker.")] = "",
     timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds until giving up.")] = 60,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
     keep_on_failure: Annotated[bool, typer.Option("--keep-on-failure", help="Leave a failed lab to look at.")] = False,
@@ -48,7 +48,7 @@ def up(
     started = time.monotonic()
     options = Options(name, runtime, timeout, dry_run, keep_on_failure)
     with _Line() as line:
-        result = bring_up(file or default_file(Path.cwd()), options, line.show)
+        result = bring_up(file or default_file(Path.cwd()), options, line.show, note)
     _tell(result, options.dry_run, time.monotonic() - started)
 
 
@@ -112,7 +112,8 @@ def down(
     labs = [StateDirectory.of(lab) for lab in recorded_labs()] if all_ else [lab_named(name)]
     for lab in labs:
         removed = down_locked(lab)
-        note(f"Lab {removed.lab} is gone: {removed.namespaces} namespaces, {removed.processes} processes.")
+        containers = f", {removed.containers} containers" if removed.containers else ""
+        note(f"Lab {removed.lab} is gone: {removed.namespaces} namespaces, {removed.processes} processes{containers}.")
 
 
 def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False) -> None:

@@ -14,13 +14,14 @@ from netlab.controlplane.store import Store
 from netlab.daemon import convergence
 from netlab.daemon.convergence import EDGE_KINDS, NODE_KINDS, Convergence
 
-PIDS = {"agent-node1": 7, "agent-node2": 8, "edge": 9}
+STARTS = {"node1": 7, "node2": 8, "edge": 9}
 
 
 class Quiet:
     """Controllers, hosts and kubelet that have nothing to do."""
 
     idle = True
+    standing = True
     problem = ""
 
     def __init__(self, pods=()):
@@ -41,14 +42,14 @@ def put(store, resource, name, namespace="", **more):
     store.put(resource, {"metadata": {"name": name, "namespace": namespace, **more.pop("metadata", {})}, **more})
 
 
-def lease(store, name, namespace, pid, kinds, healthy=None):
+def lease(store, name, namespace, start, kinds, healthy=None):
     synced = {kind.plural: str(store.version + 9) for kind in kinds}
     annotations = {"netlab/synced": json.dumps(synced), "netlab/load-balancers": json.dumps(healthy or {})}
-    holder = {"holderIdentity": holder_identity(name, pid)}
+    holder = {"holderIdentity": holder_identity(name, start)}
     put(store, LEASES, name, namespace, metadata={"annotations": annotations}, spec=holder)
 
 
-def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), pids=PIDS):
+def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), starts=STARTS):
     """Return a store with two nodes and a load balancer, everything programmed, and these nodes found healthy."""
     store = Store.open(":memory:")
     put(store, LABS, "demo", metadata={"generation": 1}, status={"observedGeneration": 1})
@@ -60,14 +61,16 @@ def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), pids
     rows = [{"addresses": ["10.244.1.2"], "nodeName": node} for node in endpoints]
     put(store, ENDPOINT_SLICES, "blue-1", "default", metadata={"labels": labels}, endpoints=rows)
     for name in ("node1", "node2"):
-        lease(store, name, "kube-node-lease", pids[f"agent-{name}"], NODE_KINDS)
-    lease(store, "netlab-edge", "kube-system", pids["edge"], EDGE_KINDS, {"default/blue": {"80/TCP": list(healthy)}})
+        lease(store, name, "kube-node-lease", starts[name], NODE_KINDS)
+    lease(store, "netlab-edge", "kube-system", starts["edge"], EDGE_KINDS, {"default/blue": {"80/TCP": list(healthy)}})
     return store
 
 
 def watching(store, quiet=None):
     quiet = quiet or Quiet()
-    return Convergence(store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet, pid_of=PIDS.get)
+    return Convergence(
+        store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet, agent_starts=lambda host: (STARTS[host],)
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,8 +82,8 @@ def watching(store, quiet=None):
         ),
         pytest.param({"policy": "Local", "healthy": ["node1"]}, (), (), id="Local: nodes without endpoint need not be healthy"),
         pytest.param({"endpoints": [], "healthy": []}, (), (), id="nothing to balance to"),
-        pytest.param({"pids": {**PIDS, "agent-node2": 5}}, ("the agent of node2",), (), id="a Lease of a process that died"),
-        pytest.param({"pids": {**PIDS, "edge": 5}}, ("the edge",), (), id="an edge that died"),
+        pytest.param({"starts": {**STARTS, "node2": 5}}, ("the agent of node2",), (), id="a Lease of a process that died"),
+        pytest.param({"starts": {**STARTS, "edge": 5}}, ("the edge",), (), id="an edge that died"),
     ],
 )
 def test_look(state, waiting, lagging):

@@ -8,8 +8,9 @@ import subprocess
 import pytest
 
 from netlab.daemon.supervisor import LONGEST_DELAY, Account, Supervisor
-from netlab.node.processes import ProcessRecord, start_time, write_record
+from netlab.node.processes import ProcessRecord, write_record
 from netlab.node.spawn import Exit, ProcessSpec
+from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -103,13 +104,13 @@ def test_a_minute_of_life_is_forgiven():
     assert account.delay(now=61.0) == 0.0
 
 
-async def test_pid_is_of_who_runs(tmp_path):
-    """The supervisor knows who runs under a name, and that nobody does after the process has ended."""
+async def test_start_is_of_who_runs(tmp_path):
+    """The supervisor knows when the process under a name was started, and that none runs after it has ended."""
     spawner = FakeSpawner()
     supervisor = Supervisor(spawner, StateDirectory("lab", tmp_path))
     await supervisor.converge(specs("agent-a"))
-    before = supervisor.pid("agent-a")
+    before = supervisor.starts("agent-a")
 
     spawner.end(Exit("agent-a", 1, 137))
 
-    assert (1, None) == (before, supervisor.pid("agent-a"))
+    assert ((start_time(1),), ()) == (before, supervisor.starts("agent-a"))

@@ -75,7 +75,7 @@ def test_device_is_flannels():
     assert ("flannel.1", Vxlan(1, 8472, "172.30.1.1", "eth0", learning=False)) == (link.name, link.kind)
     assert (1450, "02:00:00:00:00:01", "netlab:lab:flannel.1") == (link.mtu, link.mac, link.alias)
     assert (Address("flannel.1", "10.244.1.0/32"),) == state.addresses
-    assert {"net/ipv6/conf/flannel.1/accept_ra": "0"} == state.sysctls
+    assert {} == state.sysctls
 
 
 def test_remote_node_is_three_entries():

@@ -9,7 +9,8 @@ import pytest
 
 from netlab.errors import LabError, NetlabError, UnsupportedHostError
 from netlab.lab import privilege
-from netlab.node.processes import ProcessRecord, start_time, write_record
+from netlab.node.processes import ProcessRecord, write_record
+from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
 ORDINARY = 1000

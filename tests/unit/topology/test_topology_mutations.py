@@ -56,7 +56,7 @@ MUTATIONS: dict[str, tuple[str, str]] = {  # name -> pattern, and what replaces 
     "a client called edge": (r"clients: \[\{name: client", "clients: [{name: edge"),
     "a client called like a node": (r"clients: \[\{name: client", "clients: [{name: node1"),
     "a client without name": (r"clients: \[\{name: client", "clients: [{nmae: client"),
-    "a runtime that is not there yet": (NETWORKING, "spec:\n  runtime: docker\n"),
+    "a runtime that nobody has": (NETWORKING, "spec:\n  runtime: podman\n"),
     "pod subnet too small": networking("podSubnet: 10.244.0.0/24"),
     "pod subnet no range": networking("podSubnet: 10.244.0.0"),
     "pod subnet of IPv6": networking("podSubnet: 'fd00::/56'"),

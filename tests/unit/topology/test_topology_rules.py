@@ -311,8 +311,8 @@ def test_pods_workloads_and_endpoints(head: str, text: str, expected: str) -> No
         ("{nodes: [{name: a}], clients: [{name: c, hostnames: [a]}]}", "spec.clients[0].hostnames[0]: Duplicate value"),
         ("{nodes: [{name: a}], clients: [{name: c, hostnames: [x.cluster.local]}]}", "belongs to the cluster's own DNS domain"),
         (
-            "{nodes: [{name: a}], runtime: docker}",
-            'spec.runtime: Unsupported value: "docker": not yet; supported values: "netns"',
+            "{nodes: [{name: a}], runtime: podman}",
+            'spec.runtime: Unsupported value: "podman": supported values: "netns", "docker"',
         ),
         ("{nodes: [{name: a}], networking: {kubeProxyMode: iptables}}", 'Unsupported value: "iptables": not yet'),
         ("{nodes: [{name: a}], networking: {podSubnet: 10.244.0.0/23}}", "is too small, at least a /22"),

@@ -1,0 +1,49 @@
+"""The processes that belong to a lab's hosts where those are namespaces: agents, workload servers, the edge.
+
+Where hosts are containers each runs its agent itself, and the daemon has no process of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from netlab.api.lab import HostStatus, Lab
+from netlab.controlplane.auth import EDGE as EDGE_USER
+from netlab.controlplane.auth import node_user, token_file
+from netlab.dataplane.names import EDGE
+from netlab.ipam import API_SERVER_PORT, AddressPlan
+from netlab.node.spawn import ProcessSpec
+from netlab.runtime.hosts import path
+from netlab.runtime.statedir import StateDirectory
+
+
+def agent_name(host: str) -> str:
+    """Return the name of the process that is a host's agent."""
+    return EDGE if host == EDGE else f"agent-{host}"
+
+
+def token_of(state: StateDirectory, host: str) -> Path:
+    """Return the file with the token of a host's agent."""
+    return state.tokens / token_file(EDGE_USER if host == EDGE else node_user(host))
+
+
+def host_processes(state: StateDirectory, lab: Lab, nodes: Sequence[HostStatus]) -> Mapping[str, ProcessSpec]:
+    """Return the processes a lab with these nodes should have, by name."""
+    name, api = lab.metadata.name, AddressPlan.of(lab).api_server
+    common = {
+        "lab": name,
+        "state": str(state.root),
+        "lab_file": str(state.lab_file),
+        "server": f"https://{api}:{API_SERVER_PORT}",
+        "ca": str(state.certificate_authority),
+    }
+    specs = []
+    for host, entries in ((EDGE, ("edge",)), *((node.name, ("agent", "workloads")) for node in nodes)):
+        arguments = {**common, "node": host, "token": str(token_of(state, host))}
+        for entry in entries:
+            title = f"workloads-{host}" if entry == "workloads" else agent_name(host)
+            specs.append(
+                ProcessSpec(name=title, entry=entry, namespace=path(name, host), arguments=arguments, log=str(state.log(title)))
+            )
+    return {spec.name: spec for spec in specs}

@@ -1,0 +1,8 @@
+"""`python -m netlab.edge.container`: how the edge's container runs the load balancer (images/edge)."""
+
+from __future__ import annotations
+
+from netlab.edge.main import main
+from netlab.runtime.given import begin
+
+main(begin())

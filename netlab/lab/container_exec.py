@@ -1,0 +1,37 @@
+"""To run a command in a container with this terminal: the engine's own client does it, in place of this process.
+
+It knows all about terminals: sizes, raw mode, signals, an end of input. Its exit code is the command's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from netlab.errors import UnsupportedHostError
+from netlab.node.entering import replace_process
+
+CLIENT = "docker"
+TERMINAL = ("TERM", "LANG")  # what of the caller's environment a command needs
+
+
+def execute(container: str, command: Sequence[str], *, user: str = "") -> NoReturn:
+    """Become the command. Raises UnsupportedHostError when the client is not installed."""
+    if shutil.which(CLIENT) is None:
+        raise UnsupportedHostError(
+            f"the program {CLIENT} is not installed, which runs commands in containers",
+            remedy="Install it: apt-get install -y docker.io (or docker-cli, where that is a package of its own)",
+        )
+    replace_process(client_command(container, command, os.environ, user=user, terminal=os.isatty(0) and os.isatty(1)), os.environ)
+    raise AssertionError("unreachable: the process was replaced, or has ended")
+
+
+def client_command(
+    container: str, command: Sequence[str], environment: Mapping[str, str], *, user: str, terminal: bool
+) -> list[str]:
+    """Return the client's command line: with this terminal if there is one, and always with this input."""
+    known = [part for name in TERMINAL if name in environment for part in ("--env", f"{name}={environment[name]}")]
+    as_user = ["--user", user] if user else []
+    return [CLIENT, "exec", "--interactive", *(["--tty"] if terminal else []), *known, *as_user, container, *command]

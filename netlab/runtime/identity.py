@@ -1,0 +1,40 @@
+"""Which process: who wrote a Lease, whom a record means.
+
+A pid alone is no identity: the kernel gives it out again, and a container counts its own. When a process was started, in
+clock ticks since boot, is the same seen from anywhere on the machine, and two processes that did the same work one after the
+other differ in it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+START_FIELD = 22  # `starttime` in proc(5), counted from 1
+FIELDS_BEFORE_STATE = 2  # pid and (comm); comm may hold spaces and brackets
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None when there is no such process."""
+    return _start_time(str(pid))
+
+
+def own_start_time() -> int:
+    """Return when this process started."""
+    return _start_time("self") or 0
+
+
+def _start_time(process: str) -> int | None:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="surrogateescape")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[START_FIELD - FIELDS_BEFORE_STATE - 1])
+
+
+def children(pid: int) -> tuple[int, ...]:
+    """Return the children of a process's main thread, none when it has ended."""
+    try:
+        return tuple(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
