@@ -11,7 +11,7 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.installed  ## the tools netlab needs and its virtual environment
-$(VENV)/.installed: pyproject.toml requirements-dev.lock tools/setup
+$(VENV)/.installed: pyproject.toml requirements-dev.lock tools/setup tools/packages
 	@PYTHON=$(PYTHON) tools/setup $(VENV)
 	@touch $@
 
@@ -19,6 +19,7 @@ demo: setup  ## boot topologies/quickstart.yaml, test it, show it; leaves the la
 	@$(SUDO) tools/demo $(BIN)/netlab
 
 test: setup lint  ## lint and every test tier
+	@tools/test-tools
 	@$(SUDO) env CI="$(CI)" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, import-linter, GitHub's schemas

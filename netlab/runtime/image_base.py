@@ -59,7 +59,7 @@ def _make(engine: Engine, say: Callable[[str], None]) -> None:
     say(f"making {BASE} from Debian's packages with mmdebstrap (once; half a minute)")
     with tempfile.TemporaryDirectory(prefix="netlab-base-") as folder:
         archive = Path(folder) / "root.tar"
-        programs.run(f"make {BASE} from Debian's packages", command(archive, _sources()), limit=MAKING_LIMIT)
+        programs.run(f"make {BASE} from Debian's packages", command(archive, machine_sources()), limit=MAKING_LIMIT)
         engine.import_image(str(archive), BASE, {MADE_LABEL: "mmdebstrap"}, "bash")  # as the official one
 
 
@@ -81,7 +81,8 @@ def command(archive: Path, sources: Sequence[str]) -> list[str]:
     ]
 
 
-def _sources() -> tuple[str, ...]:
+def machine_sources() -> tuple[str, ...]:
+    """Return apt's lines for Debian's archive as this machine's apt has them; none: it is another's, or of another release."""
     files = [APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))]
     return archive_sources((path.suffix, path.read_text(errors="replace")) for path in files if path.is_file())
 
