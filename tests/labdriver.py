@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import ipaddress
 import json
@@ -139,14 +140,27 @@ LAB_RANGES = [
     ipaddress.ip_network(r) for r in ("10.244.0.0/16", "10.96.0.0/16", "172.30.0.0/16", "203.0.113.0/24", "198.51.100.0/24")
 ]
 ETHERTYPE_IPV4, ETHERTYPE_ARP, ALL_PROTOCOLS = 0x0800, 0x0806, 3
+SO_ATTACH_FILTER = 26
+
+
+# Where a frame has IPv4 addresses: source and destination, or ARP's sender and target.
+ADDRESSES = {ETHERTYPE_IPV4: (26, 30), ETHERTYPE_ARP: (28, 38)}
 
 
 class Watcher:
-    """Listens on every interface of the machine but `lo` for packets with an address of a lab."""
+    """Listens on every interface of the machine but `lo` for packets with an address of a lab.
+
+    The kernel hands out only those: whatever else the machine sends and receives meanwhile does not fill the socket.
+    """
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_PROTOCOLS))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        program = b"".join(struct.pack("=HBBI", *instruction) for instruction in only_of_labs())
+        filter_ = ctypes.create_string_buffer(program, len(program))
+        self.socket.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(filter_))
+        )
         self.socket.setblocking(False)
 
     def strays(self):
@@ -167,8 +181,27 @@ class Watcher:
         self.socket.close()
 
 
+def only_of_labs():
+    """Return the BPF program that passes frames with an address of LAB_RANGES: (code, jump if true, if false, operand)."""
+    half_word, word, mask, equal, verdict, everything = 0x28, 0x20, 0x54, 0x15, 0x06, 0xFFFFFFFF
+    program = []
+    for kind, offsets in ADDRESSES.items():
+        compared = [
+            instruction
+            for offset in offsets
+            for network in LAB_RANGES
+            for instruction in (
+                (word, 0, 0, offset),
+                (mask, 0, 0, int(network.netmask)),
+                (equal, 0, 1, int(network.network_address)),
+                (verdict, 0, 0, everything),
+            )
+        ]
+        program += [(half_word, 0, 0, 12), (equal, 0, len(compared), kind), *compared]
+    return [*program, (verdict, 0, 0, 0)]
+
+
 def addresses(frame):
-    """Return the IPv4 addresses of a frame: source and destination, or ARP's sender and target."""
-    kind = int.from_bytes(frame[12:14], "big")
-    where = {ETHERTYPE_IPV4: (26, 30), ETHERTYPE_ARP: (28, 38)}.get(kind, ())
+    """Return the IPv4 addresses of a frame."""
+    where = ADDRESSES.get(int.from_bytes(frame[12:14], "big"), ())
     return [ipaddress.ip_address(frame[i : i + 4]) for i in where if len(frame) >= i + 4]

@@ -36,7 +36,17 @@ PROVISIONING = (
     "Makefile", "pyproject.toml", "requirements-dev.lock", "tools/engine", "tools/packages", "tools/provision", "tools/setup",
     "tests/vm/guest/provision", "tests/vm/guest/wire", "tests/vm/guest/wire.service", "tests/vm/image.py",
 )  # fmt: skip
-NOT_SOURCE = {".git", ".venv", ".vagrant", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".hypothesis"}
+NOT_SOURCE = {
+    ".git",
+    ".venv",
+    ".vagrant",
+    "__pycache__",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".import_linter_cache",
+    ".hypothesis",
+}
 DISK_SIZE = 6 << 30  # bytes; most of it is a hole
 MEMORY = 2048  # MiB
 SHUT = ("setpriv", "--pdeathsig", "KILL")  # who makes an image ends with us
@@ -54,7 +64,7 @@ def main(work: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.exists():
             make(image, source)
-    os.execvp("qemu-system-x86_64", machine(image, source, work / "console.log"))  # noqa: S606 -- no shell is wanted
+    os.execvp("qemu-system-x86_64", machine(image, source, work / "console.log"))
 
 
 def key() -> str:

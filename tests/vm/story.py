@@ -21,7 +21,9 @@ LINKS = {
     "vxlan": "id 1 dstport 4789",
     "wireguard": "",
 }
-ADD_LINKS = "\n".join(f"ip -n scratch link add link0 type {kind} {words} && ip -n scratch link del link0" for kind, words in LINKS.items())
+ADD_LINKS = "\n".join(
+    f"ip -n scratch link add link0 type {kind} {words} && ip -n scratch link del link0" for kind, words in LINKS.items()
+)
 MODULES = ("ip_vs", "ip_vs_rr", "openvswitch", "overlay", "sctp", "tun")
 # What a lab must leave as it was: links, rules, namespaces, what is recorded, what runs.
 PICTURE = """{ ip -o link | sed 's/ qlen .*//'; nft list ruleset; ls -A /run /run/netns; pgrep -af 'netlab: '; }"""
@@ -43,12 +45,23 @@ STORY = (
     Step("no service failed", "! systemctl list-units --failed --no-legend | grep ."),
     Step("provisioned again, it needs nothing, not even a network", "tools/provision", "make: Nothing to be done for 'setup'."),
     Step("bridges show rules their packets", "cat /proc/sys/net/bridge/bridge-nf-call-iptables", "1"),
-    Step("the kernel has every kind of link", f"set -e\nip netns add scratch\nip -n scratch link add dummy0 type dummy\n{ADD_LINKS}"),
-    Step("and netem", "tc -n scratch qdisc add dev dummy0 root netem delay 10ms; tc -n scratch qdisc show dev dummy0", "qdisc netem"),
+    Step(
+        "the kernel has every kind of link",
+        f"set -e\nip netns add scratch\nip -n scratch link add dummy0 type dummy\n{ADD_LINKS}",
+    ),
+    Step(
+        "and netem",
+        "tc -n scratch qdisc add dev dummy0 root netem delay 10ms; tc -n scratch qdisc show dev dummy0",
+        "qdisc netem",
+    ),
     Step("and what has other names", f"modprobe --all {' '.join(MODULES)} && ip netns del scratch"),
     Step("doctor is content", "netlab doctor", "A lab can run here."),
-    Step("also with an ordinary user", "useradd --create-home somebody && su - somebody -c 'netlab doctor'", "A lab can run here."),
-    Step("a lab comes up", f"{PICTURE} > /tmp/before; netlab up --timeout {NETLAB_STARTS} topologies/quickstart.yaml", "is up in"),
+    Step(
+        "also with an ordinary user", "useradd --create-home somebody && su - somebody -c 'netlab doctor'", "A lab can run here."
+    ),
+    Step(
+        "a lab comes up", f"{PICTURE} > /tmp/before; netlab up --timeout {NETLAB_STARTS} topologies/quickstart.yaml", "is up in"
+    ),
     Step("every path of it is proved", "netlab test connectivity", " checks passed"),
     Step("down leaves nothing", f"netlab down && {PICTURE} > /tmp/after; diff /tmp/before /tmp/after"),
     Step("Docker answers", "docker info --format '{{.ServerVersion}} {{.Driver}}'", "overlay2"),

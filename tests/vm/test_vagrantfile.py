@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 VAGRANTFILE = Path(__file__).parents[2] / "Vagrantfile"
-VIRTUALBOX = "#!/bin/sh\necho 7.0.20r163906\n"  # all that Vagrant (2.3 knows up to 7.0) asks VirtualBox for before it looks at our settings of it
+# All that Vagrant asks VirtualBox for before it looks at our settings of it; Vagrant 2.3 knows up to 7.0.
+VIRTUALBOX = "#!/bin/sh\necho 7.0.20r163906\n"
 TIME_LIMIT = 60
 
 
@@ -20,7 +21,9 @@ def validate(tmp_path, cannot_run):
     """Return a function that has Vagrant validate a text as a Vagrantfile, with or without a VirtualBox."""
     if shutil.which("vagrant") is None:
         known = shutil.which("apt-cache") and subprocess.run(["apt-cache", "show", "vagrant"], capture_output=True, check=False)
-        (pytest.skip if known and known.returncode else cannot_run)("no vagrant here: tools/test-tools installs it where apt has it")
+        (pytest.skip if known and known.returncode else cannot_run)(
+            "no vagrant here: tools/test-tools installs it where apt has it"
+        )
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "VBoxManage").write_text(VIRTUALBOX)
