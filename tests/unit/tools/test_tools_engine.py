@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ENGINE = Path(__file__).parents[3] / "tools" / "engine"
-REAL = ("sh", "date", "sleep", "tail", "ls", "setsid", "touch", "mv")
+REAL = ("sh", "date", "sleep", "tail", "ls", "setsid", "touch", "mv", "dirname")
 STARTS = 'touch "$STATE/up"; exec sleep 0.2'
 FAILS = "echo no room left; exit 1"
 
@@ -39,9 +39,9 @@ class Machine:
         self.has("dockerd", script)
         self.has("systemctl", script)
 
-    def run(self) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.programs), "STATE": str(self.folder), "NETLAB_ENGINE_LOG": str(self.folder / "log")}
-        return subprocess.run([ENGINE], capture_output=True, text=True, check=False, env=environment, timeout=30)
+        return subprocess.run([ENGINE, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=30)
 
     def installed(self) -> str:
         """Return the packages asked for."""
@@ -70,7 +70,19 @@ def test_what_is_missing_is_installed_and_started(machine):
     (machine.programs / "dockerd").rename(machine.folder / "dockerd")
     machine.has("apt-get", 'echo "$@" >> "$STATE/apt"; case $* in *docker.io*) mv "$STATE/dockerd" "$STATE/bin/";; esac')
 
-    assert (0, "mmdebstrap debian-archive-keyring docker.io") == ((done := machine.run()).returncode, machine.installed()), done
+    assert (0, "mmdebstrap debian-archive-keyring docker.io apparmor") == (
+        (done := machine.run()).returncode,
+        machine.installed(),
+    ), done
+
+
+def test_a_system_that_is_not_booted(machine):
+    """There the engine is installed and not started."""
+    machine.can_start(STARTS)
+    (machine.programs / "dockerd").unlink()
+
+    assert (0, "mmdebstrap debian-archive-keyring docker.io apparmor") == (machine.run("install").returncode, machine.installed())
+    assert not (machine.folder / "up").exists()
 
 
 def test_an_engine_that_does_not_run_is_started(machine):
