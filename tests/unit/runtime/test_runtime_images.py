@@ -25,7 +25,7 @@ STAND_INS = {("catalogue", "stand-in")}
 ALL = {"client", "common", "edge", "node", "workloads"}
 WITH_PYTHON = ALL - {"client"}
 NOT_EVERYWHERE = {"typing-extensions", "setuptools", "k8s-netlab"}  # imported by some Pythons, or at their start; ourselves
-ENTRIES = ("netlab.node.agent", "netlab.edge.main", "netlab.node.workloads_serving", "netlab.kernel.linux")
+ENTRIES = ("netlab.node.agent", "netlab.edge.main", "netlab.runtime.given", "netlab.node.workloads_serving")
 
 
 @pytest.fixture(autouse=True)
