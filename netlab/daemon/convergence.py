@@ -96,7 +96,7 @@ class Convergence:
         pods = self._kubelet.settled()
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
         lagging = tuple(self._unhealthy(leases.get(EDGE_LEASE)))
-        total = len(parts) + len(self._store.list(PODS))
+        total = max(len(parts) + len(self._store.list(PODS)), len(waiting))  # the kubelet waits for more than pods
         notes = () if waiting else tuple(self._kubelet.notes())
         return Report(total - len(waiting), total, waiting, lagging, notes)
 

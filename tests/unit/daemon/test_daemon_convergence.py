@@ -94,6 +94,14 @@ def test_look(state, waiting, lagging):
     assert (waiting, lagging) == (report.waiting, report.lagging)
 
 
+def test_nothing_is_done_yet():
+    """However much the kubelet waits for, less than nothing is not done."""
+    with closing(lab(starts={**STARTS, "node1": 5})) as store:
+        report = watching(store, Quiet([f"thing {i}" for i in range(9)])).look()
+
+    assert (0, 10) == (report.done, report.total)
+
+
 async def follow(quiet=None, seconds=5.0, **state):
     with closing(lab(**state)) as store:
         return [report async for report in watching(store, quiet).follow(seconds)]
