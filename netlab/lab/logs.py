@@ -5,20 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from netlab.api.core import Pod
+from netlab.daemon.host_processes import agent_name
 from netlab.errors import UsageError
+from netlab.lab import containers
 from netlab.lab.execute import find_pod
 from netlab.runtime.statedir import StateDirectory
 
 
 def log_names(state: StateDirectory) -> tuple[str, ...]:
     """Return the names of the lab's own processes that have a log."""
-    return tuple(sorted(path.stem for path in (state.root / "logs").glob("*.log")))
+    own = [path.stem for path in (state.root / "logs").glob("*.log")]
+    agents = map(agent_name, containers.hosts_with_agent(state.lab)) if containers.is_docker(state) else ()
+    return tuple(sorted((*own, *agents)))
 
 
 def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
     """Return a process's or a container's log. Raises UsageError when there is nothing of that name."""
-    if target in log_names(state):
+    if state.log(target).exists():
         return state.log(target).read_text(errors="replace")
+    if containers.is_docker(state):
+        for host, container_id in containers.hosts_with_agent(state.lab).items():
+            if agent_name(host) == target:
+                return containers.log(container_id)
     pod = find_pod(state, target)
     return _container_log(state, pod, container).read_text(errors="replace")
 

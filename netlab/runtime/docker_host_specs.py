@@ -39,6 +39,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     Role.CLIENT.value: PACKETS,
 }
 IMAGES = {FABRIC_ROLE: Role.CLIENT.value}  # roles without an image of their own -> whose they have
+WITH_AGENT = (Role.NODE, Role.EDGE)
 WAIT = ("sleep", "infinity")
 GIVEN = "/run/netlab"  # the folder in a container with what its agent is given
 ARGUMENTS, LAB, AUTHORITY, TOKEN = (f"{GIVEN}/{name}" for name in ("arguments.json", "lab.json", "ca.crt", "token"))

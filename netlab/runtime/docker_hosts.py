@@ -23,14 +23,14 @@ from pathlib import Path
 import msgspec
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.dataplane.fabric import Host, Role
+from netlab.dataplane.fabric import Host
 from netlab.dataplane.names import FABRIC
 from netlab.files import write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.door import Kernel
 from netlab.runtime.claims import record, refuse_foreign, strike_off
 from netlab.runtime.docker import CONNECTED, LAB_LABEL, OWNER_LABEL, ROLE_LABEL, Container, ContainerSpec, Engine, Event
-from netlab.runtime.docker_host_specs import HOST_ROLES, Given, agent_arguments, fabric_spec, host_spec
+from netlab.runtime.docker_host_specs import HOST_ROLES, WITH_AGENT, Given, agent_arguments, fabric_spec, host_spec
 from netlab.runtime.docker_network import network_name, network_spec
 from netlab.runtime.hosts import fabric_hosts, path
 from netlab.runtime.identity import children, start_time
@@ -40,7 +40,6 @@ from netlab.runtime.wiring import wire
 UPLINK = "eth0"  # as Docker calls the interface of a container on a network
 LEAVING, ENDED = ("removing", "dead"), ("created", "exited")  # states, in the engine's words
 LOSSES = ("die", "destroy")  # events, in the engine's words
-WITH_AGENT = (Role.NODE, Role.EDGE)
 log = logging.getLogger("netlab.runtime")
 
 
