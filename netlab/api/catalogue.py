@@ -1,6 +1,7 @@
-"""The built-in workloads: images that runtime `netns` can run without pulling anything.
+"""The built-in workloads: images that need not be pulled, because netlab brings what they do.
 
-A pod's container either names one of these images, or has a `command`, or is refused when the file is read.
+Runtime `netns`: a pod's container either names one of these images, or has a `command`, or is refused when the file is read.
+Runtime `docker`: netlab's workloads image stands in for them where they are not present; it has the `TOOLS`, too.
 `serves` says on which ports a workload listens when the container declares none; `reports_client` that its answer
 names the client address it saw.
 """
@@ -61,6 +62,8 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
 )
 
+TOOLS = ("busybox", "library/busybox")  # a shell and its company; nothing without a `command`
+
 
 def repository(image: str) -> str:
     """Return an image's name without tag, digest and Docker Hub's prefix: `docker.io/library/nginx:1.27` -> `library/nginx`."""
@@ -74,3 +77,8 @@ def find(image: str) -> Workload | None:
     """Return the built-in workload an image names, None when there is none."""
     name = repository(image)
     return next((w for w in WORKLOADS if any(fnmatchcase(name, p) for p in w.patterns)), None)
+
+
+def brings(image: str) -> bool:
+    """Tell whether netlab brings what an image is used for."""
+    return find(image) is not None or repository(image) in TOOLS

@@ -145,6 +145,42 @@ class Probe(Struct, frozen=True, kw_only=True):
     termination_grace_period_seconds: Inert = None
 
 
+class Capabilities(Struct, frozen=True, kw_only=True):
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class SecurityContext(Struct, frozen=True, kw_only=True):
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    read_only_root_filesystem: bool | None = None
+    allow_privilege_escalation: bool | None = None
+    privileged: bool | None = None
+    capabilities: Capabilities | None = None
+    seccomp_profile: Inert = None
+    se_linux_options: Inert = None
+    app_armor_profile: Inert = None
+    proc_mount: Inert = None
+    windows_options: Inert = None
+
+
+class PodSecurityContext(Struct, frozen=True, kw_only=True):
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    fs_group: Inert = None
+    fs_group_change_policy: Inert = None
+    supplemental_groups: Inert = None
+    supplemental_groups_policy: Inert = None
+    sysctls: Inert = None
+    seccomp_profile: Inert = None
+    se_linux_options: Inert = None
+    se_linux_change_policy: Inert = None
+    app_armor_profile: Inert = None
+    windows_options: Inert = None
+
+
 class Container(Struct, frozen=True, kw_only=True):
     name: str = ""
     image: str = ""
@@ -160,7 +196,7 @@ class Container(Struct, frozen=True, kw_only=True):
     startup_probe: Inert = None
     lifecycle: Inert = None
     resources: Inert = None
-    security_context: Inert = None
+    security_context: SecurityContext | None = None
     stdin: Inert = None
     stdin_once: Inert = None
     tty: Inert = None
@@ -214,7 +250,7 @@ class PodSpec(Struct, frozen=True, kw_only=True):
     readiness_gates: Inert = None
     runtime_class_name: Inert = None
     scheduler_name: Inert = None
-    security_context: Inert = None
+    security_context: PodSecurityContext | None = None
     service_account: Inert = None
     service_account_name: Inert = None
     share_process_namespace: Inert = None

@@ -11,6 +11,7 @@ import base64
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from netlab.api.catalogue import brings
 from netlab.api.resources import Json
 from netlab.controlplane.status import AnyResource
 
@@ -69,8 +70,9 @@ def _probe(probe: Any) -> None:
         http["scheme"] = http.get("scheme") or "HTTP"
 
 
-def _pull_policy(image: str) -> str:
-    if "@" in image:
+def pull_policy(image: str) -> str:
+    """Return the imagePullPolicy of a container that says none."""
+    if "@" in image or brings(image):  # what netlab brings need not be pulled, whatever its tag
         return "IfNotPresent"
     tag = image.rpartition("/")[2].partition(":")[2]
     return "Always" if tag in {"", "latest"} else "IfNotPresent"
@@ -89,7 +91,7 @@ def _container(container: Json, *, host_network: bool) -> None:
     for name in ("readinessProbe", "livenessProbe", "startupProbe"):
         _probe(container.get(name))
     if not container.get("imagePullPolicy"):
-        container["imagePullPolicy"] = _pull_policy(str(container.get("image", "")))
+        container["imagePullPolicy"] = pull_policy(str(container.get("image", "")))
     _fill(container, {"resources": {}, "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"})
 
 

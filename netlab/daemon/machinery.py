@@ -10,6 +10,7 @@ from netlab.api.lab import HostStatus, Lab
 from netlab.daemon.host_processes import agent_name, host_processes, token_of
 from netlab.daemon.supervisor import Supervisor
 from netlab.kernel.door import Kernel
+from netlab.node.docker_pods import DockerPods
 from netlab.node.netns_pods import NetnsPods
 from netlab.node.pod_runtime import PodRuntime
 from netlab.node.spawn import Spawner
@@ -34,7 +35,7 @@ class Machinery:
     agent_starts: Callable[[str], Collection[int]]
 
 
-def netns(kernel: Kernel, spawner: Spawner, state: StateDirectory) -> Machinery:
+def netns(kernel: Kernel, spawner: Spawner, state: StateDirectory, _lab: Lab) -> Machinery:
     """Hosts are namespaces, whose processes the daemon starts and watches."""
     supervisor = Supervisor(spawner, state)
 
@@ -49,14 +50,22 @@ def netns(kernel: Kernel, spawner: Spawner, state: StateDirectory) -> Machinery:
     )
 
 
-def docker(kernel: Kernel, spawner: Spawner, state: StateDirectory) -> Machinery:
-    """Hosts are containers, which run their agents themselves."""
-    hosts = DockerRuntime(DockerEngine(), kernel, state, partial(token_of, state))
+def docker(kernel: Kernel, _spawner: Spawner, state: StateDirectory, lab: Lab) -> Machinery:
+    """Hosts are containers, which run their agents themselves; pods are containers, too."""
+    engine = DockerEngine()
+    hosts = DockerRuntime(engine, kernel, state, partial(token_of, state))
+    pods = DockerPods(
+        engine=engine,
+        kernel=kernel,
+        state=state,
+        domain=lab.spec.networking.dns_domain,
+        workloads=state.read_images()["workloads"],
+    )
 
     async def processes(_lab: Lab, _nodes: Sequence[HostStatus]) -> None:
         """There are none."""
 
-    return Machinery(hosts=hosts, pods=NetnsPods(kernel, spawner, state), processes=processes, agent_starts=hosts.agent_starts)
+    return Machinery(hosts=hosts, pods=pods, processes=processes, agent_starts=hosts.agent_starts)
 
 
-RUNTIMES: dict[str, Callable[[Kernel, Spawner, StateDirectory], Machinery]] = {"netns": netns, "docker": docker}
+RUNTIMES: dict[str, Callable[[Kernel, Spawner, StateDirectory, Lab], Machinery]] = {"netns": netns, "docker": docker}

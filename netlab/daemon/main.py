@@ -116,7 +116,7 @@ class Daemon:
     async def run(self) -> None:
         """Run until SIGTERM."""
         self._spawner.attach()
-        machinery = RUNTIMES[self._lab.spec.runtime](self._kernel, self._spawner, self._state)
+        machinery = RUNTIMES[self._lab.spec.runtime](self._kernel, self._spawner, self._state, self._lab)
         manager = Manager.over(self._client, self._store.last_change)
         kubelet = Kubelet(
             client=self._client,

@@ -17,10 +17,12 @@ from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import UnsupportedHostError
 from netlab.kernel import namespaces
 from netlab.kernel.linux import LinuxKernel
+from netlab.lab.container_images import require_images
 from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, ROLE_LABEL, STATE_LABEL, Container, Engine, Network
 from netlab.runtime.docker_host_specs import WITH_AGENT
 from netlab.runtime.docker_network import choose_network, with_node_subnet
 from netlab.runtime.statedir import MACHINE_ROOT, StateDirectory
+from netlab.topology.manifest import NamedImage
 
 DOCKER = "docker"
 
@@ -34,10 +36,10 @@ def engine() -> Iterator[Engine]:
         yield connected
 
 
-def require_engine(say: Callable[[str], None]) -> dict[str, str]:
-    """Return the image of each role, built if need be; `say` hears of it.
+def require_engine(images: Iterable[NamedImage], say: Callable[[str], None]) -> dict[str, str]:
+    """Return the image of each role, built if need be, when those of the pods can be had, too; `say` hears of it.
 
-    Raises UnsupportedHostError for an ordinary user and when no engine answers.
+    Raises UnsupportedHostError for an ordinary user and when no engine answers, InvalidTopologyError for images.
     """
     if os.geteuid() != 0:
         raise UnsupportedHostError(
@@ -47,7 +49,9 @@ def require_engine(say: Callable[[str], None]) -> dict[str, str]:
     from netlab.runtime.images import ensure  # noqa: PLC0415 -- as the engine
 
     with engine() as connected:
-        return dict(ensure(connected, say))
+        tags = dict(ensure(connected, say))
+        require_images(connected, images, tags["workloads"], say)
+        return tags
 
 
 def place(state: StateDirectory, lab: Lab, *, stated: bool) -> Lab:

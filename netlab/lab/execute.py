@@ -11,7 +11,7 @@ from netlab.api.core import Pod
 from netlab.api.resources import PODS
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import UsageError
-from netlab.lab import container_exec, containers
+from netlab.lab import container_exec, containers, pod_containers
 from netlab.lab.find import connect
 from netlab.lab.pods import is_alive, pods_meant
 from netlab.lab.privilege import obtain
@@ -32,14 +32,19 @@ def execute(state: StateDirectory, target: str, command: Sequence[str], *, conta
     obtain(state, "exec")
     if host_namespace(state.lab, target) in state.recorded_namespaces():
         return _on_host(state, target, command)
-    pod = find_pod(state, target)
-    if pod.spec.host_network:
-        return _on_host(state, pod.spec.node_name, command)
-    folder = state.pod(pod.metadata.uid)
+    return _in_pod(state, find_pod(state, target), command, container)
+
+
+def _in_pod(state: StateDirectory, pod: Pod, command: Sequence[str], container: str) -> int:
+    """Run a command as a container's program runs: with its environment, and where it is a container of its own, in it."""
     names = [c.name for c in pod.spec.containers]
     if container and container not in names:
         raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
-    files = PodFiles(folder)
+    if containers.is_docker(state):
+        container_exec.execute(pod_containers.running(state.lab, pod, container or names[0]), command)
+    if pod.spec.host_network:
+        return _on_host(state, pod.spec.node_name, command)
+    files = PodFiles(state.pod(pod.metadata.uid))
     environment = {**_terminal(), **_environment(files, container or names[0])}
     path = namespace_path(pod_namespace(state.lab, pod.metadata.namespace, pod.metadata.name))
     return execute_inside(path, command, environment, files)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from netlab.api.core import Pod
 from netlab.daemon.host_processes import agent_name
 from netlab.errors import UsageError
-from netlab.lab import containers
+from netlab.lab import containers, pod_containers
 from netlab.lab.execute import find_pod
 from netlab.runtime.statedir import StateDirectory
 
@@ -28,16 +26,19 @@ def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
             if agent_name(host) == target:
                 return containers.log(container_id)
     pod = find_pod(state, target)
-    return _container_log(state, pod, container).read_text(errors="replace")
+    name = _container_meant(pod, container)
+    if containers.is_docker(state):
+        return pod_containers.output(state.lab, pod, name)
+    path = state.pod(pod.metadata.uid) / f"{name}.log"
+    if not path.exists():
+        raise UsageError(f"container {name!r} of pod {pod.key} has not written anything yet")
+    return path.read_text(errors="replace")
 
 
-def _container_log(state: StateDirectory, pod: Pod, container: str) -> Path:
+def _container_meant(pod: Pod, container: str) -> str:
     names = [c.name for c in (*pod.spec.init_containers, *pod.spec.containers)]
     if container and container not in names:
         raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
     if not container and len(pod.spec.containers) > 1:
         raise UsageError(f"pod {pod.key} has several containers: {', '.join(names)}", remedy="Choose one with -c.")
-    path = state.pod(pod.metadata.uid) / f"{container or pod.spec.containers[0].name}.log"
-    if not path.exists():
-        raise UsageError(f"container {path.stem!r} of pod {pod.key} has not written anything yet")
-    return path
+    return container or pod.spec.containers[0].name

@@ -87,7 +87,7 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
         return _dry_run(state, topology)
     require_tools()
     require_state_root(state.root.parent)
-    images = containers.require_engine(say) if topology.lab.spec.runtime == containers.DOCKER else {}
+    images = containers.require_engine(topology.images, say) if topology.lab.spec.runtime == containers.DOCKER else {}
     with locked(state.lab, "up") as lock, socket.socket() as loopback:  # before `obtain`, so that it is the machine's
         obtain(state, "up")
         created = not state.root.exists()
@@ -176,7 +176,7 @@ def _make_certificates(state: StateDirectory, lab: Lab) -> None:
 
 def _refuse_new_networks(running: Lab, wanted: Lab) -> None:
     """A lab's networks are decided when it is created, as a cluster's are."""
-    for field in ("networking", "runtime", "load_balancer"):
+    for field in ("runtime", "networking", "load_balancer"):  # the networks of another runtime may be others
         before, now = getattr(running.spec, field), getattr(wanted.spec, field)
         if before != now:
             raise UsageError(

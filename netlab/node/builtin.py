@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netlab.api.catalogue import find
+from netlab.api.catalogue import brings, find
 from netlab.api.core import Container
 from netlab.node.pod_runtime import Run
 from netlab.node.podfiles import expand
@@ -31,6 +31,11 @@ def builtin_of(container: Container) -> str:
     if not container.command or container.command[0] in ENTRYPOINTS.get(workload.server, ()):
         return workload.server
     return ""
+
+
+def is_brought(container: Container) -> bool:
+    """Tell whether netlab's workloads image can do what this container does: be a server, or run a command with its tools."""
+    return bool(builtin_of(container)) or bool(container.command and brings(container.image))
 
 
 def server_spec(run: Run) -> ServerSpec:

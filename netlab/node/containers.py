@@ -5,6 +5,7 @@ Kubernetes' rules:
   - restartPolicy Always restarts every end, OnFailure an end with a code other than 0, Never none;
   - the first restart is immediate, the next wait 10 s, 20 s, 40 s ... 300 s (CrashLoopBackOff); ten minutes of
     running without an end forget the back-off;
+  - an image that cannot be pulled is tried again after 10 s, 20 s, 40 s ... 300 s (ErrImagePull, then ImagePullBackOff);
   - `lastState` keeps the end before the present run, `restartCount` counts runs after the first.
 """
 
@@ -20,6 +21,7 @@ from netlab.node.readiness import NOT_PROBED, Readiness
 
 FIRST_BACK_OFF = 10.0
 LONGEST_BACK_OFF = 300.0
+RETRY = 5.0  # until something else is tried again that was refused
 CALM_RUN = 600.0  # a run this long forgets the back-off
 SIGNALLED = 128
 
@@ -60,6 +62,7 @@ class ContainerRecord:
     restarts: int = 0
     runs: int = 0
     back_off: float = 0.0
+    failed_pulls: int = 0  # in a row
     due: float = 0.0  # when a waiting container is to be started
     end: Termination | None = None  # of the last run
     readiness: Readiness = NOT_PROBED
@@ -81,6 +84,7 @@ def started(record: ContainerRecord, *, now: float, readiness: Readiness, identi
         image=image,
         started=now,
         runs=record.runs + 1,
+        failed_pulls=0,
         restarts=record.restarts + (1 if record.runs else 0),
         readiness=readiness,
     )
@@ -99,6 +103,17 @@ def due_now(record: ContainerRecord) -> ContainerRecord:
 def waiting(record: ContainerRecord, reason: str, message: str, *, due: float) -> ContainerRecord:
     """Return the record of a container that cannot start, with Kubernetes' word for why."""
     return replace(record, phase=Phase.WAITING, reason=reason, message=message, due=due, readiness=NOT_PROBED)
+
+
+def refused(record: ContainerRecord, container: Container, reason: str, message: str, *, now: float) -> ContainerRecord:
+    """Return the record of a container that could not be started; an image is pulled again after a growing pause."""
+    if reason != "ErrImagePull":
+        return waiting(record, reason, message, due=now + RETRY)
+    failed = record.failed_pulls + 1
+    pause = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0**record.failed_pulls)
+    if record.failed_pulls:
+        reason, message = "ImagePullBackOff", f'Back-off pulling image "{container.image}": ErrImagePull: {message}'
+    return replace(waiting(record, reason, message, due=now + pause), failed_pulls=failed)
 
 
 def ended(

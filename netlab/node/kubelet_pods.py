@@ -31,9 +31,10 @@ from netlab.node.pod_runtime import Began, Ended, PodRuntime, Refused, Run, RunK
 from netlab.node.podfiles import ConfigError, PodFiles, Sources
 from netlab.runtime.statedir import StateDirectory
 
-RETRY = 5.0  # seconds until something is tried again that failed; a ConfigMap that appears wakes the pod sooner
 LOST = 137  # the exit code Kubernetes shows for a container that vanished
-FINAL_WAITING = frozenset({"CrashLoopBackOff", "ErrImageNeverPull", "CreateContainerConfigError"})
+FINAL_WAITING = frozenset(
+    {"CrashLoopBackOff", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"}
+)
 log = logging.getLogger("netlab.node")
 
 
@@ -116,7 +117,7 @@ class PodWorker:
     @property
     def serves_on(self) -> bool:
         """Tell whether all its containers end by themselves once no rule leads to the pod any more."""
-        return all(self.tools.runtime.serves_on(container) for container in self.pod.spec.containers)
+        return all(self.tools.runtime.serves_on(self.uid, container) for container in self.pod.spec.containers)
 
     # ---- the sandbox
     def stand(self, address: str) -> None:
@@ -169,14 +170,16 @@ class PodWorker:
             self._wait(container, "RunContainerError", str(error))
 
     def _wait(self, container: Container, reason: str, message: str) -> None:
-        record = self.records.get(container.name, NEW)
-        self.records[container.name] = containers.waiting(record, reason, message, due=time.time() + RETRY)
-        asyncio.get_running_loop().call_later(RETRY, self.wake, self.uid)
+        record, now = self.records.get(container.name, NEW), time.time()
+        refused = self.records[container.name] = containers.refused(record, container, reason, message, now=now)
+        asyncio.get_running_loop().call_later(refused.due - now, self.wake, self.uid)
 
     def _start(self, container: Container, record: ContainerRecord) -> None:
         texts = self.tools.surroundings.files(self.pod, self.address)
         sources = self.tools.surroundings.sources(self.pod, self.address)
-        environment = podfiles.environment(self.pod, container, sources, name=texts["hostname"].strip())
+        environment = podfiles.environment(
+            self.pod, container, sources, name=texts["hostname"].strip(), base=self.tools.runtime.environment
+        )
         for name, text in texts.items():
             write_in_place(self.files.folder / name, text)
         write_whole(self.files.environment(container.name), json.dumps(environment))
@@ -281,7 +284,7 @@ class PodWorker:
         withdrawn = overdue or self.tools.surroundings.withdrawn(self.pod)
         for key in self._alive():
             container = self._container(key.container)
-            serving = container is not None and not withdrawn and self.tools.runtime.serves_on(container)
+            serving = container is not None and not withdrawn and self.tools.runtime.serves_on(self.uid, container)
             self._climb(key, Stop.KILL if overdue else Stop.DRAIN if serving else Stop.END)
 
     def _alive(self) -> list[RunKey]:

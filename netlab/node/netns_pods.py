@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from netlab.api.core import Container
-from netlab.dataplane.pod import Sandbox
+from netlab.api.core import Container, Pod
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import processes
 from netlab.node.builtin import builtin_of, server_spec
 from netlab.node.netns_probes import CommandRunner
 from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, Stop
-from netlab.node.podfiles import command_line
+from netlab.node.podfiles import PATH, command_line
 from netlab.node.processes import CONTAINER_PREFIX
 from netlab.node.readiness import Result
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
@@ -57,6 +56,7 @@ class NetnsPods:
     """The `PodRuntime` of network namespaces and processes."""
 
     def __init__(self, kernel: Kernel, spawner: ProcessSpawner, state: StateDirectory) -> None:
+        self.environment: Mapping[str, str] = {"PATH": PATH, "HOME": "/root"}  # there is no image to say so
         self._kernel = kernel
         self._spawner = spawner
         self._state = state
@@ -92,16 +92,16 @@ class NetnsPods:
             processes.strike_off(self._state, stray.name)
 
     # ---- namespaces
-    def make_namespaces(self, sandboxes: Sequence[Sandbox]) -> Mapping[str, str]:
+    def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
         """Make those that are missing, in one batch."""
-        missing = [sandbox.path for sandbox in sandboxes if not self._kernel.namespace_exists(sandbox.path)]
+        missing = [path for path in pods if not self._kernel.namespace_exists(path)]
         for path in missing:
             (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
         self._kernel.create_namespaces(missing)
         return {}
 
     # ---- what is asked for
-    def serves_on(self, container: Container) -> bool:
+    def serves_on(self, _uid: str, container: Container) -> bool:
         """A built-in workload does."""
         return bool(builtin_of(container))
 

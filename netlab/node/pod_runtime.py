@@ -1,7 +1,7 @@
 """What the kubelet asks of a runtime: network namespaces for pods, and runs of containers in them.
 
 Theory. What a pod's life is, the kubelet knows: order, restarts and back-off, readiness, grace (`kubelet_pods`). How a
-container is run is a runtime's affair: `netns_pods` has processes and built-in servers.
+container is run is a runtime's affair: `netns_pods` has processes and built-in servers, `docker_pods` containers.
 
     in a round        start, stop, release    noted or begun; nobody waits
     at its end        carry_out               all of the round together: an engine starts ten as fast as two
@@ -17,13 +17,12 @@ KILL. A command knows no DRAIN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from netlab.api.core import Container, Pod
-from netlab.dataplane.pod import Sandbox
 from netlab.node.podfiles import PodFiles
 from netlab.node.readiness import Result
 
@@ -111,7 +110,12 @@ News = Began | Ended | Refused | SandboxLost | Changed
 
 
 class PodRuntime(Protocol):
-    """Runs containers. Except where said, methods are called in the event loop and return at once."""
+    """Runs containers. Except where said, methods are called in the event loop and return at once.
+
+    `environment` is what every container's environment begins with.
+    """
+
+    environment: Mapping[str, str]
 
     def subscribe(self, listener: Callable[[News], None]) -> None:
         """Have all news told to `listener`, in the event loop."""
@@ -122,14 +126,14 @@ class PodRuntime(Protocol):
     async def recall(self, known: Collection[tuple[str, str]]) -> None:
         """Look at what an earlier daemon left, before anything else; what belongs to no known (uid, container) is removed."""
 
-    def make_namespaces(self, sandboxes: Sequence[Sandbox]) -> Mapping[str, str]:
-        """Make the network namespaces that are missing. Called in a thread.
+    def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
+        """Make the network namespaces that are missing; the keys are their paths. Called in a thread.
 
         Returns why a pod (by uid) has none yet; the listener hears when that has changed.
         """
 
-    def serves_on(self, container: Container) -> bool:
-        """Tell whether a container of a terminating pod serves until no rule leads to it any more."""
+    def serves_on(self, uid: str, container: Container) -> bool:
+        """Tell whether a container of a pod, when that is terminating, serves until no rule leads to it any more."""
 
     def start(self, run: Run) -> None:
         """Have a run begin at the end of this round."""

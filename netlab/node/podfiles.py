@@ -104,12 +104,12 @@ def hosts(pod: Pod, address: str, domain: str) -> str:
 
 
 # ---- environment
-def environment(pod: Pod, container: Container, sources: Sources, *, name: str) -> dict[str, str]:
-    """Return a container's environment: services first, then envFrom, then env, each overriding the former.
+def environment(pod: Pod, container: Container, sources: Sources, *, name: str, base: Mapping[str, str]) -> dict[str, str]:
+    """Return a container's environment: `base`, services, then envFrom, then env, each overriding the former.
 
     `name` is the pod's hostname. Raises ConfigError with kubelet's words when a reference that is not optional fails.
     """
-    found = {"PATH": PATH, "HOSTNAME": name, "HOME": "/root", **sources.services}
+    found = {**base, "HOSTNAME": name, **sources.services}
     for source in container.env_from:
         found.update(_all_of(pod, source, sources))
     for variable in container.env:

@@ -31,7 +31,7 @@ from netlab.kernel.door import Kernel
 from netlab.runtime.statedir import StateDirectory
 
 POD_LINK_PREFIX = "veth"
-MakeNamespaces = Callable[[Sequence[Sandbox]], Mapping[str, str]]  # returns why a pod (by uid) has none yet
+MakeNamespaces = Callable[[Mapping[str, Pod]], Mapping[str, str]]  # paths and pods -> why a pod (by uid) has none yet
 log = logging.getLogger("netlab.node")
 
 
@@ -85,8 +85,9 @@ class Sandboxes:
         """Give every pod its sandbox; with `resync` look into those that stand, too."""
         problems = {uid: words for wanted in nodes for uid, words in self._reserve(wanted).items()}
         planned = {wanted.node: self._plan(wanted) for wanted in nodes}
-        new = [sandbox for sandboxes in planned.values() for sandbox in sandboxes if sandbox.uid not in self._standing]
-        missing = self._make_namespaces(new)
+        paths = {s.uid: s.path for sandboxes in planned.values() for s in sandboxes if s.uid not in self._standing}
+        pods = {pod.metadata.uid: pod for wanted in nodes for pod in wanted.pods}
+        missing = self._make_namespaces({path: pods[uid] for uid, path in paths.items()})
         problems.update(missing)
         addresses: dict[str, str] = {}
         for wanted in nodes:

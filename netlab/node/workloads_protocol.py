@@ -58,3 +58,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     servers: tuple[ServerStatus, ...] = ()
+
+
+class WorkloadArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container of the workloads image is told: which server to be, and on which socket to tell that it listens."""
+
+    spec: ServerSpec
+    ready: str

@@ -37,7 +37,8 @@ PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in th
 class ServedWorkload:
     """A server's life: `start`, changes told to `changed`, `close`."""
 
-    def __init__(self, spec: ServerSpec, changed: Callable[[], None]) -> None:
+    def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: TextIO | None = None) -> None:
+        """Write to `output`, without one to the file that the spec names."""
         self.spec = spec
         self.code: int | None = None
         self.message = ""
@@ -48,7 +49,7 @@ class ServedWorkload:
         self._servers: list[asyncio.Server] = []
         self._http: list[web.Server] = []
         self._echoes: set[asyncio.Transport] = set()
-        self._log: TextIO | None = None
+        self._log = output
 
     @property
     def status(self) -> ServerStatus:
@@ -56,7 +57,7 @@ class ServedWorkload:
 
     async def start(self) -> None:
         """Bind, then listen. A failure becomes the server's exit code and last words, also in its log."""
-        self._log = _open_log(self.spec.log)
+        self._log = self._log or _open_log(self.spec.log)
         try:
             listeners = SERVERS[self.spec.server](Process(self.spec, self._exit))
             bound = self._bind(listeners)
@@ -91,7 +92,7 @@ class ServedWorkload:
     # ---- sockets
     def _bind(self, listeners: tuple[Listener, ...]) -> list[tuple[Listener, socket.socket]]:
         bound = []
-        with namespaces.inside(self.spec.path):
+        with namespaces.inside(self.spec.path) if self.spec.path else contextlib.nullcontext():
             for listener in listeners:
                 kind = socket.SOCK_DGRAM if listener.protocol == "UDP" else socket.SOCK_STREAM
                 endpoint = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)

@@ -73,6 +73,7 @@ class Container:
     pid: int = 0
     exit_code: int = 0
     started_at: str = ""
+    stop_signal: str = "SIGTERM"  # what its image wants to be ended with
 
     @property
     def runs(self) -> bool:
@@ -173,6 +174,9 @@ class Engine(Protocol):
 
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:
         """Return the images with all these labels; the value "" is any value."""
+
+    def image_user(self, name: str) -> str:
+        """Return the user that an image runs as, "" for root. Raises EngineError when it is not there."""
 
     def pull(self, name: str) -> None:
         """Fetch an image from its registry."""

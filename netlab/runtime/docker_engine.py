@@ -174,6 +174,10 @@ class DockerEngine:
         """Return the labels of an image."""
         return dict(self._image(name)["Config"].get("Labels") or {})
 
+    def image_user(self, name: str) -> str:
+        """Return the user that an image runs as."""
+        return str(self._image(name)["Config"].get("User") or "")
+
     def _image(self, name: str) -> dict[str, Any]:
         with self._translated(f"look at image {name}"):
             found: dict[str, Any] = self._client.inspect_image(name)  # type: ignore[no-untyped-call]

@@ -61,6 +61,7 @@ def container_of(entry: Mapping[str, Any]) -> Container:
         pid=int(state["Pid"]),
         exit_code=int(state["ExitCode"]),
         started_at=state["StartedAt"],
+        stop_signal=config.get("StopSignal") or "SIGTERM",
     )
 
 

@@ -1,6 +1,6 @@
 """A container engine in memory, for tests: obeys what `docker.Engine` promises and refuses with the same errors.
 
-What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `answers` (what `run` returns).
+What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`, `answers` (what `run` returns).
 What it may do beside the engine: `end` a container as if its process had ended, `lose` everything as a restart does.
 """
 
@@ -29,6 +29,7 @@ class FakeEngine:
 
     images: dict[str, dict[str, str]] = field(default_factory=dict)
     registry: set[str] = field(default_factory=set)
+    users: dict[str, str] = field(default_factory=dict)  # by image name
     answers: Callable[[str, Sequence[str]], tuple[int, str]] = lambda _container, _argv: (0, "")
     specs: dict[str, ContainerSpec] = field(default_factory=dict)  # by container id: what was asked for
 
@@ -149,6 +150,11 @@ class FakeEngine:
         if name not in self.images:
             raise _refused(f"look at image {name}", f"No such image: {name}", 404)
         return self.images[name]
+
+    def image_user(self, name: str) -> str:
+        """Return the user that the test has set, root without one."""
+        self.image_labels(name)
+        return self.users.get(name, "")
 
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:
         """Return the images with all these labels."""

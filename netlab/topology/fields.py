@@ -46,6 +46,7 @@ def _must(rule: Rule) -> Rule:
 PORT = Rule(low=1, high=65535)
 PORT_OR_UNSET = Rule(low=1, high=65535, zero=True)
 PORT_OR_NAME = Rule(low=1, high=65535, syntax=syntax.PORT_NAME)
+IDENTITY = Rule(low=0, high=2**31 - 1)  # of a user or group, as Kubernetes allows
 NOT_NEGATIVE = Rule(low=0)
 NOT_NEGATIVE_OR_UNSET = Rule(low=0, zero=True)
 LABELS = Rule(keys=syntax.QUALIFIED_NAME, syntax=syntax.LABEL_VALUE)
@@ -115,6 +116,12 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (core.Probe, "periodSeconds"): NOT_NEGATIVE_OR_UNSET,
     (core.Probe, "successThreshold"): NOT_NEGATIVE_OR_UNSET,
     (core.Probe, "failureThreshold"): NOT_NEGATIVE_OR_UNSET,
+    (core.Capabilities, "add"): _text(syntax.CAPABILITY),
+    (core.Capabilities, "drop"): _text(syntax.CAPABILITY),
+    (core.SecurityContext, "runAsUser"): IDENTITY,
+    (core.SecurityContext, "runAsGroup"): IDENTITY,
+    (core.PodSecurityContext, "runAsUser"): IDENTITY,
+    (core.PodSecurityContext, "runAsGroup"): IDENTITY,
     (core.Container, "name"): _must(_text(syntax.DNS_LABEL)),
     (core.Container, "image"): _must(_text(syntax.IMAGE)),
     (core.Container, "command"): _text(syntax.PROCESS_TEXT),

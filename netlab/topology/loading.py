@@ -20,7 +20,7 @@ from netlab.topology import syntax
 from netlab.topology.decoding import decode, described, typed
 from netlab.topology.document import Document, Position, Source, documents
 from netlab.topology.foreign import foreign_sentence
-from netlab.topology.manifest import Finding, Item, Manifest, Topology
+from netlab.topology.manifest import Finding, Item, Manifest, NamedImage, Topology
 from netlab.topology.problem import (
     NOT_SUPPORTED,
     TYPE_INVALID,
@@ -34,7 +34,7 @@ from netlab.topology.problem import (
 )
 from netlab.topology.rules.labs import MOST_NODES, reserved_host_problems
 from netlab.topology.rules.notes import notes
-from netlab.topology.rules.placement import placement_problems
+from netlab.topology.rules.placement import containers_of, placement_problems
 from netlab.topology.rules.together import declared_namespaces, together_problems
 from netlab.topology.validation import value_problems
 
@@ -104,7 +104,8 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
         raise InvalidTopologyError(report.sorted())
     hints.findings(notes(lab, lab_item, manifests))
     stated = "nodeSubnet" in (lab_item.decoded.body["spec"].get("networking") or {})
-    return Topology(lab, tuple(_manifest(item) for item in manifests), hints.sorted(), states_node_subnet=stated)
+    bodies, images = tuple(_manifest(item) for item in manifests), tuple(_images(manifests))
+    return Topology(lab, bodies, hints.sorted(), images=images, states_node_subnet=stated)
 
 
 def manifest_paths(source: Source) -> tuple[str, ...]:
@@ -222,6 +223,15 @@ def _with_runtime(value: Json, runtime: str) -> Json:
     """Replace the runtime of a Lab, if another is asked for."""
     spec = value.get("spec")
     return {**value, "spec": {**spec, "runtime": runtime}} if runtime and isinstance(spec, dict) else value
+
+
+def _images(items: Sequence[Item]) -> Iterator[NamedImage]:
+    """Yield the images that pods name, in file order."""
+    for item in items:
+        for steps, container in containers_of(item.pods) if item.pods else ():
+            at = (*steps, "image")
+            line, column = item.document.position((*item.at, *at))
+            yield NamedImage(container, f"{item.document.source}:{line}:{column}: {path_text((*item.at, *at))}")
 
 
 def _manifest(item: Item) -> Manifest:

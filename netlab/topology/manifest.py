@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netlab.api import resources as r
-from netlab.api.core import PodSpec
+from netlab.api.core import Container, PodSpec
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
 from netlab.api.resources import Json, Resource
@@ -28,6 +28,14 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class NamedImage:
+    """An image that a container of a pod names. `place`: `file:line:column: path` of where it does."""
+
+    container: Container
+    place: str
+
+
+@dataclass(frozen=True)
 class Topology:
     """A valid topology. `notes` are hints, each `file:line:column: path: ...`.
 
@@ -38,6 +46,7 @@ class Topology:
     manifests: tuple[Manifest, ...]
     notes: tuple[str, ...] = ()
     states_node_subnet: bool = False
+    images: tuple[NamedImage, ...] = ()
 
 
 @dataclass(frozen=True)

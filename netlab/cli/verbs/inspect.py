@@ -42,7 +42,7 @@ def execute(
     target: Annotated[str, typer.Argument(metavar="HOST|[NAMESPACE/]POD", help="A node, client, edge, or a pod.")],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run there.")],
     lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
-    container: Annotated[str, typer.Option("--container", "-c", help="Whose environment to use in a pod.")] = "",
+    container: Annotated[str, typer.Option("--container", "-c", help="Which container of a pod; the first.")] = "",
 ) -> None:
     """Run a command inside a node, a client, the edge or a pod, and return its exit code.
 

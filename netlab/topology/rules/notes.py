@@ -32,6 +32,11 @@ def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
 def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
     if plan.spec.node_selector and not nodes_for(lab, plan.spec):
         yield Problem((*plan.steps, "nodeSelector"), "matches no node of the lab: the pods will stay Pending")
+    if lab.spec.runtime == "netns":
+        secured = [steps for steps, container in containers_of(plan) if container.security_context is not None]
+        for steps in (*secured, *((plan.steps,) if plan.spec.security_context is not None else ())):
+            words = "accepted, has no effect with runtime netns: it runs processes of the machine"
+            yield Problem((*steps, "securityContext"), words)
     owners: dict[tuple[str, int], str] = {}
     for steps, container in containers_of(plan):
         if steps[-2] != "containers":

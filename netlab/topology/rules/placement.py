@@ -12,7 +12,7 @@ from netlab.api.lab import Lab, LabNode
 from netlab.api.selection import has_labels
 from netlab.api.wellknown import HOST_NAME_LABEL
 from netlab.topology.manifest import Finding, Item, PodPlan
-from netlab.topology.problem import NOT_SUPPORTED, Problem, Steps, did_you_mean, invalid, not_found, quoted
+from netlab.topology.problem import NOT_SUPPORTED, Problem, Steps, did_you_mean, forbidden, invalid, not_found, quoted
 
 PODS_PER_NODE = 253  # addresses of a /24 without network, gateway and broadcast
 LONGEST_HOST_NAME = 64  # semantics 11.28
@@ -71,6 +71,11 @@ def _container_problems(lab: Lab, container: Container, at: Steps) -> Iterator[P
             f"Unsupported value: {quoted(container.image)}: runtime netns pulls no images; give the container a `command`, "
             f"or use one of {', '.join(patterns)}{hint}",
             NOT_SUPPORTED,
+        )
+    context = container.security_context
+    if lab.spec.runtime == "docker" and context and context.privileged:
+        yield forbidden(
+            (*at, "securityContext", "privileged"), "no container of a lab is privileged; add the capabilities it needs"
         )
     if probe := container.readiness_probe:
         yield from _probe_problems(probe, container, (*at, "readinessProbe"))

@@ -53,7 +53,7 @@ def at(body: Json, path: str) -> Any:
         (PODS, POD, "spec.dnsPolicy", "ClusterFirst"),
         (PODS, POD, "spec.restartPolicy", "Always"),
         (PODS, POD, "spec.terminationGracePeriodSeconds", 30),
-        (PODS, POD, "spec.containers.0.imagePullPolicy", "Always"),
+        (PODS, POD, "spec.containers.0.imagePullPolicy", "IfNotPresent"),
         (DEPLOYMENTS, DEPLOYMENT, "spec.replicas", 1),
         (DEPLOYMENTS, DEPLOYMENT, "metadata.generation", 1),
         (DEPLOYMENTS, DEPLOYMENT, "spec.template.spec.dnsPolicy", "ClusterFirst"),

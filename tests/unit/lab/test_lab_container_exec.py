@@ -37,4 +37,4 @@ def test_runtime_docker_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
     with pytest.raises(UnsupportedHostError, match=r"needs root(.|\n)*Use sudo, or --runtime netns"):
-        containers.require_engine(print)
+        containers.require_engine((), print)

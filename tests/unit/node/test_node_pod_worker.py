@@ -23,10 +23,13 @@ class Runtime:
 
     def __init__(self):
         self.started, self.stopped, self.held = [], [], False
-        self.serves_on = builtin_of
+        self.environment = {}
 
     def start(self, run):
         self.started.append(run.key)
+
+    def serves_on(self, _uid, container):
+        return builtin_of(container)
 
     def take_over(self, run):
         return Ended(run.key, 7) if run.container is COMMAND else None

@@ -69,7 +69,7 @@ def test_references_are_expanded_as_kubernetes_does(text, expected):
 )
 def test_environment(fields, expected):
     """Services come first, then envFrom, then env in order; keys that are no names are skipped."""
-    result = podfiles.environment(pod(), container(**fields), SOURCES, name="blue-1")
+    result = podfiles.environment(pod(), container(**fields), SOURCES, name="blue-1", base={"PATH": "/bin"})
 
     assert {key: result.get(key) for key in expected} == expected
     assert "not a name" not in result
@@ -113,7 +113,7 @@ def test_downward_api(path, expected):
 def test_missing_references_are_named(variable, words):
     """A reference that is not optional and fails stops the container with kubelet's words."""
     with pytest.raises(ConfigError) as failure:
-        podfiles.environment(pod(), container(env=[{"name": "A", "valueFrom": variable}]), SOURCES, name="x")
+        podfiles.environment(pod(), container(env=[{"name": "A", "valueFrom": variable}]), SOURCES, name="x", base={})
 
     assert str(failure.value) == words
 

@@ -1,0 +1,37 @@
+"""Images of a lab of containers: there, or fetched, before anything of the lab is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from netlab.controlplane.defaults import pull_policy
+from netlab.errors import InvalidTopologyError
+from netlab.node.pod_images import ImageUnavailableError, choose, needs_pull
+from netlab.runtime.docker import Engine
+from netlab.topology.manifest import NamedImage
+
+
+def require_images(engine: Engine, images: Iterable[NamedImage], workloads: str, say: Callable[[str], None]) -> None:
+    """Fetch what has to be fetched, and hear of all that cannot be had. `workloads` is the tag of netlab's own.
+
+    Raises InvalidTopologyError with the place of each image that is missing, and what to do.
+    """
+    problems, seen = [], set()
+    for named in images:
+        container = named.container
+        policy = container.image_pull_policy or pull_policy(container.image)
+        container = msgspec.structs.replace(container, image_pull_policy=policy)
+        what = (container.image, policy, container.command)
+        if what in seen:
+            continue
+        seen.add(what)
+        if needs_pull(engine, container):
+            say(f"pulling image {container.image}")
+        try:
+            choose(engine, container, workloads)
+        except ImageUnavailableError as error:
+            problems.append(f"{named.place}: {error.message}. {error.remedy}")
+    if problems:
+        raise InvalidTopologyError(tuple(problems))

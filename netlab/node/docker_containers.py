@@ -1,0 +1,121 @@
+"""Pods as containers: names, labels and what to start, as values (pure).
+
+    netlab_<lab>_<namespace>_<pod>                    the holder of the pod's namespaces; does nothing
+    netlab_<lab>_<namespace>_<pod>_<container>_<run>  a run of a container, in the holder's network namespace
+
+Labels tell whose a container is and which run, so that a new daemon finds everything again. The files that Kubernetes
+writes (resolv.conf, hosts) are the pod's own, mounted. What the pod's manifest does not say is what the image says: its
+program, user, folder and environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from netlab.api.core import Pod
+from netlab.node.builtin import server_spec
+from netlab.node.docker_security import secured
+from netlab.node.pod_images import Chosen
+from netlab.node.pod_runtime import Run, RunKey, Stop
+from netlab.node.podfiles import expand
+from netlab.node.workloads_protocol import WorkloadArguments
+from netlab.runtime.docker import LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, VERSION_LABEL, ContainerSpec, Mount
+
+SANDBOX, CONTAINER, NODE = "sandbox", "container", "node"  # roles
+RUN_LABEL, SERVER_LABEL = "netlab/run", "netlab/server"
+NAME_LABEL = "io.kubernetes.container.name"
+HOLDER = ("sleep", "infinity")
+READY_SOCKET = "/run/netlab/ready"  # where a built-in workload says that it listens
+ROOT = "0:0"
+STOP_SIGNALS = {Stop.DRAIN: "SIGUSR1", Stop.END: "SIGTERM", Stop.KILL: "SIGKILL"}  # to a built-in workload
+FILES = ("resolv.conf", "hosts", "hostname")
+NETWORK_SYSCTLS = {  # as containerd sets them for Kubernetes: low ports and ping need no privilege
+    "net.ipv4.ip_unprivileged_port_start": "0",
+    "net.ipv4.ping_group_range": "0 2147483647",
+}
+
+
+def holder_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str) -> ContainerSpec:
+    """Return the container that holds a pod's namespaces."""
+    meta = pod.metadata
+    return ContainerSpec(
+        name=f"netlab_{lab}_{meta.namespace}_{meta.name}",
+        image=image,
+        labels=labels(lab, pod, SANDBOX, version),
+        entrypoint=HOLDER[:1],
+        command=HOLDER[1:],
+        network=NO_NETWORK,
+        sysctls=NETWORK_SYSCTLS,
+        hostname=hostname,
+        read_only=True,
+    )
+
+
+def container_spec(lab: str, run: Run, chosen: Chosen, *, network: str, ready: str, version: str) -> ContainerSpec:
+    """Return the container of a run; `network` is as Docker names it, `ready` the machine's socket behind READY_SOCKET.
+
+    Raises ConfigError when its securityContext forbids it.
+    """
+    pod, container, meta = run.pod, run.container, run.pod.metadata
+    marks = {NAME_LABEL: container.name, RUN_LABEL: str(run.number), SERVER_LABEL: chosen.server}
+    common = ContainerSpec(
+        name=f"netlab_{lab}_{meta.namespace}_{meta.name}_{container.name}_{run.number}",
+        image=chosen.image,
+        labels=labels(lab, pod, CONTAINER, version) | marks,
+        environment=run.environment,
+        working_directory=container.working_dir,
+        network=network,
+        mounts=tuple(Mount(str(run.files.folder / name), f"/etc/{name}", writable=True) for name in FILES),
+    )
+    spec = _server(common, run, ready) if chosen.server else _program(common, run, chosen)
+    return secured(spec, run, chosen.user)
+
+
+def _server(common: ContainerSpec, run: Run, ready: str) -> ContainerSpec:
+    """A built-in workload needs no privilege; on a node's own network low ports do."""
+    spec = msgspec.structs.replace(server_spec(run), path="", log="", environment={})
+    arguments = WorkloadArguments(spec=spec, ready=READY_SOCKET)
+    on_node = run.pod.spec.host_network
+    return replace(
+        common,
+        command=(msgspec.json.encode(arguments).decode(),),
+        user=ROOT if on_node else "",
+        capabilities=("NET_BIND_SERVICE",) if on_node else (),
+        mounts=(*common.mounts, Mount(ready, READY_SOCKET)),
+    )
+
+
+def _program(common: ContainerSpec, run: Run, chosen: Chosen) -> ContainerSpec:
+    """A program has what it has on a cluster by default: the engine's own set of capabilities, and whatever setuid gives."""
+    container = run.container
+    words = {field: tuple(expand(word, run.environment) for word in getattr(container, field)) for field in ("command", "args")}
+    return replace(
+        common,
+        entrypoint=words["command"] or None,
+        command=words["args"] or None,
+        user=ROOT if chosen.stands_in else "",  # as the images that netlab's stands in for
+        capabilities=None,
+        no_new_privileges=False,
+    )
+
+
+def labels(lab: str, pod: Pod, role: str, version: str) -> dict[str, str]:
+    """Return the labels of everything that belongs to a pod."""
+    meta = pod.metadata
+    return {
+        LAB_LABEL: lab,
+        ROLE_LABEL: role,
+        OWNER_LABEL: meta.uid,
+        VERSION_LABEL: version,
+        "io.kubernetes.pod.name": meta.name,
+        "io.kubernetes.pod.namespace": meta.namespace,
+        "io.kubernetes.pod.uid": meta.uid,
+    }
+
+
+def key_of(marks: Mapping[str, str]) -> RunKey:
+    """Return which run a container with these labels is."""
+    return RunKey(marks[OWNER_LABEL], marks[NAME_LABEL], int(marks[RUN_LABEL]))

@@ -1,0 +1,127 @@
+"""The network namespaces of pods in runtime `docker`: a container holds each, and it is bound to the pod's path.
+
+A holder is started once, found again by its labels, and replaced when it has ended; then the path is given to the next
+one's namespace. State belongs to the event loop; `make` alone is called in a thread, and looks or leaves word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import netlab
+from netlab.api.core import Pod
+from netlab.errors import NetlabError
+from netlab.kernel.door import Kernel
+from netlab.node import podfiles
+from netlab.node.docker_containers import holder_spec
+from netlab.node.docker_work import Work
+from netlab.runtime.docker import Container, Engine
+from netlab.runtime.statedir import StateDirectory
+
+STARTING = "its sandbox is being started"
+log = logging.getLogger("netlab.node")
+
+
+class Holders:
+    """The holders of one lab, by uid; `stands` hears of each that has been made."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        kernel: Kernel,
+        state: StateDirectory,
+        work: Work,
+        domain: str,
+        image: str,
+        stands: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._kernel = kernel
+        self._state = state
+        self._work = work
+        self._domain = domain
+        self._image = image
+        self._stands = stands
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: dict[str, Container] = {}
+        self._bound: set[str] = set()  # their namespaces have the pods' paths
+        self._ended: dict[str, list[str]] = {}  # ids of holders to be removed before the next one
+        self._problems: dict[str, str] = {}
+
+    def find(self, uid: str, container: Container) -> None:
+        """Take in a holder that an earlier daemon started."""
+        self._running[uid] = container
+
+    def get(self, uid: str) -> Container | None:
+        """Return the running holder of a pod."""
+        return self._running.get(uid)
+
+    def make(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
+        """Have holders started that are missing; returns what is not there yet. Called in a thread."""
+        words: dict[str, str] = {}
+        for path, pod in pods.items():
+            uid = pod.metadata.uid
+            if uid in self._running and uid in self._bound:
+                continue
+            words[uid] = self._problems.pop(uid, STARTING)
+            if self._loop:
+                self._loop.call_soon_threadsafe(self._begin, pod, path)
+        return words
+
+    def open(self) -> None:
+        """Belong to the running event loop from now on."""
+        self._loop = asyncio.get_running_loop()
+
+    def _begin(self, pod: Pod, path: str) -> None:
+        uid = pod.metadata.uid
+        if not any(task.get_name() == "hold" for task in self._work.tasks(uid)):
+            self._work.begin(uid, self._hold(pod, path), "hold")
+
+    async def _hold(self, pod: Pod, path: str) -> None:
+        """Start a pod's holder, or go on with it, and give its namespace the pod's path."""
+        uid = pod.metadata.uid
+        try:
+            if uid not in self._running:
+                hostname = podfiles.hostname(pod, self._domain)
+                spec = holder_spec(self._state.lab, pod, image=self._image, hostname=hostname, version=netlab.__version__)
+                await self._work.call(self._engine.remove, self._ended.pop(uid, []))
+                (self._running[uid],) = await self._work.call(self._engine.start, [spec])
+            await self._work.call(self._bind, path, self._running[uid])
+        except NetlabError as error:
+            log.warning("pod=%s sandbox=failed error=%s", pod.key, error)
+            self._problems[uid] = str(error)  # told when it is asked for again
+            return
+        if uid in self._running:  # it may have ended meanwhile
+            self._bound.add(uid)
+            self._stands(uid)
+
+    def _bind(self, path: str, holder: Container) -> None:
+        (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
+        self._kernel.bind_namespaces({path: holder.network_namespace})
+
+    def has_ended(self, uid: str, container: str) -> bool:
+        """Take in the end of a container; tell whether it was a pod's holder."""
+        if uid not in self._running or self._running[uid].id != container:
+            return False
+        self._ended.setdefault(uid, []).append(self._running.pop(uid).id)
+        self._bound.discard(uid)
+        return True
+
+    def compare(self, present: Mapping[str, Container]) -> list[str]:
+        """Take in which containers there are, by id; returns the pods whose holder is not the same any more."""
+        gone = [
+            (uid, holder.id)
+            for uid, holder in self._running.items()
+            if holder.id not in present or present[holder.id].started_at != holder.started_at
+        ]
+        return [uid for uid, container in gone if self.has_ended(uid, container)]
+
+    def forget(self, uid: str) -> None:
+        """Forget a pod whose containers are being removed."""
+        for known in (self._running, self._ended, self._problems):
+            known.pop(uid, None)
+        self._bound.discard(uid)

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from netlab.api.core import Container, Pod, PodSpec
+from netlab.api.meta import ObjectMeta
+from netlab.node.docker_pods import DockerPods
+from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
+from netlab.node.podfiles import PodFiles
+from netlab.node.workload_container import tell
+from netlab.node.workloads_protocol import ServerStatus
+from netlab.runtime.docker import OWNER_LABEL, ROLE_LABEL
+from netlab.runtime.fake_docker import FakeEngine
+from netlab.runtime.statedir import StateDirectory
+
+OURS, PATH = "netlab/workloads:1", "/run/netns/none-default-p"
+SERVER, TOOL = Container(name="web", image="nginx"), Container(name="tool", image="busybox", command=("sleep", "1"))
+POD = Pod(metadata=ObjectMeta(name="p", namespace="default", uid="u"), spec=PodSpec(node_name="node1", containers=(SERVER, TOOL)))
+KNOWN = {("u", "web"), ("u", "tool")}
+DEADLINE = 5
+
+
+class Rig:
+    """A runtime with a fake engine, and the news it has told."""
+
+    def __init__(self, engine: FakeEngine, root: Path) -> None:
+        self.engine, self.state = engine, StateDirectory("lab", root)
+        self.news: list[News] = []
+        self.paths: dict[str, str] = {}
+        kernel: Any = SimpleNamespace(bind_namespaces=self.paths.update)
+        self.pods = DockerPods(engine=engine, kernel=kernel, state=self.state, domain="cluster.local", workloads=OURS)
+        self.pods.subscribe(self.news.append)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():  # noqa: ASYNC110 -- the news come from threads of the fake
+                await asyncio.sleep(0.001)
+
+    async def stand(self) -> None:
+        words = await asyncio.to_thread(self.pods.make_namespaces, {PATH: POD})
+        if words:
+            await self.until(lambda: Changed("u") in self.news)
+
+    def run(self, container: Container, number: int = 0) -> Run:
+        return Run(POD, container, number, PATH, "10.244.1.2", PodFiles(self.state.pod("u")))
+
+    async def begin(self, container: Container, number: int = 0) -> RunKey:
+        run = self.run(container, number)
+        self.pods.start(run)
+        await self.pods.carry_out(["node1"])
+        await self.until(lambda: self.pods._runs.get(run.key.place) is None or self.pods._runs[run.key.place].container)
+        if container is SERVER:
+            self.listen(run.key)
+        await self.until(lambda: any(getattr(item, "key", None) == run.key for item in self.news))
+        return run.key
+
+    def listen(self, key: RunKey) -> None:
+        tell(str(self.state.socket("ready")), ServerStatus(key=f"{key.uid}/{key.container}", run=key.number))
+
+    def about(self, key: RunKey) -> list[str]:
+        return [type(item).__name__ for item in self.news if getattr(item, "key", None) == key]
+
+    def ids(self, role: str) -> dict[str, str]:
+        return {c.name: c.id for c in self.engine.containers({ROLE_LABEL: role})}
+
+
+@contextlib.asynccontextmanager
+async def rigged(engine: FakeEngine, root: Path):
+    rig = Rig(engine, root)
+    rig.state.create()
+    running = asyncio.create_task(rig.pods.run())
+    await rig.pods.recall(KNOWN)
+    yield rig
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine(images={OURS: {}, "here:1": {}})
+
+
+@pytest.fixture
+async def rig(engine, tmp_path):
+    async with rigged(engine, tmp_path) as rig:
+        yield rig
+
+
+async def test_a_namespace_is_its_holders(rig):
+    """A pod without holder gets one, whose namespace has the pod's path; a second look changes nothing."""
+    first = rig.pods.make_namespaces({PATH: POD})
+    await rig.until(lambda: Changed("u") in rig.news)
+    (holder,) = rig.engine.containers({})
+
+    assert (first, rig.pods.make_namespaces({PATH: POD})) == ({"u": "its sandbox is being started"}, {})
+    assert {PATH: holder.network_namespace} == rig.paths
+    assert ["none-default-p"] == [path.name for path in rig.state.namespaces.iterdir()]
+
+
+async def test_a_server_has_begun_when_it_listens(rig):
+    """A program runs when the engine says so, a built-in workload when it listens; both in the holder's network."""
+    await rig.stand()
+    tool = await rig.begin(TOOL)
+    run = rig.run(SERVER)
+    rig.pods.start(run)
+    await rig.pods.carry_out(["node1"])
+    await rig.until(lambda: rig.pods._runs[run.key.place].container)
+    before = rig.about(run.key)
+    rig.listen(run.key)
+    await rig.until(lambda: rig.about(run.key))
+    networks = {spec.network for spec in rig.engine.specs.values()}
+
+    assert (rig.about(tool), before, rig.about(run.key)) == (["Began"], [], ["Began"])
+    assert networks == {"none", f"container:{rig.ids('sandbox')['netlab_lab_default_p']}"}
+
+
+async def test_an_end_is_told_with_its_code_and_the_old_run_goes_with_the_next(rig):
+    """What the engine says of a container's end is the run's end; its container stays, for its log, until the next one."""
+    await rig.stand()
+    key = await rig.begin(TOOL)
+    rig.engine.end(rig.ids("container")["netlab_lab_default_p_tool_0"], 3)
+    await rig.until(lambda: Ended(key, 3) in rig.news)
+    kept = sorted(rig.ids("container"))
+    await rig.begin(TOOL, 1)
+    await rig.until(lambda: len(rig.ids("container")) == 1)
+
+    assert (kept, sorted(rig.ids("container"))) == (["netlab_lab_default_p_tool_0"], ["netlab_lab_default_p_tool_1"])
+
+
+@pytest.mark.parametrize(
+    ("container", "reason"),
+    [
+        (Container(name="c", image="none:1", image_pull_policy="IfNotPresent"), "ErrImagePull"),
+        (Container(name="c", image="none:1", image_pull_policy="Never"), "ErrImageNeverPull"),
+    ],
+)
+async def test_a_run_without_image_is_refused(rig, container, reason):
+    """The reason is Kubernetes' own."""
+    await rig.stand()
+    key = await rig.begin(container)
+
+    assert [(key, reason)] == [(item.key, item.reason) for item in rig.news if isinstance(item, Refused)]
+
+
+@pytest.mark.parametrize(
+    ("container", "step", "expected"),
+    [
+        (SERVER, Stop.DRAIN, []),
+        (SERVER, Stop.END, [143]),
+        (SERVER, Stop.KILL, [137]),
+        (TOOL, Stop.DRAIN, []),
+        (TOOL, Stop.END, [143]),
+        (TOOL, Stop.KILL, [137]),
+    ],
+)
+async def test_steps_are_signals(rig, container, step, expected):
+    """To drain ends nobody, to end is SIGTERM, to kill SIGKILL; a run that nobody knows is over when it is to be killed."""
+    await rig.stand()
+    key = await rig.begin(container)
+    rig.pods.stop(key, step)
+    rig.pods.stop(key._replace(number=7), step)
+    await rig.until(lambda: not rig.pods._work.tasks("u"))
+    await asyncio.sleep(0.01)
+
+    assert expected == [item.code for item in rig.news if isinstance(item, Ended) and item.key == key]
+    assert (step is Stop.KILL) == (Ended(key._replace(number=7), None) in rig.news)
+
+
+async def test_a_lost_holder_takes_its_containers_along(rig):
+    """When a holder ends, what ran in its network ends, the kubelet hears of it, and the next holder has another name."""
+    await rig.stand()
+    key = await rig.begin(TOOL)
+    (old,) = rig.ids("sandbox").values()
+    rig.engine.remove([old])
+    await rig.until(lambda: SandboxLost("u") in rig.news and Ended(key, 137) in rig.news)
+    rig.news.clear()
+    await rig.stand()
+
+    assert [old] != list(rig.ids("sandbox").values())
+    assert rig.pods.make_namespaces({PATH: POD}) == {}
+
+
+async def test_what_ran_while_the_engine_was_away(rig):
+    """After the engine's restart nothing runs: every run has ended and every sandbox is lost."""
+    await rig.stand()
+    key = await rig.begin(TOOL)
+    rig.engine.lose()
+    await rig.until(lambda: SandboxLost("u") in rig.news and rig.about(key) == ["Began", "Ended"])
+
+
+async def test_release_removes_everything(rig):
+    """A released pod is held until all its containers are gone, also one that is just being started."""
+    await rig.stand()
+    await rig.begin(TOOL)
+    rig.pods.start(rig.run(SERVER))
+    await rig.pods.carry_out(["node1"])
+    rig.news.clear()
+    rig.pods.release("u")
+    held = rig.pods.holds("u")
+    await rig.until(lambda: Changed("u") in rig.news)
+
+    assert (held, rig.pods.holds("u"), rig.engine.containers({})) == (True, False, [])
+
+
+async def test_an_ended_run_that_somebody_starts_again_is_removed(rig):
+    """`docker start` of a container that the kubelet knows as ended would be a second one."""
+    await rig.stand()
+    key = await rig.begin(TOOL)
+    (container,) = rig.ids("container").values()
+    rig.engine.end(container, 0)
+    await rig.until(lambda: Ended(key, 0) in rig.news)
+    rig.engine.start_again([container])
+    await rig.until(lambda: rig.ids("container") == {})
+
+
+async def test_a_new_daemon_finds_what_runs(engine, tmp_path):
+    """Runs go on, an end is known with its code, a newer run counts, and what belongs to nobody is removed."""
+    async with rigged(engine, tmp_path) as first:
+        await first.stand()
+        web, tool = await first.begin(SERVER), await first.begin(TOOL, 1)
+        known = engine.specs[first.ids("container")["netlab_lab_default_p_web_0"]]
+        engine.start([replace(known, name="stray", labels={**known.labels, OWNER_LABEL: "gone"})])
+    engine.end(first.ids("container")["netlab_lab_default_p_tool_1"], 9)
+    async with rigged(engine, tmp_path) as second:
+        await second.stand()
+        outcome = [second.pods.take_over(second.run(SERVER)), second.pods.take_over(second.run(TOOL, 1))]
+        lost = second.pods.take_over(Run(POD, Container(name="other"), 0, PATH, "", PodFiles(tmp_path)))
+        engine.end(second.ids("container")["netlab_lab_default_p_web_0"], 4)
+        await second.until(lambda: Ended(web, 4) in second.news)
+
+    assert outcome == [None, Ended(tool, 9)]
+    assert lost is not None
+    assert sorted(c.name for c in engine.containers({})) == [
+        "netlab_lab_default_p", "netlab_lab_default_p_tool_1", "netlab_lab_default_p_web_0",
+    ]  # fmt: skip
+
+
+async def test_a_run_that_nobody_wrote_down_is_taken_over(engine, tmp_path):
+    """A daemon that was killed between start and status left a container: the run has begun, no second one is made."""
+    async with rigged(engine, tmp_path) as first:
+        await first.stand()
+        await first.begin(TOOL)
+    async with rigged(engine, tmp_path) as second:
+        await second.stand()
+        before = first.ids("container")
+        key = await second.begin(TOOL)
+
+    assert (second.about(key), second.ids("container")) == (["Began"], before)
+    assert any(isinstance(item, Began) and item.identity == f"docker://{next(iter(before.values()))}" for item in second.news)
