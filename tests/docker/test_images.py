@@ -79,7 +79,7 @@ def test_as_whom_it_runs(running: Running, role: str) -> None:
         ("client", ("dig", "-v")),
         ("node", ("python3", "-c", "import netlab.node.agent, netlab.runtime.given")),
         ("edge", ("python3", "-c", "import netlab.edge.main, netlab.runtime.given")),
-        ("workloads", ("python3", "-c", "import netlab.node.workloads_serving")),
+        ("workloads", ("python3", "-c", "import netlab.node.workload_container")),
         ("workloads", ("sh", "-c", "while true; do curl -s http://127.0.0.1:1/ || sleep 0; break; done")),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:1]),

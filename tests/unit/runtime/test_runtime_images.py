@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ STAND_INS = {("catalogue", "stand-in")}
 ALL = {"client", "common", "edge", "node", "workloads"}
 WITH_PYTHON = ALL - {"client"}
 NOT_EVERYWHERE = {"typing-extensions", "setuptools", "k8s-netlab"}  # imported by some Pythons, or at their start; ourselves
-ENTRIES = ("netlab.node.agent", "netlab.edge.main", "netlab.runtime.given", "netlab.node.workloads_serving")
+ENTRIES = ("netlab.node.agent", "netlab.edge.main", "netlab.runtime.given", "netlab.node.workload_container")
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +148,14 @@ def test_the_program_in_the_images():
 
     assert {"netlab/__init__.py", "netlab/node/agent.py", "netlab/edge/main.py", "netlab/node/workloads_serving.py"} <= paths
     assert not {path for path in paths if path.split("/")[1] in {"cli", "lab", "daemon", "probe", "_images"}}
+
+
+@pytest.mark.parametrize("role", ["node", "edge", "workloads"])
+def test_what_an_image_starts_is_in_it(role):
+    """The module that a Dockerfile's last words name is among the files of the image."""
+    [module] = re.findall(r'"-m", "([a-z_.]+)"', images._dockerfiles()[role])
+
+    assert f"{module.replace('.', '/')}.py" in {file.path for file in images._program()}
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755])
