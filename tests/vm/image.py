@@ -7,8 +7,8 @@ they depend on. The source does not count among that: the machine gets it anew a
 a tar file, and unpacks it where Vagrant has its synced folder.
 
 Then this process becomes QEMU. Its processor is emulated (KVM is not everywhere where tests run), it has no network
-card at all, it writes nothing to the disk, and standard input and output are its wire (machine.py). It takes a processor
-only when nobody else wants it, so that it can be made and started while other tests run.
+card at all, it writes nothing to the disk, and standard input and output are its wire (machine.py). It leaves the
+processors to whoever else wants them, so that it can be made and started while other tests run.
 """
 
 from __future__ import annotations
