@@ -10,7 +10,8 @@ Theory. Informers keep copies of what matters; whatever changes sets one event; 
     6. nodes whose agent has answered become Ready
 
 A worker is woken by a change of its pod, news of the runtime, a probe's verdict or a timer, so a round costs what has
-changed. Now and then the sandboxes are looked at for damage. Nothing is kept that a new daemon could not find again: the
+changed. Now and then the sandboxes are looked at for damage,
+and at once when a node's namespace is another one. Nothing is kept that a new daemon could not find again: the
 pod's status, `ipam/<node>` and what the runtime finds running tell it all.
 """
 
@@ -37,6 +38,7 @@ from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
 from netlab.node.kubelet_writing import Writer
 from netlab.node.pod_runtime import Changed, News, PodRuntime, SandboxLost
+from netlab.node.processes import inode
 from netlab.node.sandbox import NodePods, Sandboxes
 from netlab.runtime.statedir import StateDirectory
 
@@ -73,7 +75,7 @@ class Kubelet:
         self._woken: set[str] = set()
         self._begun = False  # the first round has looked at what an earlier daemon left
         self._deleted: set[str] = set()  # uids deleted for good, until the informer has seen it too
-        self._bridged: set[str] = set()  # nodes whose bridge has been made
+        self._cabled: dict[str, int | None] = {}  # nodes whose bridge has been made -> the namespace it is in, by inode
         self._doubtful = False  # every sandbox wants to be looked into
         runtime.subscribe(self._hear)
 
@@ -218,12 +220,18 @@ class Kubelet:
     async def _make_sandboxes(self, *, resync: bool) -> bool:
         """Make or mend what is missing; False when a sandbox could not be made."""
         self._stand_on_nodes()
-        waiting = {worker.node for worker in self._workers.values() if not worker.stands} | (set(self._nodes) - self._bridged)
-        wanted = self._node_pods(None if resync else waiting)
+        namespaces = {name: inode(namespace_path(host_namespace(self._lab, name))) for name in self._nodes}
+        renewed = {name for name, namespace in namespaces.items() if self._cabled.get(name) != namespace}
+        for worker in self._workers.values():
+            if worker.node in renewed:
+                self._sandboxes.lose(worker.uid)  # the cable's other end went with the node's namespace
+        waiting = {worker.node for worker in self._workers.values() if not worker.stands}
+        wanted = self._node_pods(None if resync else waiting | renewed)
         if not wanted:
             return True
         outcome = await asyncio.to_thread(self._sandboxes.ensure, wanted, resync=resync)
-        self._bridged = (self._bridged | {pods.node for pods in wanted}) & set(self._nodes)
+        cabled = self._cabled | {pods.node: namespaces[pods.node] for pods in wanted}
+        self._cabled = {name: namespace for name, namespace in cabled.items() if name in self._nodes}
         for uid, address in outcome.addresses.items():
             worker = self._workers[uid]
             if not worker.stands or worker.address != address or worker.problem:
