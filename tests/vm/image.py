@@ -89,6 +89,8 @@ def pack(target: Path) -> None:
 
 def make(image: Path, source: Path) -> None:
     """Make kernel, initial RAM disk and root disk in the folder `image`, which is there when all of them are."""
+    for old in image.parent.glob(f"{'[0-9a-f]' * len(image.name)}*"):  # of other contents, or left by who was killed
+        shutil.rmtree(old)
     with tempfile.TemporaryDirectory(dir=image.parent, prefix=f"{image.name}.") as folder:
         root, made = Path(folder) / "root", Path(folder) / "made"
         made.mkdir()
@@ -99,8 +101,6 @@ def make(image: Path, source: Path) -> None:
         with disk.open("wb") as file:
             file.truncate(DISK_SIZE)
         run("/usr/sbin/mke2fs", "-q", "-t", "ext4", "-d", str(root), str(disk))
-        for old in image.parent.glob("[0-9a-f]" * len(image.name)):
-            shutil.rmtree(old)
         made.rename(image)
 
 
