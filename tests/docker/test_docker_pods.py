@@ -180,6 +180,8 @@ async def test_a_users_image_runs_as_it_was_made(lab, docker_engine, image_tags)
     await daemon.client.delete(PODS, "own")
     await until(daemon, lambda: vanished(daemon, "own"))
 
+    docker_engine.remove_image(OWN_IMAGE)
+
     assert (status, said.splitlines()[:3], container.stop_signal) == (200, ["1234", "/tmp", "hello own"], "SIGINT")
     assert "Read-only file system" in said
     assert "CapBnd:\t0000000000000000" in said
