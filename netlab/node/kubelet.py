@@ -10,9 +10,8 @@ Theory. Informers keep copies of what matters; whatever changes sets one event; 
     6. nodes whose agent has answered become Ready
 
 A worker is woken by a change of its pod, news of the runtime, a probe's verdict or a timer, so a round costs what has
-changed. Now and then the sandboxes are looked at for damage,
-and at once when a node's namespace is another one. Nothing is kept that a new daemon could not find again: the
-pod's status, `ipam/<node>` and what the runtime finds running tell it all.
+changed. Now and then the sandboxes are looked at for damage, and at once when a node's namespace is another one. Nothing is
+kept that a new daemon could not find again: the pod's status, `ipam/<node>` and what the runtime finds running tell it all.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class Kubelet:
         self._begun = False  # the first round has looked at what an earlier daemon left
         self._deleted: set[str] = set()  # uids deleted for good, until the informer has seen it too
         self._cabled: dict[str, int | None] = {}  # nodes whose bridge has been made -> the namespace it is in, by inode
-        self._doubtful = False  # every sandbox wants to be looked into
+        self._doubts = self._cleared = 0  # how often every sandbox was to be looked into, and how often of that it was
         runtime.subscribe(self._hear)
 
     # ---- the face
@@ -96,7 +95,8 @@ class Kubelet:
         """Return a sentence for each pod and node that is not yet what it will be; empty when `up` need not wait."""
         workers = self._workers
         pods = [words for pod in self._pods() if (words := unsettled(pod, workers.get(pod.metadata.uid)))]
-        return [*pods, *self._runtime.settled()]
+        doubts = ["the pods' networks to be looked into"] if self._doubts != self._cleared else []
+        return [*doubts, *pods, *self._runtime.settled()]
 
     def notes(self) -> list[str]:
         """Return a sentence for each pod that is settled in a way the user should know: unschedulable, crashing."""
@@ -104,7 +104,7 @@ class Kubelet:
 
     def look_again(self) -> None:
         """Look into every sandbox in the next round: what they are wired to may have been made anew."""
-        self._doubtful = True
+        self._doubts += 1
         self._changed.set()
 
     # ---- the loop
@@ -114,8 +114,9 @@ class Kubelet:
             return True
         try:
             await self._meet_pods()
-            resync, self._doubtful = resync or self._doubtful, False
-            done = await self._make_sandboxes(resync=resync)
+            doubts = self._doubts
+            done = await self._make_sandboxes(resync=resync or doubts != self._cleared)
+            self._cleared = doubts if done else self._cleared
             looked_at = self._to_look_at()
             for worker in looked_at:
                 worker.advance()

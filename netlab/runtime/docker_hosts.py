@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.dataplane.fabric import Host
+from netlab.dataplane.fabric import Host, Role
 from netlab.dataplane.names import FABRIC
 from netlab.files import write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
@@ -33,12 +33,13 @@ from netlab.runtime.docker import CONNECTED, LAB_LABEL, OWNER_LABEL, ROLE_LABEL,
 from netlab.runtime.docker_host_specs import HOST_ROLES, WITH_AGENT, Given, agent_arguments, fabric_spec, host_spec
 from netlab.runtime.docker_network import network_name, network_spec
 from netlab.runtime.hosts import fabric_hosts, path
-from netlab.runtime.identity import children, start_time
+from netlab.runtime.identity import children, end, start_time
 from netlab.runtime.statedir import StateDirectory
 from netlab.runtime.wiring import wire
 
 UPLINK = "eth0"  # as Docker calls the interface of a container on a network
 LEAVING, ENDED = ("removing", "dead"), ("created", "exited")  # states, in the engine's words
+PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 LOSSES = ("die", "destroy")  # events, in the engine's words
 log = logging.getLogger("netlab.runtime")
 
@@ -65,7 +66,10 @@ class DockerRuntime:
         self._pids = {host: container.pid for host, container in running.items()}
         if bound:
             log.info("bound=%s", ",".join(Path(where).name for where in bound))
-        return started + len(bound) + wire(self._kernel, lab, members, uplink=UPLINK)
+        changes = wire(self._kernel, lab, members, uplink=UPLINK)
+        if path(lab.metadata.name, FABRIC) in bound:
+            self._renew_agents([host.name for host in members if host.role is Role.NODE and host.path not in bound])
+        return started + len(bound) + changes
 
     def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:
         """Remove hosts that are not wanted any more, and strike them off."""
@@ -81,6 +85,13 @@ class DockerRuntime:
         pid = self._pids.get(host)
         starts = (start_time(child) for child in children(pid)) if pid else ()
         return {start for start in starts if start is not None}
+
+    def _renew_agents(self, hosts: Iterable[str]) -> None:
+        """End agents whose node has lost its cable with the fabric, and all that was upon it: the next one makes it anew."""
+        for pid in filter(None, map(self._pids.get, hosts)):
+            for child in children(pid):
+                if start := start_time(child):
+                    end(child, start, PATIENCE)
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
         """Have `lost` called when a host's container has ended or is gone, or the engine was away."""

@@ -7,6 +7,10 @@ other differ in it.
 
 from __future__ import annotations
 
+import os
+import select
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 START_FIELD = 22  # `starttime` in proc(5), counted from 1
@@ -30,6 +34,19 @@ def _start_time(process: str) -> int | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return int(fields[START_FIELD - FIELDS_BEFORE_STATE - 1])
+
+
+def end(pid: int, start: int, patience: float) -> None:
+    """End just this process: SIGTERM, and SIGKILL when it has not ended after `patience` seconds."""
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if start_time(pid) == start:
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                if not select.select([descriptor], [], [], patience)[0]:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
 
 
 def children(pid: int) -> tuple[int, ...]:
