@@ -74,7 +74,7 @@ def addresses(lab: LabDriver) -> list[str]:
 
 
 def assert_whole(lab: LabDriver) -> None:
-    """Every path works: overlay, Services, DNS, the way out."""
+    """Every path works as soon as `up` says so: overlay, pods, Services, DNS, the way out."""
     lab.up(TOPOLOGY)
 
     assert lab.test(check=0)["checks"]
@@ -102,10 +102,11 @@ def test_a_command_in_a_host(lab: LabDriver) -> None:
 
 
 def test_the_machine_reaches_nodes(lab: LabDriver) -> None:
-    """A node's own ports answer the machine at the node's address, as in kind."""
+    """A node's own ports and the NodePorts of Services answer the machine at every node's address, as in kind."""
     for address in addresses(lab):
-        with urllib.request.urlopen(f"http://{address}:10256/healthz", timeout=5) as answer:
-            assert answer.status == 200
+        for place in (":10256/healthz", ":30080/"):
+            with urllib.request.urlopen(f"http://{address}{place}", timeout=5) as answer:
+                assert answer.status == 200
 
 
 def test_what_agents_say(lab: LabDriver) -> None:
