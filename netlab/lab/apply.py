@@ -17,7 +17,9 @@ Objects that carry netlab's mark and are no longer in the file are pruned.
 
 Order (`_rank`). Whatever the order in the file, the outcome is the same: namespaces before what is in them; Services that
 leave or change before those that come, who may want their node port or address; and all Services before pods, which learn
-of Services by environment variables once, when they start (semantics 12.1). What leaves goes last.
+of Services by environment variables once, when they start (semantics 12.1). What leaves goes after that, and a new lab's own
+description at the very end: the scheduler waits for its nodes, so all pods are placed in one go, in the order of their names,
+and not as they happen to arrive.
 
 Nothing here has effects: the result is a list of `Change`, which `netlab.lab.up` performs and `--dry-run` prints.
 """
@@ -110,12 +112,12 @@ def plan(
 FIRST = (  # kind and verb: these in this order, then the others, then workloads, then what leaves
     ("Namespace", Verb.CREATE),
     ("Namespace", Verb.PATCH),
-    ("Lab", Verb.CREATE),
     ("Lab", Verb.PATCH),
     ("Service", Verb.DELETE),
     ("Service", Verb.PATCH),
     ("Service", Verb.CREATE),
 )
+LAST = ("Lab", Verb.CREATE)
 WORKLOADS = frozenset({"Pod", "ReplicaSet", "Deployment", "DaemonSet"})
 
 
@@ -123,6 +125,8 @@ def _rank(change: Change) -> int:
     kind = change.resource.kind
     if (kind, change.verb) in FIRST:
         return FIRST.index((kind, change.verb))
+    if (kind, change.verb) == LAST:
+        return len(FIRST) + 3
     if change.verb is Verb.DELETE:
         return len(FIRST) + 2
     return len(FIRST) + (kind in WORKLOADS)

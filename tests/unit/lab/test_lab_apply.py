@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.api.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, RESOURCES, SERVICES
+from netlab.api.resources import CONFIG_MAPS, DEPLOYMENTS, LABS, NAMESPACES, PODS, RESOURCES, SERVICES
 from netlab.api.wellknown import APPLIED, LAST_APPLIED
 from netlab.lab.apply import Verb, identity, merge_patch, plan
 from netlab.topology import Manifest
@@ -93,15 +93,16 @@ ORDER = [
     ("create", DEPLOYMENTS, "web"),
     ("create", PODS, "shell"),
     ("delete", PODS, "gone"),
+    ("create", LABS, "quickstart"),
 ]
 
 
 @pytest.mark.parametrize("turn", range(len(ORDER)))
 def test_order(turn):
-    """Whatever the order of the file: namespaces, Services that give back ports, Services, the rest, pods, what leaves."""
+    """Whatever the order of the file: namespaces, Services that give back ports, Services, the rest, pods, what leaves, the lab."""
     manifests, live = [], {}
     for verb, resource, name in ORDER[turn:] + ORDER[:turn]:
-        meta = {"name": name} if resource is NAMESPACES else {"name": name, "namespace": "default"}
+        meta = {"name": name} if resource in (NAMESPACES, LABS) else {"name": name, "namespace": "default"}
         body = {"metadata": meta}
         if verb != "create":
             live[identity(resource, body)] = {"metadata": {**meta, "annotations": {APPLIED: "true", LAST_APPLIED: "{}"}}}
@@ -113,4 +114,4 @@ def test_order(turn):
     kinds = {name: (verb, resource.plural) for verb, resource, name in ORDER}
     assert [kinds[name] for _, _, name in ORDER[:5]] == [kinds[name] for name in changes[:5]]
     assert {"web", "shell"} == set(changes[5:7])
-    assert "gone" == changes[7]
+    assert ["gone", "quickstart"] == changes[7:]
