@@ -99,7 +99,7 @@ ORDER = [
 
 @pytest.mark.parametrize("turn", range(len(ORDER)))
 def test_order(turn):
-    """Whatever the order of the file: namespaces, Services that give back ports, Services, the rest, pods, what leaves, the lab."""
+    """Whatever the file's order: namespaces, Services that give back ports, Services, the rest, pods, what leaves, the lab."""
     manifests, live = [], {}
     for verb, resource, name in ORDER[turn:] + ORDER[:turn]:
         meta = {"name": name} if resource in (NAMESPACES, LABS) else {"name": name, "namespace": "default"}
