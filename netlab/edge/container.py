@@ -5,4 +5,5 @@ from __future__ import annotations
 from netlab.edge.main import main
 from netlab.runtime.given import begin
 
-main(begin())
+if __name__ == "__main__":
+    main(begin())

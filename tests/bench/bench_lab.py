@@ -1,23 +1,32 @@
 """Measures a whole lab through the command line: medians of several runs, beside the goals (docs/performance.md).
 
-    sudo .venv/bin/python tests/bench/bench_lab.py [RUNS] [TOPOLOGY]
+    sudo .venv/bin/python tests/bench/bench_lab.py [--runtime docker] [RUNS] [TOPOLOGY]
 
 Nothing else should run meanwhile. Memory is the sum of PSS over the lab's processes: what they share is counted once.
+With runtime docker each run also measures the floor: the engine starting as many bare containers, all at the same time.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import secrets
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from netlab.runtime.docker import LAB_LABEL, ContainerSpec, Engine
+from netlab.runtime.docker_engine import DockerEngine
+from netlab.runtime.images import ensure
+
 ROOT = Path(__file__).parents[2]
 NETLAB = [sys.executable, "-m", "netlab"]
 NAME = "benchlab"
 RECORD = Path("/run/k8s-netlab") / NAME / "processes"
+LABEL = "netlab/bench"  # on the containers of the floor
+FLOOR, IN_FLOORS = "floor: as many bare containers", "up, in floors"
 GOALS = {
     "netlab --help": 0.2,
     "up": 1.5,
@@ -26,6 +35,7 @@ GOALS = {
     "down": 0.5,
 }  # seconds
 MEMORY_GOAL = 150  # MiB
+FLOORS_GOAL = 1.5  # issue 3: how much longer than the floor `up` may take
 
 
 def timed(*arguments: str) -> float:
@@ -50,40 +60,73 @@ def descendants(pids: set[int]) -> set[int]:
     return found
 
 
-def memory() -> float:
+def memory(engine: Engine | None) -> float:
     """Return the lab's memory in MiB: PSS over all its processes."""
-    recorded = {json.loads(path.read_text())["pid"] for path in RECORD.iterdir()}
+    roots = {json.loads(path.read_text())["pid"] for path in RECORD.iterdir()}
+    if engine:
+        roots |= {container.pid for container in engine.containers({LAB_LABEL: NAME})}
     kibibytes = 0
-    for pid in descendants(recorded):
+    for pid in descendants(roots):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 kibibytes += int(line.split()[1])
     return kibibytes / 1024
 
 
-def one_run(topology: str) -> dict[str, float]:
+def floor(engine: Engine, image: str, count: int) -> float:
+    """Return how many seconds the engine takes to start `count` containers that do nothing, without a network."""
+    name = secrets.token_hex(4)
+    specs = [
+        ContainerSpec(name=f"{name}-{i}", image=image, labels={LABEL: name}, entrypoint=("sleep",), command=("infinity",))
+        for i in range(count)
+    ]
+    started = time.perf_counter()
+    engine.start(specs)
+    seconds = time.perf_counter() - started
+    engine.remove([container.id for container in engine.containers({LABEL: name})])
+    return seconds
+
+
+def one_run(topology: str, engine: Engine | None) -> dict[str, float]:
     """Bring the lab up, use it, take it down; return what was measured."""
-    found = {"netlab --help": timed("--help"), "up": timed("up", "--name", NAME, topology)}
-    found["memory"] = memory()
-    found["up again, nothing changed"] = timed("up", "--name", NAME, topology)
+    up = ("up", "--runtime", "docker" if engine else "netns", "--name", NAME, topology)
+    found = {"netlab --help": timed("--help"), "up": timed(*up)}
+    containers = engine.containers({LAB_LABEL: NAME}) if engine else []
+    found["memory"] = memory(engine)
+    found["up again, nothing changed"] = timed(*up)
     found["test connectivity"] = timed("test", "connectivity", NAME)
-    found["memory after the test"] = memory()
+    found["memory after the test"] = memory(engine)
     found["down"] = timed("down", NAME)
+    if engine:
+        found[FLOOR] = floor(engine, containers[0].image, len(containers))
+        found[IN_FLOORS] = found["up"] / found[FLOOR]
     return found
+
+
+def row(what: str, values: list[float]) -> str:
+    """Return one line of the table."""
+    unit, goal = ("MiB", MEMORY_GOAL) if what.startswith("memory") else ("s", GOALS.get(what, 0))
+    if what == IN_FLOORS:
+        unit, goal = "", FLOORS_GOAL
+    digits = 0 if unit == "MiB" else 2
+    span = f"({min(values):.{digits}f} - {max(values):.{digits}f})"
+    return f"  {what:32} {statistics.median(values):8.{digits}f} {unit:4} {span:18} " + (f"<= {goal} {unit}" if goal else "")
 
 
 def main() -> None:
     """Print a table of medians."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    topology = sys.argv[2] if len(sys.argv) > 2 else "topologies/quickstart.yaml"
-    results = [one_run(topology) for _ in range(runs)]
-    print(f"{topology}, {runs} runs: median (lowest - highest), goal")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", nargs="?", type=int, default=5)
+    parser.add_argument("topology", nargs="?", default="topologies/quickstart.yaml")
+    parser.add_argument("--runtime", choices=("netns", "docker"), default="netns")
+    given = parser.parse_args()
+    engine = DockerEngine() if given.runtime == "docker" else None
+    if engine:
+        ensure(engine, print)
+    results = [one_run(given.topology, engine) for _ in range(given.runs)]
+    print(f"{given.topology}, {given.runtime}, {given.runs} runs: median (lowest - highest), goal")
     for what in results[0]:
-        values = [result[what] for result in results]
-        unit, goal = ("MiB", MEMORY_GOAL) if what.startswith("memory") else ("s", GOALS[what])
-        digits = 0 if unit == "MiB" else 2
-        span = f"({min(values):.{digits}f} - {max(values):.{digits}f})"
-        print(f"  {what:28} {statistics.median(values):8.{digits}f} {unit:4} {span:18} <= {goal} {unit}")
+        print(row(what, [result[what] for result in results]))
 
 
 if __name__ == "__main__":

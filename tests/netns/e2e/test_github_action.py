@@ -3,48 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from actiondriver import Runner
-from labdriver import ROOT, TOPOLOGIES
+from actiondriver import outcomes, use, workspace
 
 SUMMARY_LIMIT = 900_000
 SHOWN = 10  # annotations of a kind per step
-
-# Somebody who is not root: `id` says so, and sudo hands on nothing of the environment.
-PROGRAMS = {
-    "k8s-netlab": f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m netlab "$@"\n',
-    "id": "#!/bin/sh\necho 1001\n",
-    "sudo": '#!/bin/sh\nexec env -i PATH="$PATH" "$@"\n',
-}
 
 
 @pytest.fixture
 def runner(tmp_path):
     """A workspace with two topologies, and a netlab that an earlier step installed."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name, text in PROGRAMS.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    shutil.copy(TOPOLOGIES / "quickstart.yaml", tmp_path / "quickstart.yaml")
     (tmp_path / "broken.yaml").write_text("kind: Lab\n")
-    return Runner(ROOT / "action.yml", tmp_path, {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path)})
-
-
-def use(runner, lab, after=None, **inputs):
-    words = {name.replace("_", "-"): value for name, value in inputs.items()}
-    return runner.run({"topology": "quickstart.yaml", "name": lab.name, "version": "installed", **words}, after=after)
-
-
-def outcomes(steps):
-    return {key: step.outcome for key, step in steps.items()}
+    return workspace(tmp_path)
 
 
 def results(steps):

@@ -7,14 +7,18 @@ After a failure only steps that say `always()` are run. An expression that this 
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from labdriver import ROOT, TOPOLOGIES, LabDriver
 
 TIME_LIMIT = 120  # seconds for one step
 BASH = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail")
@@ -113,3 +117,35 @@ class Runner:
             for token in TOKEN.findall(condition)
         ]
         return bool(eval("".join(python), {}))  # literals and operators only
+
+
+# Somebody who is not root: `id` says so, and sudo hands on nothing of the environment.
+PROGRAMS = {
+    "k8s-netlab": f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m netlab "$@"\n',
+    "id": "#!/bin/sh\necho 1001\n",
+    "sudo": '#!/bin/sh\nexec env -i PATH="$PATH" "$@"\n',
+}
+
+
+def workspace(folder: Path) -> Runner:
+    """Return a runner in a folder with a topology, where an earlier step has installed netlab."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name, text in PROGRAMS.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    shutil.copy(TOPOLOGIES / "quickstart.yaml", folder / "quickstart.yaml")
+    return Runner(ROOT / "action.yml", folder, {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder)})
+
+
+def use(
+    runner: Runner, lab: LabDriver, after: Mapping[str, Callable[[], object]] | None = None, **inputs: str
+) -> dict[str, Step]:
+    """Run the action for a lab and return its steps."""
+    words = {name.replace("_", "-"): value for name, value in inputs.items()}
+    return runner.run({"topology": "quickstart.yaml", "name": lab.name, "version": "installed", **words}, after=after)
+
+
+def outcomes(steps: Mapping[str, Step]) -> dict[str, str]:
+    """Return what became of each step."""
+    return {key: step.outcome for key, step in steps.items()}
