@@ -10,12 +10,9 @@ from netlab.api.lab import HostStatus, Lab
 from netlab.daemon.host_processes import agent_name, host_processes, token_of
 from netlab.daemon.supervisor import Supervisor
 from netlab.kernel.door import Kernel
-from netlab.node.docker_pods import DockerPods
 from netlab.node.netns_pods import NetnsPods
 from netlab.node.pod_runtime import PodRuntime
 from netlab.node.spawn import Spawner
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.docker_hosts import DockerRuntime
 from netlab.runtime.hosts import Runtime
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
@@ -52,6 +49,10 @@ def netns(kernel: Kernel, spawner: Spawner, state: StateDirectory, _lab: Lab) ->
 
 def docker(kernel: Kernel, _spawner: Spawner, state: StateDirectory, lab: Lab) -> Machinery:
     """Hosts are containers, which run their agents themselves; pods are containers, too."""
+    from netlab.node.docker_pods import DockerPods  # here: the SDK is 10 MiB in a daemon that does not need it
+    from netlab.runtime.docker_engine import DockerEngine
+    from netlab.runtime.docker_hosts import DockerRuntime
+
     engine = DockerEngine()
     hosts = DockerRuntime(engine, kernel, state, partial(token_of, state))
     pods = DockerPods(
