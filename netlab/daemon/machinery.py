@@ -49,7 +49,7 @@ def netns(kernel: Kernel, spawner: Spawner, state: StateDirectory, _lab: Lab) ->
 
 def docker(kernel: Kernel, _spawner: Spawner, state: StateDirectory, lab: Lab) -> Machinery:
     """Hosts are containers, which run their agents themselves; pods are containers, too."""
-    from netlab.node.docker_pods import DockerPods  # here: the SDK is 10 MiB in a daemon that does not need it
+    from netlab.node.docker_pods import DockerPods
     from netlab.runtime.docker_engine import DockerEngine
     from netlab.runtime.docker_hosts import DockerRuntime
 
