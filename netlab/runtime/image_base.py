@@ -3,7 +3,7 @@
 Made here: `mmdebstrap` puts the same Debian release together from Debian's packages, with what the official image leaves out
 left out too (manual pages, documentation, translations), and the engine imports it under the same name, with the label
 `netlab/base=mmdebstrap`. It takes packages from where the machine's own apt does, when that is Debian's archive, else from
-deb.debian.org. The engine's store is the cache: as long as the image is there, nothing is made again. `netlab images pull`
+Debian's own mirrors. The engine's store is the cache: as long as the image is there, nothing is made again. `netlab images pull`
 replaces it by the official one when a registry answers.
 """
 
@@ -64,7 +64,7 @@ def _make(engine: Engine, say: Callable[[str], None]) -> None:
 
 
 def command(archive: Path, sources: Sequence[str]) -> list[str]:
-    """Return the command that makes the base; no `sources` means deb.debian.org."""
+    """Return the command that makes the base; no `sources` means Debian's own mirrors."""
     certificates = ["--include=ca-certificates"] if any("https://" in line for line in sources) else []
     return [
         "mmdebstrap",
