@@ -94,7 +94,7 @@ class HostPicture:
         return cls(
             links=re.sub(r"(qlen|state) \S+", "", output("ip", "-o", "link")),
             routes=output("ip", "route", "show", "table", "all"),
-            rules=output("nft", "list", "ruleset"),
+            rules=re.sub(r"packets \d+ bytes \d+", "", output("nft", "list", "ruleset")),
             namespaces=output("ip", "netns"),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
             run=frozenset(map(str, run)),
