@@ -92,8 +92,9 @@ class HostPicture:
         run = [*Path("/run").iterdir(), *(netns.iterdir() if netns.is_dir() else ())]
         commands = {entry.name: _read(entry / "cmdline") for entry in Path("/proc").iterdir() if entry.name.isdigit()}
         return cls(
-            links=re.sub(r"(qlen|state) \S+", "", output("ip", "-o", "link")),
-            routes=output("ip", "route", "show", "table", "all"),
+            # Whether the engine's own bridge has a carrier depends on whether a container has just left it.
+            links=re.sub(r"(qlen|state) \S+|NO-CARRIER,|,LOWER_UP", "", output("ip", "-o", "link")),
+            routes=output("ip", "route", "show", "table", "all").replace(" linkdown", ""),
             rules=re.sub(r"packets \d+ bytes \d+", "", output("nft", "list", "ruleset")),
             namespaces=output("ip", "netns"),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
