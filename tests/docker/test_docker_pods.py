@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from kubeletdriver import pod, settled, until, vanished
 
 from netlab.api.lab import Networking
 from netlab.api.resources import NODES, PODS
@@ -20,7 +21,6 @@ from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
-from netlab.errors import ApiError
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.docker_pods import DockerPods
 from netlab.node.kubelet import Kubelet
@@ -30,7 +30,6 @@ from netlab.runtime.statedir import StateDirectory
 LAB = f"ntpods{os.getpid()}"
 NODE_PATH = namespace_path(f"{LAB}-node1")
 KERNEL = LinuxKernel()
-DEADLINE = 30.0
 OWN_IMAGE = f"{LAB}-own:1"
 OWN_DOCKERFILE = """
 FROM {base}
@@ -50,6 +49,7 @@ class Daemon:
     client: LocalClient
     kubelet: Kubelet
     task: asyncio.Task[None]
+    deadline: float = 30.0
 
     async def crash(self) -> None:
         self.task.cancel()
@@ -94,39 +94,6 @@ async def lab(state, docker_engine, image_tags) -> AsyncIterator[Any]:
     for daemon in daemons:
         await daemon.crash()
     store.close()
-
-
-def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    listed = [{"name": f"c{i}", **container} for i, container in enumerate(containers)]
-    return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": "node1", "containers": listed, **spec}}
-
-
-async def until(daemon: Daemon, condition) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not await condition():
-            assert not daemon.task.done(), daemon.task.exception()
-            await asyncio.sleep(0.02)
-
-
-async def settled(daemon: Daemon, *names: str) -> list[dict[str, Any]]:
-    async def done() -> bool:
-        listed = {p["metadata"]["name"] for p in (await daemon.client.list(PODS)).items}
-        seen = {p.metadata.name for p in daemon.kubelet._pods()}
-        return listed == seen and not daemon.kubelet.settled()
-
-    try:
-        await until(daemon, done)
-    except TimeoutError:
-        pytest.fail(f"not settled: {daemon.kubelet.settled()}")
-    return [await daemon.client.get(PODS, name) for name in names]
-
-
-async def vanished(daemon: Daemon, name: str) -> bool:
-    try:
-        await daemon.client.get(PODS, name)
-    except ApiError:
-        return True
-    return False
 
 
 def get(address: str, path: str = "/", port: int = 80) -> tuple[int, dict[str, str], str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from kubeletdriver import pod, settled, until, vanished
 
 from netlab.api.lab import Networking
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES
@@ -20,7 +21,6 @@ from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Link, Operation, Verb
-from netlab.errors import ApiError
 from netlab.kernel.linux import LinuxKernel
 from netlab.node import processes, workloads
 from netlab.node.entering import execute
@@ -35,7 +35,6 @@ pytestmark = pytest.mark.netns
 LAB = f"ntkube{os.getpid()}"
 NODE_PATH = namespace_path(f"{LAB}-node1")
 KERNEL = LinuxKernel()
-DEADLINE = 10.0
 
 
 @dataclass
@@ -46,6 +45,7 @@ class Daemon:
     kubelet: Kubelet
     spawner: Spawner
     task: asyncio.Task[None]
+    deadline: float = 10.0
 
     async def crash(self) -> None:
         self.task.cancel()
@@ -95,31 +95,6 @@ async def lab(state: StateDirectory) -> AsyncIterator[Daemon]:
         if not daemon.task.done():
             await daemon.crash()
         store.close()
-
-
-def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    listed = [{"name": f"c{i}", **container} for i, container in enumerate(containers)]
-    return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": "node1", "containers": listed, **spec}}
-
-
-async def until(daemon: Daemon, condition) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not await condition():
-            assert not daemon.task.done(), daemon.task.exception()
-            await asyncio.sleep(0.01)
-
-
-async def settled(daemon: Daemon, *names: str) -> list[dict[str, Any]]:
-    async def done() -> bool:
-        listed = {p["metadata"]["name"] for p in (await daemon.client.list(PODS)).items}
-        seen = {p.metadata.name for p in daemon.kubelet._pods()}
-        return listed == seen and not daemon.kubelet.settled()
-
-    try:
-        await until(daemon, done)
-    except TimeoutError:
-        pytest.fail(f"not settled: {daemon.kubelet.settled()}")
-    return [await daemon.client.get(PODS, name) for name in names]
 
 
 def get(address: str, path: str = "/", port: int = 80, method: str = "GET") -> tuple[int, dict[str, str], str]:
@@ -277,14 +252,6 @@ async def test_deletion_removes_everything(state):
 def no_ports() -> bool:
     """The kernel takes a dead namespace's links away in the background."""
     return not any(link.name.startswith("veth") for link in KERNEL.observe(NODE_PATH).links)
-
-
-async def vanished(daemon: Daemon, name: str) -> bool:
-    try:
-        await daemon.client.get(PODS, name)
-    except ApiError:
-        return True
-    return False
 
 
 async def test_new_daemon_adopts_what_runs(state):

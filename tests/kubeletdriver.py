@@ -1,0 +1,47 @@
+"""Drives a kubelet under test, whatever its runtime: pods to give it, and waiting for what becomes of them.
+
+A daemon is what a test makes: `client`, `kubelet`, the `task` it runs in, and the `deadline` in seconds for one thing to happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from netlab.api.resources import PODS
+from netlab.errors import ApiError
+
+
+def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    listed = [{"name": f"c{i}", **container} for i, container in enumerate(containers)]
+    return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": "node1", "containers": listed, **spec}}
+
+
+async def until(daemon, condition) -> None:
+    async with asyncio.timeout(daemon.deadline):
+        while not await condition():
+            assert not daemon.task.done(), daemon.task.exception()
+            await asyncio.sleep(0.01)
+
+
+async def settled(daemon, *names: str) -> list[dict[str, Any]]:
+    async def done() -> bool:
+        listed = {p["metadata"]["name"] for p in (await daemon.client.list(PODS)).items}
+        seen = {p.metadata.name for p in daemon.kubelet._pods()}
+        return listed == seen and not daemon.kubelet.settled()
+
+    try:
+        await until(daemon, done)
+    except TimeoutError:
+        pytest.fail(f"not settled: {daemon.kubelet.settled()}")
+    return [await daemon.client.get(PODS, name) for name in names]
+
+
+async def vanished(daemon, name: str) -> bool:
+    try:
+        await daemon.client.get(PODS, name)
+    except ApiError:
+        return True
+    return False
