@@ -1,6 +1,7 @@
 """Kubernetes' nouns as frozen types, and what all parts must agree on. Pure.
 
-- `core`, `events`, `apps`, `discovery`, `coordination`, `lab`: the kinds, a module per API group; `meta`: what every object has.
+- The kinds, of the core group: `cluster` (Namespace, Node), `config` (ConfigMap, Secret), `pods`, `services` (also Endpoints),
+  `events`; of others: `apps`, `discovery`, `coordination`, `lab`. `meta`: what every object has.
 - `resources`: the table of kinds the API server serves: path, kind, scope, Python type.
 - `wellknown`: annotations, labels and keys of objects; `selection`: label selectors; `times`: RFC 3339.
 - `catalogue`: the images that runtime `netns` can run.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netlab.api.core import PodTemplateSpec
 from netlab.api.meta import Condition, Inert, LabelSelector, Object, Struct
+from netlab.api.pods import PodTemplateSpec
 
 
 class DeploymentSpec(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from netlab.api import apps, coordination, core, discovery, events, lab
+from netlab.api import apps, cluster, config, coordination, discovery, events, lab, pods, services
 from netlab.api.meta import Object
 
 Json = dict[str, Any]  # an object as it is stored and sent: Kubernetes' own JSON
@@ -50,13 +50,15 @@ class Resource(Generic[T]):
         return {**body, "apiVersion": self.api_version, "kind": self.kind}
 
 
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", core.Namespace, namespaced=False, has_status=True, short_names=("ns",))
-NODES = Resource("", "v1", "nodes", "Node", core.Node, namespaced=False, has_status=True, short_names=("no",))
-PODS = Resource("", "v1", "pods", "Pod", core.Pod, has_status=True, short_names=("po",))
-SERVICES = Resource("", "v1", "services", "Service", core.Service, has_status=True, short_names=("svc",))
-ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints", core.Endpoints, short_names=("ep",))
-CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", core.ConfigMap, short_names=("cm",))
-SECRETS = Resource("", "v1", "secrets", "Secret", core.Secret)
+NAMESPACES = Resource(
+    "", "v1", "namespaces", "Namespace", cluster.Namespace, namespaced=False, has_status=True, short_names=("ns",)
+)
+NODES = Resource("", "v1", "nodes", "Node", cluster.Node, namespaced=False, has_status=True, short_names=("no",))
+PODS = Resource("", "v1", "pods", "Pod", pods.Pod, has_status=True, short_names=("po",))
+SERVICES = Resource("", "v1", "services", "Service", services.Service, has_status=True, short_names=("svc",))
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints", services.Endpoints, short_names=("ep",))
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", config.ConfigMap, short_names=("cm",))
+SECRETS = Resource("", "v1", "secrets", "Secret", config.Secret)
 EVENTS = Resource("", "v1", "events", "Event", events.Event, short_names=("ev",))
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", apps.Deployment, has_status=True, short_names=("deploy",))
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", apps.ReplicaSet, has_status=True, short_names=("rs",))

@@ -17,9 +17,9 @@ from typing import Protocol
 import msgspec
 
 from netlab.api.coordination import Lease
-from netlab.api.core import Service
 from netlab.api.discovery import Endpoint
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES
+from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, node_lease
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.manager import Manager

@@ -21,9 +21,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from netlab.api.core import Node, NodeAddress, NodeStatus, Pod
+from netlab.api.cluster import Node, NodeAddress, NodeStatus
 from netlab.api.lab import HostStatus, Lab, LabStatus
 from netlab.api.meta import Labels, ObjectMeta
+from netlab.api.pods import Pod
 from netlab.api.resources import LABS, NODES, PODS, Json
 from netlab.api.wellknown import HOST_NAME_LABEL
 from netlab.controlplane.client import Client

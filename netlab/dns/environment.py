@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netlab.api.core import Service, ServicePort
+from netlab.api.services import Service, ServicePort
 
 KUBERNETES = "kubernetes"  # the API server's Service, which every pod is told about
 

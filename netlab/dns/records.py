@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 import dns.exception
 import dns.name
 
-from netlab.api.core import Service
 from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.services import Service
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123
 ADDRESS_TYPES = frozenset({"IPv4", "IPv6"})  # the third, FQDN, has no address to answer with

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from netlab.api.core import PodDNSConfig
+from netlab.api.pods import PodDNSConfig
 
 MOST_NAMESERVERS = 3  # glibc reads no more
 MOST_SEARCHES = 32

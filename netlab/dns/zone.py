@@ -42,8 +42,10 @@ import dns.name
 import dns.rcode
 from dns.rdatatype import RdataType
 
-from netlab.api.core import Namespace, Pod, Service
+from netlab.api.cluster import Namespace
 from netlab.api.discovery import EndpointSlice
+from netlab.api.pods import Pod
+from netlab.api.services import Service
 from netlab.api.wellknown import KUBE_DNS
 from netlab.dns.answers import Answer, Node, Origin, nothing, respond
 from netlab.dns.hosts import Hosts, parse_hosts

@@ -14,9 +14,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from netlab.api.core import Node, Service
+from netlab.api.cluster import Node
 from netlab.api.discovery import EndpointSlice
 from netlab.api.resources import ENDPOINT_SLICES, NODES, SERVICES
+from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, collapse_addresses
 
-from netlab.api.core import Node, Service, ServicePort
+from netlab.api.cluster import Node
+from netlab.api.services import Service, ServicePort
 from netlab.proxy.health import HEALTHZ_PORT
 
 EVERYBODY = IPv4Network("0.0.0.0/0")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from netlab.api.coordination import Health
-from netlab.api.core import Service
+from netlab.api.services import Service
 from netlab.api.times import timestamp
 from netlab.controlplane.client import Client
 from netlab.controlplane.controllers.writes import event

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 from netlab.api.resources import PODS
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import UsageError

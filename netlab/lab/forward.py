@@ -24,7 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import KernelError, LabError, UsageError

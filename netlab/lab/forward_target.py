@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
-from netlab.api.core import ContainerPort, Pod, Service, ServicePort
 from netlab.api.discovery import EndpointSlice
+from netlab.api.pods import ContainerPort, Pod
 from netlab.api.resources import DAEMON_SETS, DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES, Resource
 from netlab.api.selection import selects
+from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import DEFAULT_NAMESPACE
 from netlab.errors import LabError, UsageError
 from netlab.lab.pods import pods_meant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 from netlab.daemon.host_processes import agent_name
 from netlab.errors import UsageError
 from netlab.lab import containers, pod_containers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 from netlab.errors import UsageError
 from netlab.lab.containers import engine
 from netlab.node.docker_containers import CONTAINER, NAME_LABEL, key_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 
 
 def is_alive(pod: Pod) -> bool:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from netlab.api.coordination import Health
-from netlab.api.core import Pod, Service
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
+from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
+from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import ApiError, LabError, is_not_found

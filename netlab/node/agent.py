@@ -26,10 +26,12 @@ from typing import Any
 
 import msgspec
 
-from netlab.api.core import ConfigMap, Namespace, Node, Service
+from netlab.api.cluster import Namespace, Node
+from netlab.api.config import ConfigMap
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, SERVICES, Resource
+from netlab.api.services import Service
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, node_lease
 from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer

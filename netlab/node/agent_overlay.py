@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from netlab.api.core import Node
+from netlab.api.cluster import Node
 from netlab.api.lab import Lab
 from netlab.dataplane.diff import diff
 from netlab.dataplane.state import NamespaceState

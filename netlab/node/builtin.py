@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netlab.api.catalogue import brings, find
-from netlab.api.core import Container
+from netlab.api.pods import Container
 from netlab.node.pod_runtime import Run
 from netlab.node.podfiles import expand
 from netlab.node.workloads_protocol import ServerSpec

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from netlab.api.core import Container, ContainerStatus
+from netlab.api.pods import Container, ContainerStatus
 from netlab.api.times import timestamp_of
 from netlab.dataplane.names import digest
 from netlab.node.readiness import NOT_PROBED, Readiness

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import msgspec
 
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 from netlab.node.builtin import server_spec
 from netlab.node.docker_security import secured
 from netlab.node.pod_images import Chosen

@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import netlab
-from netlab.api.core import Container
+from netlab.api.pods import Container
 from netlab.errors import EngineError, NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import processes

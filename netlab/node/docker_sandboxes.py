@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import netlab
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import podfiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netlab.api.core import Capabilities, PodSecurityContext, SecurityContext
+from netlab.api.pods import Capabilities, PodSecurityContext, SecurityContext
 from netlab.node.pod_runtime import Run
 from netlab.node.podfiles import ConfigError
 from netlab.runtime.docker import ContainerSpec

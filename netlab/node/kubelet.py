@@ -23,8 +23,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from netlab.api.core import Node, Pod
+from netlab.api.cluster import Node
 from netlab.api.lab import Networking
+from netlab.api.pods import Pod
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from netlab.api.coordination import Lease
-from netlab.api.core import Pod, Service
 from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES
 from netlab.api.selection import has_labels
+from netlab.api.services import Service
 
 
 def withdrawn(pod: Pod, services: Iterable[Service], slices: Iterable[EndpointSlice], leases: Collection[Lease]) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netlab.api.cluster import Node
 from netlab.api.coordination import Lease
-from netlab.api.core import Node
 from netlab.api.meta import Condition
 from netlab.api.resources import NODES
 from netlab.api.times import seconds_of, timestamp_of

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from netlab.api.core import Container, Pod, PodStatus
+from netlab.api.pods import Container, Pod, PodStatus
 from netlab.errors import NetlabError
 from netlab.files import write_in_place, write_whole
 from netlab.kernel.door import Kernel

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netlab.api.core import Container, ContainerStatus, Pod
+from netlab.api.pods import Container, ContainerStatus, Pod
 from netlab.api.times import seconds_of
 from netlab.node import readiness
 from netlab.node.containers import ContainerRecord, Phase, Termination

@@ -6,7 +6,7 @@ can go no further by itself (unschedulable, crash loop, a missing ConfigMap), wh
 
 from __future__ import annotations
 
-from netlab.api.core import Container, Pod
+from netlab.api.pods import Container, Pod
 from netlab.node.containers import ContainerRecord, Phase
 from netlab.node.kubelet_pods import FINAL_WAITING, PodWorker
 from netlab.node.kubelet_status import NEW

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from netlab.api.core import Container, Pod, PodIP, PodStatus
 from netlab.api.meta import Condition
+from netlab.api.pods import Container, Pod, PodIP, PodStatus
 from netlab.api.resources import Json
 from netlab.api.times import timestamp_of
 from netlab.node import containers

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netlab.api.core import Node, Pod, Service
+from netlab.api.cluster import Node
 from netlab.api.lab import Networking
+from netlab.api.pods import Pod
+from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, KUBE_DNS, KUBERNETES, node_lease
 from netlab.dns.environment import service_environment
 from netlab.dns.resolver import node_resolv_conf, resolv_conf

@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from netlab.api.cluster import Node
 from netlab.api.coordination import Lease
-from netlab.api.core import Node, Pod
+from netlab.api.pods import Pod
 from netlab.api.resources import NODES, PODS, Json
 from netlab.controlplane.client import Client
 from netlab.errors import ApiError, is_conflict, is_not_found

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from netlab.api.core import Container, Pod
+from netlab.api.pods import Container, Pod
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import processes

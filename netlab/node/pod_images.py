@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netlab.api.core import Container
+from netlab.api.pods import Container
 from netlab.errors import EngineError, LabError
 from netlab.node.builtin import builtin_of, is_brought
 from netlab.runtime.docker import Engine

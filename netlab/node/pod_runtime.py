@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from netlab.api.core import Container, Pod
+from netlab.api.pods import Container, Pod
 from netlab.node.podfiles import PodFiles
 from netlab.node.readiness import Result
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from netlab.api.core import ConfigMap, Container, EnvFromSource, EnvVarSource, Pod, Secret
+from netlab.api.config import ConfigMap, Secret
+from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod
 from netlab.errors import LabError
 
 HOSTS_HEADER = "# Kubernetes-managed hosts file."

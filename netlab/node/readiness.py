@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from netlab.api.core import Probe
+from netlab.api.pods import Probe
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from netlab.api.core import Container, HTTPGetAction, Probe
+from netlab.api.pods import Container, HTTPGetAction, Probe
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
 from netlab.node.podfiles import port_of

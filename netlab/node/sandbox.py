@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from netlab.api.core import Pod
 from netlab.api.lab import Networking
+from netlab.api.pods import Pod
 from netlab.dataplane.bridge import CNI_BRIDGE, cni_bridge, gateway_of
 from netlab.dataplane.diff import diff
 from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod_namespace

@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from netlab.api.core import Service, ServicePort
+from netlab.api.services import Service, ServicePort
 from netlab.dataplane import names
 from netlab.probe.checks import Encapsulation, Expectation, Kind, Place
 from netlab.probe.outcome import Outcome

@@ -12,8 +12,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from netlab.api.core import Service
 from netlab.api.discovery import Endpoint
+from netlab.api.services import Service
 from netlab.probe.checks import Ask, Check, Expectation, Kind, LookUp, Place
 from netlab.probe.outcome import Outcome
 from netlab.probe.plan_services import domain_name

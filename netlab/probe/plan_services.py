@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
-from netlab.api.core import Service, ServicePort
+from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL, KUBE_DNS, PROXY_NAME_LABEL
 from netlab.probe import choose
 from netlab.probe.checks import Check, Kind, Place, Reach, Talk, Visit

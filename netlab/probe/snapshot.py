@@ -13,10 +13,13 @@ from functools import cached_property
 from typing import Any
 
 from netlab.api import catalogue, resources
-from netlab.api.core import ConfigMap, Node, Pod, Service, ServicePort
+from netlab.api.cluster import Node
+from netlab.api.config import ConfigMap
 from netlab.api.discovery import Endpoint, EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
+from netlab.api.pods import Pod
+from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABEL
 from netlab.dataplane import names
 from netlab.ipam import AddressPlan

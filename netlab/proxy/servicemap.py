@@ -18,8 +18,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
-from netlab.api.core import Node, Service, ServicePort
+from netlab.api.cluster import Node
 from netlab.api.discovery import EndpointSlice
+from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL, PROXY_NAME_LABEL, ZONE_LABEL
 from netlab.proxy.claims import Claim, all_claims, settle
 from netlab.proxy.endpoints import (

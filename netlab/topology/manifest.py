@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from netlab.api import resources as r
-from netlab.api.core import Container, PodSpec
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
+from netlab.api.pods import Container, PodSpec
 from netlab.api.resources import Json, Resource
 from netlab.api.wellknown import DEFAULT_NAMESPACE
 from netlab.topology.decoding import Decoded

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from netlab.api.core import Namespace, Service, ServicePort, ServiceSpec
+from netlab.api.cluster import Namespace
 from netlab.api.discovery import Endpoint, EndpointSlice
 from netlab.api.meta import ObjectMeta
+from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.dataplane.state import Address, Operation, Verb
 from netlab.dns.resolver import resolv_conf
 from netlab.dns.server import DnsServer

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from netlab.api.core import Node
+from netlab.api.cluster import Node
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.dataplane.state import Address, Bridge, Link, Operation, Route, Sysctl, Verb, Veth

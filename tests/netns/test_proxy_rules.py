@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from netlab.api.core import Node
+from netlab.api.cluster import Node
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.kernel.door import Kernel, Listing

@@ -14,20 +14,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from netlab.api.core import (
-    ConfigMap,
-    EndpointAddress,
-    Endpoints,
-    EndpointsPort,
-    EndpointSubset,
-    Namespace,
-    Service,
-    ServicePort,
-    ServiceSpec,
-)
+from netlab.api.cluster import Namespace
+from netlab.api.config import ConfigMap
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
 from netlab.api.lab import Lab
 from netlab.api.meta import Labels, ObjectMeta
+from netlab.api.services import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service, ServicePort, ServiceSpec
 from netlab.api.wellknown import (
     HOST_NAMES,
     HOST_NAMES_KEY,

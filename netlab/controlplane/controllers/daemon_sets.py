@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from netlab.api.apps import DaemonSet, DaemonSetStatus
-from netlab.api.core import Node, Pod
+from netlab.api.cluster import Node
+from netlab.api.pods import Pod
 from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import generated_name
 from netlab.controlplane.controllers.ownership import claim

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from netlab.api.core import Pod, Service
 from netlab.api.discovery import Endpoint, EndpointConditions
+from netlab.api.pods import Pod
+from netlab.api.services import Service
 from netlab.api.wellknown import HEADLESS_LABEL, SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL, ZONE_LABEL
 from netlab.controlplane.controllers.ownership import owner_reference
 from netlab.controlplane.controllers.selected_pods import (

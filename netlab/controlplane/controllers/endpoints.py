@@ -10,9 +10,10 @@ from collections import defaultdict
 
 import msgspec
 
-from netlab.api.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Pod, Service
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import Labels, ObjectMeta
+from netlab.api.pods import Pod
+from netlab.api.services import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
 from netlab.api.wellknown import HEADLESS_LABEL
 from netlab.controlplane.controllers.selected_pods import (
     hostname,

@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address
 
-from netlab.api.core import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
 from netlab.api.meta import OwnerReference
+from netlab.api.services import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
 from netlab.api.wellknown import HEADLESS_LABEL, LAST_APPLIED, SERVICE_NAME_LABEL, SKIP_MIRROR_LABEL, SLICE_MANAGED_BY_LABEL
 from netlab.controlplane.controllers.ownership import owner_reference, with_references
 from netlab.controlplane.controllers.slices import Ports, SliceSet, identity, plan_slices

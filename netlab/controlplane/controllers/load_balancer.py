@@ -11,7 +11,7 @@ from itertools import chain
 
 import msgspec
 
-from netlab.api.core import LoadBalancerIngress, LoadBalancerStatus, Service
+from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, update_status
 from netlab.ipam import AddressPlan

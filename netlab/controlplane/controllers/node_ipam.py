@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from netlab.api.core import Node
+from netlab.api.cluster import Node
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, patch
 from netlab.errors import InvalidTopologyError

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from netlab.api.apps import ReplicaSet, ReplicaSetStatus
-from netlab.api.core import Pod
+from netlab.api.pods import Pod
 from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import unused_name
 from netlab.controlplane.controllers.ownership import claim

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from netlab.api.core import Node, Pod
+from netlab.api.cluster import Node
 from netlab.api.meta import Condition
+from netlab.api.pods import Pod
 from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import natural
 from netlab.controlplane.controllers.ownership import controller_of

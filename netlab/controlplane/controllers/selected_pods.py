@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netlab.api.core import Pod, Service, ServicePort
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import Labels, ObjectReference
+from netlab.api.pods import Pod
+from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL
 from netlab.controlplane.controllers.templates import is_finished
 from netlab.controlplane.controllers.world import World

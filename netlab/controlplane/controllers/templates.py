@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from netlab.api.core import Pod, PodTemplateSpec
 from netlab.api.meta import Condition, Labels, Object, ObjectMeta
+from netlab.api.pods import Pod, PodTemplateSpec
 from netlab.controlplane.controllers.naming import safe_digest
 from netlab.controlplane.controllers.ownership import owner_reference
 

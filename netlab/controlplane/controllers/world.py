@@ -13,10 +13,12 @@ from functools import cached_property
 from typing import Any
 
 from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
-from netlab.api.core import ConfigMap, Endpoints, Namespace, Node, Pod, Service
+from netlab.api.cluster import Namespace, Node
+from netlab.api.config import ConfigMap
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Labels, Object
+from netlab.api.pods import Pod
 from netlab.api.resources import (
     CONFIG_MAPS,
     DAEMON_SETS,
@@ -32,6 +34,7 @@ from netlab.api.resources import (
     Resource,
 )
 from netlab.api.selection import has_labels
+from netlab.api.services import Endpoints, Service
 from netlab.api.wellknown import SERVICE_NAME_LABEL
 from netlab.controlplane.controllers.ownership import controller_of
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 
-from netlab.api.core import ConfigMap, Secret
+from netlab.api.config import ConfigMap, Secret
 from netlab.api.lab import Networking
 from netlab.topology.problem import Problem, invalid
 

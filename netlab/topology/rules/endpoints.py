@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
-from netlab.api.core import Endpoints, EndpointsPort
 from netlab.api.discovery import EndpointPort, EndpointSlice
 from netlab.api.lab import Networking
+from netlab.api.services import Endpoints, EndpointsPort
 from netlab.topology.problem import Problem, Steps, duplicate, invalid, required
 
 MOST_ENDPOINTS = 1000

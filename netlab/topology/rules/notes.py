@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from netlab.api import resources as r
-from netlab.api.core import ServiceSpec
 from netlab.api.lab import Lab
 from netlab.api.selection import has_labels
+from netlab.api.services import ServiceSpec
 from netlab.api.wellknown import SERVICE_NAME_LABEL
 from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import Problem, Steps

@@ -7,8 +7,8 @@ from typing import Any
 
 from netlab.api import catalogue
 from netlab.api import resources as r
-from netlab.api.core import Container, PodSpec, Probe
 from netlab.api.lab import Lab, LabNode
+from netlab.api.pods import Container, PodSpec, Probe
 from netlab.api.selection import has_labels
 from netlab.api.wellknown import HOST_NAME_LABEL
 from netlab.topology.manifest import Finding, Item, PodPlan

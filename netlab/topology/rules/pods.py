@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from netlab.api.core import Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe
 from netlab.api.lab import Networking
+from netlab.api.pods import Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe
 from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, required, unsupported
 
 # What an environment variable's fieldRef may name (the downward API).

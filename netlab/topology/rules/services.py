@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
-from netlab.api.core import Service, ServicePort, ServiceSpec
 from netlab.api.lab import Networking
+from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, required
 from netlab.topology.syntax import ADDRESS
 

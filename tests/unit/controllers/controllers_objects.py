@@ -8,10 +8,12 @@ from typing import Any, cast
 import msgspec
 
 from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
-from netlab.api.core import Endpoints, Namespace, Node, Pod, Service
+from netlab.api.cluster import Namespace, Node
 from netlab.api.events import Event
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
+from netlab.api.pods import Pod
+from netlab.api.services import Endpoints, Service
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Delete, Patch, Write, is_event
 

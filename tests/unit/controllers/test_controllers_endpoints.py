@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from controllers_objects import NOW, endpoints, node, pod, service, settle, words, written
 
-from netlab.api.core import Endpoints, Pod, Service
 from netlab.api.discovery import EndpointSlice
 from netlab.api.meta import Condition, Object, ObjectReference
+from netlab.api.pods import Pod
+from netlab.api.services import Endpoints, Service
 from netlab.controlplane.controllers import endpoint_slices, endpoints_mirroring
 from netlab.controlplane.controllers import endpoints as endpoints_controller
 from netlab.controlplane.controllers.world import World

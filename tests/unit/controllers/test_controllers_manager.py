@@ -217,7 +217,7 @@ async def test_manager_goes_on_after_a_refusal() -> None:
 
     def invalid(world: World, now: str) -> list[Write]:  # noqa: ARG001
         calls.append(now)
-        from netlab.api.core import ConfigMap
+        from netlab.api.config import ConfigMap
         from netlab.api.meta import ObjectMeta
 
         return [create(ConfigMap(metadata=ObjectMeta(name="No_Name", namespace="default")))]

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from controllers_objects import NOW, endpoints, lab, messages, namespace, node, pod, service, settle, words, written
 
-from netlab.api.core import Node, Pod, Service
+from netlab.api.cluster import Node
 from netlab.api.meta import Object
+from netlab.api.pods import Pod
+from netlab.api.services import Service
 from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane.controllers import cluster_services, load_balancer, node_ipam, pod_garbage, scheduler
 from netlab.controlplane.controllers.world import World

@@ -9,8 +9,8 @@ import pytest
 from controllers_objects import NOW, daemon_set, deployment, messages, meta, node, pod, replica_set, settle, words, written
 
 from netlab.api.apps import Deployment, ReplicaSet
-from netlab.api.core import Pod
 from netlab.api.meta import Object
+from netlab.api.pods import Pod
 from netlab.controlplane.controllers import daemon_sets, deployments, replica_sets
 from netlab.controlplane.controllers.naming import ALPHABET, generated_name
 from netlab.controlplane.controllers.templates import template_hash

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.api.core import Service, ServicePort, ServiceSpec
 from netlab.api.meta import ObjectMeta
+from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.dns.environment import service_environment, variable_name
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.api.core import PodDNSConfig, PodDNSConfigOption
+from netlab.api.pods import PodDNSConfig, PodDNSConfigOption
 from netlab.dns.resolver import ResolverConfig, node_resolv_conf, parse, resolv_conf, search_list
 
 NODE = node_resolv_conf("172.30.1.1")

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netlab.api.core import Namespace, Service, ServicePort, ServiceSpec
+from netlab.api.cluster import Namespace
 from netlab.api.discovery import Endpoint, EndpointPort, EndpointSlice
 from netlab.api.meta import ObjectMeta
+from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.dns import server as server_module
 from netlab.dns.messages import respond_to
 from netlab.dns.server import DnsServer, Responder, cache_key

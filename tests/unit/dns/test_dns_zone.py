@@ -3,9 +3,11 @@ from __future__ import annotations
 import dns.rcode
 import pytest
 
-from netlab.api.core import LoadBalancerIngress, Namespace, Pod, PodStatus, Service, ServicePort, ServiceSpec
+from netlab.api.cluster import Namespace
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from netlab.api.meta import ObjectMeta
+from netlab.api.pods import Pod, PodStatus
+from netlab.api.services import LoadBalancerIngress, Service, ServicePort, ServiceSpec
 from netlab.dns.zone import Zone
 
 SOA = "SOA ns.dns.cluster.local. hostmaster.cluster.local. 7 7200 1800 86400 30"

@@ -2,18 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.api.core import (
-    LoadBalancerIngress,
-    LoadBalancerStatus,
-    Node,
-    NodeAddress,
-    NodeStatus,
-    Service,
-    ServicePort,
-    ServiceSpec,
-    ServiceStatus,
-)
+from netlab.api.cluster import Node, NodeAddress, NodeStatus
 from netlab.api.meta import ObjectMeta
+from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus
 from netlab.edge.frontends import Backend, Check, CheckKind, Frontend, backends, frontends, load_balancer_addresses, unserved
 
 TCP = ServicePort(port=80, node_port=30080)

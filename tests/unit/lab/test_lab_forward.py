@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from netlab.api.apps import Deployment, DeploymentSpec
-from netlab.api.core import Container, ContainerPort, Pod, PodSpec, PodStatus, Service, ServicePort, ServiceSpec
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from netlab.api.meta import Condition, LabelSelector, ObjectMeta, ObjectReference
+from netlab.api.pods import Container, ContainerPort, Pod, PodSpec, PodStatus
 from netlab.api.resources import DAEMON_SETS, DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES
+from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.errors import LabError, UsageError
 from netlab.lab.forward_target import Cluster, PortPair, PortRequest, parse_addresses, parse_port, parse_target, plan
 

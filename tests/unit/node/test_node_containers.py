@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from netlab.api.core import Container, Pod, Probe
+from netlab.api.pods import Container, Pod, Probe
 from netlab.node import containers, readiness
 from netlab.node.containers import ContainerRecord, Phase
 from netlab.node.kubelet_restore import restored

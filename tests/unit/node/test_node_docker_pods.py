@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from netlab.api.core import Container, Pod, PodSpec
 from netlab.api.meta import ObjectMeta
+from netlab.api.pods import Container, Pod, PodSpec
 from netlab.node.docker_pods import DockerPods
 from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
 from netlab.node.podfiles import PodFiles

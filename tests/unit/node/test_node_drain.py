@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from netlab.api.coordination import Lease
-from netlab.api.core import Pod, Service
 from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.pods import Pod
+from netlab.api.services import Service
 from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
 from netlab.node.kubelet_drain import withdrawn
 

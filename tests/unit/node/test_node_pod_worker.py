@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from netlab.api.core import Container, Pod, PodSpec
 from netlab.api.meta import ObjectMeta
+from netlab.api.pods import Container, Pod, PodSpec
 from netlab.node.builtin import builtin_of
 from netlab.node.containers import Phase
 from netlab.node.kubelet_pods import PodWorker, Tools

@@ -5,7 +5,8 @@ import base64
 import msgspec
 import pytest
 
-from netlab.api.core import ConfigMap, Container, Pod, Secret
+from netlab.api.config import ConfigMap, Secret
+from netlab.api.pods import Container, Pod
 from netlab.node import podfiles
 from netlab.node.podfiles import ConfigError, Sources
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from netlab.api.cluster import Node, NodeStatus
 from netlab.api.coordination import Lease, LeaseSpec
-from netlab.api.core import Node, NodeStatus
 from netlab.api.meta import Condition, ObjectMeta
 from netlab.api.wellknown import EDGE_LEASE, SYNCED, node_lease
 from netlab.node.kubelet_nodes import ready_condition

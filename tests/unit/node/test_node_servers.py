@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from netlab.api.catalogue import WORKLOADS
-from netlab.api.core import Container
+from netlab.api.pods import Container
 from netlab.node.builtin import ENTRYPOINTS, builtin_of
 from netlab.node.readiness_probes import verdict
 from netlab.node.servers import SERVERS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from netlab.api.core import LoadBalancerIngress, LoadBalancerStatus, Node, Service, ServicePort, ServiceSpec, ServiceStatus
+from netlab.api.cluster import Node
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForZone
 from netlab.api.meta import ObjectMeta
+from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus
 from netlab.netfilter.language import Packet
 from netlab.netfilter.trace import Host, trace
 from netlab.proxy.frame import ProxyConfig

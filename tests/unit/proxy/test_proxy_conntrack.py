@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from proxy_builders import LOCAL, REMOTE, endpoint, going, service, service_map, slice_of
 
-from netlab.api.core import ServicePort
 from netlab.api.discovery import EndpointPort
+from netlab.api.services import ServicePort
 from netlab.proxy.conntrack import StaleFlow, stale_flows
 
 VIP = "10.96.0.5"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from proxy_builders import LOCAL, REMOTE, endpoint, going, service, service_map, slice_of
 
-from netlab.api.core import ServicePort
 from netlab.api.discovery import EndpointPort
+from netlab.api.services import ServicePort
 from netlab.proxy.health import HEADERS, Progress, health_check_answers, healthz, livez
 
 CHECKED = service(type="LoadBalancer", external_traffic_policy="Local", health_check_node_port=32000)

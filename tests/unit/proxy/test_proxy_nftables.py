@@ -21,8 +21,8 @@ from proxy_builders import (
     slice_of,
 )
 
-from netlab.api.core import ServicePort
 from netlab.api.discovery import EndpointPort
+from netlab.api.services import ServicePort
 from netlab.netfilter.script import transaction
 from netlab.netfilter.trace import Host
 from netlab.proxy.nftables import NftablesCompiler, compile_services

@@ -4,9 +4,10 @@ import pytest
 from msgspec.structs import replace
 from proxy_builders import LOCAL, NODE, REMOTE, endpoint, going, service, service_map, slice_of
 
-from netlab.api.core import LoadBalancerIngress, LoadBalancerStatus, Node, ServicePort, ServiceStatus
+from netlab.api.cluster import Node
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import ObjectMeta
+from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, ServicePort, ServiceStatus
 from netlab.proxy.servicemap import ServiceTracker
 
 UNREADY = {"ready": False}

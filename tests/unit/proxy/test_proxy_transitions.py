@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxy_builders import CONFIG, LOCAL, NODE, REMOTE, endpoint, going, service, slice_of
 
-from netlab.api.core import ServicePort
+from netlab.api.services import ServicePort
 from netlab.kernel.fake import FakeKernel
 from netlab.netfilter.repair import repair
 from netlab.netfilter.script import contents, transaction

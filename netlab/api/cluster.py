@@ -1,0 +1,51 @@
+"""core/v1: Namespace and Node, the kinds that are in no namespace."""
+
+from __future__ import annotations
+
+from netlab.api.meta import Condition, Inert, Object, Struct
+
+
+class NamespaceSpec(Struct, frozen=True, kw_only=True):
+    finalizers: tuple[str, ...] = ()
+
+
+class NamespaceStatus(Struct, frozen=True, kw_only=True):
+    phase: str = ""
+
+
+class Namespace(Object, frozen=True, kw_only=True):
+    spec: NamespaceSpec = NamespaceSpec()
+    status: NamespaceStatus = NamespaceStatus()
+
+
+class NodeSpec(Struct, frozen=True, kw_only=True):
+    pod_cidr: str = ""
+    pod_cidrs: tuple[str, ...] = ()
+    unschedulable: bool = False
+    provider_id: str = ""
+    taints: Inert = None
+
+
+class NodeAddress(Struct, frozen=True, kw_only=True):
+    type: str = ""
+    address: str = ""
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    addresses: tuple[NodeAddress, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    node_info: Inert = None
+    capacity: Inert = None
+    allocatable: Inert = None
+    daemon_endpoints: Inert = None
+    images: Inert = None
+
+
+class Node(Object, frozen=True, kw_only=True):
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def internal_ip(self) -> str:
+        """The node's address on the underlay, empty while it has none."""
+        return next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
