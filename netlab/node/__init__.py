@@ -6,8 +6,9 @@
   Pure: `containers`, `kubelet_status`, `kubelet_restore`, `kubelet_drain`, `kubelet_nodes`, `readiness`, `podfiles`.
 - How pods are run: `pod_runtime` is what the kubelet asks for; `netns_pods` and `netns_probes` do it with processes;
   `builtin` says which containers need none.
-- With containers: `docker_pods` runs them, `docker_sandboxes` their networks, `docker_work` waits for the engine, `docker_ready`
-  hears of servers that listen; pure: `docker_containers`, `docker_security`. `pod_images` chooses images.
+- With containers: `docker_pods` is asked and hears the engine's news; `docker_runs` is each run's life, `docker_start` its start,
+  `docker_found` what an earlier daemon left; `docker_sandboxes` are the pods' networks, `docker_work` waits for the engine,
+  `docker_ready` hears of servers that listen; pure: `docker_containers`, `docker_security`. `pod_images` chooses images.
 - The agent (one process per node): `agent` is its loop, `agent_overlay` and `agent_health` are its parts; `container`
   starts it in a node's container.
 - Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the

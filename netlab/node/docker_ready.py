@@ -13,6 +13,7 @@ from netlab.node.pod_runtime import RunKey
 from netlab.node.workloads_protocol import ServerStatus
 from netlab.runtime.statedir import StateDirectory
 
+READY = "ready"  # the socket's name among the lab's
 EVERYBODY_MAY_WRITE = 0o666  # containers run as nobody; only those see the socket that it is mounted into
 
 
@@ -20,7 +21,7 @@ class ReadySocket:
     """A datagram socket; `listens` hears which run of which container listens."""
 
     def __init__(self, state: StateDirectory, listens: Callable[[RunKey], None]) -> None:
-        self.path = Path(state.socket("ready"))
+        self.path = Path(state.socket(READY))
         self._listens = listens
         self._transport: asyncio.BaseTransport | None = None
 

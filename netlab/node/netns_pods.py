@@ -21,7 +21,7 @@ from netlab.kernel.door import Kernel
 from netlab.node import processes
 from netlab.node.builtin import builtin_of, server_spec
 from netlab.node.netns_probes import CommandRunner
-from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import PATH, command_line
 from netlab.node.processes import CONTAINER_PREFIX
 from netlab.node.readiness import Result
@@ -31,7 +31,6 @@ from netlab.node.workloads_link import WorkloadsLink
 from netlab.node.workloads_protocol import Report, ServerSpec, ServerStatus
 from netlab.runtime.statedir import StateDirectory
 
-Place = tuple[str, str]  # uid and container
 KILLED = 137  # the exit code of a process that was ended by SIGKILL
 SIGNALS = {Stop.END: signal.SIGTERM, Stop.KILL: signal.SIGKILL}
 LOST = "The container's process ended while the lab's daemon was not running."

@@ -26,6 +26,8 @@ from netlab.api.pods import Container, Pod
 from netlab.node.podfiles import PodFiles
 from netlab.node.readiness import Result
 
+Place = tuple[str, str]  # uid and container: whichever of its runs
+
 
 class RunKey(NamedTuple):
     """Which run of which container of which pod."""
@@ -35,7 +37,7 @@ class RunKey(NamedTuple):
     number: int
 
     @property
-    def place(self) -> tuple[str, str]:
+    def place(self) -> Place:
         """The container, whichever of its runs."""
         return self.uid, self.container
 
@@ -123,7 +125,7 @@ class PodRuntime(Protocol):
     async def run(self) -> None:
         """Follow what happens to the containers, until cancelled."""
 
-    async def recall(self, known: Collection[tuple[str, str]]) -> None:
+    async def recall(self, known: Collection[Place]) -> None:
         """Look at what an earlier daemon left, before anything else; what belongs to no known (uid, container) is removed."""
 
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:

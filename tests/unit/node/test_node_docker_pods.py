@@ -56,7 +56,7 @@ class Rig:
         run = self.run(container, number)
         self.pods.start(run)
         await self.pods.carry_out(["node1"])
-        await self.until(lambda: self.pods._runs.get(run.key.place) is None or self.pods._runs[run.key.place].container)
+        await self.until(lambda: (tracked := self.pods._runs.get(run.key.place)) is None or tracked.container)
         if container is SERVER:
             self.listen(run.key)
         await self.until(lambda: any(getattr(item, "key", None) == run.key for item in self.news))
@@ -112,7 +112,7 @@ async def test_a_server_has_begun_when_it_listens(rig):
     run = rig.run(SERVER)
     rig.pods.start(run)
     await rig.pods.carry_out(["node1"])
-    await rig.until(lambda: rig.pods._runs[run.key.place].container)
+    await rig.until(lambda: rig.pods._runs.get(run.key.place).container)
     before = rig.about(run.key)
     rig.listen(run.key)
     await rig.until(lambda: rig.about(run.key))
