@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -21,16 +21,6 @@ HOST_SYSCTLS = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables", "ne
 MakeNamespace = Callable[[str], str]
 
 
-def without_privilege(user: int, environment: Mapping[str, str]) -> Callable[[str], NoReturn] | None:
-    """Return what to do with a test when it cannot run, None when it can.
-
-    Continuous integration proves every tier: there, one that cannot run is a failure; on a desk it is left out.
-    """
-    if user == 0:
-        return None
-    return pytest.fail if environment.get("CI", "").lower() in {"true", "1"} else pytest.skip
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is in this folder: `-m "not netns"` leaves it out."""
     for item in items:
@@ -38,11 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.netns)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Ask before any fixture of the test is made, those of the module and session included."""
-    if refuse := without_privilege(os.geteuid(), os.environ):
-        refuse("needs root: it makes network namespaces (run the tests with sudo)")
+@pytest.fixture(scope="session", autouse=True)
+def root(cannot_run: Callable[[str], NoReturn]) -> None:
+    """Ask before any other fixture is made: those of the session that all tests use come first."""
+    if os.geteuid() != 0:
+        cannot_run("needs root: it makes network namespaces (run the tests with sudo)")
 
 
 def host_state() -> tuple[NamespaceState, int]:
