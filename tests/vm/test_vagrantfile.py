@@ -20,10 +20,7 @@ TIME_LIMIT = 60
 def validate(tmp_path, cannot_run):
     """Return a function that has Vagrant validate a text as a Vagrantfile, with or without a VirtualBox."""
     if shutil.which("vagrant") is None:
-        known = shutil.which("apt-cache") and subprocess.run(["apt-cache", "show", "vagrant"], capture_output=True, check=False)
-        (pytest.skip if known and known.returncode else cannot_run)(
-            "no vagrant here: tools/test-tools installs it where apt has it"
-        )
+        cannot_run("no vagrant here: tools/test-tools installs it where the distribution has it, as Debian 12 does")
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "VBoxManage").write_text(VIRTUALBOX)

@@ -103,6 +103,17 @@ def test_foreign_actions_are_pinned(path: Path) -> None:
     assert [] == [line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v[\d.]+", line)]
 
 
+def test_what_a_job_leaves_out_another_runs() -> None:
+    """The tests that a job of the workflow deselects are named by a job that runs them."""
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    arguments = [step.get("env", {}).get("PYTEST_ARGS", "") for job in jobs.values() for step in job["steps"]]
+    words = {word for argument in arguments for word in argument.split()}
+    left_out = {word.removeprefix("--deselect=") for word in words if word.startswith("-")}
+
+    assert left_out
+    assert set() == left_out - words
+
+
 def test_citations_exist() -> None:
     """Every `semantics 4.2` and `principle 4` in code, tests and pages names a line that is there."""
     behaviours = set(numbered("docs/semantics.md", r"## (\d+)\. "))
