@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from netlab.api.meta import Condition, Labels, Object, Struct
 
+RUNTIMES = NETNS, DOCKER = "netns", "docker"  # what hosts and pods are made of: network namespaces, containers
+
 
 class Backend(Struct, frozen=True, kw_only=True):
     """flannel's backend: VXLAN network identifier and UDP port (semantics 2.13)."""

@@ -1,10 +1,9 @@
-"""`python -m netlab.daemon STATE_DIRECTORY`: how `netlab up` starts the daemon (netlab.runtime.launch)."""
+"""`python -m netlab.daemon RUNTIME`: how `netlab up` starts the daemon (netlab.runtime.launch)."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from netlab.daemon.main import main
 
-main(Path(sys.argv[1]))
+main(sys.argv[1])

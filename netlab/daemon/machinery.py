@@ -1,20 +1,15 @@
-"""What of the daemon depends on the lab's runtime, put together per runtime."""
+"""What of the daemon depends on the lab's runtime; `machinery_netns` and `machinery_docker` put it together."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.daemon.host_processes import agent_name, host_processes, token_of
-from netlab.daemon.supervisor import Supervisor
 from netlab.kernel.door import Kernel
-from netlab.node.netns_pods import NetnsPods
 from netlab.node.pod_runtime import PodRuntime
-from netlab.node.spawn import Spawner
 from netlab.runtime.hosts import Runtime
-from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -23,50 +18,25 @@ class Machinery:
     """The parts.
 
     `processes` brings the daemon's processes of the hosts to what a lab with these nodes should have. `agent_starts` tells
-    when a host's agent was started, or what may be it: nobody else's Lease counts.
+    when a host's agent was started, or what may be it: nobody else's Lease counts. `run` is a task beside the daemon's own; it
+    ends the daemon when the machinery breaks.
     """
 
+    kernel: Kernel
     hosts: Runtime
     pods: PodRuntime
     processes: Callable[[Lab, Sequence[HostStatus]], Awaitable[None]]
     agent_starts: Callable[[str], Collection[int]]
+    run: Callable[[], Coroutine[None, None, None]]
 
 
-def netns(kernel: Kernel, spawner: Spawner, state: StateDirectory, _lab: Lab) -> Machinery:
-    """Hosts are namespaces, whose processes the daemon starts and watches."""
-    supervisor = Supervisor(spawner, state)
-
-    async def processes(lab: Lab, nodes: Sequence[HostStatus]) -> None:
-        await supervisor.converge(host_processes(state, lab, nodes))
-
-    return Machinery(
-        hosts=NetnsRuntime(kernel, state),
-        pods=NetnsPods(kernel, spawner, state),
-        processes=processes,
-        agent_starts=lambda host: supervisor.starts(agent_name(host)),
-    )
+Maker = Callable[[Kernel, StateDirectory, Lab], Machinery]
 
 
-def docker(kernel: Kernel, _spawner: Spawner, state: StateDirectory, lab: Lab) -> Machinery:
-    """Hosts are containers, which run their agents themselves; pods are containers, too."""
-    from netlab.node.docker_pods import DockerPods
-    from netlab.runtime.docker_engine import DockerEngine
-    from netlab.runtime.docker_hosts import DockerRuntime
+def machinery_of(runtime: str) -> Maker:
+    """Import what a runtime needs, and nothing of the other's, and return what makes its machinery.
 
-    engine = DockerEngine()
-    hosts = DockerRuntime(engine, kernel, state, partial(token_of, state))
-    pods = DockerPods(
-        engine=engine,
-        kernel=kernel,
-        state=state,
-        domain=lab.spec.networking.dns_domain,
-        workloads=state.read_images()["workloads"],
-    )
-
-    async def processes(_lab: Lab, _nodes: Sequence[HostStatus]) -> None:
-        """There are none."""
-
-    return Machinery(hosts=hosts, pods=pods, processes=processes, agent_starts=hosts.agent_starts)
-
-
-RUNTIMES: dict[str, Callable[[Kernel, Spawner, StateDirectory, Lab], Machinery]] = {"netns": netns, "docker": docker}
+    That is called before there are threads or an event loop.
+    """
+    make: Maker = import_module(f"netlab.daemon.machinery_{runtime}").make
+    return make

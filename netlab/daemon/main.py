@@ -2,14 +2,15 @@
 
 The order of a start, and why:
 
-    1. record this process                 whoever finds the record can end it; then let go of the lab's lock, and stand
+    1. import what the runtime needs       `up` is still preparing the lab; then wait for its order, which lab it is
+    2. record this process                 whoever finds the record can end it; then let go of the lab's lock, and stand
                                            in the record's folder: `gc` knows us by that when the record is gone
-    2. fork the spawner                    before there are threads or an event loop, with everything imported and read
-                                           that its children need: what is there before a fork is there once
-    3. open the store, tokens, certificate the lab's objects survive the daemon
-    4. serve on the host's loopback        now `up` may write objects: say `ready`
-    5. controllers, kubelet, hosts         each a loop that compares wanted with observed; order does not matter
-    6. serve on the underlay               as soon as the fabric exists; agents keep trying until then
+    3. the runtime's machinery             with netns it forks the spawner: before there are threads or an event loop, with
+                                           everything imported and read that its children need: that is there once then
+    4. open the store, tokens, certificate the lab's objects survive the daemon
+    5. serve on the host's loopback        now `up` may write objects: say `ready`
+    6. controllers, kubelet, hosts         each a loop that compares wanted with observed; order does not matter
+    7. serve on the underlay               as soon as the fabric exists; agents keep trying until then
 
 A daemon that was killed left everything but itself running. The next one finds the store, the namespaces and the
 processes by their records, and goes on.
@@ -42,45 +43,45 @@ from netlab.controlplane.store import Store
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
-from netlab.daemon.machinery import RUNTIMES
+from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
-from netlab.edge.main import main as edge_main
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
-from netlab.node.agent import main as agent_main
 from netlab.node.kubelet import Kubelet
 from netlab.node.processes import ProcessRecord, strike_off, write_record
-from netlab.node.spawn import Spawner
-from netlab.node.workloads import main as workloads_main
 from netlab.runtime import logs
 from netlab.runtime.hosts import fabric_path
 from netlab.runtime.identity import start_time
-from netlab.runtime.launch import LOCK_DESCRIPTOR, LOOPBACK_DESCRIPTOR, READY, READY_DESCRIPTOR
+from netlab.runtime.launch import receive_order, say_ready
 from netlab.runtime.lifetime import run_until_terminated
 from netlab.runtime.statedir import API_SOCKET, StateDirectory
 
-ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
 DAEMON = "daemon"
 TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 log = logging.getLogger("netlab.daemon")
 
 
-def main(root: Path) -> None:
-    """Be the daemon of the lab recorded in `root` until SIGTERM."""
-    state = StateDirectory(root.name, root)
+def main(runtime: str) -> None:
+    """Be the daemon of the lab that `up` names, until SIGTERM."""
+    make = machinery_of(runtime)
+    order = receive_order()
+    if order is None:
+        return
+    state = StateDirectory(order.root.name, order.root)
     logs.configure()
     setproctitle.setproctitle(f"netlab: {state.lab} daemon")
     pid = os.getpid()
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
-    os.close(LOCK_DESCRIPTOR)
-    os.chdir(root)
+    os.close(order.lock)
+    os.chdir(state.root)
     trust(str(state.certificate_authority))
     sslproto.SSLProtocol.max_size = TLS_BUFFER
-    spawner = Spawner.start(state, ENTRIES)
-    gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with the spawner's children
     lab = msgspec.json.decode(state.lab_file.read_bytes(), type=Lab)
     try:
-        run_until_terminated(Daemon(state, lab, spawner).run(), log, f"daemon=ended lab={state.lab}")
+        machinery = make(LinuxKernel(), state, lab)
+        gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with what was forked
+        daemon = Daemon(state, lab, machinery, socket.socket(fileno=order.loopback))
+        run_until_terminated(daemon.run(), log, f"daemon=ended lab={state.lab}")
     except Exception as error:
         log.critical("daemon=died lab=%s error=%r", state.lab, _first_cause(error))
         raise
@@ -97,11 +98,11 @@ def _first_cause(error: BaseException) -> str:
 class Daemon:
     """The parts of the daemon, put together."""
 
-    def __init__(self, state: StateDirectory, lab: Lab, spawner: Spawner) -> None:
+    def __init__(self, state: StateDirectory, lab: Lab, machinery: Machinery, loopback: socket.socket) -> None:
         self._state = state
         self._lab = lab
-        self._spawner = spawner
-        self._kernel = LinuxKernel()
+        self._machinery = machinery
+        self._loopback = loopback
         self._plan = AddressPlan.of(lab)
         self._tokens = TokenTable.open(state.tokens, [ADMIN, EDGE])
         self._store = Store.open(state.store)
@@ -115,12 +116,11 @@ class Daemon:
 
     async def run(self) -> None:
         """Run until SIGTERM."""
-        self._spawner.attach()
-        machinery = RUNTIMES[self._lab.spec.runtime](self._kernel, self._spawner, self._state, self._lab)
+        machinery = self._machinery
         manager = Manager.over(self._client, self._store.last_change)
         kubelet = Kubelet(
             client=self._client,
-            kernel=self._kernel,
+            kernel=machinery.kernel,
             runtime=machinery.pods,
             state=self._state,
             networking=self._lab.spec.networking,
@@ -153,17 +153,11 @@ class Daemon:
             tasks.create_task(manager.run(), name="controllers")
             tasks.create_task(kubelet.run(), name="kubelet")
             tasks.create_task(hosts.run(), name="hosts")
-            tasks.create_task(self._watch_spawner(), name="spawner")
-
-    async def _watch_spawner(self) -> None:
-        """End the daemon when its spawner dies: without it nothing can be started, and `up` starts both anew."""
-        await self._spawner.closed.wait()
-        log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE starts both again; running pods are taken over")
-        raise SystemExit(1)
+            tasks.create_task(machinery.run(), name="machinery")
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:
-        listeners = [socket.socket(fileno=LOOPBACK_DESCRIPTOR), _listening(socket.AF_UNIX, str(self._fresh_door()))]
+        listeners = [self._loopback, _listening(socket.AF_UNIX, str(self._fresh_door()))]
         port = listeners[0].getsockname()[1]
         self._servers.append(
             await serve(self._api, listeners, self._tls, extra_routes=[converged_route(convergence, self._tokens)])
@@ -175,7 +169,7 @@ class Daemon:
         write_kubeconfig(
             self._state.kubeconfig, kubeconfig(self._lab.metadata.name, f"https://127.0.0.1:{port}", authority, token)
         )
-        _say_ready()
+        say_ready()
 
     def _fresh_door(self) -> Path:
         """Return the path of the API server's Unix socket, without what an earlier daemon left there."""
@@ -197,7 +191,7 @@ class Daemon:
         before = self._fabric_door
         if before and before[0] == namespace:
             return
-        with self._kernel.inside(path):
+        with self._machinery.kernel.inside(path):
             listener = _listening(socket.AF_INET, (self._plan.api_server, API_SERVER_PORT))
         task = asyncio.get_running_loop().create_task(self._serve_fabric(listener, before and before[1]), name="fabric door")
         self._fabric_door = (namespace, task)
@@ -217,12 +211,3 @@ def _listening(family: socket.AddressFamily, address: tuple[str, int] | str) -> 
     listener.listen(128)
     listener.setblocking(False)
     return listener
-
-
-def _say_ready() -> None:
-    """Tell `netlab up` that it may go on. It may have gone away meanwhile: then nobody needs to know."""
-    try:
-        os.write(READY_DESCRIPTOR, READY)
-        os.close(READY_DESCRIPTOR)
-    except OSError as error:
-        log.info("waiting=nobody error=%r", str(error))

@@ -1,6 +1,7 @@
 """The story of a lab, read top to bottom: what the command line calls.
 
-- `up`: read the `files`, make or find the daemon, `apply` the objects, wait until every path is programmed.
+- `up`: read the `files`, have a daemon load or find the one there is, meanwhile put the lab on record (`recording`), then write
+  the objects that differ (`apply`) and wait until every path is programmed (`converge`).
 - `down`: stop what was recorded, remove what was marked, look whether anything is left; `gc`: the same for
   labs that no longer run.
 - `privilege`: root, or a user namespace of the lab's own.

@@ -21,7 +21,7 @@ of Services by environment variables once, when they start (semantics 12.1). Wha
 description at the very end: the scheduler waits for its nodes, so all pods are placed in one go, in the order of their names,
 and not as they happen to arrive.
 
-Nothing here has effects: the result is a list of `Change`, which `netlab.lab.up` performs and `--dry-run` prints.
+Nothing here has effects: the result is a list of `Change`, which `netlab.lab.converge` performs and `--dry-run` prints.
 """
 
 from __future__ import annotations

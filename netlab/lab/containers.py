@@ -5,14 +5,13 @@ Everything a lab has in the engine carries its label, and is found by that alone
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from netlab.api.lab import Lab
+from netlab.api.lab import DOCKER, Lab
 from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import UnsupportedHostError
 from netlab.kernel import namespaces
@@ -24,8 +23,6 @@ from netlab.runtime.docker_network import choose_network, with_node_subnet
 from netlab.runtime.statedir import MACHINE_ROOT, StateDirectory
 from netlab.topology.manifest import NamedImage
 
-DOCKER = "docker"
-
 
 @contextmanager
 def engine() -> Iterator[Engine]:
@@ -36,21 +33,16 @@ def engine() -> Iterator[Engine]:
         yield connected
 
 
-def require_engine(images: Iterable[NamedImage], say: Callable[[str], None]) -> dict[str, str]:
+def require_images_of(pods: Iterable[NamedImage], say: Callable[[str], None]) -> dict[str, str]:
     """Return the image of each role, built if need be, when those of the pods can be had, too; `say` hears of it.
 
-    Raises UnsupportedHostError for an ordinary user and when no engine answers, InvalidTopologyError for images.
+    Raises UnsupportedHostError when no engine answers, InvalidTopologyError for images.
     """
-    if os.geteuid() != 0:
-        raise UnsupportedHostError(
-            "runtime docker needs root: the containers' networks are wired from outside",
-            remedy="Use sudo, or --runtime netns, which needs no root.",
-        )
     from netlab.runtime.images import ensure  # noqa: PLC0415 -- as the engine
 
     with engine() as connected:
         tags = dict(ensure(connected, say))
-        require_images(connected, images, tags["workloads"], say)
+        require_images(connected, pods, tags["workloads"], say)
         return tags
 
 

@@ -39,6 +39,12 @@ def require_capabilities(doing: str) -> None:
         )
 
 
+def require_root(what: str, why: str) -> None:
+    """Raise UnsupportedHostError for an ordinary user, also one who is to be root of a user namespace."""
+    if os.geteuid() != 0:
+        raise UnsupportedHostError(f"{what} needs root: {why}", remedy="Use sudo, or --runtime netns, which needs no root.")
+
+
 def lacking_capabilities(status: str) -> tuple[str, ...]:
     """Return the needed capabilities that are not effective, from the text of /proc/<pid>/status."""
     line = next(line for line in status.splitlines() if line.startswith("CapEff:"))

@@ -1,8 +1,10 @@
 """`netlab up`: create a lab, or make a running one what the file says.
 
-    read the files -> engine and images, if containers -> lock -> record -> daemon (start it, or find it)
-    -> apply the objects -> wait until all is programmed
+    read the files -> lock -> start a daemon, unless one serves -> engine and images, if containers -> record
+    -> order: the daemon's, whose lab it is -> apply the objects -> wait until all is programmed
 
+A daemon needs a third of a second to load. The steps up to its order are done meanwhile (`netlab.runtime.launch`), and what
+they need is imported then, not before.
 Nothing is created before the files are known to be right. When a lab that did not exist before does not come up,
 everything is taken down again and the reason is told, unless the user asked to keep it.
 """
@@ -11,46 +13,28 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from netlab.api.lab import Lab
-from netlab.api.resources import BY_PLURAL, LABS, RESOURCES, Json
-from netlab.controlplane.pki import server_names
-from netlab.controlplane.sync import SyncClient
-from netlab.errors import ApiError, LabError, UsageError
-from netlab.ipam import AddressPlan
-from netlab.lab import containers
-from netlab.lab.apply import Change, Identity, Verb, identity, plan
-from netlab.lab.down import down, stop_daemons
+from netlab.api.lab import DOCKER, RUNTIMES, Lab
+from netlab.api.resources import LABS
+from netlab.errors import UsageError
 from netlab.lab.files import read_topology
-from netlab.lab.find import connect, daemon_alive, daemon_serves, locked
-from netlab.lab.preflight import require_free_names, require_tools
+from netlab.lab.find import daemon_alive, daemon_serves, locked
+from netlab.lab.preflight import require_root, require_tools
 from netlab.lab.privilege import obtain, require_state_root
-from netlab.runtime import logs
-from netlab.runtime.docker_network import with_node_subnet
-from netlab.runtime.launch import Handed, start_daemon
+from netlab.runtime.launch import Handed, loading_daemon
 from netlab.runtime.statedir import StateDirectory
-from netlab.topology import Manifest, Topology, problems_of
+from netlab.topology import Topology, problems_of
 
-RUNTIMES = ("netns", "docker")
-LEAST_WAIT = 0.5  # seconds for one look at a lab, however long its daemon took to start
-# Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
-UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far `up` is: steps done of a total, and what is being waited for, as sentences."""
-
-    done: int
-    total: int
-    waiting: tuple[str, ...]
+if TYPE_CHECKING:
+    from netlab.lab.apply import Change
+    from netlab.lab.converge import Progress
 
 
 @dataclass(frozen=True)
@@ -87,18 +71,26 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
         return _dry_run(state, topology)
     require_tools()
     require_state_root(state.root.parent)
-    images = containers.require_engine(topology.images, say) if topology.lab.spec.runtime == containers.DOCKER else {}
+    if topology.lab.spec.runtime == DOCKER:
+        require_root("runtime docker", "the containers' networks are wired from outside")
     with locked(state.lab, "up") as lock, socket.socket() as loopback:  # before `obtain`, so that it is the machine's
         obtain(state, "up")
         created = not state.root.exists()
-        require_free_names(state, topology.lab)
         try:
-            topology = replace(topology, lab=_recorded(state, topology, images, created=created))
-            return _bring_up(state, topology, options, on_progress, created=created, handed=Handed(lock, loopback))
+            return _bring_up(state, topology, options, Handed(lock, loopback), on_progress=on_progress, say=say)
         except BaseException:  # also an interrupt: a half-made lab is never left without being asked for
-            if created and not options.keep_on_failure:
+            if created and state.root.exists() and not options.keep_on_failure:
+                from netlab.lab.down import down
+
                 down(state)
             raise
+
+
+def _dry_run(state: StateDirectory, topology: Topology) -> Result:
+    from netlab.lab.converge import planned_changes
+
+    running = state.root.exists() and daemon_alive(state)
+    return Result(state.lab, not running, planned_changes(state, topology, running=running), topology.notes)
 
 
 def _with_name(topology: Topology, name: str) -> Topology:
@@ -119,125 +111,24 @@ def _bring_up(
     state: StateDirectory,
     topology: Topology,
     options: Options,
-    on_progress: Callable[[Progress], None],
-    *,
-    created: bool,
     handed: Handed,
+    *,
+    on_progress: Callable[[Progress], None],
+    say: Callable[[str], None],
 ) -> Result:
-    deadline = time.monotonic() + options.timeout
-    if not daemon_serves(state):
-        stop_daemons(state)
-        _make_certificates(state, topology.lab)
-        start_daemon(state, options.timeout, handed)
-    with _daemon_watched(state):
-        client = connect(state)
-        changes = _apply(client, topology)
-        notes = _wait(client, max(deadline - time.monotonic(), LEAST_WAIT), options.timeout, on_progress)
+    created = not state.root.exists()
+    with nullcontext() if daemon_serves(state) else loading_daemon(topology.lab.spec.runtime) as daemon:
+        from netlab.lab.converge import converge
+        from netlab.lab.down import stop_daemons
+        from netlab.lab.preflight import require_free_names
+        from netlab.lab.recording import make_certificates, record
+
+        require_free_names(state, topology.lab)
+        topology = record(state, topology, say)
+        deadline = time.monotonic() + options.timeout  # images may have taken minutes: they are the machine's, not the lab's
+        if daemon:
+            make_certificates(state, topology.lab)
+            stop_daemons(state)  # one that got half-way
+            daemon.begin(state, handed, options.timeout)
+    changes, notes = converge(state, topology, deadline, options.timeout, on_progress)
     return Result(state.lab, created, changes, (*topology.notes, *notes))
-
-
-def _recorded(state: StateDirectory, topology: Topology, images: Mapping[str, str], *, created: bool) -> Lab:
-    """Put the lab on record, before anything of it is made, and return it with the networks that it keeps while it exists."""
-    lab, spec = topology.lab, state.lab_file
-    known = not created and spec.exists()
-    if known:
-        running = msgspec.json.decode(spec.read_bytes(), type=Lab)
-        if lab.spec.runtime == containers.DOCKER and not topology.states_node_subnet:
-            lab = with_node_subnet(lab, running.spec.networking.node_subnet)
-        _refuse_new_networks(running, lab)
-    state.create()
-    spec.write_bytes(msgspec.json.encode(lab))
-    if lab.spec.runtime == containers.DOCKER:
-        state.images_file.write_bytes(msgspec.json.encode(images))
-        if not known:
-            lab = containers.place(state, lab, stated=topology.states_node_subnet)
-            spec.write_bytes(msgspec.json.encode(lab))
-    return lab
-
-
-@contextmanager
-def _daemon_watched(state: StateDirectory) -> Iterator[None]:
-    """Tell a broken connection to a daemon that died in the words of its log."""
-    try:
-        yield
-    except (ApiError, LabError) as error:
-        if daemon_alive(state):
-            raise
-        raise LabError(f"the daemon of lab {state.lab!r} died", remedy=logs.tail(state.log("daemon"))) from error
-
-
-def _make_certificates(state: StateDirectory, lab: Lab) -> None:
-    """Make the lab's certificates, if they are not there: the daemon then need not carry the library that does."""
-    from netlab.controlplane.certificates import ensure_pki
-
-    addresses = AddressPlan.of(lab)
-    ensure_pki(state.pki, server_names([addresses.api_server, addresses.kubernetes_service], lab.spec.networking.dns_domain))
-
-
-def _refuse_new_networks(running: Lab, wanted: Lab) -> None:
-    """A lab's networks are decided when it is created, as a cluster's are."""
-    for field in ("runtime", "networking", "load_balancer"):  # the networks of another runtime may be others
-        before, now = getattr(running.spec, field), getattr(wanted.spec, field)
-        if before != now:
-            raise UsageError(
-                f"spec.{field} of the running lab {running.metadata.name!r} cannot change",
-                remedy=f"Take it down first: netlab down {running.metadata.name}",
-            )
-
-
-def _dry_run(state: StateDirectory, topology: Topology) -> Result:
-    """Return the changes `up` would make; of a lab that does not run, everything."""
-    running = state.root.exists() and daemon_alive(state)
-    live = _live(connect(state)) if running else {}
-    return Result(state.lab, not running, plan(_manifests(topology), live, BY_PLURAL), topology.notes)
-
-
-def _manifests(topology: Topology) -> tuple[Manifest, ...]:
-    """Return the lab itself and its manifests: all are objects of the API server."""
-    body = {**LABS.encode(topology.lab)}
-    return (Manifest(resource=LABS, body=body, source="", line=1), *topology.manifests)
-
-
-def _live(client: SyncClient) -> dict[Identity, Json]:
-    """Return every object that a file may hold, by identity, `apiVersion` and `kind` as the server sends them."""
-    listed: dict[Identity, Json] = {}
-    for resource in RESOURCES:
-        if resource.plural in UNPRUNED - {"labs"}:
-            continue
-        for body in client.list(resource).items:
-            listed[identity(resource, body)] = body
-    return listed
-
-
-def _apply(client: SyncClient, topology: Topology) -> tuple[Change, ...]:
-    changes = plan(_manifests(topology), _live(client), BY_PLURAL)
-    for change in changes:
-        _perform(client, change)
-    return changes
-
-
-def _perform(client: SyncClient, change: Change) -> None:
-    match change.verb:
-        case Verb.CREATE:
-            client.create(change.resource, change.body, namespace=change.namespace)
-        case Verb.PATCH:
-            client.patch(change.resource, change.name, change.body, namespace=change.namespace)
-        case Verb.DELETE:
-            client.delete(change.resource, change.name, namespace=change.namespace)
-
-
-def _wait(client: SyncClient, left: float, timeout: float, on_progress: Callable[[Progress], None]) -> tuple[str, ...]:
-    """Follow the daemon's reports until everything is programmed. Raises LabError when the time that is left runs out."""
-    last: Json = {}
-    for report in _reports(client, left):
-        last = report
-        if report["converged"]:
-            return tuple(report["notes"])
-        on_progress(Progress(report["done"], report["total"], tuple(report["waiting"])))
-    waiting = last.get("waiting", ["the daemon ended"])
-    raise LabError(f"not everything came up within {timeout:g} s", remedy="\n".join(f"  waiting for {item}" for item in waiting))
-
-
-def _reports(client: SyncClient, timeout: float) -> Iterator[Any]:
-    for line in client.stream("GET", f"/netlab/converged?timeout={timeout:g}", timeout=timeout + 5):
-        yield msgspec.json.decode(line)

@@ -1,8 +1,7 @@
 """Programs of the machine that make something for us and end: mmdebstrap, pip. Their words are kept for the error.
 
 They do not outlive us: when we are interrupted, or have waited long enough, they get SIGTERM and a moment to clean up; they and
-their children, a process group of its own (mmdebstrap leaves it to them to end). Signals are held back while one is started, or
-an interrupt between its start and our knowing its pid would lose it.
+their children, a process group of its own (mmdebstrap leaves it to them to end).
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ import shlex
 import signal
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from typing import IO
 
 from netlab.errors import LabError
-from netlab.runtime.launch import INTERRUPTS
+from netlab.runtime.children import child
 
 LAST_LINES = 12  # of what a program said, in an error
 GRACE = 10.0  # seconds to clean up when it is ended
@@ -42,32 +42,27 @@ def run(doing: str, argv: Sequence[str], *, limit: float) -> None:
 
 def _run(argv: Sequence[str], output: IO[bytes], limit: float) -> int | None:
     """Return a program's exit code (minus the number of the signal that killed it), None when it took too long."""
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    try:
-        pid = os.posix_spawnp(
-            argv[0],
-            list(argv),
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
-            ],
-            setpgroup=0,
-            setsigmask=unblocked,
-            setsigdef=PYTHON_IGNORES,
-        )
-        try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)  # an interrupt that came meanwhile is raised here
-            code = _wait(pid, limit)
-        except BaseException:
-            _end(pid)
-            raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    with child(partial(_spawn, argv, output), _end) as pid:
+        code = _wait(pid, limit)
     if code is None:
         _end(pid)
     return code
+
+
+def _spawn(argv: Sequence[str], output: IO[bytes]) -> int:
+    return os.posix_spawnp(
+        argv[0],
+        list(argv),
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+        ],
+        setpgroup=0,
+        setsigmask=[],
+        setsigdef=PYTHON_IGNORES,
+    )
 
 
 def _wait(pid: int, limit: float) -> int | None:

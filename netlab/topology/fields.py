@@ -83,7 +83,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (lab.LabClient, "hostnames"): _text(syntax.DNS_SUBDOMAIN),
     (lab.LoadBalancer, "provider"): _one_of("edge"),
     (lab.LoadBalancer, "pool"): _text(syntax.NETWORK),
-    (lab.LabSpec, "runtime"): _one_of("netns", "docker"),
+    (lab.LabSpec, "runtime"): _one_of(*lab.RUNTIMES),
     (lab.LabSpec, "nodes"): _must(ANY),
     (lab.Lab, "spec"): _must(ANY),
     (lab.LabSpec, "manifests"): _text(syntax.FILE_PATH),

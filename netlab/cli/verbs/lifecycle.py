@@ -13,7 +13,8 @@ from netlab.cli.options import TALK, LabArgument, note, program
 from netlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from netlab.lab.up import Progress, Result
+    from netlab.lab.converge import Progress
+    from netlab.lab.up import Result
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from netlab.api import catalogue
 from netlab.api import resources as r
-from netlab.api.lab import Lab, LabNode
+from netlab.api.lab import DOCKER, NETNS, Lab, LabNode
 from netlab.api.pods import Container, PodSpec, Probe
 from netlab.api.selection import has_labels
 from netlab.api.wellknown import HOST_NAME_LABEL
@@ -63,7 +63,7 @@ def _pod_problems(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
 
 
 def _container_problems(lab: Lab, container: Container, at: Steps) -> Iterator[Problem]:
-    if lab.spec.runtime == "netns" and container.image and not container.command and not catalogue.find(container.image):
+    if lab.spec.runtime == NETNS and container.image and not container.command and not catalogue.find(container.image):
         patterns = [pattern for workload in catalogue.WORKLOADS for pattern in workload.patterns]
         hint = did_you_mean(catalogue.repository(container.image), patterns)
         yield Problem(
@@ -73,7 +73,7 @@ def _container_problems(lab: Lab, container: Container, at: Steps) -> Iterator[P
             NOT_SUPPORTED,
         )
     context = container.security_context
-    if lab.spec.runtime == "docker" and context and context.privileged:
+    if lab.spec.runtime == DOCKER and context and context.privileged:
         yield forbidden(
             (*at, "securityContext", "privileged"), "no container of a lab is privileged; add the capabilities it needs"
         )

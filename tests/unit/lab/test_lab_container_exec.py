@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from netlab.errors import UnsupportedHostError
-from netlab.lab import container_exec, containers
+from netlab.lab import container_exec
 from netlab.lab.container_exec import client_command
+from netlab.lab.preflight import require_root
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
 
 
 def test_runtime_docker_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ordinary user is told to use sudo or the other runtime, before the engine is asked for anything."""
+    """An ordinary user is told to use sudo or the other runtime."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
     with pytest.raises(UnsupportedHostError, match=r"needs root(.|\n)*Use sudo, or --runtime netns"):
-        containers.require_engine((), print)
+        require_root("runtime docker", "why")

@@ -1,0 +1,36 @@
+"""The daemon's machinery where hosts are containers, which run their agents themselves; pods are containers, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from netlab.api.lab import HostStatus, Lab
+from netlab.daemon.host_processes import token_of
+from netlab.daemon.machinery import Machinery
+from netlab.kernel.door import Kernel
+from netlab.node.docker_pods import DockerPods
+from netlab.runtime.docker_engine import DockerEngine
+from netlab.runtime.docker_hosts import DockerRuntime
+from netlab.runtime.statedir import StateDirectory
+
+
+def make(kernel: Kernel, state: StateDirectory, lab: Lab) -> Machinery:
+    """Connect to the engine and put the parts together."""
+    engine = DockerEngine()
+    hosts = DockerRuntime(engine, kernel, state, partial(token_of, state))
+    pods = DockerPods(
+        engine=engine,
+        kernel=kernel,
+        state=state,
+        domain=lab.spec.networking.dns_domain,
+        workloads=state.read_images()["workloads"],
+    )
+
+    async def processes(_lab: Lab, _nodes: Sequence[HostStatus]) -> None:
+        """There are none."""
+
+    async def run() -> None:
+        """The engine looks after everything."""
+
+    return Machinery(kernel=kernel, hosts=hosts, pods=pods, processes=processes, agent_starts=hosts.agent_starts, run=run)

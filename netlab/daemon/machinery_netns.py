@@ -1,0 +1,47 @@
+"""The daemon's machinery where hosts are network namespaces, whose processes it starts and watches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from netlab.api.lab import HostStatus, Lab
+from netlab.daemon.host_processes import agent_name, host_processes
+from netlab.daemon.machinery import Machinery
+from netlab.daemon.supervisor import Supervisor
+from netlab.edge.main import main as edge_main
+from netlab.kernel.door import Kernel
+from netlab.node.agent import main as agent_main
+from netlab.node.netns_pods import NetnsPods
+from netlab.node.spawn import Spawner
+from netlab.node.workloads import main as workloads_main
+from netlab.runtime.netns import NetnsRuntime
+from netlab.runtime.statedir import StateDirectory
+
+ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
+log = logging.getLogger("netlab.daemon")
+
+
+def make(kernel: Kernel, state: StateDirectory, _lab: Lab) -> Machinery:
+    """Fork the spawner and put the parts together."""
+    spawner = Spawner.start(state, ENTRIES)
+    supervisor = Supervisor(spawner, state)
+
+    async def processes(lab: Lab, nodes: Sequence[HostStatus]) -> None:
+        await supervisor.converge(host_processes(state, lab, nodes))
+
+    async def run() -> None:
+        """End the daemon when its spawner dies: without it nothing can be started, and `up` starts both anew."""
+        spawner.attach()
+        await spawner.closed.wait()
+        log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE starts both again; running pods are taken over")
+        raise SystemExit(1)
+
+    return Machinery(
+        kernel=kernel,
+        hosts=NetnsRuntime(kernel, state),
+        pods=NetnsPods(kernel, spawner, state),
+        processes=processes,
+        agent_starts=lambda host: supervisor.starts(agent_name(host)),
+        run=run,
+    )

@@ -1,0 +1,114 @@
+"""Make a lab whose daemon serves what its file says: write the objects that differ, wait until all is programmed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from netlab.api.resources import BY_PLURAL, LABS, RESOURCES, Json
+from netlab.controlplane.sync import SyncClient
+from netlab.errors import ApiError, LabError
+from netlab.lab.apply import Change, Identity, Verb, identity, plan
+from netlab.lab.find import connect, daemon_alive
+from netlab.runtime import logs
+from netlab.runtime.statedir import StateDirectory
+from netlab.topology import Manifest, Topology
+
+LEAST_WAIT = 0.5  # seconds for one look at a lab, however long its daemon took to start
+# Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
+UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far `up` is: steps done of a total, and what is being waited for, as sentences."""
+
+    done: int
+    total: int
+    waiting: tuple[str, ...]
+
+
+def converge(
+    state: StateDirectory, topology: Topology, deadline: float, timeout: float, on_progress: Callable[[Progress], None]
+) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """Write what differs, and wait; return the writes, in order, and what the user should know.
+
+    `deadline` is a time of `time.monotonic()`, `timeout` what it was to be, for the LabError when it has come.
+    """
+    with _daemon_watched(state):
+        client = connect(state)
+        changes = _apply(client, topology)
+        notes = _wait(client, max(deadline - time.monotonic(), LEAST_WAIT), timeout, on_progress)
+    return changes, notes
+
+
+def planned_changes(state: StateDirectory, topology: Topology, *, running: bool) -> tuple[Change, ...]:
+    """Return what `converge` would write; of a lab that does not run, everything."""
+    return plan(_manifests(topology), _live(connect(state)) if running else {}, BY_PLURAL)
+
+
+@contextmanager
+def _daemon_watched(state: StateDirectory) -> Iterator[None]:
+    """Tell a broken connection to a daemon that died in the words of its log."""
+    try:
+        yield
+    except (ApiError, LabError) as error:
+        if daemon_alive(state):
+            raise
+        raise LabError(f"the daemon of lab {state.lab!r} died", remedy=logs.tail(state.log("daemon"))) from error
+
+
+def _manifests(topology: Topology) -> tuple[Manifest, ...]:
+    """Return the lab itself and its manifests: all are objects of the API server."""
+    body = {**LABS.encode(topology.lab)}
+    return (Manifest(resource=LABS, body=body, source="", line=1), *topology.manifests)
+
+
+def _live(client: SyncClient) -> dict[Identity, Json]:
+    """Return every object that a file may hold, by identity, `apiVersion` and `kind` as the server sends them."""
+    listed: dict[Identity, Json] = {}
+    for resource in RESOURCES:
+        if resource.plural in UNPRUNED - {"labs"}:
+            continue
+        for body in client.list(resource).items:
+            listed[identity(resource, body)] = body
+    return listed
+
+
+def _apply(client: SyncClient, topology: Topology) -> tuple[Change, ...]:
+    changes = plan(_manifests(topology), _live(client), BY_PLURAL)
+    for change in changes:
+        _perform(client, change)
+    return changes
+
+
+def _perform(client: SyncClient, change: Change) -> None:
+    match change.verb:
+        case Verb.CREATE:
+            client.create(change.resource, change.body, namespace=change.namespace)
+        case Verb.PATCH:
+            client.patch(change.resource, change.name, change.body, namespace=change.namespace)
+        case Verb.DELETE:
+            client.delete(change.resource, change.name, namespace=change.namespace)
+
+
+def _wait(client: SyncClient, left: float, timeout: float, on_progress: Callable[[Progress], None]) -> tuple[str, ...]:
+    """Follow the daemon's reports until everything is programmed. Raises LabError when the time that is left runs out."""
+    last: Json = {}
+    for report in _reports(client, left):
+        last = report
+        if report["converged"]:
+            return tuple(report["notes"])
+        on_progress(Progress(report["done"], report["total"], tuple(report["waiting"])))
+    waiting = last.get("waiting", ["the daemon ended"])
+    raise LabError(f"not everything came up within {timeout:g} s", remedy="\n".join(f"  waiting for {item}" for item in waiting))
+
+
+def _reports(client: SyncClient, timeout: float) -> Iterator[Any]:
+    for line in client.stream("GET", f"/netlab/converged?timeout={timeout:g}", timeout=timeout + 5):
+        yield msgspec.json.decode(line)

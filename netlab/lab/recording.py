@@ -1,0 +1,57 @@
+"""Put a lab on record, before anything of it is made: what it is, the images and the network of its containers, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from netlab.api.lab import DOCKER, Lab
+from netlab.controlplane.pki import server_names
+from netlab.errors import UsageError
+from netlab.ipam import AddressPlan
+from netlab.lab import containers
+from netlab.runtime.docker_network import with_node_subnet
+from netlab.runtime.statedir import StateDirectory
+from netlab.topology import Topology
+
+
+def record(state: StateDirectory, topology: Topology, say: Callable[[str], None]) -> Topology:
+    """Put the lab on record, before anything of it is made; the topology then has the networks that it keeps while it exists."""
+    lab, spec = topology.lab, state.lab_file
+    docker = lab.spec.runtime == DOCKER
+    known = spec.exists()
+    if known:
+        running = msgspec.json.decode(spec.read_bytes(), type=Lab)
+        if docker and not topology.states_node_subnet:
+            lab = with_node_subnet(lab, running.spec.networking.node_subnet)
+        _refuse_new_networks(running, lab)
+    images = containers.require_images_of(topology.images, say) if docker else {}
+    state.create()
+    spec.write_bytes(msgspec.json.encode(lab))
+    if docker:
+        state.images_file.write_bytes(msgspec.json.encode(images))
+        if not known:
+            lab = containers.place(state, lab, stated=topology.states_node_subnet)
+            spec.write_bytes(msgspec.json.encode(lab))
+    return replace(topology, lab=lab)
+
+
+def make_certificates(state: StateDirectory, lab: Lab) -> None:
+    """Make the lab's certificates, if they are not there: the daemon then need not carry the library that does."""
+    from netlab.controlplane.certificates import ensure_pki
+
+    addresses = AddressPlan.of(lab)
+    ensure_pki(state.pki, server_names([addresses.api_server, addresses.kubernetes_service], lab.spec.networking.dns_domain))
+
+
+def _refuse_new_networks(running: Lab, wanted: Lab) -> None:
+    """A lab's networks are decided when it is created, as a cluster's are."""
+    for field in ("runtime", "networking", "load_balancer"):  # the networks of another runtime may be others
+        before, now = getattr(running.spec, field), getattr(wanted.spec, field)
+        if before != now:
+            raise UsageError(
+                f"spec.{field} of the running lab {running.metadata.name!r} cannot change",
+                remedy=f"Take it down first: netlab down {running.metadata.name}",
+            )
