@@ -2,8 +2,8 @@
 
 - Pure: `snapshot` (the objects) -> `plan`, `plan_services`, `plan_names`, `choose` (the `checks`) with `expectation` (what must
   come of each); `verdict` compares that with `observed`; `hints` say what may be wrong. `outcome` has the words.
-- Acting: `runner` is the story; `prober` sends with `sockets` and `resolve`, `servers` answer, `capture` sees every packet
-  and `wire` reads it.
+- Acting: `runner` is the story; `prober` sends with `sockets` and `resolve`, `servers` answer, `capture` sees every packet,
+  `stamps` say when, and `wire` reads it.
 - `record` is the result as one JSON document, `evidence` its decoded packets; `summary`, `markdown`, `junit` and
   `annotations` render it.
 - `fake`: a small cluster for tests.

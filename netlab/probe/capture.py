@@ -2,7 +2,7 @@
 
 How it works. A filter in the kernel keeps what can be a probe's (TCP with SYN or RST, UDP, ICMP, the same inside
 VXLAN) and cuts it to SNAP_LENGTH bytes, so neither the control plane's traffic nor bulk data reaches Python. What
-is left is read by `wire` and filed under the probe's key. The kernel's time stamps order what several sockets saw.
+is left is read by `wire` and filed under the probe's key. The kernel's time stamps order what several sockets saw (`stamps`).
 
 What would surprise you: AF_PACKET sees a packet before prerouting on its way in and after postrouting on its way
 out. A packet translated on arrival and delivered to the same node's own sockets is never seen translated.
@@ -17,18 +17,16 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 
 from netlab.dataplane import names
 from netlab.errors import KernelError
+from netlab.probe.stamps import Enter, ask_for_stamps, stamping, time_of
 from netlab.probe.wire import Packet, Sighting, read
-
-Enter = Callable[[str], AbstractContextManager[None]]  # a namespace's path -> inside it, in this thread
 
 SNAP_LENGTH = 256  # VXLAN and inner headers take 104 bytes, an ICMP error quotes another 40, then a mark of 29
 RECEIVE_BUFFER = 8 << 20
 ETH_P_ALL = 3
-SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 26, 33, 35
+SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
 SOL_PACKET, PACKET_STATISTICS = 263, 6
 PACKET_OUTGOING = 4
 LD_HALF, LD_BYTE, JUMP, JUMP_EQUAL, JUMP_SET, RETURN = 0x28, 0x30, 0x05, 0x15, 0x45, 0x06
@@ -73,8 +71,11 @@ class Capture:
         self.missing: dict[str, str] = {}
         self.lost: dict[str, int] = {}
 
-    def open(self, places: Iterable[tuple[str, str]]) -> None:
-        """Start listening; `places` are names to show and the names of their network namespaces."""
+    async def open(self, places: Iterable[tuple[str, str]], quiet: Iterable[str]) -> None:
+        """Start listening; `places` are names to show and the names of their network namespaces.
+
+        Returns when what is sent will be seen with its time; `quiet`: see `stamps.stamping`.
+        """
         loop = asyncio.get_running_loop()
         for shown, namespace in places:
             if shown in self._sockets:
@@ -85,6 +86,7 @@ class Capture:
                 self.missing[shown] = str(error)
                 continue
             loop.add_reader(sock, self._receive, shown, sock)
+        await stamping(self._enter, quiet)
 
     def _socket(self, path: str) -> socket.socket:
         with self._enter(path):
@@ -92,7 +94,7 @@ class Capture:
         try:
             _attach(sock, kernel_filter(self._vxlan_port))
             _enlarge(sock)
-            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            ask_for_stamps(sock)
             sock.setblocking(False)
         except OSError:
             sock.close()
@@ -119,7 +121,7 @@ class Capture:
                 continue
             self._order += 1
             direction = "out" if kind == PACKET_OUTGOING else "in"
-            sighting = Sighting(shown, device, direction, _time_of(ancillary), self._order, packet, frame)
+            sighting = Sighting(shown, device, direction, time_of(ancillary), self._order, packet, frame)
             self._seen.setdefault(packet.key, []).append(sighting)
             self._wake(packet)
 
@@ -166,11 +168,3 @@ def _attach(sock: socket.socket, program: list[tuple[int, int, int, int]]) -> No
     """Attach a classic BPF filter (struct sock_fprog)."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(code)))
-
-
-def _time_of(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = struct.unpack("qq", content)
-            return int(seconds * 1_000_000_000 + nanoseconds)
-    return 0

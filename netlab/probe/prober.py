@@ -16,12 +16,13 @@ from time import monotonic_ns
 
 from netlab.dns.resolver import LOOPBACK, parse, search_list
 from netlab.probe import resolve, sockets
-from netlab.probe.capture import Capture, Enter
+from netlab.probe.capture import Capture
 from netlab.probe.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
 from netlab.probe.observed import Hit, Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.servers import Servers, source_in
 from netlab.probe.sockets import BrokenProbeError, Exchange
+from netlab.probe.stamps import Enter
 from netlab.probe.wire import MARK, Packet, Sighting, tcp_key
 
 ATTEMPTS_PER_BACKEND = 40

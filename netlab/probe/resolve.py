@@ -18,10 +18,10 @@ import dns.rcode
 import dns.rdatatype
 
 from netlab.probe import sockets
-from netlab.probe.capture import Enter
 from netlab.probe.checks import Ask
 from netlab.probe.outcome import Outcome
 from netlab.probe.sockets import Exchange
+from netlab.probe.stamps import Enter
 from netlab.probe.wire import dns_key, tcp_key
 
 DNS_PORT = 53

@@ -19,7 +19,7 @@ from netlab.api.resources import Resource
 from netlab.controlplane.client import ObjectList
 from netlab.dataplane import names
 from netlab.kernel.linux import LinuxKernel
-from netlab.kernel.namespaces import inside
+from netlab.kernel.namespaces import OWN, inside
 from netlab.probe import record
 from netlab.probe.capture import Capture
 from netlab.probe.checks import Check, Kind, Reach
@@ -73,7 +73,8 @@ async def run_connectivity(
     capture = Capture(inside, snapshot.lab.spec.networking.backend.port)
     prober = _prober(snapshot, capture, patience, resolv_conf or _no_resolv_conf)
     try:
-        capture.open(listening_places(snapshot, planned))
+        fabric = names.namespace_path(names.host_namespace(snapshot.name, names.FABRIC))
+        await capture.open(listening_places(snapshot, planned), quiet=(fabric, OWN))
         results = await _run_all(prober, planned, progress)
     finally:
         await prober.servers.close()

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from netlab.probe import sockets
-from netlab.probe.capture import Enter
 from netlab.probe.checks import Place
+from netlab.probe.stamps import Enter
 from netlab.probe.wire import ANSWER_MARK, KEY_LENGTH, MARK
 
 BACKLOG = 1024

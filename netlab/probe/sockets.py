@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from netlab.dataplane import names
 from netlab.errors import KernelError
-from netlab.probe.capture import Enter
 from netlab.probe.outcome import Outcome
+from netlab.probe.stamps import Enter
 from netlab.probe.wire import MARK
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR = 10, 2, 11
