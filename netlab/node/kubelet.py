@@ -71,7 +71,7 @@ class Kubelet:
         self._cluster = Cluster({plural: informer.cache for plural, informer in self._informers.items()}, networking)
         self._tools = Tools(kernel, runtime, state, self._cluster)
         self._sandboxes = Sandboxes(kernel, state, networking, lab, runtime.make_namespaces)
-        self._workers: dict[str, PodWorker] = {}  # by uid
+        self._workers: dict[str, PodWorker] = {}  # by uid, in the order of their binding: that of their addresses
         self._woken: set[str] = set()
         self._begun = False  # the first round has looked at what an earlier daemon left
         self._deleted: set[str] = set()  # uids deleted for good, until the informer has seen it too
@@ -179,7 +179,7 @@ class Kubelet:
         await self._tear_down([worker for uid, worker in self._workers.items() if uid not in bound])
         leaving = {worker.pod.key for uid, worker in self._workers.items() if uid not in bound}  # a namespace has the pod's name
         new = [pod for uid, pod in bound.items() if uid not in self._workers and pod.key not in leaving]
-        for pod in sorted(new, key=_creation):
+        for pod in sorted(new, key=_binding):
             self._workers[pod.metadata.uid] = self._worker(pod)
             self._woken.add(pod.metadata.uid)
         for uid, worker in self._workers.items():
@@ -258,7 +258,7 @@ class Kubelet:
             if not worker.pod.spec.host_network and not worker.released and worker.node in by_node:
                 by_node[worker.node].append(worker.pod)
         return [
-            NodePods(name, self._nodes[name].spec.pod_cidr, tuple(sorted(pods, key=_creation)))
+            NodePods(name, self._nodes[name].spec.pod_cidr, tuple(pods))
             for name, pods in sorted(by_node.items())
             if (names is None or name in names) and self._nodes[name].spec.pod_cidr and self._has_namespace(name)
         ]
@@ -278,5 +278,6 @@ class Kubelet:
                 self._deleted.add(worker.uid)
 
 
-def _creation(pod: Pod) -> tuple[str, str]:
-    return pod.metadata.creation_timestamp or "", pod.key
+def _binding(pod: Pod) -> int:
+    """When the pod was bound, as a new pod's last change was that: not by a clock, which two runs of one file do not share."""
+    return int(pod.metadata.resource_version)

@@ -60,7 +60,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class NodePods:
-    """The pods (not of the host network) that a node shall have sandboxes for, in the order of their addresses."""
+    """The pods (not of the host network) that a node shall have sandboxes for; new ones get addresses in this order."""
 
     node: str
     subnet: str
