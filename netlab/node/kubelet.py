@@ -38,7 +38,6 @@ from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
 from netlab.node.kubelet_writing import Writer
 from netlab.node.pod_runtime import Changed, News, PodRuntime, SandboxLost
-from netlab.node.processes import inode
 from netlab.node.sandbox import NodePods, Sandboxes
 from netlab.runtime.statedir import StateDirectory
 
@@ -75,7 +74,6 @@ class Kubelet:
         self._woken: set[str] = set()
         self._begun = False  # the first round has looked at what an earlier daemon left
         self._deleted: set[str] = set()  # uids deleted for good, until the informer has seen it too
-        self._cabled: dict[str, int | None] = {}  # nodes whose bridge has been made -> the namespace it is in, by inode
         self._doubts = self._cleared = 0  # how often every sandbox was to be looked into, and how often of that it was
         runtime.subscribe(self._hear)
 
@@ -222,20 +220,15 @@ class Kubelet:
     async def _make_sandboxes(self, *, resync: bool) -> bool:
         """Make or mend what is missing; False when a sandbox could not be made."""
         self._stand_on_nodes()
-        namespaces = {name: inode(namespace_path(host_namespace(self._lab, name))) for name in self._nodes}
-        renewed = {name for name, namespace in namespaces.items() if self._cabled.get(name) != namespace}
-        for worker in self._workers.values():
-            if worker.node in renewed:
-                self._sandboxes.lose(worker.uid)  # the cable's other end went with the node's namespace
         waiting = {worker.node for worker in self._workers.values() if not worker.stands}
-        wanted = self._node_pods(None if resync else waiting | renewed)
+        wanted = self._node_pods(None if resync else waiting | self._sandboxes.renewed(self._nodes))
         if not wanted:
             return True
         outcome = await asyncio.to_thread(self._sandboxes.ensure, wanted, resync=resync)
-        cabled = self._cabled | {pods.node: namespaces[pods.node] for pods in wanted}
-        self._cabled = {name: namespace for name, namespace in cabled.items() if name in self._nodes}
         for uid, address in outcome.addresses.items():
             worker = self._workers[uid]
+            if not self._sandboxes.stands(uid):  # lost again meanwhile
+                continue
             if not worker.stands or worker.address != address or worker.problem:
                 worker.stand(address)
                 self._wake(uid)

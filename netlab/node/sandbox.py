@@ -4,6 +4,10 @@ A round over all pods of all nodes costs one batch of namespaces, one observe an
 small batch per new pod. What is programmed is the difference between wanted and observed, so that a second round does
 nothing and a round after somebody's meddling (a veth deleted, hairpin off) repairs just that.
 
+A pod's namespace may be long in coming (a container holds it, in runtime `docker`), and rounds go on meanwhile. Those leave
+alone what has no news: a node is looked at when a pod of it has got its namespace, when the node's own is another one than
+it was (then all that was on it is gone), and when somebody asks for a resync.
+
 Addresses are host-local's (semantics 3.27, 3.28, 1.6): round robin, kept for the pod's life, on disk in `ipam/<node>`
 before they are used. The same file names every sandbox that may exist, for a daemon that comes after a crash.
 All functions block; the kubelet calls them in a thread.
@@ -12,7 +16,7 @@ All functions block; the kubelet calls them in a thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -28,6 +32,7 @@ from netlab.errors import KernelError
 from netlab.files import write_whole
 from netlab.ipam import exhausted, next_address
 from netlab.kernel.door import Kernel
+from netlab.node.processes import inode
 from netlab.runtime.statedir import StateDirectory
 
 POD_LINK_PREFIX = "veth"
@@ -79,34 +84,41 @@ class Sandboxes:
         self._networking = networking
         self._lab = lab
         self._nodes: dict[str, Reservations] = {}
+        self._bridged: dict[str, int | None] = {}  # nodes that have been programmed by this daemon -> their namespace's inode
         self._standing: set[str] = set()  # uids whose own namespace has been programmed by this daemon
+        self._lost: set[str] = set()  # uids that have lost theirs since the last round began
+
+    def renewed(self, nodes: Collection[str]) -> set[str]:
+        """Return those of all nodes on which nothing of ours can be: new ones, and those whose namespace is a new one."""
+        self._bridged = {
+            node: found for node, found in self._bridged.items() if node in nodes and found == inode(self._node_path(node))
+        }
+        return set(nodes) - self._bridged.keys()
+
+    def stands(self, uid: str) -> bool:
+        """Tell whether a pod's sandbox has been made and nothing has been heard since of its loss."""
+        return uid in self._standing
 
     def ensure(self, nodes: Sequence[NodePods], *, resync: bool = False) -> Outcome:
         """Give every pod its sandbox; with `resync` look into those that stand, too."""
+        self._lost.clear()
         problems = {uid: words for wanted in nodes for uid, words in self._reserve(wanted).items()}
+        self._standing -= {pod.metadata.uid for wanted in nodes if wanted.node not in self._bridged for pod in wanted.pods}
         planned = {wanted.node: self._plan(wanted) for wanted in nodes}
         paths = {s.uid: s.path for sandboxes in planned.values() for s in sandboxes if s.uid not in self._standing}
         pods = {pod.metadata.uid: pod for wanted in nodes for pod in wanted.pods}
         missing = self._make_namespaces({path: pods[uid] for uid, path in paths.items()})
         problems.update(missing)
-        addresses: dict[str, str] = {}
         for wanted in nodes:
             sandboxes = [sandbox for sandbox in planned[wanted.node] if sandbox.uid not in missing]
-            try:
-                self._program_node(wanted, sandboxes)
-            except KernelError as error:
-                log.warning("node=%s sandboxes=failed error=%s", wanted.node, error.message)
-                problems.update((sandbox.uid, error.message) for sandbox in sandboxes)
-                continue
-            for sandbox in sandboxes:
-                if words := self._program_pod(sandbox, resync=resync):
-                    problems[sandbox.uid] = words
-                else:
-                    addresses[sandbox.uid] = sandbox.address.partition("/")[0]
-        return Outcome(addresses, problems)
+            if resync or wanted.node not in self._bridged or any(s.uid not in self._standing for s in sandboxes):
+                problems.update(self._program(wanted, sandboxes, resync=resync))
+        reached = (s for sandboxes in planned.values() for s in sandboxes if s.uid in self._standing and s.uid not in problems)
+        return Outcome({sandbox.uid: sandbox.address.partition("/")[0] for sandbox in reached}, problems)
 
     def lose(self, uid: str) -> None:
-        """Take in that a pod's namespace is not there any more, or is another one."""
+        """Take in that a pod's namespace is not there any more, or is another one. May be called during a round."""
+        self._lost.add(uid)
         self._standing.discard(uid)
 
     def remove(self, node: str, uids: Iterable[str]) -> None:
@@ -193,14 +205,30 @@ class Sandboxes:
             if pod.metadata.uid in reserved
         )
 
+    def _program(self, wanted: NodePods, sandboxes: Sequence[Sandbox], *, resync: bool) -> dict[str, str]:
+        """Program a node and these pods of it; returns what the kernel said against which."""
+        try:
+            self._program_node(wanted, sandboxes)
+        except KernelError as error:
+            log.warning("node=%s sandboxes=failed error=%s", wanted.node, error.message)
+            return {sandbox.uid: error.message for sandbox in sandboxes}
+        said = {sandbox.uid: self._program_pod(sandbox, resync=resync) for sandbox in sandboxes}
+        return {uid: words for uid, words in said.items() if words}
+
     def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox]) -> None:
+        path = self._node_path(wanted.node)
+        namespace = inode(path)  # before: should it be replaced meanwhile, that is seen
         bridge = cni_bridge(self._lab, wanted.subnet)
         desired = NamespaceState(
             links=(*bridge.links, *(node_link(sandbox) for sandbox in sandboxes)),
             addresses=bridge.addresses,
             sysctls=bridge.sysctls,
         )
-        self._converge(namespace_path(host_namespace(self._lab, wanted.node)), desired, node=True)
+        self._converge(path, desired, node=True)
+        self._bridged[wanted.node] = namespace
+
+    def _node_path(self, node: str) -> str:
+        return namespace_path(host_namespace(self._lab, node))
 
     def _program_pod(self, sandbox: Sandbox, *, resync: bool) -> str:
         """Program the pod's own side; returns what the kernel said against it."""
@@ -212,6 +240,8 @@ class Sandboxes:
             self._standing.discard(sandbox.uid)
             return error.message
         self._standing.add(sandbox.uid)
+        if sandbox.uid in self._lost:  # what was programmed is not the pod's any more
+            self._standing.discard(sandbox.uid)
         return ""
 
     def _converge(self, path: str, desired: NamespaceState, *, node: bool) -> None:
