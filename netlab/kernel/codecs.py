@@ -1,7 +1,7 @@
 """Netlink's messages: pyroute2's classes, and none of the rest of pyroute2.
 
 What: requests are instances of these classes, filled and `encode()`d; answers are instances made from the kernel's bytes
-and `decode()`d. An attribute is decoded when `get_attr()` asks for it, so that what nobody reads costs little.
+and `decode()`d. An attribute is decoded when `get_attr()` asks for it. What is listed a lot is read by `listing` instead.
 
 Why not `import pyroute2`: its `__init__` imports all of it, databases and asyncio sockets included: 0.25 s and 27 MB, and a
 lab is to be up in 1.5 s with all its processes below 150 MB. The four classes of rtnetlink alone cost 0.03 s and 4.5 MB
@@ -16,7 +16,6 @@ The messages of conntrack and nftables are declared here, in pyroute2's way: pyr
 from __future__ import annotations
 
 import importlib.util
-import struct
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +60,6 @@ __all__ = (
     "generation_message",
     "ifaddrmsg",
     "ifinfmsg",
-    "link_message",
     "ndmsg",
     "nested",
     "netlink",
@@ -86,32 +84,6 @@ def request(kind: type[Message], number: int, flags: int, attributes: Sequence[A
 def nested(*attributes: Attribute) -> object:
     """Return the value of an attribute that holds attributes."""
     return {"attrs": list(attributes)}
-
-
-_READ = {"IFLA_ADDRESS", "IFLA_IFNAME", "IFLA_MTU", "IFLA_MASTER", "IFLA_LINKINFO", "IFLA_IFALIAS"}
-_READ_NUMBERS = frozenset(number for number, (name, _) in enumerate(ifinfmsg.nla_map) if name in _READ)
-_ATTRIBUTE = struct.Struct("=HH")  # length, type
-
-
-class link_message(ifinfmsg):  # type: ignore[misc]  # noqa: N801 -- named as pyroute2 names messages
-    """A link as the kernel lists it, of which only what somebody here wants is read.
-
-    A link has fifty attributes, pyroute2 makes an object of each, read or not, and links are most of what is listed:
-    stepping over the others takes almost half off the time to observe a namespace.
-    """
-
-    length: int
-
-    def decode_nlas(self, offset: int) -> None:
-        """Have pyroute2 decode the attributes one by one, leaving some out."""
-        end = self.offset + self.length
-        while offset + _ATTRIBUTE.size <= end:
-            length, kind = _ATTRIBUTE.unpack_from(self.data, offset)
-            if kind & ~netlink.NLA_F_NESTED in _READ_NUMBERS:
-                self.length = offset + length - self.offset
-                super().decode_nlas(offset)
-            offset += max(length + (-length % 4), _ATTRIBUTE.size)
-        self.length = end - self.offset
 
 
 class conntrack_message(nfgen_msg):  # type: ignore[misc]  # noqa: N801

@@ -18,7 +18,7 @@ from netlab.errors import KernelError
 from netlab.kernel import namespaces
 from netlab.kernel.codecs import NETLINK_NETFILTER, NFNL_SUBSYS_CTNETLINK, Attribute, Message, conntrack_message, nested, request
 from netlab.kernel.door import FlowFilter
-from netlab.kernel.netlink import BATCH, Netlink, question
+from netlab.kernel.netlink import BATCH, Netlink, question, whole
 
 _GET, _DELETE = (NFNL_SUBSYS_CTNETLINK << 8) | 1, (NFNL_SUBSYS_CTNETLINK << 8) | 2  # IPCTNL_MSG_CT_GET and _DELETE
 _KEY = ("CTA_TUPLE_ORIG", "CTA_ID", "CTA_ZONE")  # what names an entry in a request
@@ -55,7 +55,8 @@ def delete(path: str, filters: Sequence[FlowFilter]) -> int:
 def _matching(netlink: Netlink, wanted: FlowFilter) -> list[Message]:
     """Return the entries of a filter: the kernel looks through its table, and we make sure."""
     attributes = _selection(wanted)
-    entries = netlink.dump(question(request(conntrack_message, _GET, 0, attributes, nfgen_family=socket.AF_INET)))
+    asked = request(conntrack_message, _GET, 0, attributes, nfgen_family=socket.AF_INET)
+    entries = netlink.dump(question(asked, whole(conntrack_message)))
     return [entry for entry in entries if matches(_flow(entry), wanted)]
 
 

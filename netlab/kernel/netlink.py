@@ -8,8 +8,9 @@ Rules:
 4. A request's number is its place in its datagram: every answer is read before the next datagram is sent.
 5. The kernel explains a refusal in an extended acknowledgement; those words are kept beside the error number.
 
-The messages are pyroute2's (`codecs`); an answer has the class of its request. The socket is our own, as pyroute2's send
-one request at a time, and enter a namespace by forking: 6 ms for each.
+Requests are pyroute2's messages (`codecs`), and an answer has the class of its request; what a dump yields is read by whatever
+its question says (`listing`). The socket is our own, as pyroute2's send one request at a time, and enter a namespace by
+forking: 6 ms for each.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from netlab.errors import KernelError
 from netlab.kernel.codecs import Message, netlink
@@ -28,7 +29,8 @@ from netlab.kernel.codecs import Message, netlink
 BATCH = 50  # messages per datagram: machine.md's measure; their answers fit any receive buffer
 RECEIVE = 1 << 16
 DUMP_ATTEMPTS = 20
-_HEADER = struct.Struct("=IHHI")  # length, type, flags, sequence number: enough to know which class decodes the whole
+_HEADER = struct.Struct("=IHHI")  # length, type, flags, sequence number: enough to know what reads the whole
+Listed = TypeVar("Listed")
 _ENDS = frozenset({netlink.NLMSG_ERROR, netlink.NLMSG_DONE})
 
 
@@ -42,16 +44,30 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What to list, encoded once and asked often; `kind` is the class of the answers."""
+class Question(Generic[Listed]):
+    """What to list, encoded once and asked often; `read` makes a value of each message: of a datagram, by offset and length."""
 
-    kind: type[Message]
+    read: Callable[[bytes, int, int], Listed]
     encoded: bytes
 
 
-def question(request: Message) -> Question:
+def question(request: Message, read: Callable[[bytes, int, int], Listed]) -> Question[Listed]:
     """Make a request to list something."""
-    return Question(type(request), _encoded(request, netlink.NLM_F_DUMP, 0))
+    return Question(read, _encoded(request, netlink.NLM_F_DUMP, 0))
+
+
+def whole(kind: type[Message]) -> Callable[[bytes, int, int], Message]:
+    """Return what reads messages as pyroute2 does: attributes can be asked for, and sent again as they came."""
+    return lambda datagram, offset, _length: _decoded(kind, datagram, offset)
+
+
+class _Head(NamedTuple):
+    """How a message begins."""
+
+    length: int
+    kind: int
+    flags: int
+    number: int
 
 
 class Netlink:
@@ -76,45 +92,52 @@ class Netlink:
         ends: dict[int, Message] = {}
         returned: dict[int, list[Message]] = {}
         while len(ends) < len(requests):
-            for message in self._receive(classes):
-                number = message["header"]["sequence_number"]
-                if message["header"]["type"] == netlink.NLMSG_ERROR:
-                    ends[number] = message
+            for head, datagram, offset in self._receive():
+                if head.kind == netlink.NLMSG_ERROR:
+                    ends[head.number] = _decoded(netlink.nlmsgerr, datagram, offset)
                 else:
-                    returned.setdefault(number, []).append(message)
+                    returned.setdefault(head.number, []).append(_decoded(classes[head.number], datagram, offset))
         return [Answer(-end["error"], _words(end), tuple(returned.get(number, ()))) for number, end in sorted(ends.items())]
 
-    def dump(self, question: Question) -> list[Message]:
+    def dump(self, question: Question[Listed]) -> list[Listed]:
         """Return everything a question yields, consistent in itself."""
         for _ in range(DUMP_ATTEMPTS):
             self._socket.send(question.encoded)
-            received = list(self._until_done(question.kind))
-            if not any(message["header"]["flags"] & netlink.NLM_F_DUMP_INTR for message in received):
-                return received[:-1]
+            received: list[Listed] = []
+            if self._until_done(question, received):
+                return received
         message = f"The kernel's tables changed during each of {DUMP_ATTEMPTS} attempts to read them."
         raise KernelError(message, remedy="Something changes this namespace all the time; stop it and try again.")
 
-    def _until_done(self, kind: type[Message]) -> Iterator[Message]:
-        """Yield what one dump returns, the closing DONE included: it too may carry the flag."""
+    def _until_done(self, question: Question[Listed], received: list[Listed]) -> bool:
+        """Take in what one dump returns; tell whether nothing changed meanwhile. The closing DONE too may carry the flag."""
+        consistent = True
         while True:
-            for message in self._receive([kind]):
-                if message["header"]["type"] in _ENDS and message["error"]:  # DONE too ends with an error number
-                    number = -message["error"]
-                    words = _words(message) or os.strerror(number)
-                    raise KernelError(f"The kernel refused to list its tables: {words}.", errno=number)
-                yield message
-                if message["header"]["type"] == netlink.NLMSG_DONE:
-                    return
+            for head, datagram, offset in self._receive():
+                consistent = consistent and not head.flags & netlink.NLM_F_DUMP_INTR
+                if head.kind not in _ENDS:
+                    received.append(question.read(datagram, offset, head.length))
+                    continue
+                end = _decoded(netlink.nlmsgerr, datagram, offset)
+                if end["error"]:  # DONE too ends with an error number
+                    words = _words(end) or os.strerror(-end["error"])
+                    raise KernelError(f"The kernel refused to list its tables: {words}.", errno=-end["error"])
+                if head.kind == netlink.NLMSG_DONE:
+                    return consistent
 
-    def _receive(self, classes: Sequence[type[Message]]) -> Iterator[Message]:
-        """Yield the messages of the next datagram, decoded; `classes` are those of the requests, by number."""
+    def _receive(self) -> Iterator[tuple[_Head, bytes, int]]:
+        """Yield the messages of the next datagram: how each begins, the datagram, and where in it."""
         datagram, offset = self._socket.recv(RECEIVE), 0
         while offset < len(datagram):
-            length, kind, _, number = _HEADER.unpack_from(datagram, offset)
-            message = (netlink.nlmsgerr if kind in _ENDS else classes[number])(datagram, offset)
-            message.decode()
-            yield message
-            offset += length + (-length % 4)
+            head = _Head._make(_HEADER.unpack_from(datagram, offset))
+            yield head, datagram, offset
+            offset += head.length + (-head.length % 4)
+
+
+def _decoded(kind: type[Message], datagram: bytes, offset: int) -> Message:
+    message = kind(datagram, offset)
+    message.decode()
+    return message
 
 
 def _encoded(request: Message, flags: int, number: int) -> bytes:

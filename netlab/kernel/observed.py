@@ -10,30 +10,66 @@ import socket
 from collections.abc import Iterable, Mapping
 
 from netlab.dataplane.state import Address, Bridge, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Veth, Vxlan
-from netlab.kernel.codecs import (
-    IFF_UP,
-    NUD_PERMANENT,
-    RTNH_F_ONLINK,
-    Message,
-    ifaddrmsg,
-    ifinfmsg,
-    link_message,
-    ndmsg,
-    request,
-    rtmsg,
-    rtnl,
-)
+from netlab.kernel import listing
+from netlab.kernel.codecs import IFF_UP, NUD_PERMANENT, RTNH_F_ONLINK, ifaddrmsg, ifinfmsg, ndmsg, request, rtmsg, rtnl
+from netlab.kernel.listing import Form, Values
 from netlab.kernel.netlink import Netlink, question
 from netlab.kernel.rtnetlink import AF_BRIDGE, HAIRPIN, ROUTE_TYPES, TABLE_MAIN
 
 SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS: half the size of every answer
 _ROUTE_TYPES = {number: name for name, number in ROUTE_TYPES.items()}
 
-_LINKS = question(request(link_message, rtnl.RTM_GETLINK, 0, [("IFLA_EXT_MASK", SKIP_STATISTICS)]))
-_ADDRESSES = question(request(ifaddrmsg, rtnl.RTM_GETADDR, 0, family=socket.AF_INET))
-_ROUTES = question(request(rtmsg, rtnl.RTM_GETROUTE, 0, family=socket.AF_INET, table=TABLE_MAIN))
-_NEIGHBOURS = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=socket.AF_INET))
-_FORWARDING = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=AF_BRIDGE))
+_info = ifinfmsg.ifinfo
+_BRIDGE_PORT = Form(_info.data_map["bridge_slave"], {HAIRPIN: listing.number})
+_VXLAN = Form(
+    _info.data_map["vxlan"],
+    {
+        "IFLA_VXLAN_ID": listing.number,
+        "IFLA_VXLAN_LINK": listing.number,
+        "IFLA_VXLAN_LOCAL": listing.address,
+        "IFLA_VXLAN_LEARNING": listing.number,
+        "IFLA_VXLAN_PORT": listing.network_number,
+    },
+)
+_INFO = Form(
+    _info,
+    {
+        "IFLA_INFO_KIND": listing.text,
+        "IFLA_INFO_DATA": listing.raw,  # what it holds is the kind's
+        "IFLA_INFO_SLAVE_KIND": listing.text,
+        "IFLA_INFO_SLAVE_DATA": listing.raw,
+    },
+)
+_LINK = Form(
+    ifinfmsg,
+    {
+        "IFLA_IFNAME": listing.text,
+        "IFLA_ADDRESS": listing.mac,
+        "IFLA_MTU": listing.number,
+        "IFLA_MASTER": listing.number,
+        "IFLA_IFALIAS": listing.text,
+        "IFLA_LINKINFO": _INFO.nested,
+    },
+)
+_ADDRESS = Form(ifaddrmsg, {"IFA_LOCAL": listing.address, "IFA_ADDRESS": listing.address})
+_ROUTE = Form(
+    rtmsg,
+    {
+        "RTA_DST": listing.address,
+        "RTA_OIF": listing.number,
+        "RTA_GATEWAY": listing.address,
+        "RTA_PREFSRC": listing.address,
+        "RTA_PRIORITY": listing.number,
+        "RTA_TABLE": listing.number,
+    },
+)
+_NEIGHBOUR = Form(ndmsg, {"NDA_DST": listing.address, "NDA_LLADDR": listing.mac})
+
+_LINKS = question(request(ifinfmsg, rtnl.RTM_GETLINK, 0, [("IFLA_EXT_MASK", SKIP_STATISTICS)]), _LINK.read)
+_ADDRESSES = question(request(ifaddrmsg, rtnl.RTM_GETADDR, 0, family=socket.AF_INET), _ADDRESS.read)
+_ROUTES = question(request(rtmsg, rtnl.RTM_GETROUTE, 0, family=socket.AF_INET, table=TABLE_MAIN), _ROUTE.read)
+_NEIGHBOURS = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=socket.AF_INET), _NEIGHBOUR.read)
+_FORWARDING = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=AF_BRIDGE), _NEIGHBOUR.read)
 
 Names = Mapping[int, str]
 
@@ -41,7 +77,7 @@ Names = Mapping[int, str]
 def read(netlink: Netlink) -> NamespaceState:
     """Return the state of the namespace a socket belongs to, settings (sysctls) aside."""
     messages = netlink.dump(_LINKS)
-    names = {message["index"]: _text(message, "IFLA_IFNAME") for message in messages}
+    names = {message["index"]: message.get("IFLA_IFNAME", "") for message in messages}
     links = tuple(_link(message, names) for message in messages)
     forwarding = netlink.dump(_FORWARDING) if any(isinstance(link.kind, Vxlan) for link in links) else []
     return NamespaceState(
@@ -54,82 +90,76 @@ def read(netlink: Netlink) -> NamespaceState:
 
 
 # ---- links
-def _link(message: Message, names: Names) -> Link:
-    info = message.get_attr("IFLA_LINKINFO", ifinfmsg.ifinfo())
+def _link(message: Values, names: Names) -> Link:
+    info: Values = message.get("IFLA_LINKINFO", {})
     return Link(
-        name=_text(message, "IFLA_IFNAME"),
+        name=message.get("IFLA_IFNAME", ""),
         kind=_kind(info, names),
-        mac=message.get_attr("IFLA_ADDRESS", ""),
-        mtu=message.get_attr("IFLA_MTU"),
+        mac=message.get("IFLA_ADDRESS", ""),
+        mtu=message.get("IFLA_MTU"),
         up=bool(message["flags"] & IFF_UP),
-        master=names.get(message.get_attr("IFLA_MASTER"), ""),
+        master=names.get(message.get("IFLA_MASTER", 0), ""),
         hairpin=_hairpin(info),
-        alias=_text(message, "IFLA_IFALIAS"),
+        alias=message.get("IFLA_IFALIAS", ""),
     )
 
 
-def _text(message: Message, name: str) -> str:
-    """Return a text attribute. Anybody may name a device in bytes that are no text, which pyroute2 leaves as they are."""
-    value = message.get_attr(name, "")
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def _hairpin(info: Message) -> bool | None:
-    if info.get_attr("IFLA_INFO_SLAVE_KIND") != "bridge":
+def _hairpin(info: Values) -> bool | None:
+    if info.get("IFLA_INFO_SLAVE_KIND") != "bridge":
         return None
-    return bool(info.get_attr("IFLA_INFO_SLAVE_DATA").get_attr(HAIRPIN))
+    return bool(_BRIDGE_PORT.nested(info["IFLA_INFO_SLAVE_DATA"]).get(HAIRPIN))
 
 
-def _kind(info: Message, names: Names) -> Veth | Bridge | Vxlan | None:
-    match info.get_attr("IFLA_INFO_KIND"):
+def _kind(info: Values, names: Names) -> Veth | Bridge | Vxlan | None:
+    match info.get("IFLA_INFO_KIND"):
         case "veth":
             return Veth("", "")
         case "bridge":
             return Bridge()
         case "vxlan":
-            return _vxlan(info.get_attr("IFLA_INFO_DATA"), names)
+            return _vxlan(_VXLAN.nested(info["IFLA_INFO_DATA"]), names)
         case _:
             return None
 
 
-def _vxlan(settings: Message, names: Names) -> Vxlan:
+def _vxlan(settings: Values, names: Names) -> Vxlan:
     return Vxlan(
-        vni=settings.get_attr("IFLA_VXLAN_ID"),
-        port=settings.get_attr("IFLA_VXLAN_PORT"),
-        local=settings.get_attr("IFLA_VXLAN_LOCAL", ""),
-        device=names.get(settings.get_attr("IFLA_VXLAN_LINK"), ""),
-        learning=bool(settings.get_attr("IFLA_VXLAN_LEARNING")),
+        vni=settings["IFLA_VXLAN_ID"],
+        port=settings["IFLA_VXLAN_PORT"],
+        local=settings.get("IFLA_VXLAN_LOCAL", ""),
+        device=names.get(settings.get("IFLA_VXLAN_LINK", 0), ""),
+        learning=bool(settings.get("IFLA_VXLAN_LEARNING")),
     )
 
 
 # ---- entries
-def _addresses(messages: Iterable[Message], names: Names) -> Iterable[Address]:
+def _addresses(messages: Iterable[Values], names: Names) -> Iterable[Address]:
     for message in messages:
-        local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        local = message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")
         if local and message["index"] in names:
             yield Address(names[message["index"]], f"{local}/{message['prefixlen']}")
 
 
-def _routes(messages: Iterable[Message], names: Names) -> Iterable[Route]:
+def _routes(messages: Iterable[Values], names: Names) -> Iterable[Route]:
     for message in messages:
-        foreign = message["proto"] == rtnl.rt_proto["kernel"] or message["tos"] or message.get_attr("RTA_PRIORITY") is not None
-        if foreign or message.get_attr("RTA_TABLE") != TABLE_MAIN or message["type"] not in _ROUTE_TYPES:
+        foreign = message["proto"] == rtnl.rt_proto["kernel"] or message["tos"] or message.get("RTA_PRIORITY") is not None
+        if foreign or message.get("RTA_TABLE") != TABLE_MAIN or message["type"] not in _ROUTE_TYPES:
             continue
         yield Route(
-            destination=f"{message.get_attr('RTA_DST', '0.0.0.0')}/{message['dst_len']}",
-            device=names.get(message.get_attr("RTA_OIF"), ""),
-            gateway=message.get_attr("RTA_GATEWAY", ""),
+            destination=f"{message.get('RTA_DST', '0.0.0.0')}/{message['dst_len']}",
+            device=names.get(message.get("RTA_OIF", 0), ""),
+            gateway=message.get("RTA_GATEWAY", ""),
             onlink=bool(message["flags"] & RTNH_F_ONLINK),
-            source=message.get_attr("RTA_PREFSRC", ""),
+            source=message.get("RTA_PREFSRC", ""),
             type=_ROUTE_TYPES[message["type"]],
         )
 
 
-def _permanent(messages: Iterable[Message], names: Names) -> Iterable[tuple[str, str, str]]:
+def _permanent(messages: Iterable[Values], names: Names) -> Iterable[tuple[str, str, str]]:
     """Yield device, destination and MAC of permanent entries, of ARP or of a VXLAN's FDB: they travel alike."""
     for message in messages:
         if not message["state"] & NUD_PERMANENT or message["ifindex"] not in names:
             continue
-        destination, mac = message.get_attr("NDA_DST"), message.get_attr("NDA_LLADDR")
+        destination, mac = message.get("NDA_DST"), message.get("NDA_LLADDR")
         if destination and mac:
             yield names[message["ifindex"]], destination, mac

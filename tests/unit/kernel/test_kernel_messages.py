@@ -20,17 +20,18 @@ from netlab.dataplane.state import (
     Veth,
     Vxlan,
 )
-from netlab.kernel import nft_listing, rtnetlink
-from netlab.kernel.codecs import conntrack_message, ifinfmsg, link_message, nested, netlink, request, rtnl
+from netlab.kernel import listing, nft_listing, rtnetlink
+from netlab.kernel.codecs import conntrack_message, ifinfmsg, nested, netlink, request, rtnl
+from netlab.kernel.listing import Form
 
 ADD, SET, DELETE = Verb.ADD, Verb.SET, Verb.DELETE
 INDICES = {"eth0": 2, "cni0": 4, "flannel.1": 3}
 
 
-def sent(message: Any, kind: type[Any] | None = None) -> Any:
+def sent(message: Any) -> Any:
     """Return a message made from another's bytes."""
     message.encode()
-    read = (kind or type(message))(bytes(message.data))
+    read = type(message)(bytes(message.data))
     read.decode()
     return read
 
@@ -140,20 +141,58 @@ LINK_ATTRIBUTES = [
     ("IFLA_TXQLEN", 1000),
     ("IFLA_IFNAME", "eth0"),
     ("IFLA_QDISC", "noqueue"),
-    ("IFLA_LINKINFO", nested(("IFLA_INFO_KIND", "veth")), netlink.NLA_F_NESTED),
-    ("IFLA_IFALIAS", "mark"),
-    ("IFLA_CARRIER", 1),
+    ("IFLA_LINKINFO", nested(("IFLA_INFO_XSTATS", "0a"), ("IFLA_INFO_KIND", "veth")), netlink.NLA_F_NESTED),
+    ("IFLA_IFNAME", "a second one"),
+    ("IFLA_ADDRESS", "02:00:00:00:00:01"),
+    ("IFLA_MTU", 1450),
+]
+INFO = Form(ifinfmsg.ifinfo, {"IFLA_INFO_KIND": listing.text})
+LINK = Form(
+    ifinfmsg,
+    {
+        "IFLA_IFNAME": listing.text,
+        "IFLA_LINKINFO": INFO.nested,
+        "IFLA_ADDRESS": listing.mac,
+        "IFLA_MTU": listing.number,
+        "IFLA_IFALIAS": listing.text,
+    },
+)
+READ = {"IFLA_IFNAME": "eth0", "IFLA_LINKINFO": {"IFLA_INFO_KIND": "veth"}, "IFLA_ADDRESS": "02:00:00:00:00:01", "IFLA_MTU": 1450}
+
+
+@pytest.mark.parametrize("before", [0, 24])
+@pytest.mark.parametrize("count", range(len(LINK_ATTRIBUTES) + 1))
+def test_what_is_listed_is_read_in_part(count: int, before: int):
+    """Wherever a message or an attribute stands: it is read when asked for, the first of its name, and else stepped over."""
+    message = request(ifinfmsg, rtnl.RTM_NEWLINK, 0, LINK_ATTRIBUTES[:count], index=7, family=3, flags=1 << 31)
+    message.encode()
+    present = {name for name, *_ in LINK_ATTRIBUTES[:count]}
+    values = LINK.read(bytes(before) + bytes(message.data) + bytes(24), before, len(message.data))
+
+    assert {name: value for name, value in READ.items() if name in present} == {n: v for n, v in values.items() if n.isupper()}
+    assert (3, 7, 1 << 31, 0) == tuple(values[name] for name in ("family", "index", "flags", "change"))
+
+
+VALUES = [
+    (listing.number, b"\x01", 1),
+    (listing.number, struct.pack("=H", 0xFFFE), 0xFFFE),
+    (listing.number, struct.pack("=I", 0xFFFFFFFE), 0xFFFFFFFE),
+    (listing.network_number, b"\x21\x18", 8472),
+    (listing.text, b"eth0\0", "eth0"),
+    (listing.text, b"eth0", "eth0"),
+    (listing.text, b"\xff\xfe\0", "\ufffd\ufffd"),
+    (listing.text, b"", ""),
+    (listing.mac, b"\x02\0\0\0\0\xab", "02:00:00:00:00:ab"),
+    (listing.mac, b"", ""),
+    (listing.address, bytes([10, 244, 1, 2]), "10.244.1.2"),
+    (listing.address, bytes(15) + b"\1", "::1"),
 ]
 
 
-@pytest.mark.parametrize("count", range(len(LINK_ATTRIBUTES) + 1))
-def test_links_are_read_in_part(count: int):
-    """Wherever an attribute stands, it is read when somebody wants it and stepped over when nobody does."""
-    message = sent(request(ifinfmsg, rtnl.RTM_NEWLINK, 0, LINK_ATTRIBUTES[:count], index=7), link_message)
-    expected = [name for name, *_ in LINK_ATTRIBUTES[:count] if name in {"IFLA_IFNAME", "IFLA_LINKINFO", "IFLA_IFALIAS"}]
-
-    assert expected == [slot.name for slot in message["attrs"]]
-    assert (7, message["header"]["length"]) == (message["index"], message.length)
+@pytest.mark.parametrize(("read", "content", "expected"), VALUES)
+def test_values_of_attributes(read: Any, content: bytes, expected: object):
+    """Numbers of any width and both byte orders, names that are no text, addresses."""
+    assert expected == read(content)
 
 
 ATTRIBUTE = struct.Struct("=HH")  # an attribute's length and type; conntrack's values are in the network's order

@@ -9,12 +9,12 @@ import pytest
 
 from netlab.errors import KernelError
 from netlab.kernel.codecs import NETLINK_ROUTE, ifaddrmsg, netlink, request, rtnl
-from netlab.kernel.netlink import DUMP_ATTEMPTS, Netlink, question
+from netlab.kernel.netlink import DUMP_ATTEMPTS, Netlink, question, whole
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 ERROR, DONE = 2, 3
 INTERRUPTED, WORDS = 0x10, 0x200
-QUESTION = question(request(ifaddrmsg, rtnl.RTM_GETADDR, 0, family=2))
+QUESTION = question(request(ifaddrmsg, rtnl.RTM_GETADDR, 0, family=2), whole(ifaddrmsg))
 
 
 class Script:
