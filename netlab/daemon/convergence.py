@@ -5,6 +5,10 @@ settled, and every agent (and the edge) says in its Lease up to which resourceVe
 rules. The store knows the newest change of each kind, deletions included; comparing the two needs no guess and no sleep:
 whoever waits is woken by the next change of an object, and by the end of a round of controllers, hosts or kubelet, which
 may settle something without changing any object (a pod that was not ready and now is known not to get ready).
+
+That is several hundred looks while a lab comes up, each at everything, so a look must cost little: an object is decoded once
+(a stored body never changes, and every change has a version of its own), and what costs most to find out is asked last, when
+everything else is in place (when an agent was started is a question to the machine).
 """
 
 from __future__ import annotations
@@ -12,13 +16,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from netlab.api.coordination import Lease
 from netlab.api.discovery import Endpoint
-from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES
+from netlab.api.meta import Object
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, node_lease
 from netlab.controlplane.lease import holder_identity
@@ -28,6 +33,7 @@ from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController
 from netlab.dataplane.names import EDGE
 
+Kind = TypeVar("Kind", bound=Object)
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 PATIENCE = 3.0  # seconds for what may never come: a node whose backend does not listen is never healthy
 EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES)
@@ -88,10 +94,11 @@ class Convergence:
         self._controllers = controllers
         self._hosts = hosts
         self._kubelet = kubelet
+        self._decoded: dict[str, dict[int, Any]] = {}  # by kind, the objects of the last look by version
 
     def look(self) -> Report:
         """Return how far everything is right now."""
-        leases = {lease.key: lease for lease in (LEASES.decode(stored.body) for stored in self._store.list(LEASES))}
+        leases = {lease.key: lease for lease in self._objects(LEASES)}
         parts = [*self._control_plane(), *self._programmed(leases)]
         pods = self._kubelet.settled()
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
@@ -100,25 +107,31 @@ class Convergence:
         notes = () if waiting else tuple(self._kubelet.notes())
         return Report(total - len(waiting), total, waiting, lagging, notes)
 
+    def _objects(self, resource: Resource[Kind]) -> list[Kind]:
+        """Return the objects of a kind, decoded when they were not at the last look."""
+        before = self._decoded.get(resource.plural, {})
+        stored = self._store.list(resource)
+        now = {s.version: before[s.version] if s.version in before else resource.decode(s.body) for s in stored}
+        self._decoded[resource.plural] = now
+        return list(now.values())
+
     def _control_plane(self) -> Iterable[tuple[bool, str]]:
-        stored = self._store.get(LABS, "", self._lab)
-        lab = LABS.decode(stored.body) if stored else None
+        lab = next((lab for lab in self._objects(LABS) if lab.metadata.name == self._lab), None)
         made = lab is not None and lab.status.observed_generation == lab.metadata.generation and self._hosts.standing
         problem = f": {self._hosts.problem}" if self._hosts.problem else ""
         yield made, f"the hosts of lab {self._lab}{problem}"
         yield self._controllers.idle, "the controllers"
 
     def _programmed(self, leases: Mapping[str, Lease]) -> Iterable[tuple[bool, str]]:
-        for node in self._store.list(NODES):
-            name = node.key[1]
+        for node in self._objects(NODES):
+            name = node.metadata.name
             yield self._synced(leases.get(node_lease(name)), name, NODE_KINDS), f"the agent of {name}"
         yield self._synced(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
         """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
         healthy = lease.healthy_nodes if lease else {}
-        services = (SERVICES.decode(stored.body) for stored in self._store.list(SERVICES))
-        balanced = [service for service in services if is_balanced(service)]
+        balanced = [service for service in self._objects(SERVICES) if is_balanced(service)]
         ready = self._ready_endpoints({service.key for service in balanced})
         for service in balanced:
             wanted = self._serving_nodes(service, ready.get(service.key, []))
@@ -129,8 +142,7 @@ class Convergence:
     def _ready_endpoints(self, services: Collection[str]) -> Mapping[str, list[Endpoint]]:
         """Return the ready endpoints of these Services, by key; the slices are looked through once, or not at all."""
         found: dict[str, list[Endpoint]] = {}
-        for stored in self._store.list(ENDPOINT_SLICES) if services else ():
-            piece = ENDPOINT_SLICES.decode(stored.body)
+        for piece in self._objects(ENDPOINT_SLICES) if services else ():
             if piece.service_key in services:
                 found.setdefault(piece.service_key, []).extend(e for e in piece.endpoints if e.conditions.is_ready)
         return found
@@ -139,17 +151,15 @@ class Convergence:
         """Return the nodes that should answer the edge: all when there is an endpoint, under Local those that have one."""
         if service.spec.external_traffic_policy == "Local":
             return {endpoint.node_name for endpoint in ready if endpoint.node_name}
-        nodes = [NODES.decode(stored.body).metadata for stored in self._store.list(NODES)]
+        nodes = [node.metadata for node in self._objects(NODES)]
         return {node.name for node in nodes if node.deletion_timestamp is None} if ready else set()
 
     def _synced(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource]) -> bool:
-        """Tell whether a Lease is that of the agent that runs now, and says that everything is programmed."""
-        if lease is None:
+        """Tell whether a Lease says that everything is programmed, and is that of the agent that runs now."""
+        if lease is None or not all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds):
             return False
         holders = {holder_identity(lease.metadata.name, start) for start in self._agent_starts(host)}
-        if lease.spec.holder_identity not in holders:
-            return False
-        return all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds)
+        return lease.spec.holder_identity in holders
 
     async def follow(self, seconds: float) -> AsyncIterator[Report]:
         """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""

@@ -102,6 +102,54 @@ def test_nothing_is_done_yet():
     assert (0, 10) == (report.done, report.total)
 
 
+class Decoding:
+    """A kind that notes which versions of its objects are decoded."""
+
+    def __init__(self, resource):
+        self.resource = resource
+        self.decoded = []
+
+    def __getattr__(self, name):
+        return getattr(self.resource, name)
+
+    def decode(self, body):
+        self.decoded.append(body["metadata"]["resourceVersion"])
+        return self.resource.decode(body)
+
+
+def test_a_look_decodes_what_has_changed(monkeypatch):
+    """Looks come by the hundred: an object is decoded once, a changed one again."""
+    monkeypatch.setattr(convergence, "LEASES", decoding := Decoding(LEASES))
+    with closing(lab()) as store:
+        watcher = watching(store)
+        watcher.look()
+        watcher.look()
+        before = len(decoding.decoded)
+        lease(store, "node2", "kube-node-lease", 5, NODE_KINDS)
+        waiting = watcher.look().waiting
+
+    assert (3, [str(store.version)], ("the agent of node2",)) == (before, decoding.decoded[3:], waiting)
+
+
+def test_who_runs_is_asked_last():
+    """When an agent was started is a question to the machine: it is put when its Lease says that all is programmed."""
+    asked = []
+
+    def starts(host):
+        asked.append(host)
+        return (STARTS[host],)
+
+    with closing(lab()) as store:
+        quiet = Quiet()
+        put(store, SERVICES, "new", "default", spec={"type": "ClusterIP"})
+        lease(store, "node2", "kube-node-lease", STARTS["node2"], NODE_KINDS)
+        watcher = Convergence(store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet, agent_starts=starts)
+        lease(store, "node1", "kube-node-lease", STARTS["node1"], NODE_KINDS[1:])
+        watcher.look()
+
+    assert ["node2", "edge"] == asked
+
+
 async def follow(quiet=None, seconds=5.0, **state):
     with closing(lab(**state)) as store:
         return [report async for report in watching(store, quiet).follow(seconds)]
