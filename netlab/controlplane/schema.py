@@ -8,60 +8,51 @@ an `Inert` field anything is kept as it is.
 
 from __future__ import annotations
 
-import types
-import typing
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import msgspec
+from msgspec import inspect
 
-from netlab.api.meta import Struct
 from netlab.api.resources import Json
+from netlab.api.structs import fields_of, type_of
 from netlab.controlplane.status import AnyResource, cannot_be_handled
 
 
 @dataclass(eq=False)
 class Shape:
-    """The known fields of one struct. `fields` maps wire names to the shape below, None where a leaf is."""
+    """The known fields of one struct: wire names to the shape below, None where a leaf is."""
 
-    fields: dict[str, Shape | None] = field(default_factory=dict)
-    lists: frozenset[str] = frozenset()  # fields that hold a list of that shape
+    fields: dict[str, Shape | None]
 
 
-@cache
-def shape_of(kind: type[Struct]) -> Shape:
+_shapes: dict[type, Shape] = {}  # by struct: a pod's are part of every workload
+
+
+def shape_of(struct: inspect.StructType) -> Shape:
     """Return the tree of field names below an API type."""
-    shape = Shape()
-    hints = typing.get_type_hints(kind)
-    lists = set()
-    for info in msgspec.structs.fields(kind):
-        below, is_list = _struct_in(hints[info.name])
-        shape.fields[info.encode_name] = shape_of(below) if below else None
-        if is_list:
-            lists.add(info.encode_name)
-    shape.lists = frozenset(lists)
-    return shape
+    if struct.cls not in _shapes:
+        _shapes[struct.cls] = Shape({name: _below(field.type) for name, field in fields_of(struct).items()})
+    return _shapes[struct.cls]
 
 
-def _struct_in(hint: Any) -> tuple[type[Struct] | None, bool]:
-    """Return the struct type that a field holds, directly, optionally or in a tuple, and whether it is the tuple."""
-    origin = typing.get_origin(hint)
-    if origin in {typing.Union, types.UnionType}:
-        found = [_struct_in(option) for option in typing.get_args(hint)]
-        return next((pair for pair in found if pair[0]), (None, False))
-    if origin is tuple:
-        return _struct_in(typing.get_args(hint)[0])[0], True
-    if isinstance(hint, type) and issubclass(hint, Struct):
-        return hint, False
-    return None, False
+def _below(info: inspect.Type) -> Shape | None:
+    """Return the shape of what a field holds: a struct, directly, optionally or in a list."""
+    match info:
+        case inspect.StructType():
+            return shape_of(info)
+        case inspect.VarTupleType():
+            return _below(info.item_type)
+        case inspect.UnionType():
+            return next((shape for shape in map(_below, info.types) if shape), None)
+        case _:
+            return None
 
 
 def prune(resource: AnyResource, body: Json) -> tuple[str, ...]:
     """Drop unknown fields and nulls from a body, in place; returns the paths of the unknown ones, in order."""
     unknown: list[str] = []
-    kind: type[Struct] = resource.type
-    _prune(shape_of(kind), body, "", unknown)
+    _prune(shape_of(cast("inspect.StructType", type_of(resource.type))), body, "", unknown)
     return tuple(unknown)
 
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
 from netlab.api.resources import Json, Resource
+from netlab.api.structs import fields_of, type_of
 from netlab.topology import fields
 from netlab.topology.problem import REQUIRED, TYPE_INVALID, UNKNOWN, Problem, Steps, quoted, required, suggestion
 
@@ -68,7 +68,7 @@ class Decoded:
 def decode(body: Any, struct: type, at: Steps = ()) -> Decoded:
     """Walk plain data (as JSON or YAML gives it) along a type; never raises for what the data holds."""
     walk = _Walk()
-    clean = walk.value(body, _type_of(struct), at)
+    clean = walk.value(body, type_of(struct), at)
     return Decoded(clean, tuple(walk.unknown), tuple(walk.types), tuple(walk.values), tuple(walk.inert))
 
 
@@ -86,18 +86,6 @@ def pruned(body: Json, resource: Resource[Any]) -> Json:
     """Return the object without unknown fields and nulls: what Kubernetes stores when validation is not strict."""
     clean: Json = decode(body, resource.type).body
     return clean
-
-
-@cache
-def _type_of(struct: type) -> inspect.Type:
-    return inspect.type_info(struct)
-
-
-@cache
-def _fields_of(struct: type) -> dict[str, inspect.Field]:
-    info = _type_of(struct)
-    assert isinstance(info, inspect.StructType)  # noqa: S101  (tells the type checker what the caller knows)
-    return {f.encode_name: f for f in info.fields}
 
 
 def is_inert(info: inspect.Type) -> bool:
@@ -180,7 +168,7 @@ class _Walk:
         if not isinstance(value, dict):
             self.wrong_type(value, _TYPE_NAMES[inspect.StructType], steps)
             return _stand_in(info)
-        known = _fields_of(info.cls)
+        known = fields_of(info)
         clean: dict[str, Any] = {}
         for key, item in value.items():
             if key not in known:
@@ -189,7 +177,7 @@ class _Walk:
                 clean[key] = self.field(item, known[key], info.cls, (*steps, key))
                 if _means_unset(clean[key], known[key], info.cls):
                     del clean[key]
-        self.values += self.missing(clean, info.cls, steps)
+        self.values += self.missing(clean, info, steps)
         return {**_stand_in(info), **clean}
 
     def field(self, item: Any, known: inspect.Field, struct: type, steps: Steps) -> Any:
@@ -200,8 +188,8 @@ class _Walk:
             self.values += fields.field_problems(rule, clean, steps)
         return clean
 
-    def missing(self, present: dict[str, Any], struct: type, steps: Steps) -> Iterator[Problem]:
-        names = (*fields.required_fields(struct), *(n for n, f in _fields_of(struct).items() if f.required))
+    def missing(self, present: dict[str, Any], info: inspect.StructType, steps: Steps) -> Iterator[Problem]:
+        names = (*fields.required_fields(info.cls), *(n for n, f in fields_of(info).items() if f.required))
         for name in names:
             if name not in present:
                 yield required((*steps, name))
@@ -241,7 +229,7 @@ def _means_unset(value: Any, known: inspect.Field, struct: type) -> bool:
 
 def _stand_in(info: inspect.StructType) -> dict[str, Any]:
     """Return the least a typed object of this struct needs: its fields without a default."""
-    return {f.encode_name: _STAND_INS[type(f.type)] for f in _fields_of(info.cls).values() if f.required}
+    return {f.encode_name: _STAND_INS[type(f.type)] for f in fields_of(info).values() if f.required}
 
 
 def _unknown(key: str, known: Collection[str], present: Container[str], steps: Steps) -> Problem:
