@@ -27,7 +27,7 @@ def require_images(engine: Engine, images: Iterable[NamedImage], workloads: str,
         if what in seen:
             continue
         seen.add(what)
-        if needs_pull(engine, container):
+        if needs_pull(container, present=engine.has_image(container.image)):
             say(f"pulling image {container.image}")
         try:
             choose(engine, container, workloads)

@@ -39,9 +39,9 @@ class Chosen:
     server: str = ""
 
 
-def needs_pull(engine: Engine, container: Container) -> bool:
-    """Tell whether a registry is asked before the container can be made."""
-    policy, present = container.image_pull_policy, engine.has_image(container.image)
+def needs_pull(container: Container, *, present: bool) -> bool:
+    """Tell whether a registry is asked before the container can be made; `present`: its image is there."""
+    policy = container.image_pull_policy
     return policy == ALWAYS or not (present or is_brought(container) or policy == NEVER)
 
 
@@ -51,13 +51,14 @@ def choose(engine: Engine, container: Container, workloads: str) -> Chosen:
     Raises ImageUnavailableError.
     """
     image = container.image
-    if needs_pull(engine, container):
+    user = engine.image_user(image)
+    if needs_pull(container, present=user is not None):
         _pull(engine, container)
-        return Chosen(image, engine.image_user(image))
-    if engine.has_image(image):
-        return Chosen(image, engine.image_user(image))
+        return Chosen(image, engine.image_user(image) or "")
+    if user is not None:
+        return Chosen(image, user)
     if is_brought(container):
-        return Chosen(workloads, engine.image_user(workloads), stands_in=True, server=builtin_of(container))
+        return Chosen(workloads, engine.image_user(workloads) or "", stands_in=True, server=builtin_of(container))
     raise ImageUnavailableError(
         f'Container image "{image}" is not present with pull policy of Never',
         reason="ErrImageNeverPull",

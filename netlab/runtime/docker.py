@@ -175,8 +175,8 @@ class Engine(Protocol):
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:
         """Return the images with all these labels; the value "" is any value."""
 
-    def image_user(self, name: str) -> str:
-        """Return the user that an image runs as, "" for root. Raises EngineError when it is not there."""
+    def image_user(self, name: str) -> str | None:
+        """Return the user that an image runs as, "" for root; None when it is not there."""
 
     def pull(self, name: str) -> None:
         """Fetch an image from its registry."""

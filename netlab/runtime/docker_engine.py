@@ -59,6 +59,7 @@ class DockerEngine:
         with self._translated("tell its version"):
             _require_answer(self._address)
             self._client = docker.APIClient(self._address, version="auto", timeout=PATIENCE, max_pool_size=WIDTH)
+            self._client.trust_env = False  # proxies and passwords of the environment: on a Unix socket only a delay, each time
 
     # ---- containers
     def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
@@ -158,13 +159,7 @@ class DockerEngine:
     # ---- images
     def has_image(self, name: str) -> bool:
         """Tell whether an image is there."""
-        try:
-            self.image_id(name)
-        except EngineError as error:
-            if is_not_found(error):
-                return False
-            raise
-        return True
+        return self.image_user(name) is not None
 
     def image_id(self, name: str) -> str:
         """Return the identity of an image."""
@@ -174,9 +169,14 @@ class DockerEngine:
         """Return the labels of an image."""
         return dict(self._image(name)["Config"].get("Labels") or {})
 
-    def image_user(self, name: str) -> str:
-        """Return the user that an image runs as."""
-        return str(self._image(name)["Config"].get("User") or "")
+    def image_user(self, name: str) -> str | None:
+        """Return the user that an image runs as, None when it is not there."""
+        try:
+            return str(self._image(name)["Config"].get("User") or "")
+        except EngineError as error:
+            if is_not_found(error):
+                return None
+            raise
 
     def _image(self, name: str) -> dict[str, Any]:
         with self._translated(f"look at image {name}"):

@@ -151,10 +151,9 @@ class FakeEngine:
             raise _refused(f"look at image {name}", f"No such image: {name}", 404)
         return self.images[name]
 
-    def image_user(self, name: str) -> str:
-        """Return the user that the test has set, root without one."""
-        self.image_labels(name)
-        return self.users.get(name, "")
+    def image_user(self, name: str) -> str | None:
+        """Return the user that the test has set, root without one; None when the image is not there."""
+        return self.users.get(name, "") if name in self.images else None
 
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:
         """Return the images with all these labels."""
