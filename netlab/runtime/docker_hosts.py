@@ -1,6 +1,6 @@
 """Runtime `docker`: fabric, edge, nodes and clients are containers, joined by the same cables as namespaces are.
 
-    the machine                      fabric                        node1, edge, client (network: none)
+    the machine                      fabric                        node1, edge, client (no network)
     br-... 172.30.0.3/16  -- eth0 -- underlay 172.30.0.2/16 ------ eth0 172.30.1.1/16
     the lab's Docker network         outside                ------ eth1, eth0 ...
 

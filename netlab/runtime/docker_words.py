@@ -21,7 +21,7 @@ REMEDIES = (  # words of a refusal -> what to do
 def container_body(spec: ContainerSpec) -> dict[str, Any]:
     """Return the body of POST /containers/create: a container in the words of the engine's API."""
     host: dict[str, Any] = {
-        "NetworkMode": spec.network,
+        "NetworkMode": spec.network or "none",
         "Sysctls": dict(spec.sysctls),
         "ReadonlyRootfs": spec.read_only,
         "Tmpfs": dict.fromkeys(spec.tmpfs, ""),
@@ -41,6 +41,7 @@ def container_body(spec: ContainerSpec) -> dict[str, Any]:
         "WorkingDir": spec.working_directory,
         "User": spec.user,
         "Hostname": spec.hostname,
+        "NetworkDisabled": not spec.network,
         "HostConfig": host,
     }
     optional = {"Entrypoint": spec.entrypoint, "Cmd": spec.command, "StopSignal": spec.stop_signal or None}

@@ -17,7 +17,7 @@ from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, R
 from netlab.node.podfiles import PodFiles
 from netlab.node.workload_container import tell
 from netlab.node.workloads_protocol import ServerStatus
-from netlab.runtime.docker import OWNER_LABEL, ROLE_LABEL
+from netlab.runtime.docker import NO_NETWORK, OWNER_LABEL, ROLE_LABEL
 from netlab.runtime.fake_docker import FakeEngine
 from netlab.runtime.statedir import StateDirectory
 
@@ -119,7 +119,7 @@ async def test_a_server_has_begun_when_it_listens(rig):
     networks = {spec.network for spec in rig.engine.specs.values()}
 
     assert (rig.about(tool), before, rig.about(run.key)) == (["Began"], [], ["Began"])
-    assert networks == {"none", f"container:{rig.ids('sandbox')['netlab_lab_default_p']}"}
+    assert networks == {NO_NETWORK, f"container:{rig.ids('sandbox')['netlab_lab_default_p']}"}
 
 
 async def test_an_end_is_told_with_its_code_and_the_old_run_goes_with_the_next(rig):

@@ -21,6 +21,7 @@ def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:
         "WorkingDir": "",
         "User": "",
         "Hostname": "",
+        "NetworkDisabled": True,
         "HostConfig": {
             "NetworkMode": "none",
             "Sysctls": {},
@@ -43,7 +44,10 @@ def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:
         ({"environment": {"A": "b=c"}}, {"Env": ["A=b=c"]}),
         (
             {"network": "n", "address": "172.30.0.2"},
-            {"NetworkingConfig": {"EndpointsConfig": {"n": {"IPAMConfig": {"IPv4Address": "172.30.0.2"}}}}},
+            {
+                "NetworkDisabled": False,
+                "NetworkingConfig": {"EndpointsConfig": {"n": {"IPAMConfig": {"IPv4Address": "172.30.0.2"}}}},
+            },
         ),
     ],
 )

@@ -12,7 +12,7 @@ from netlab.dataplane.fabric import UNDERLAY
 from netlab.dataplane.state import Bridge, Link, NamespaceState, Operation, Route, Verb
 from netlab.errors import LabError
 from netlab.kernel.fake import FakeKernel
-from netlab.runtime.docker import LAB_LABEL, ROLE_LABEL, STATE_LABEL, NetworkSpec
+from netlab.runtime.docker import LAB_LABEL, NO_NETWORK, ROLE_LABEL, STATE_LABEL, NetworkSpec
 from netlab.runtime.docker_hosts import DockerRuntime
 from netlab.runtime.docker_network import CANDIDATES, choose_network
 from netlab.runtime.fake_docker import FakeEngine
@@ -95,7 +95,7 @@ def test_the_networks_segment_is_the_underlay(scene: Scene) -> None:
     ports = {link.name: link.master for link in scene.kernel.observe(f"{NETNS}fabric").links}
 
     assert [network.subnets for network in scene.engine.networks({LAB_LABEL: "demo"})] == [("172.30.0.0/16",)]
-    assert {host: scene.spec(host).network for host in HOSTS} == {**dict.fromkeys(HOSTS, "none"), "fabric": "netlab_demo"}
+    assert {host: scene.spec(host).network for host in HOSTS} == {**dict.fromkeys(HOSTS, NO_NETWORK), "fabric": "netlab_demo"}
     assert ports["eth0"] == UNDERLAY
 
 
