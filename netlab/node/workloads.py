@@ -15,9 +15,11 @@ import resource
 import signal
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
+from netlab.kernel import namespaces
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 from netlab.node.workloads_serving import ServedWorkload
 from netlab.runtime.statedir import StateDirectory
@@ -94,7 +96,7 @@ class Workloads:
                     await self._start(spec)
 
     async def _start(self, spec: ServerSpec) -> None:
-        served = self.servers[spec.key] = ServedWorkload(spec, self.report)
+        served = self.servers[spec.key] = ServedWorkload(spec, self.report, open_log(spec.log), namespaces.inside)
         await served.start()
 
     def _update(self, served: ServedWorkload, spec: ServerSpec) -> None:
@@ -108,6 +110,12 @@ class Workloads:
         line = msgspec.json.encode(Report(version=self.version, servers=statuses)) + b"\n"
         for writer in _alive(self.listeners):
             writer.write(line)
+
+
+def open_log(path: str) -> TextIO:
+    """Return a container's log, to be written behind what earlier runs wrote."""
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Path(path).open("a", buffering=1, encoding="utf-8")
 
 
 def _replaced(present: ServerSpec, wanted: ServerSpec | None) -> bool:

@@ -12,16 +12,17 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TextIO
+from contextlib import AbstractContextManager
+from typing import TextIO, cast
 
-from aiohttp import web
+import msgspec
 
 from netlab.api.times import timestamp_of
 from netlab.errors import KernelError
-from netlab.kernel import namespaces
 from netlab.node.servers import SERVERS, Listener
-from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, BadArgumentsError, HttpHandler, Process, client_of
+from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, BadArgumentsError, Process
+from netlab.node.servers.http import Connections, HttpConnection, HttpService
+from netlab.node.servers.messages import HttpHandler, Request, Response
 from netlab.node.workloads_protocol import ServerSpec, ServerStatus
 
 BACKLOG = 4096  # somaxconn's default today
@@ -33,12 +34,20 @@ LAST_WORDS = 2.0  # seconds that requests being served get when the server ends
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
 
+Inside = Callable[[str], AbstractContextManager[None]]  # a stay in the network namespace of that path
+
+
+def _here(_path: str) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
 
 class ServedWorkload:
     """A server's life: `start`, changes told to `changed`, `close`."""
 
-    def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: TextIO | None = None) -> None:
-        """Write to `output`, without one to the file that the spec names."""
+    def __init__(
+        self, spec: ServerSpec, changed: Callable[[], None], output: TextIO | None = None, inside: Inside = _here
+    ) -> None:
+        """Write to `output`; make sockets `inside` the spec's namespace."""
         self.spec = spec
         self.code: int | None = None
         self.message = ""
@@ -47,8 +56,8 @@ class ServedWorkload:
         self._sockets: list[socket.socket] = []
         self._datagrams: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
-        self._http: list[web.Server] = []
-        self._echoes: set[asyncio.Transport] = set()
+        self._connections = Connections()
+        self._inside = inside
         self._log = output
 
     @property
@@ -57,7 +66,6 @@ class ServedWorkload:
 
     async def start(self) -> None:
         """Bind, then listen. A failure becomes the server's exit code and last words, also in its log."""
-        self._log = self._log or _open_log(self.spec.log)
         try:
             listeners = SERVERS[self.spec.server](Process(self.spec, self._exit))
             bound = self._bind(listeners)
@@ -77,14 +85,10 @@ class ServedWorkload:
             asyncio.get_running_loop().remove_reader(datagram)
         for server in self._servers:
             server.close()
-        for http in self._http:
-            http.pre_shutdown()
-        await asyncio.gather(*(http.shutdown(LAST_WORDS) for http in self._http))
-        for transport in tuple(self._echoes):
-            transport.close()
+        await self._connections.close(LAST_WORDS)
         for endpoint in self._sockets:
             endpoint.close()
-        self._sockets, self._datagrams, self._servers, self._http = [], [], [], []
+        self._sockets, self._datagrams, self._servers = [], [], []
         if self._log:
             self._log.close()
             self._log = None
@@ -92,7 +96,7 @@ class ServedWorkload:
     # ---- sockets
     def _bind(self, listeners: tuple[Listener, ...]) -> list[tuple[Listener, socket.socket]]:
         bound = []
-        with namespaces.inside(self.spec.path) if self.spec.path else contextlib.nullcontext():
+        with self._inside(self.spec.path):
             for listener in listeners:
                 kind = socket.SOCK_DGRAM if listener.protocol == "UDP" else socket.SOCK_STREAM
                 endpoint = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -116,10 +120,9 @@ class ServedWorkload:
             return
         if listener.http is None:
             return
-        http: web.Server = web.Server(self._counted(listener.http))
-        self._http.append(http)
-        factory = (lambda: _Sniffer(http, self)) if listener.raw else http
-        self._servers.append(await loop.create_server(factory, sock=endpoint, backlog=BACKLOG))
+        service = HttpService(self._signed(listener.http), self._connections, self.begin, self.finish)
+        first = _Sniffer if listener.raw else HttpConnection
+        self._servers.append(await loop.create_server(lambda: first(service), sock=endpoint, backlog=BACKLOG))
 
     def _receive(self, listener: Listener, endpoint: socket.socket) -> None:
         """Answer one datagram from the very address it was sent to: a host with several would choose another."""
@@ -138,34 +141,25 @@ class ServedWorkload:
             endpoint.sendmsg([answer], [control], 0, sender)
 
     # ---- requests
-    def _counted(self, handler: HttpHandler) -> HttpHandler:
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            self.begin()
-            try:
-                response = await handler(request)
-            finally:
-                self.finish()
-            client = client_of(request)
-            response.headers[POD_HEADER] = self.spec.pod
-            response.headers[CLIENT_HEADER] = client
-            if self.spec.draining or self.code is not None:
-                response.force_close()
-            self._write(f'{client} "{request.method} {request.path_qs}" {response.status}')
-            return response
+    def _signed(self, handler: HttpHandler) -> HttpHandler:
+        """Return the handler with answers that say who gave them to whom; each is a line in the log."""
+
+        async def answer(request: Request) -> Response:
+            response = await handler(request)
+            self._write(f'{request.client} "{request.method} {request.target}" {response.status}')
+            headers = (*response.headers, (POD_HEADER, self.spec.pod), (CLIENT_HEADER, request.client))
+            last = response.last or self.spec.draining or self.code is not None
+            return msgspec.structs.replace(response, headers=headers, last=last)
 
         return answer
 
-    def begin(self, transport: asyncio.Transport | None = None) -> None:
+    def begin(self) -> None:
         """Count somebody being served."""
         self._busy += 1
-        if transport:
-            self._echoes.add(transport)
 
-    def finish(self, transport: asyncio.Transport | None = None) -> None:
+    def finish(self) -> None:
         """Count somebody less; the last one of a draining server is news."""
         self._busy -= 1
-        if transport:
-            self._echoes.discard(transport)
         if self.spec.draining and self._busy == 0:
             self._changed()
 
@@ -185,56 +179,56 @@ class ServedWorkload:
 
 
 class _Sniffer(asyncio.Protocol):
-    """Decide by the first bytes of a connection: HTTP goes to aiohttp, everything else is echoed."""
+    """Decide by the first bytes of a connection: HTTP goes to its own protocol, everything else is echoed."""
 
-    def __init__(self, http: web.Server, served: ServedWorkload) -> None:
-        self._http = http
-        self._served = served
-        self._transport: asyncio.Transport | None = None
+    _transport: asyncio.Transport
+
+    def __init__(self, service: HttpService) -> None:
+        self._service = service
         self._echoing = False
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport if isinstance(transport, asyncio.Transport) else None
+        self._transport = cast("asyncio.Transport", transport)
+        self._service.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._transport is None:
-            return
         if self._echoing:
             self._transport.write(data)
             return
         self._seen += data
         if self._seen.startswith(HTTP_METHODS):
-            handler = self._http()
-            self._transport.set_protocol(handler)
-            handler.connection_made(self._transport)
-            handler.data_received(self._seen)
+            http = HttpConnection(self._service)
+            self._transport.set_protocol(http)
+            http.connection_made(self._transport)
+            self._service.connections.discard(self)
+            http.data_received(self._seen)
         elif len(self._seen) >= LONGEST_METHOD or not any(method.startswith(self._seen) for method in HTTP_METHODS):
             self._echoing = True
-            self._served.begin(self._transport)
+            self._service.begin()
             self._transport.write(self._seen)
 
     def eof_received(self) -> bool:
-        if not self._echoing and self._seen and self._transport:
+        if not self._echoing:
             self._transport.write(self._seen)
         return False  # close: everything received has been sent back
 
     def pause_writing(self) -> None:
-        if self._transport:
-            self._transport.pause_reading()
+        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._transport:
-            self._transport.resume_reading()
+        self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        self._service.connections.discard(self)
         if self._echoing:
-            self._served.finish(self._transport)
+            self._service.finish()
 
+    def end(self) -> None:
+        """Close behind what has been sent back."""
+        self._transport.close()
 
-def _open_log(path: str) -> TextIO | None:
-    if not path:
-        return None
-    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Path(path).open("a", buffering=1, encoding="utf-8")
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()

@@ -28,6 +28,7 @@ DISTRIBUTIONS = (
     "attrs",
     "dnspython",
     "frozenlist",
+    "h11",
     "idna",
     "msgspec",
     "multidict",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from netlab.node.servers.base import (
     BadArgumentsError,
     DatagramHandler,
-    HttpHandler,
     Listener,
     Process,
     ServerFactory,
-    client_of,
     port_flag,
-    text,
 )
+from netlab.node.servers.messages import HttpHandler, Request, Response, text
 
 NETEXEC_HTTP, NETEXEC_UDP, SERVE_HOSTNAME = 8080, 8081, 9376
 DISABLED = -1
@@ -39,9 +35,9 @@ def netexec(process: Process) -> tuple[Listener, ...]:
 
 
 def _netexec_http(process: Process) -> HttpHandler:
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        client, query = client_of(request), request.query
-        if request.path in {"/exit", "/shutdown"}:
+    async def answer(request: Request) -> Response:
+        path, query = request.path, request.query
+        if path in {"/exit", "/shutdown"}:
             code = query.get("code", "0")
             process.exit(int(code) if code.isdigit() else 0)
             return text("")
@@ -50,14 +46,14 @@ def _netexec_http(process: Process) -> HttpHandler:
             "/healthz": "",
             "/hostname": hostname(process),
             "/hostName": hostname(process),
-            "/clientip": client,
+            "/clientip": request.client,
             "/echo": query.get("msg", ""),
-            "/header": request.headers.get(query.get("key", ""), ""),
+            "/header": request.header(query.get("key", "")),
         }
-        if request.path not in table:
+        if path not in table:
             return text("404 page not found\n", status=404)
-        code = query.get("code", "200") if request.path == "/echo" else "200"
-        return text(table[request.path], status=int(code) if code.isdigit() and 200 <= int(code) < 600 else 200)
+        code = query.get("code", "200") if path == "/echo" else "200"
+        return text(table[path], status=int(code) if code.isdigit() and 200 <= int(code) < 600 else 200)
 
     return answer
 
@@ -76,7 +72,7 @@ def serve_hostname(process: Process) -> tuple[Listener, ...]:
     port = port_flag(process.spec.args, "port", SERVE_HOSTNAME)
     name = hostname(process)
 
-    async def answer(_request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(_request: Request) -> Response:
         return text(name)
 
     def datagram(_data: bytes, _client: str) -> bytes | None:

@@ -1,18 +1,16 @@
-"""The vocabulary of built-in servers: listeners, answers, and a command line's flags."""
+"""The vocabulary of built-in servers: listeners, and a command line's flags."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
+from netlab.node.servers.messages import HttpHandler
 from netlab.node.workloads_protocol import ServerSpec
 
 POD_HEADER = "X-Netlab-Pod"
 CLIENT_HEADER = "X-Netlab-Client"
 
-HttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 DatagramHandler = Callable[[bytes, str], bytes | None]
 
 
@@ -40,22 +38,6 @@ ServerFactory = Callable[[Process], tuple[Listener, ...]]
 
 class BadArgumentsError(Exception):
     """The container's args are not what the image understands; it ends with exit code 2, as the program would."""
-
-
-def client_of(request: web.BaseRequest) -> str:
-    """Return `address:port` of a request's sender as the server saw it."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return f"{peer[0]}:{peer[1]}" if peer else ""
-
-
-def text(body: str, *, status: int = 200) -> web.Response:
-    """Return a plain-text answer."""
-    return web.Response(text=body, status=status)
-
-
-def html(body: str) -> web.Response:
-    """Return a page."""
-    return web.Response(text=body, content_type="text/html", charset="utf-8")
 
 
 def flag(args: Sequence[str], name: str, default: str) -> str:

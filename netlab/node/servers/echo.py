@@ -11,9 +11,8 @@ is. UDP: the datagram comes back behind the lines that say who answered and who 
 
 from __future__ import annotations
 
-from aiohttp import web
-
-from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, Listener, Process, text
+from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, Listener, Process
+from netlab.node.servers.messages import Request, Response, text
 from netlab.node.servers.pages import describe
 
 
@@ -21,9 +20,8 @@ def echo(process: Process) -> tuple[Listener, ...]:
     """Return a listener for each declared port; none declared, none opened."""
     pod = process.spec.pod
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.text()
-        return text("\n".join([*describe(process, request), "", body]))
+    async def answer(request: Request) -> Response:
+        return text("\n".join([*describe(process, request), "", request.text]))
 
     def datagram(data: bytes, client: str) -> bytes | None:
         return f"{POD_HEADER}: {pod}\n{CLIENT_HEADER}: {client}\n\n".encode() + data

@@ -6,13 +6,13 @@ fail (-1: all of them, 0: none); /ready/api/fail and /ready/api/ok are short for
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from html import escape
 
-from aiohttp import web
+import msgspec
 
-from netlab.node.servers.base import Listener, Process, client_of, html, text
+from netlab.node.servers.base import Listener, Process
+from netlab.node.servers.messages import Request, Response, html, json, text
 
 PORT = 8080
 FOR_EVER = -1
@@ -24,6 +24,15 @@ PAGE = """<!DOCTYPE html>
 """
 
 
+class Order(msgspec.Struct, rename="camel"):
+    """What a health endpoint is told."""
+
+    fail_next: int
+
+
+ORDERS = msgspec.json.Decoder(Order, strict=False)
+
+
 @dataclass
 class Switch:
     """A health endpoint that can be told to fail."""
@@ -31,7 +40,7 @@ class Switch:
     fail_next: int = 0
     served: int = 0
 
-    def answer(self) -> web.Response:
+    def answer(self) -> Response:
         """Count one request and answer it."""
         self.served += 1
         if self.fail_next == 0:
@@ -40,8 +49,8 @@ class Switch:
             self.fail_next -= 1
         return text("fail", status=500)
 
-    def state(self) -> web.Response:
-        return web.json_response({"failNext": self.fail_next, "served": self.served})
+    def state(self) -> Response:
+        return json({"failNext": self.fail_next, "served": self.served})
 
 
 def kuard(process: Process) -> tuple[Listener, ...]:
@@ -49,28 +58,28 @@ def kuard(process: Process) -> tuple[Listener, ...]:
     spec = process.spec
     switches = {"healthy": Switch(), "ready": Switch()}
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(request: Request) -> Response:
         first, *rest = request.path.strip("/").split("/")
         if first == "":
-            page = PAGE.format(pod=escape(spec.pod), node=escape(spec.node), client=client_of(request))
+            page = PAGE.format(pod=escape(spec.pod), node=escape(spec.node), client=request.client)
             return html(page)
         if first == "env":
-            return web.json_response({"commandLine": ["/kuard", *spec.args], "env": spec.environment})
+            return json({"commandLine": ["/kuard", *spec.args], "env": spec.environment})
         if first in switches:
-            return await _switch(request, switches[first], rest)
+            return _switch(request, switches[first], rest)
         return text("404 page not found\n", status=404)
 
     return (Listener(PORT, http=answer),)
 
 
-async def _switch(request: web.BaseRequest, switch: Switch, rest: list[str]) -> web.Response:
+def _switch(request: Request, switch: Switch, rest: list[str]) -> Response:
     if not rest:
         return switch.answer()
     if rest[0] != "api" or (rest[1:] and rest[1] not in SHORT):
         return text("404 page not found\n", status=404)
     if request.method in {"PUT", "POST"}:
         try:
-            switch.fail_next = SHORT[rest[1]] if rest[1:] else int(json.loads(await request.text())["failNext"])
-        except (ValueError, KeyError, TypeError):
+            switch.fail_next = SHORT[rest[1]] if rest[1:] else ORDERS.decode(request.body).fail_next
+        except msgspec.DecodeError:
             return text('expected {"failNext": <number>}\n', status=400)
     return switch.state()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from aiohttp import web
-
-from netlab.node.servers.base import Listener, Process, client_of, flag, html, port_flag, text
+from netlab.node.servers.base import BadArgumentsError, Listener, Process, flag, port_flag
+from netlab.node.servers.messages import Request, Response, html, json, text
 
 HTTP_PORT = 80
 HTTP_ECHO_PORT = 5678
@@ -29,27 +28,26 @@ def color(process: Process) -> tuple[Listener, ...]:
     spec = process.spec
     shade = spec.pod.partition("-")[0]
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        client = client_of(request)
+    async def answer(request: Request) -> Response:
         if wants_json(request):
-            facts = {"pod": spec.pod, "namespace": spec.namespace, "node": spec.node, "color": shade, "client": client,
+            facts = {"pod": spec.pod, "namespace": spec.namespace, "node": spec.node, "color": shade, "client": request.client,
                      "path": request.path}  # fmt: skip
-            return web.json_response(facts)
+            return json(facts)
         names = {"pod": spec.pod, "namespace": spec.namespace, "node": spec.node, "color": shade, "path": request.path}
-        return html(COLOR_PAGE.format(client=client, **{key: escape(value) for key, value in names.items()}))
+        return html(COLOR_PAGE.format(client=request.client, **{key: escape(value) for key, value in names.items()}))
 
     return (Listener(HTTP_PORT, http=answer),)
 
 
-def wants_json(request: web.BaseRequest) -> bool:
+def wants_json(request: Request) -> bool:
     """Tell whether the client asked for JSON, by ?format=json or by its Accept header."""
-    return request.query.get("format") == "json" or "application/json" in request.headers.get("Accept", "")
+    return request.query.get("format") == "json" or "application/json" in request.header("Accept")
 
 
 def nginx(process: Process) -> tuple[Listener, ...]:
     """Return nginx with its first page and 404 for the rest."""
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(request: Request) -> Response:
         if request.path not in {"/", "/index.html"}:
             return text("404 Not Found\n", status=404)
         return html(NGINX_PAGE.format(pod=escape(process.spec.pod)))
@@ -62,7 +60,7 @@ def whoami(process: Process) -> tuple[Listener, ...]:
     spec = process.spec
     port = port_flag(spec.args, "port", int(spec.environment.get("WHOAMI_PORT_NUMBER", HTTP_PORT)))
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(request: Request) -> Response:
         if request.path == "/health":
             return text("")
         return text("\n".join(describe(process, request)) + "\n")
@@ -70,14 +68,14 @@ def whoami(process: Process) -> tuple[Listener, ...]:
     return (Listener(port, http=answer),)
 
 
-def describe(process: Process, request: web.BaseRequest) -> list[str]:
+def describe(process: Process, request: Request) -> list[str]:
     """Return a request as lines: who serves, who asks, request line, headers."""
     return [
         f"Hostname: {process.spec.environment.get('HOSTNAME', process.spec.pod)}",
         f"IP: {process.spec.address}",
-        f"RemoteAddr: {client_of(request)}",
-        f"{request.method} {request.path_qs} HTTP/{request.version.major}.{request.version.minor}",
-        *(f"{name}: {value}" for name, value in request.headers.items()),
+        f"RemoteAddr: {request.client}",
+        f"{request.method} {request.target} HTTP/{request.version}",
+        *(f"{name}: {value}" for name, value in request.headers),
     ]
 
 
@@ -85,12 +83,14 @@ def http_echo(process: Process) -> tuple[Listener, ...]:
     """Return hashicorp/http-echo: the text of `-text` (or ECHO_TEXT) on the port of `-listen`."""
     spec = process.spec
     words = flag(spec.args, "text", spec.environment.get("ECHO_TEXT", "hello-world"))
-    status = int(flag(spec.args, "status-code", "200"))
+    status = flag(spec.args, "status-code", "200")
+    if not status.isdigit() or not 200 <= int(status) < 600:
+        raise BadArgumentsError(f'-status-code: "{status}" is no status of an answer')
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(request: Request) -> Response:
         if request.path == "/health":
-            return web.json_response({"status": "ok"})
-        return text(f"{words}\n", status=status)
+            return json({"status": "ok"})
+        return text(f"{words}\n", status=int(status))
 
     return (Listener(port_flag(spec.args, "listen", HTTP_ECHO_PORT), http=answer),)
 

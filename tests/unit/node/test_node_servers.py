@@ -58,7 +58,14 @@ def test_every_catalogued_workload_has_a_server():
 
 
 @pytest.mark.parametrize(
-    "made", [process("agnhost", "nonsense"), process("http-echo", "-listen=:http"), process("whoami", "--port=0")]
+    "made",
+    [
+        process("agnhost", "nonsense"),
+        process("http-echo", "-listen=:http"),
+        process("http-echo", "-status-code=ok"),
+        process("http-echo", "-status-code=101"),
+        process("whoami", "--port=0"),
+    ],
 )
 def test_bad_arguments_end_the_container(made):
     """Arguments that the program would refuse are refused."""
