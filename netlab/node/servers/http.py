@@ -178,7 +178,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._state = State.LEAVING
-        if self._http.their_state is h11.CLOSED:
+        if self._ending or self._http.their_state is h11.CLOSED:
             self._transport.close()
             return
         self._transport.write_eof()

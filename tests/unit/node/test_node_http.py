@@ -17,7 +17,8 @@ from netlab.node.servers import http
 from netlab.node.servers.http import LARGEST_BODY, READ_AHEAD, Connections, HttpConnection, HttpService
 from netlab.node.servers.messages import Request, Response, html, json, text
 
-LARGE = 16 << 20  # more than two sockets hold
+LARGE = 4 << 20  # more than the two sockets hold
+SOCKET = 1 << 16
 
 
 def get(path: str, *headers: str, version: str = "1.1", method: str = "GET") -> bytes:
@@ -90,6 +91,7 @@ PAGES = {"/": Site.page, "/said": Site.said, "/wait": Site.wait, "/large": Site.
 @asynccontextmanager
 async def serving(site: Site):
     server = await asyncio.get_running_loop().create_server(lambda: HttpConnection(site.service), "127.0.0.1", 0)
+    server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET)  # those that it accepts inherit it
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -98,7 +100,11 @@ async def serving(site: Site):
 
 
 async def call(port: int, words: bytes = b""):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2 * LARGE)
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET)
+    line.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(line, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=line, limit=2 * LARGE)
     writer.write(words)
     return reader, writer
 
@@ -284,13 +290,13 @@ async def test_a_client_that_sends_ahead():
 
 async def test_silence(monkeypatch):
     """An idle connection is closed after a while, one whose answer is due is not."""
-    monkeypatch.setattr(http, "KEEP_ALIVE", 0.02)
+    monkeypatch.setattr(http, "KEEP_ALIVE", 0.1)
     site = Site()
     async with serving(site) as port:
         waiting = await call(port, get("/wait"))
         await site.until(lambda: site.asked == ["/wait"])
         idle = [await call(port, words) for words in (b"", get("/")[:-2], get("/"))]
-        heard = [statuses(await rest(*client)) for client in idle]
+        heard = [statuses(everything) for everything in await asyncio.gather(*(rest(*client) for client in idle))]
         site.gate.set()
         answer = await one_answer(waiting[0])
         waiting[1].close()
