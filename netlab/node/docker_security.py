@@ -1,4 +1,7 @@
-"""What a pod's securityContext means for its containers (pure). The container's word counts before the pod's."""
+"""What a pod's securityContext means for its containers, as kubelet and containerd read it (pure).
+
+The container's word counts before the pod's, and both before the image's.
+"""
 
 from __future__ import annotations
 
@@ -15,37 +18,50 @@ DEFAULT_CAPABILITIES = (
     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 )  # fmt: skip
 ALL = "ALL"
-ROOTS = ("", "0", "root")
+ROOT = "0"
 
 
 def secured(spec: ContainerSpec, run: Run, image_user: str) -> ContainerSpec:
     """Return a container as its securityContext wants it; `image_user` is who the image runs as.
 
-    Raises ConfigError when it must not run as root, and would.
+    Raises ConfigError when it must not run as root, and would or might.
     """
-    own = run.container.security_context or SecurityContext()
-    user = _user(own, run.pod.spec.security_context or PodSecurityContext(), spec.user or image_user)
-    context = run.pod.spec.security_context
-    demanded = own.run_as_non_root if own.run_as_non_root is not None else bool(context and context.run_as_non_root)
-    if demanded and user.partition(":")[0] in ROOTS:
-        raise ConfigError("container has runAsNonRoot and image will run as root; say who it is with runAsUser")
+    own, pods = run.container.security_context or SecurityContext(), run.pod.spec.security_context or PodSecurityContext()
+    otherwise = spec.user or image_user
+    number = own.run_as_user if own.run_as_user is not None else pods.run_as_user
+    group = own.run_as_group if own.run_as_group is not None else pods.run_as_group
+    demanded = own.run_as_non_root if own.run_as_non_root is not None else pods.run_as_non_root
+    if demanded and (why := _perhaps_root(number, otherwise)):
+        meta = run.pod.metadata
+        who = f'pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {run.container.name}'
+        raise ConfigError(f"{why} ({who}); say with runAsUser who it is to run as")
     return replace(
         spec,
-        user=user if user != image_user else spec.user,
+        user=spec.user if number is None and group is None else _user(number, group, otherwise),
         read_only=bool(own.read_only_root_filesystem),
-        capabilities=_capabilities(own.capabilities) if own.capabilities else spec.capabilities,
+        capabilities=_capabilities(own.capabilities, spec.capabilities) if own.capabilities else spec.capabilities,
         no_new_privileges=spec.no_new_privileges or own.allow_privilege_escalation is False,
     )
 
 
-def _user(own: SecurityContext, pods: PodSecurityContext, otherwise: str) -> str:
-    user = own.run_as_user if own.run_as_user is not None else pods.run_as_user
-    group = own.run_as_group if own.run_as_group is not None else pods.run_as_group
+def _perhaps_root(number: int | None, otherwise: str) -> str:
+    """Return kubelet's words when a container would run as root, or that cannot be known; empty when it will not."""
+    name = otherwise.partition(":")[0] or ROOT
+    if number is not None:
+        return "" if number else "container's runAsUser breaks non-root policy"
+    if name.isdecimal():
+        return "" if int(name) else "container has runAsNonRoot and image will run as root"
+    return f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
+
+
+def _user(number: int | None, group: int | None, otherwise: str) -> str:
+    """Return `user:group`. A user of one's own has not the image's group: without a word it is that of its passwd, or root's."""
     name, _, its_group = otherwise.partition(":")
-    words = (str(user) if user is not None else name or "0", str(group) if group is not None else its_group)
-    return otherwise if user is None and group is None else ":".join(filter(None, words))
+    user = (name or ROOT, its_group) if number is None else (str(number), "")
+    return ":".join(filter(None, (user[0], str(group) if group is not None else user[1])))
 
 
-def _capabilities(wanted: Capabilities) -> tuple[str, ...]:
-    kept = () if ALL in wanted.drop else tuple(name for name in DEFAULT_CAPABILITIES if name not in wanted.drop)
+def _capabilities(wanted: Capabilities, otherwise: tuple[str, ...] | None) -> tuple[str, ...]:
+    had = DEFAULT_CAPABILITIES if otherwise is None else otherwise
+    kept = () if ALL in wanted.drop else tuple(name for name in had if name not in wanted.drop)
     return tuple(sorted({*kept, *wanted.add}))

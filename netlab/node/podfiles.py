@@ -36,7 +36,7 @@ MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 
 
 class ConfigError(LabError):
-    """A container's environment refers to something that does not exist (reason CreateContainerConfigError)."""
+    """A container cannot be made as its manifest says: reason CreateContainerConfigError."""
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,14 @@ def test_services(text: str, expected: str) -> None:
         ("Container", "{name: c}", "spec.containers[0].image: Required value"),
         ("Container", "{name: c, image: ' nginx'}", "must not have leading or trailing whitespace"),
         ("Container", "{name: c, image: i}, {name: c, image: i}", 'spec.containers[1].name: Duplicate value: "c"'),
+        (
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN], drop: [ALL, CAP_NET_RAW]}}}",
+            (
+                'spec.containers[0].securityContext.capabilities.drop[1]: Invalid value: "CAP_NET_RAW": '
+                "must be a capability without `CAP_`, like NET_ADMIN, or ALL"
+            ),
+        ),
         ("Container", "{name: c, image: i, ports: [{name: http}]}", "spec.containers[0].ports[0].containerPort: Required value"),
         (
             "Container",
