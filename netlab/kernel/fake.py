@@ -2,7 +2,7 @@
 
 It keeps what the kernel would keep and does by itself what the kernel does by itself: a veth's ends come and go together,
 a link takes its entries along, a bridge's end frees its ports, a new MAC empties the ARP table. It refuses with the same
-KernelErrors. tests/netns/test_kernel_contract.py runs the same cases against both.
+KernelErrors. The fixture `kernel` of tests/netns runs the same cases against both.
 
 For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace.
 """

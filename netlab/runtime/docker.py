@@ -57,10 +57,8 @@ class ContainerSpec:
     no_new_privileges: bool = True
     sysctls: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
-    tmpfs: tuple[str, ...] = ()  # folders in memory, for a root that is read-only
     read_only: bool = False
     hostname: str = ""
-    stop_signal: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from netlab.runtime.docker import Container, ContainerSpec, Event, Image, Networ
 REMEDIES = (  # words of a refusal -> what to do
     ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
     ("pool overlaps", "Give the lab another spec.networking.nodeSubnet; `docker network ls` shows what is there."),
-    ("port is already allocated", "End what listens there, or choose another port."),
     ("is already in use by container", "A lab of that name has left it: netlab gc, or docker rm -f NAME."),
-    ("apply caps", "The engine itself lacks a capability that is asked for; `netlab doctor` tells."),
+    ("apply caps", "The engine lacks a capability that a container needs. One that is in a container itself must have all."),
     ("bind source path does not exist", "The lab's record was removed under it: netlab down, then netlab up FILE."),
     ("has active endpoints", "Something else was connected to it: docker network inspect NAME."),
 )
@@ -24,7 +23,6 @@ def container_body(spec: ContainerSpec) -> dict[str, Any]:
         "NetworkMode": spec.network or "none",
         "Sysctls": dict(spec.sysctls),
         "ReadonlyRootfs": spec.read_only,
-        "Tmpfs": dict.fromkeys(spec.tmpfs, ""),
         "Mounts": [
             {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": not mount.writable}
             for mount in spec.mounts
@@ -44,8 +42,8 @@ def container_body(spec: ContainerSpec) -> dict[str, Any]:
         "NetworkDisabled": not spec.network,
         "HostConfig": host,
     }
-    optional = {"Entrypoint": spec.entrypoint, "Cmd": spec.command, "StopSignal": spec.stop_signal or None}
-    body |= {key: list(value) if isinstance(value, tuple) else value for key, value in optional.items() if value is not None}
+    optional = {"Entrypoint": spec.entrypoint, "Cmd": spec.command}
+    body |= {key: list(words) for key, words in optional.items() if words is not None}
     if spec.address:
         body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"IPAMConfig": {"IPv4Address": spec.address}}}}
     return body

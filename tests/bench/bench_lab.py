@@ -1,4 +1,4 @@
-"""Measures a whole lab through the command line: medians of several runs, beside the goals (docs/performance.md).
+"""Measures a whole lab through the command line: medians of several runs, beside the goals.
 
     sudo .venv/bin/python tests/bench/bench_lab.py [--runtime docker] [RUNS] [TOPOLOGY]
 

@@ -188,7 +188,8 @@ def test_a_command_in_a_container(engine: Engine, lab: str) -> None:
 def test_a_container_is_what_was_asked_for(engine: Engine, lab: str, tmp_path) -> None:
     """Capabilities, user, environment, mounts, settings and a read-only root reach the container, and no others."""
     (tmp_path / "file").write_text("of the machine\n")
-    script = 'id -u; echo "$WORD"; pwd; hostname; cat /given; touch /given /x 2>&1; touch /tmp/y && echo wrote'
+    (tmp_path / "file").chmod(0o666)
+    script = 'id -u; echo "$WORD"; pwd; hostname; cat /given; touch /given /x 2>&1'
     script += "; grep -E 'CapEff|NoNewPrivs' /proc/self/status; cat /proc/sys/net/ipv4/ip_forward"
     wanted = spec(
         lab,
@@ -199,7 +200,6 @@ def test_a_container_is_what_was_asked_for(engine: Engine, lab: str, tmp_path) -
         hostname="box",
         mounts=(Mount(str(tmp_path / "file"), "/given"),),
         read_only=True,
-        tmpfs=("/tmp",),
         capabilities=("NET_ADMIN",),
         sysctls={"net.ipv4.ip_forward": "1"},
     )
@@ -217,9 +217,8 @@ def test_a_container_is_what_was_asked_for(engine: Engine, lab: str, tmp_path) -
         "/usr",
         "box",
         "of the machine",
-        "touch: cannot touch '/given': Permission denied",
+        "touch: cannot touch '/given': Read-only file system",
         "touch: cannot touch '/x': Read-only file system",
-        "wrote",
         "CapEff:\t0000000000000000",
         "NoNewPrivs:\t1",
         "1",
