@@ -13,7 +13,7 @@ A wrong value has consequences (a list element without its name, ...); `excused`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,13 +109,14 @@ class _Walk:
     inert: list[Steps] = field(default_factory=list)
 
     def value(self, value: Any, info: inspect.Type, steps: Steps) -> Any:
-        if is_inert(info):
-            if value not in (None, {}, [], ""):
-                self.inert.append(steps)
-            return value
-        if isinstance(info, inspect.UnionType):
-            return self.union(value, info, steps)
         return _WALKERS[type(info)](self, value, info, steps)
+
+    def marked(self, value: Any, info: inspect.Metadata, steps: Steps) -> Any:
+        if not is_inert(info):
+            return self.value(value, info.type, steps)
+        if value not in (None, {}, [], ""):
+            self.inert.append(steps)
+        return value
 
     def wrong_type(self, value: Any, expected: str, steps: Steps) -> None:
         hint = ""
@@ -167,32 +168,26 @@ class _Walk:
     def struct(self, value: Any, info: inspect.StructType, steps: Steps) -> Any:
         if not isinstance(value, dict):
             self.wrong_type(value, _TYPE_NAMES[inspect.StructType], steps)
-            return _stand_in(info)
-        known = fields_of(info)
+            return dict(_form_of(info).stand_in)
+        form = _form_of(info)
         clean: dict[str, Any] = {}
         for key, item in value.items():
-            if key not in known:
-                self.unknown.append(_unknown(key, known, value, steps))
+            known = form.fields.get(key)
+            if known is None:
+                self.unknown.append(_unknown(key, form.fields, value, steps))
             elif item is not None:
-                clean[key] = self.field(item, known[key], info.cls, (*steps, key))
-                if _means_unset(clean[key], known[key], info.cls):
-                    del clean[key]
-        self.values += self.missing(clean, info, steps)
-        return {**_stand_in(info), **clean}
+                held = self.field(item, known, (*steps, key))
+                if held not in known.unset:
+                    clean[key] = held
+        self.values += [required((*steps, name)) for name in form.required if name not in clean]
+        return {**form.stand_in, **clean}
 
-    def field(self, item: Any, known: inspect.Field, struct: type, steps: Steps) -> Any:
+    def field(self, item: Any, known: _Field, steps: Steps) -> Any:
         faults = len(self.types)
         clean = self.value(item, known.type, steps)
-        rule = fields.RULES.get((struct, known.encode_name))
-        if rule and len(self.types) == faults:
-            self.values += fields.field_problems(rule, clean, steps)
+        if known.rule and len(self.types) == faults:
+            self.values += fields.field_problems(known.rule, clean, steps)
         return clean
-
-    def missing(self, present: dict[str, Any], info: inspect.StructType, steps: Steps) -> Iterator[Problem]:
-        names = (*fields.required_fields(info.cls), *(n for n, f in fields_of(info).items() if f.required))
-        for name in names:
-            if name not in present:
-                yield required((*steps, name))
 
 
 _WALKERS: dict[type, Callable[[_Walk, Any, Any, Steps], Any]] = {
@@ -203,6 +198,8 @@ _WALKERS: dict[type, Callable[[_Walk, Any, Any, Steps], Any]] = {
     inspect.DictType: _Walk.mapping,
     inspect.VarTupleType: _Walk.sequence,
     inspect.StructType: _Walk.struct,
+    inspect.UnionType: _Walk.union,
+    inspect.Metadata: _Walk.marked,
 }
 _PYTHON_TYPES: dict[type, type] = {
     inspect.StrType: str,
@@ -219,17 +216,45 @@ def _fits(value: Any, info: inspect.Type) -> bool:
     return isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
 
 
-def _means_unset(value: Any, known: inspect.Field, struct: type) -> bool:
-    """Tell whether a value only says "take the default", as empty text does in Kubernetes, and 0 in some fields."""
-    if value == "":
-        return isinstance(known.default, str) and known.default != ""
-    rule = fields.RULES.get((struct, known.encode_name))
-    return bool(rule and rule.zero) and value == 0 and isinstance(known.default, int) and known.default != 0
+@dataclass(frozen=True)
+class _Field:
+    """What is known of one field. `unset`: values that only say "take the default"."""
+
+    type: inspect.Type
+    rule: fields.Rule | None
+    unset: tuple[Any, ...]
 
 
-def _stand_in(info: inspect.StructType) -> dict[str, Any]:
-    """Return the least a typed object of this struct needs: its fields without a default."""
-    return {f.encode_name: _STAND_INS[type(f.type)] for f in fields_of(info).values() if f.required}
+@dataclass(frozen=True)
+class _Form:
+    """What is known of one struct, by wire names. `stand_in`: the least that a typed object needs, fields without a default."""
+
+    fields: dict[str, _Field]
+    required: tuple[str, ...]
+    stand_in: dict[str, Any]
+
+
+_forms: dict[type, _Form] = {}
+
+
+def _form_of(info: inspect.StructType) -> _Form:
+    """Return what is known of a struct, put together when the first value of it is met."""
+    if info.cls not in _forms:
+        rules = {name: fields.RULES.get((info.cls, name)) for name in fields_of(info)}
+        bare = {name: known for name, known in fields_of(info).items() if known.required}
+        _forms[info.cls] = _Form(
+            {name: _Field(known.type, rules[name], _unset(known, rules[name])) for name, known in fields_of(info).items()},
+            (*fields.required_fields(info.cls), *bare),
+            {name: _STAND_INS[type(known.type)] for name, known in bare.items()},
+        )
+    return _forms[info.cls]
+
+
+def _unset(known: inspect.Field, rule: fields.Rule | None) -> tuple[Any, ...]:
+    """Return what only says "take the default": empty text, as in Kubernetes, and 0 in some fields."""
+    if isinstance(known.default, str) and known.default:
+        return ("",)
+    return (0,) if rule and rule.zero and isinstance(known.default, int) and known.default else ()
 
 
 def _unknown(key: str, known: Collection[str], present: Container[str], steps: Steps) -> Problem:
