@@ -38,15 +38,17 @@ def network_spec(lab: Lab, state_root: str) -> NetworkSpec:
 def choose_network(engine: Engine, machine: NamespaceState, lab: Lab, state_root: str, *, stated: bool) -> str:
     """Make the network of a new lab and return its subnet: the lab's if that is free, another unless it is `stated`.
 
-    `machine` holds the routes of this machine. A network that an earlier `up` of this lab has left is taken over. Raises
-    LabError that names the holder of the stated subnet, or when none is free.
+    `machine` holds the routes of this machine. A network that an earlier `up` of this lab has left is taken over, or made
+    anew when another subnet is stated now. Raises LabError that names the holder of the stated subnet, or when none is free.
     """
     subnet = lab.spec.networking.node_subnet
     networks = engine.networks({})
     left = next((network for network in networks if network.labels.get(LAB_LABEL) == lab.metadata.name), None)
     if left and (not stated or subnet in left.subnets):
         return left.subnets[0]
-    taken = holders(networks, machine)
+    if left:
+        engine.remove_network(left.id)
+    taken = holders((network for network in networks if network is not left), machine)
     for wanted in (subnet,) if stated else CANDIDATES:
         holder = _holder(wanted, taken)
         if not holder:

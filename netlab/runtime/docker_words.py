@@ -10,10 +10,14 @@ from netlab.runtime.docker import Container, ContainerSpec, Event, Image, Networ
 REMEDIES = (  # words of a refusal -> what to do
     ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
     ("pool overlaps", "Give the lab another spec.networking.nodeSubnet; `docker network ls` shows what is there."),
+    ("network with name", "It is not the lab's: give the lab another name (netlab up --name), or docker network rm NAME."),
     ("is already in use by container", "A lab of that name has left it: netlab gc, or docker rm -f NAME."),
     ("apply caps", "The engine lacks a capability that a container needs. One that is in a container itself must have all."),
     ("bind source path does not exist", "The lab's record was removed under it: netlab down, then netlab up FILE."),
-    ("has active endpoints", "Something else was connected to it: docker network inspect NAME."),
+    (
+        "has active endpoints",
+        "`docker network inspect NAME` shows what is connected to it. What a lab has left: netlab gc.",
+    ),
 )
 
 

@@ -183,12 +183,12 @@ class FakeEngine:
 
     # ---- networks
     def create_network(self, spec: NetworkSpec) -> Network:
-        """Make a network whose addresses are nobody else's."""
-        wanted = IPv4Network(spec.subnet)
+        """Make a network whose name and addresses are nobody else's."""
+        doing, wanted = f"make network {spec.name} with {spec.subnet}", IPv4Network(spec.subnet)
+        if any(found.name == spec.name for found in self._networks.values()):
+            raise _refused(doing, f"network with name {spec.name} already exists", 409)
         if any(wanted.overlaps(IPv4Network(subnet)) for found in self._networks.values() for subnet in found.subnets):
-            raise _refused(
-                f"make network {spec.name} with {spec.subnet}", "Pool overlaps with other one on this address space", 403
-            )
+            raise _refused(doing, "Pool overlaps with other one on this address space", 403)
         made = Network(f"{next(self._numbers):064x}", spec.name, dict(spec.labels), (spec.subnet,))
         self._networks[made.id] = made
         return made

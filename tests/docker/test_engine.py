@@ -141,11 +141,13 @@ def test_containers_share_a_network_namespace(engine: Engine, lab: str) -> None:
 
 
 def test_networks_do_not_overlap(engine: Engine, lab: str) -> None:
-    """A network is found by its label; one whose addresses another has is refused."""
+    """A network is found by its label; one whose addresses or name another has is refused."""
     wanted = NetworkSpec(f"{lab}-one", "10.213.77.0/28", "10.213.77.3", {LAB_LABEL: lab})
     made = engine.create_network(wanted)
     with pytest.raises(EngineError, match="overlap"):
         engine.create_network(replace(wanted, name=f"{lab}-two"))
+    with pytest.raises(EngineError, match=f"network with name {lab}-one already exists"):
+        engine.create_network(replace(wanted, subnet="10.213.77.16/28", gateway="10.213.77.19"))
 
     assert engine.networks({LAB_LABEL: lab}) == [made]
     assert made.subnets == ("10.213.77.0/28",)

@@ -85,6 +85,7 @@ def test_a_pod_keeps_the_engines_own_set_of_capabilities() -> None:
     [
         ("No such image: absent:1", "docker pull"),
         ("Pool overlaps with other one on this address space", "nodeSubnet"),
+        ("network with name netlab_demo already exists", "--name"),
         ('Conflict. The container name "/x" is already in use by container "3f"', "netlab gc"),
         ("OCI runtime create failed: unable to apply caps: operation not permitted", "must have all"),
         ('invalid mount config for type "bind": bind source path does not exist: /run/k8s-netlab/x/ca.crt', "netlab down"),

@@ -207,6 +207,14 @@ def test_a_free_subnet_is_taken(scene: Scene, networks, machine, subnet) -> None
     assert [network.subnets for network in scene.engine.networks({LAB_LABEL: "demo"})] == [(subnet,)]
 
 
+def test_a_network_left_with_another_subnet(scene: Scene) -> None:
+    """Who states another subnet than the lab's last `up`, which was killed, gets it."""
+    scene.engine.create_network(MINE)
+
+    assert choose_network(scene.engine, NamespaceState(), scene.lab, "/run", stated=True) == "172.30.0.0/16"
+    assert [network.subnets for network in scene.engine.networks({LAB_LABEL: "demo"})] == [("172.30.0.0/16",)]
+
+
 @pytest.mark.parametrize(
     ("networks", "machine", "holder"),
     [
