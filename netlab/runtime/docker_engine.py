@@ -274,7 +274,7 @@ def translated(doing: str, address: str) -> Iterator[None]:
             what, todo = UNREACHABLE[cause]
             raise UnsupportedHostError(f"no container engine answers: {where} {what}", remedy=todo) from error
         raise EngineError(
-            f"the container engine at {where} did not {doing}: {error}", remedy="See its log: dockerd's."
+            f"the container engine at {where} did not {doing}: {error}", remedy="Its log may say why: journalctl -u docker."
         ) from error
 
 

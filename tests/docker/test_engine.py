@@ -15,6 +15,7 @@ import pytest
 from netlab.errors import EngineError, is_not_found
 from netlab.runtime.docker import CONNECTED, LAB_LABEL, ContainerSpec, Engine, Event, Mount, NetworkSpec
 from netlab.runtime.docker_engine import DockerEngine
+from netlab.runtime.docker_network import CLASH
 from netlab.runtime.fake_docker import FakeEngine
 
 IMAGE = "debian:bookworm-slim"
@@ -94,10 +95,10 @@ def test_news_are_told(engine: Engine, lab: str) -> None:
 
 
 def test_what_is_gone_is_no_error(engine: Engine, lab: str) -> None:
-    """Removing twice, signalling and removing what never was: the wish already holds."""
+    """Removing twice, also at the same time, signalling and removing what never was: the wish already holds."""
     [container] = engine.start([spec(lab)])
     for _ in range(2):
-        engine.remove([container.id])
+        engine.remove([container.id] * 4)
     engine.signal([container.id], "SIGTERM")
     engine.remove_network(f"{lab}-never")
 
@@ -144,11 +145,12 @@ def test_networks_do_not_overlap(engine: Engine, lab: str) -> None:
     """A network is found by its label; one whose addresses or name another has is refused."""
     wanted = NetworkSpec(f"{lab}-one", "10.213.77.0/28", "10.213.77.3", {LAB_LABEL: lab})
     made = engine.create_network(wanted)
-    with pytest.raises(EngineError, match="overlap"):
+    with pytest.raises(EngineError, match="overlap") as overlaps:
         engine.create_network(replace(wanted, name=f"{lab}-two"))
     with pytest.raises(EngineError, match=f"network with name {lab}-one already exists"):
         engine.create_network(replace(wanted, subnet="10.213.77.16/28", gateway="10.213.77.19"))
 
+    assert overlaps.value.code == CLASH
     assert engine.networks({LAB_LABEL: lab}) == [made]
     assert made.subnets == ("10.213.77.0/28",)
     assert made in engine.networks({})

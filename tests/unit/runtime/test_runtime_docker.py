@@ -128,6 +128,23 @@ def test_a_socket_without_anybody_behind_it(monkeypatch: pytest.MonkeyPatch, tmp
         DockerEngine()
 
 
+def test_an_engine_that_hangs_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What answers and then says nothing is told with what it was asked, and where to look."""
+    import socket
+    import threading
+
+    door = tmp_path / "docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{door}")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(door))
+        listener.listen()
+        hanging_up = threading.Thread(target=lambda: [listener.accept()[0].close() for _ in range(2)])
+        hanging_up.start()
+        with pytest.raises(EngineError, match=r"docker\.sock did not tell its version: .*\nIts log may say why"):
+            DockerEngine()
+        hanging_up.join()
+
+
 def test_errors_of_the_engine_are_those_of_a_lab() -> None:
     """Who does not care for the kind catches LabError."""
     assert issubclass(EngineError, Exception)

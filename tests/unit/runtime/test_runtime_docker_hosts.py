@@ -234,6 +234,27 @@ def test_a_stated_subnet_that_is_taken(scene: Scene, networks, machine, holder) 
     assert scene.engine.networks({LAB_LABEL: "demo"}) == []
 
 
+class Crowded(FakeEngine):
+    """An engine where somebody else makes a network between one's look and one's wish."""
+
+    def create_network(self, spec):
+        if not self.networks({LAB_LABEL: "first"}):
+            super().create_network(TAKEN)
+        return super().create_network(spec)
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_two_at_the_same_moment(scene: Scene, stated: bool) -> None:
+    """Whom the engine refuses a subnet that was free a moment ago takes the next, or is told when none but this will do."""
+    engine = Crowded()
+    if stated:
+        with pytest.raises(LabError, match=r"172\.30\.0\.0/16 overlaps with a network that was made this moment"):
+            choose_network(engine, NamespaceState(), scene.lab, "/run", stated=True)
+    else:
+        assert choose_network(engine, NamespaceState(), scene.lab, "/run", stated=False) == "172.29.0.0/16"
+    assert [network.name for network in engine.networks({})] == (["other"] if stated else ["netlab_demo", "other"])
+
+
 def test_no_subnet_is_free(scene: Scene) -> None:
     """Who has taken all of them must say which one."""
     for number, subnet in enumerate(CANDIDATES):
