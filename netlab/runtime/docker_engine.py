@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ HOST_VARIABLE = "DOCKER_HOST"
 OWN_SOCKET = "unix:///var/run/docker.sock"
 PATIENCE = 120  # seconds for one answer; a busy machine may start a container in ten
 WIDTH = 32  # things worked on at the same time
+BEGINNING = 0.02  # seconds between questions whether a command has begun
 RECONNECT = 0.5  # seconds between attempts to hear events of an engine that is away
 NOT_FOUND, CONFLICT = 404, 409  # HTTP codes
 NEWS = ("start", "die", "destroy")
@@ -125,7 +126,7 @@ class DockerEngine:
             try:
                 said = output.result(limit)
             except TimeoutError:
-                self._kill_command(made)
+                self._kill_command(made, output)
                 raise
             return int(self._client.exec_inspect(made)["ExitCode"] or 0), said.decode(errors="replace")
 
@@ -135,9 +136,14 @@ class DockerEngine:
         with closing(stream._response):  # noqa: SLF001 -- the SDK keeps the connection there; closing the stream leaves it open
             return b"".join(said for _, said in frames_iter(stream, tty=False))  # type: ignore[no-untyped-call]
 
-    def _kill_command(self, command: str) -> None:
-        """Kill just this command: its pid is asked for again once it is held, so that it cannot be a stranger's."""
-        pid = self._client.exec_inspect(command)["Pid"]
+    def _kill_command(self, command: str, output: Future[bytes]) -> None:
+        """Kill just this command: its pid is asked for again once it is held, so that it cannot be a stranger's.
+
+        One that has not begun yet has no pid, and that it begins the engine tells nobody who listens for containers.
+        """
+        while not (pid := self._client.exec_inspect(command)["Pid"]):
+            if wait([output], BEGINNING).done:
+                return
         with suppress(ProcessLookupError):
             descriptor = os.pidfd_open(pid)
             try:

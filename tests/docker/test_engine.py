@@ -174,15 +174,21 @@ def test_absence_of_an_image_is_a_question(engine: Engine) -> None:
 # ---- what only the real one can show
 @REAL
 def test_a_command_in_a_container(engine: Engine, lab: str) -> None:
-    """A command's exit code and words come back; one that takes too long is ended."""
+    """A command's exit code and words come back."""
     [container] = engine.start([spec(lab)])
 
     assert engine.run(container.id, ["sh", "-c", "echo out; exit 3"], 10) == (3, "out\n")
     assert engine.run(container.id, ["sh", "-c", "echo err >&2"], 10) == (0, "err\n")
     assert engine.run(container.id, ["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x"], 10) == (0, "x" * 300000)
 
+
+@REAL
+@pytest.mark.parametrize("limit", [0, 0.3], ids=["before it begins", "while it runs"])
+def test_a_command_that_takes_too_long(engine: Engine, lab: str, limit: float) -> None:
+    """It is ended, also when the limit is over before the engine has begun it, as on a busy machine."""
+    [container] = engine.start([spec(lab)])
     with pytest.raises(TimeoutError):
-        engine.run(container.id, ["sleep", "4321"], 0.3)
+        engine.run(container.id, ["sleep", "4321"], limit)
     code, said = engine.run(container.id, ["sh", "-c", "cat /proc/[0-9]*/cmdline"], 10)
 
     assert (code, "sleep\0004321" in said) == (0, False)
