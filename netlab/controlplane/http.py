@@ -3,23 +3,29 @@
 Every failure is an ApiError: the server's Status, or 503 ServiceUnavailable when it could not be reached or broke off.
 Nothing is tried twice here; the informer decides what to do next. A watch on which nothing came for SILENCE seconds,
 although the server sends bookmarks, is taken for dead.
+
+A connection carries one exchange at a time, so there are as many as there are watches, and one or two to and fro for the
+rest: one whose answer has been read to its end is kept for the next who asks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from netlab.api.resources import Json, Resource
 from netlab.controlplane import urls
 from netlab.controlplane.client import ObjectList, WatchEvent
+from netlab.controlplane.connection import Connection
 from netlab.controlplane.status import from_status, unavailable
 
 REQUEST_SECONDS: Final = 30.0
@@ -41,26 +47,27 @@ class HttpClient:
 
     def __init__(self, server: str, ca_file: Path | str | None, token: str) -> None:
         self.server = server.rstrip("/")
-        self._ca_file = ca_file
-        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        self._session: aiohttp.ClientSession | None = None
+        parts = urlsplit(self.server)
+        self._address, self._port = parts.hostname or "", parts.port or 443
+        self._tls = trust(str(ca_file)) if ca_file else None
+        self._headers = (("Authorization", f"Bearer {token}"), ("Accept", "application/json"))
+        self._free: list[Connection] = []
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
-        context = trust(str(self._ca_file)) if self._ca_file else None
-        connector = aiohttp.TCPConnector(ssl=context or True, limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        self.close()
 
-    async def close(self) -> None:
-        """End all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    def close(self) -> None:
+        """Let go of the connections. One that is in use is closed by who ends its use."""
+        self._is_open = False
+        while self._free:
+            self._free.pop().close()
 
     # ---- verbs
     async def list(
@@ -92,37 +99,50 @@ class HttpClient:
         self, resource: Resource[Any], *, resource_version: str, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[WatchEvent]:
         path = urls.watch_path(resource, "", resource_version, label_selector, field_selector)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE)
         try:
-            async with self._open().get(self.server + path, timeout=timeout) as response:
-                if response.status != 200:
-                    raise from_status(response.status, _decoded(await response.read()), path)
-                async for line in _lines(response.content):
+            async with self._connection() as connection:
+                async with asyncio.timeout(SILENCE):
+                    status = await connection.ask("GET", path, self._headers)
+                if status != 200:
+                    raise from_status(status, _decoded(await _whole(connection)), path)
+                async for line in _lines(connection.body()):
                     yield _event(line)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except OSError as error:
             raise unavailable(f"the watch of {resource.plural} at {self.server} broke off: {_words(error)}") from error
 
     # ---- requests
     async def request(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Json:
         """Send one request; returns the decoded answer or raises its Status."""
-        headers = {"Content-Type": content_type} if body is not None else {}
-        content = None if body is None else encode(body)
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+        headers = self._headers if body is None else (*self._headers, ("Content-Type", content_type))
+        content = b"" if body is None else encode(body)
         try:
-            session = self._open()
-            async with session.request(method, self.server + path, data=content, headers=headers, timeout=timeout) as response:
-                answer = _decoded(await response.read())
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with asyncio.timeout(REQUEST_SECONDS), self._connection() as connection:
+                status = await connection.ask(method, path, headers, content)
+                answer = _decoded(await _whole(connection))
+        except OSError as error:
             raise unavailable(f"the API server at {self.server} cannot be reached: {_words(error)}") from error
         if status >= 400 or not isinstance(answer, dict):
             raise from_status(status, answer, path)
         return answer
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one exchange. Afterwards it waits for the next, unless that is out of the question."""
+        if not self._is_open:
             raise unavailable(f"the client of {self.server} is closed; use it inside `async with`")
-        return self._session
+        while self._free and not self._free[-1].is_free:
+            self._free.pop().close()  # the server hung up
+        connection = self._free.pop() if self._free else await self._new_connection()
+        try:
+            yield connection
+        finally:
+            if connection.is_free and self._is_open:
+                self._free.append(connection)
+            else:
+                connection.close()
+
+    async def _new_connection(self) -> Connection:
+        return await Connection.open(self._address, self._port, CONNECT_SECONDS, self._tls)
 
 
 def _decoded(content: bytes) -> Any:
@@ -143,11 +163,15 @@ def _event(line: bytes) -> WatchEvent:
     return WatchEvent(event["type"], event["object"])
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _whole(connection: Connection) -> bytes:
+    return b"".join([part async for part in connection.body()])
+
+
+async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the lines of a watch; an object may be larger than any line limit of the stream."""
     rest: list[bytes] = []
-    async for chunk in content.iter_any():
-        *whole, tail = chunk.split(b"\n")
+    while part := await _next(parts):
+        *whole, tail = part.split(b"\n")
         for line in whole:
             rest.append(line)
             if joined := b"".join(rest):
@@ -155,3 +179,9 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
             rest = []
         if tail:
             rest.append(tail)
+
+
+async def _next(parts: AsyncIterator[bytes]) -> bytes:
+    """Return the next part, b"" at the end; a TimeoutError after a long silence."""
+    async with asyncio.timeout(SILENCE):
+        return await anext(parts, b"")

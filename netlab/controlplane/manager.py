@@ -22,13 +22,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from netlab.api.resources import Json, Resource
+from netlab.api.resources import Resource
 from netlab.api.times import timestamp
 from netlab.controlplane.client import Client
 from netlab.controlplane.controllers.table import CONTROLLERS, Controller
 from netlab.controlplane.controllers.world import FIELDS, World
-from netlab.controlplane.controllers.writes import Create, Delete, Patch, Update, UpdateStatus, Write, is_event
+from netlab.controlplane.controllers.writes import Create, Write, is_event
 from netlab.controlplane.informer import Informer
+from netlab.controlplane.performing import perform
 from netlab.errors import ApiError, InvalidTopologyError
 
 log = logging.getLogger("netlab.controlplane")
@@ -212,18 +213,3 @@ class Manager:
         known = write.object.key in self._told
         self._told.add(write.object.key)
         return not known
-
-
-async def perform(client: Client, write: Write) -> Json:
-    """Do one write and return the object as the server left it."""
-    match write:
-        case Create(resource, obj):
-            return await client.create(resource, resource.encode(obj), namespace=obj.metadata.namespace)
-        case Update(resource, obj):
-            return await client.update(resource, resource.encode(obj))
-        case UpdateStatus(resource, obj):
-            return await client.update(resource, resource.encode(obj), subresource="status")
-        case Patch(resource, namespace, name, body):
-            return await client.patch(resource, name, body, namespace=namespace)
-        case Delete(resource, namespace, name, grace):
-            return await client.delete(resource, name, namespace=namespace, grace_period_seconds=grace)

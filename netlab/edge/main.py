@@ -10,7 +10,7 @@ from pathlib import Path
 
 from netlab.controlplane.http import HttpClient
 from netlab.edge.balancer import Balancer
-from netlab.edge.probing import NodeProbe
+from netlab.edge.probing import probe
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN
 from netlab.runtime.lifetime import run_until_terminated
@@ -20,13 +20,9 @@ log = logging.getLogger("netlab.edge")
 
 async def serve(arguments: dict[str, str], token: str) -> None:
     """Run the load balancer of a lab until cancelled."""
-    probe = NodeProbe()
-    try:
-        async with HttpClient(arguments["server"], arguments["ca"], token) as client:
-            log.info("edge=started lab=%s", arguments["lab"])
-            await Balancer(client, LinuxKernel(), OWN, probe).run()
-    finally:
-        await probe.close()
+    async with HttpClient(arguments["server"], arguments["ca"], token) as client:
+        log.info("edge=started lab=%s", arguments["lab"])
+        await Balancer(client, LinuxKernel(), OWN, probe).run()
 
 
 def main(arguments: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from netlab.api.services import Service
 from netlab.api.times import timestamp
 from netlab.controlplane.client import Client
 from netlab.controlplane.controllers.writes import event
-from netlab.controlplane.manager import perform
+from netlab.controlplane.performing import perform
 from netlab.edge.rules import Balancing
 from netlab.errors import ApiError, is_already_exists
 

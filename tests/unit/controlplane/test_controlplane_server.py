@@ -312,7 +312,7 @@ async def test_restart_of_the_server(api: Api, store: Store, new_api) -> None:
         await informer.wait_for(store.last_change(CONFIG_MAPS))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await remote.close()
+    remote.close()
 
     assert ["default/c"] == list(informer.cache)
 

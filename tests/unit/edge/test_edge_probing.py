@@ -7,16 +7,9 @@ from aiohttp import web
 
 from netlab.edge import probing
 from netlab.edge.frontends import Check, CheckKind
-from netlab.edge.probing import NodeProbe
+from netlab.edge.probing import probe
 
 HOST = "127.0.0.1"
-
-
-@pytest.fixture
-async def probe():
-    made = NodeProbe()
-    yield made
-    await made.close()
 
 
 @pytest.fixture
@@ -36,7 +29,7 @@ async def node():
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False), (302, False), (204, False)])
-async def test_edge_probe_http(probe, node, status, expected):
+async def test_edge_probe_http(node, status, expected):
     """Only 200 on /healthz is healthy."""
     said, port = node
     said["status"] = status
@@ -45,13 +38,13 @@ async def test_edge_probe_http(probe, node, status, expected):
     assert (expected, "/healthz") == (healthy, said["path"])
 
 
-async def test_edge_probe_tcp(probe, node):
+async def test_edge_probe_tcp(node):
     """A connection that can be made is healthy."""
     assert await probe(Check(CheckKind.TCP, HOST, node[1]))
 
 
 @pytest.mark.parametrize("kind", list(CheckKind))
-async def test_edge_probe_refused(probe, kind):
+async def test_edge_probe_refused(kind):
     """Nobody listening is an answer, not an error."""
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
@@ -62,9 +55,7 @@ async def test_edge_probe_refused(probe, kind):
 async def test_edge_probe_silence(monkeypatch):
     """A server that accepts and says nothing is unhealthy after the timeout."""
     monkeypatch.setattr(probing, "TIMEOUT", 0.1)
-    probe = NodeProbe()
     with socket.create_server((HOST, 0)) as silent:
         healthy = await probe(Check(CheckKind.HTTP, HOST, silent.getsockname()[1]))
-    await probe.close()
 
     assert not healthy
