@@ -16,6 +16,7 @@ from typing import Protocol
 from netlab.dataplane.state import NamespaceState, Operation
 
 DRAFT_COMMITS = 2  # a draft is made and removed
+UNTOUCHED = 1  # the generation of a ruleset to which nobody has ever written: there is no table
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from netlab.kernel.door import Listing
+from netlab.kernel.door import UNTOUCHED, Listing
 
 _MEMBER = re.compile(r'(?:"[^"]*"|[^,"])+')
 _POINTS_TO_CHAIN = re.compile(r"\b(?:jump|goto) ([\w./-]+)")
@@ -50,7 +50,7 @@ class FakeNft:
     """All tables of one namespace."""
 
     tables: dict[_Key, _Table] = field(default_factory=dict)
-    generation: int = 1
+    generation: int = UNTOUCHED
 
     def run(self, script: str) -> None:
         """Run a script: all of it, or on RefusedError nothing."""

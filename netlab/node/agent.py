@@ -40,7 +40,7 @@ from netlab.controlplane.loop import run_rounds
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
 from netlab.errors import ApiError, KernelError
-from netlab.kernel.door import FlowFilter
+from netlab.kernel.door import UNTOUCHED, FlowFilter
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN
 from netlab.kernel.tables import TableKeeper
@@ -166,12 +166,12 @@ class Agent:
         """Write overlay and rules; blocking, in a thread of its own."""
         networking = self._lab.spec.networking
         self._overlay.keep(self._nodes.values(), resync=resync)
-        if node.spec.pod_cidr:
-            self._tables.keep(flannel_rules(networking.pod_subnet, node.spec.pod_cidr), resync=resync)
         if self._compiler is None:
             self._compiler = NftablesCompiler(ProxyConfig(node.internal_ip, networking.pod_subnet, networking.service_subnet))
-        self._tables.keep(self._compiler.compile(new), resync=resync)
-        if stale:
+        tables = [flannel_rules(networking.pod_subnet, node.spec.pod_cidr)] if node.spec.pod_cidr else []
+        forget = bool(stale) and self._kernel.nft_generation(self._path) != UNTOUCHED  # without rules no flow is tracked
+        self._tables.keep(*tables, self._compiler.compile(new), resync=resync)
+        if forget:
             self._kernel.delete_flows(self._path, [FlowFilter(**vars(flow)) for flow in stale])
 
     async def _serve_names(self, node: Node) -> None:

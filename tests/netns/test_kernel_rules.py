@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Kernel, Listing
+from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, FlowFilter, Kernel, Listing
 from netlab.kernel.fake import FakeKernel
 from netlab.kernel.linux import LinuxKernel
 
@@ -84,14 +84,14 @@ def test_missing_table_is_no_error(kernel: Kernel, make_namespace: MakeNamespace
 
 
 def test_generation_tells_of_every_change(kernel: Kernel, make_namespace: MakeNamespace):
-    """The generation grows with a commit and stays without one."""
+    """The generation is that of no rules before the first commit, grows with a commit and stays without one."""
     path = make_namespace("a")
     before = kernel.nft_generation(path)
     kernel.nft(path, SCRIPT)
     after = kernel.nft_generation(path)
     kernel.nft(path, "")
 
-    assert before < after
+    assert UNTOUCHED == before < after
     assert after == kernel.nft_generation(path)
 
 

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from netlab.errors import KernelError
+from netlab.kernel.fake import FakeKernel
+from netlab.kernel.tables import TableKeeper
+from netlab.netfilter.ruleset import Chain, Fragment, Ruleset
+
+PATH = "/run/netns/a"
+BROKEN = "flush chain ip {table} filter"
+
+
+def table(name: str, *rules: str) -> Ruleset:
+    return Ruleset.of("ip", name, Fragment.of((Chain("filter", rules),)))
+
+
+ONE, TWO = table("one", "accept"), table("two", "drop")
+
+
+class CountingKernel(FakeKernel):
+    """Counts how often a table is looked at."""
+
+    looks = 0
+
+    def nft_list(self, path, family, table):
+        self.looks += 1
+        return super().nft_list(path, family, table)
+
+
+@pytest.fixture
+def kernel():
+    made = CountingKernel()
+    made.create_namespaces([PATH])
+    return made
+
+
+@pytest.fixture
+def keeper(kernel):
+    return TableKeeper(kernel, PATH)
+
+
+def rules(kernel, name: str) -> tuple[str, ...] | None:
+    return kernel.nft_list(PATH, "ip", name).chains.get("filter")
+
+
+def test_a_new_namespace_takes_one_transaction(kernel, keeper):
+    """Where nobody has written a rule nothing is looked at, and all tables come at once; then nothing is left to do."""
+    written = [keeper.keep(ONE, TWO), keeper.keep(ONE, TWO), keeper.keep(ONE, TWO, resync=True)]
+
+    assert ([True, False, False], 1, 0) == (written, len(kernel.scripts), kernel.looks)
+    assert (("accept",), ("drop",)) == (rules(kernel, "one"), rules(kernel, "two"))
+
+
+@pytest.mark.parametrize("broken", ["one", "two"])
+def test_a_resync_looks_at_every_table(kernel, keeper, broken: str, caplog):
+    """What a stranger did to any of the tables is repaired at the next resync and told, and not before."""
+    caplog.set_level(logging.WARNING)
+    keeper.keep(ONE, TWO)
+    kernel.nft(PATH, BROKEN.format(table=broken))
+    written = [keeper.keep(ONE, TWO), keeper.keep(ONE, TWO, resync=True), keeper.keep(ONE, TWO, resync=True)]
+
+    assert [False, True, False] == written
+    assert (("accept",), ("drop",)) == (rules(kernel, "one"), rules(kernel, "two"))
+    assert [f"table=ip/{broken} state=repaired"] == caplog.messages
+
+
+def test_a_change_hides_no_damage(kernel, keeper):
+    """A write of ours between a stranger's and the resync does not make the ruleset known."""
+    keeper.keep(ONE, TWO)
+    kernel.nft(PATH, BROKEN.format(table="two"))
+    keeper.keep(table("one", "drop"), TWO)
+    keeper.keep(table("one", "drop"), TWO, resync=True)
+
+    assert (("drop",), ("drop",)) == (rules(kernel, "one"), rules(kernel, "two"))
+
+
+def test_another_process_adopts(kernel, keeper):
+    """A process that remembers nothing writes the difference to what it finds, and knows that it was alone since."""
+    keeper.keep(ONE, TWO)
+    successor = TableKeeper(kernel, PATH)
+    written = [successor.keep(ONE, table("two", "accept")), successor.keep(ONE, table("two", "accept"), resync=True)]
+
+    assert ([True, False], 2) == (written, kernel.looks)
+    assert (("accept",), ("accept",)) == (rules(kernel, "one"), rules(kernel, "two"))
+
+
+def test_after_a_refusal_nothing_is_known(kernel, keeper):
+    """When a transaction is refused none of it holds, and the next call looks at what is there."""
+    keeper.keep(ONE, TWO)
+    with pytest.raises(KernelError):
+        keeper.keep(table("one", "drop"), table("two", "jump nowhere"))
+    refused = rules(kernel, "one")
+    kernel.nft(PATH, BROKEN.format(table="one"))
+    keeper.keep(ONE, TWO)
+
+    assert (("accept",), ("accept",)) == (refused, rules(kernel, "one"))
