@@ -5,8 +5,9 @@ A request's way: `server` (HTTP) -> `requests` (what it means) -> `api` (the ver
 -> `store` (SQLite). `status` is how any of them says no.
 
 - Reading: `lists`, `watch`, `selectors`, `discovery`. Patches: `patches`.
-- Clients: `client` (the Protocol), `local` (in the daemon), `http` (agents), `sync` (the command line); `urls`, `kubeconfig`.
+- Clients: `client` (the Protocol), `local` (in the daemon), `http` over `connection` (agents, edge), `sync` (the command line);
+  `urls`, `kubeconfig`.
 - Staying up to date: `informer` keeps a copy of a kind, `loop` runs what is level-triggered, `lease` says how far it has come.
-- `controllers`: pure functions from objects to writes; `manager` runs them.
+- `controllers`: pure functions from objects to writes; `manager` runs them, `performing` does a write of theirs.
 - `pki`, `certificates`: TLS.
 """
