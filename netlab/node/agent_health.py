@@ -7,14 +7,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
-from aiohttp import web
-
+from netlab.node.http_connections import Connections, HttpConnection, HttpService
+from netlab.node.http_messages import HttpHandler, Request, Response, text
 from netlab.proxy.health import HEALTHZ_PORT, Answer
 
 METRICS_PORT = 10249
+NOT_FOUND = Response(status=404)
 log = logging.getLogger("netlab.node")
 
 
@@ -25,52 +27,57 @@ class HealthServers:
         self._own = own  # the proxy's own health; True asks for /livez
         self._mode = mode
         self._answers: Mapping[int, Answer] = {}
-        self._sites: dict[int, web.ServerRunner] = {}
+        self._servers: dict[int, tuple[asyncio.Server, Connections]] = {}
 
     async def start(self) -> None:
         """Open the proxy's own two servers."""
-        await self._open(HEALTHZ_PORT, "", self._serve_health)
+        await self._open(HEALTHZ_PORT, None, self._serve_health)
         await self._open(METRICS_PORT, "127.0.0.1", self._serve_metrics)
 
     async def update(self, answers: Mapping[int, Answer]) -> None:
         """Serve these answers by port, and no others."""
         self._answers = answers
-        for port in set(self._sites) - set(answers) - {HEALTHZ_PORT, METRICS_PORT}:
-            await self._sites.pop(port).cleanup()
-        for port in set(answers) - set(self._sites):
+        for port in set(self._servers) - set(answers) - {HEALTHZ_PORT, METRICS_PORT}:
+            await self._close(port)
+        for port in set(answers) - set(self._servers):
             await self._open_for_service(port)
 
     async def close(self) -> None:
         """Close all servers."""
-        for runner in self._sites.values():
-            await runner.cleanup()
-        self._sites.clear()
+        for port in tuple(self._servers):
+            await self._close(port)
 
     async def _open_for_service(self, port: int) -> None:
-        async def serve(_: web.BaseRequest) -> web.StreamResponse:
+        async def serve(_: Request) -> Response:
             return _response(self._answers[port])
 
-        await self._open(port, "", serve)
+        await self._open(port, None, serve)
 
-    async def _open(self, port: int, host: str, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
-        runner = web.ServerRunner(web.Server(handler, access_log=None))
-        await runner.setup()
+    async def _open(self, port: int, host: str | None, answer: HttpHandler) -> None:
+        connections = Connections()
+        service = HttpService(answer, connections, begin=_uncounted, finish=_uncounted)
         try:
-            await web.TCPSite(runner, host or None, port, reuse_address=True).start()
+            server = await asyncio.get_running_loop().create_server(lambda: HttpConnection(service), host, port)
         except OSError as error:  # something else on this node has the port: say it; the other ports are served
             log.warning("port=%d served=no error=%r", port, str(error))
-            await runner.cleanup()
             return
-        self._sites[port] = runner
+        self._servers[port] = server, connections
 
-    async def _serve_health(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path not in {"/healthz", "/livez"}:
-            return web.Response(status=404)
-        return _response(self._own(request.path == "/livez"))
+    async def _close(self, port: int) -> None:
+        server, connections = self._servers.pop(port)
+        server.close()
+        await connections.close(patience=0)
 
-    async def _serve_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(text=self._mode) if request.path == "/proxyMode" else web.Response(status=404)
+    async def _serve_health(self, request: Request) -> Response:
+        return _response(self._own(request.path == "/livez")) if request.path in {"/healthz", "/livez"} else NOT_FOUND
+
+    async def _serve_metrics(self, request: Request) -> Response:
+        return text(self._mode) if request.path == "/proxyMode" else NOT_FOUND
 
 
-def _response(answer: Answer) -> web.Response:
-    return web.Response(status=answer.code, body=answer.body.encode(), headers=dict(answer.headers))
+def _response(answer: Answer) -> Response:
+    return Response(status=answer.code, body=answer.body.encode(), content_type=answer.content_type, headers=answer.headers)
+
+
+def _uncounted() -> None:
+    """Take no notice: an answer takes no time, and nobody waits until all have had theirs."""

@@ -10,8 +10,7 @@ Two questions, two ports:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from netlab.proxy.serviceport import ServicePortMap
@@ -19,7 +18,8 @@ from netlab.proxy.serviceport import ServicePortMap
 HEALTHZ_PORT = 10256
 SYNC_PERIOD = timedelta(seconds=30)
 OK, SERVICE_UNAVAILABLE = 200, 503
-HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
+CONTENT_TYPE = "application/json"
+HEADERS = (("X-Content-Type-Options", "nosniff"),)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Answer:
 
     code: int
     body: str
-    headers: Mapping[str, str] = field(default_factory=lambda: HEADERS)
+    content_type: str = CONTENT_TYPE
+    headers: tuple[tuple[str, str], ...] = HEADERS
 
 
 def health_check_answers(service_map: ServicePortMap, *, proxy_healthy: bool = True) -> dict[int, Answer]:
@@ -74,7 +75,7 @@ def livez(progress: Progress, now: datetime, *, node_deleting: bool = False, syn
     """Answer `/livez`, which is about the proxy alone: its process must not be restarted because its node goes."""
     healthy = is_healthy(progress, now, sync_period=sync_period)
     answer = _answer(progress, now, healthy=healthy, node_eligible=not node_deleting)
-    return Answer(OK if healthy else SERVICE_UNAVAILABLE, answer.body, answer.headers)
+    return Answer(OK if healthy else SERVICE_UNAVAILABLE, answer.body)
 
 
 def _answer(progress: Progress, now: datetime, *, healthy: bool, node_eligible: bool) -> Answer:
