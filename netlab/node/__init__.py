@@ -11,6 +11,7 @@
   `docker_ready` hears of servers that listen; pure: `docker_containers`, `docker_security`. `pod_images` chooses images.
 - The agent (one process per node): `agent` is its loop, `agent_overlay` and `agent_health` are its parts; `container`
   starts it in a node's container.
+- HTTP as a server: `http_server` carries the requests and answers of `http_messages`, for agents and built-in workloads.
 - Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the
   kubelet's end, `workloads_protocol` what they say; `workload_container` serves one of them in a container.
 - Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `entering` is what exec does.

@@ -11,8 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from netlab.node.http_connections import Connections, HttpConnection, HttpService
 from netlab.node.http_messages import HttpHandler, Request, Response, text
+from netlab.node.http_server import Connections, HttpConnection, HttpService
 from netlab.proxy.health import HEALTHZ_PORT, Answer
 
 METRICS_PORT = 10249

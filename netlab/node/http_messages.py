@@ -1,4 +1,4 @@
-"""What a built-in server is asked and what it answers, without a socket (pure). `http` carries both over a connection."""
+"""What a server of a node is asked and what it answers, without a socket (pure). `http_server` carries both over a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""HTTP/1.1 with the clients of a built-in server: h11 knows the words, asyncio moves the bytes, this module joins them.
+"""HTTP/1.1 with the clients of a server of a node: h11 knows the words, asyncio moves the bytes, this module joins them.
+
+Built-in workloads and the health checks of agents are served by it.
 
 A container holds one server and a Python of its own, and starting ten of them is what `up` with runtime docker spends its
 time on: h11 is loaded in a tenth of the time that a web framework takes. A connection is in one of three states:
@@ -35,7 +37,7 @@ from typing import Protocol, cast
 import h11
 import msgspec
 
-from netlab.node.servers.messages import HttpHandler, Request, Response
+from netlab.node.http_messages import HttpHandler, Request, Response
 
 KEEP_ALIVE = 3630.0  # longer than the hour that load balancers keep idle connections: theirs to end
 LINGER = 2.0

@@ -19,10 +19,10 @@ import msgspec
 
 from netlab.api.times import timestamp_of
 from netlab.errors import KernelError
+from netlab.node.http_messages import HttpHandler, Request, Response
+from netlab.node.http_server import Connections, HttpConnection, HttpService
 from netlab.node.servers import SERVERS, Listener
 from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, BadArgumentsError, Process
-from netlab.node.servers.http import Connections, HttpConnection, HttpService
-from netlab.node.servers.messages import HttpHandler, Request, Response
 from netlab.node.workloads_protocol import ServerSpec, ServerStatus
 
 BACKLOG = 4096  # somaxconn's default today

@@ -22,20 +22,12 @@ from netlab.runtime import programs
 PYTHON = "3.11"  # of Debian bookworm
 # What the entries of node, edge and workloads import; tests/unit/runtime/test_runtime_images.py computes it.
 DISTRIBUTIONS = (
-    "aiohappyeyeballs",
-    "aiohttp",
-    "aiosignal",
-    "attrs",
     "dnspython",
-    "frozenlist",
     "h11",
     "idna",
     "msgspec",
-    "multidict",
-    "propcache",
     "pyroute2",
     "typing-extensions",
-    "yarl",
 )
 C_LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")  # wheels' words for a libc not newer than bookworm's
 FETCHING_LIMIT = 600  # seconds

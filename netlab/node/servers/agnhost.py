@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netlab.node.http_messages import HttpHandler, Request, Response, text
 from netlab.node.servers.base import (
     BadArgumentsError,
     DatagramHandler,
@@ -10,7 +11,6 @@ from netlab.node.servers.base import (
     ServerFactory,
     port_flag,
 )
-from netlab.node.servers.messages import HttpHandler, Request, Response, text
 
 NETEXEC_HTTP, NETEXEC_UDP, SERVE_HOSTNAME = 8080, 8081, 9376
 DISABLED = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from netlab.node.servers.messages import HttpHandler
+from netlab.node.http_messages import HttpHandler
 from netlab.node.workloads_protocol import ServerSpec
 
 POD_HEADER = "X-Netlab-Pod"

@@ -11,8 +11,8 @@ is. UDP: the datagram comes back behind the lines that say who answered and who 
 
 from __future__ import annotations
 
+from netlab.node.http_messages import Request, Response, text
 from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, Listener, Process
-from netlab.node.servers.messages import Request, Response, text
 from netlab.node.servers.pages import describe
 
 

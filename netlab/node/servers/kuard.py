@@ -11,8 +11,8 @@ from html import escape
 
 import msgspec
 
+from netlab.node.http_messages import Request, Response, html, json, text
 from netlab.node.servers.base import Listener, Process
-from netlab.node.servers.messages import Request, Response, html, json, text
 
 PORT = 8080
 FOR_EVER = -1

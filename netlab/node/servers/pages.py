@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from netlab.node.http_messages import Request, Response, html, json, text
 from netlab.node.servers.base import BadArgumentsError, Listener, Process, flag, port_flag
-from netlab.node.servers.messages import Request, Response, html, json, text
 
 HTTP_PORT = 80
 HTTP_ECHO_PORT = 5678

@@ -13,9 +13,9 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from netlab.node.servers import http
-from netlab.node.servers.http import LARGEST_BODY, READ_AHEAD, Connections, HttpConnection, HttpService
-from netlab.node.servers.messages import Request, Response, html, json, text
+from netlab.node import http_server as http
+from netlab.node.http_messages import Request, Response, html, json, text
+from netlab.node.http_server import LARGEST_BODY, READ_AHEAD, Connections, HttpConnection, HttpService
 
 LARGE = 4 << 20  # more than the two sockets hold
 SOCKET = 1 << 16

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from netlab.controlplane.connection import Connection
+from netlab.node import agent_health
+from netlab.node.agent_health import HealthServers
+from netlab.proxy.health import Answer
+
+HOST = "127.0.0.1"
+GOOD, BAD = Answer(200, '{"good": true}'), Answer(503, '{"good": false}')
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as free:
+        return int(free.getsockname()[1])
+
+
+async def ask(port: int, path: str) -> tuple[int, str]:
+    connection = await Connection.open(HOST, port, 1)
+    try:
+        return await connection.ask("GET", path), b"".join([part async for part in connection.body()]).decode()
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+async def servers(monkeypatch):
+    monkeypatch.setattr(agent_health, "HEALTHZ_PORT", free_port())
+    monkeypatch.setattr(agent_health, "METRICS_PORT", free_port())
+    made = HealthServers(lambda live: GOOD if live else BAD, "nftables")
+    await made.start()
+    async with asyncio.timeout(5):
+        yield made
+    await made.close()
+
+
+@pytest.mark.parametrize(
+    ("port", "path", "expected"),
+    [
+        ("HEALTHZ_PORT", "/healthz", (503, BAD.body)),
+        ("HEALTHZ_PORT", "/livez?verbose", (200, GOOD.body)),
+        ("HEALTHZ_PORT", "/", (404, "")),
+        ("METRICS_PORT", "/proxyMode", (200, "nftables")),
+        ("METRICS_PORT", "/metrics", (404, "")),
+    ],
+)
+@pytest.mark.usefixtures("servers")
+async def test_the_proxy_itself(port: str, path: str, expected: tuple[int, str]) -> None:
+    """The proxy's own health and mode are at kube-proxy's paths, and nothing else is."""
+    assert expected == await ask(getattr(agent_health, port), path)
+
+
+async def test_ports_of_services(servers: HealthServers) -> None:
+    """Every Service's port gives its own answer at any path, the newest; a port that is not wanted any more is closed."""
+    first, second = free_port(), free_port()
+    await servers.update({first: GOOD, second: BAD})
+    before = [await ask(first, "/"), await ask(second, "/any")]
+    await servers.update({first: BAD})
+    after = await ask(first, "/")
+    with pytest.raises(ConnectionError):
+        await ask(second, "/")
+
+    assert ([(200, GOOD.body), (503, BAD.body)], (503, BAD.body)) == (before, after)
+
+
+async def test_a_port_that_is_taken(servers: HealthServers, caplog: pytest.LogCaptureFixture) -> None:
+    """A port that somebody else on the node has is told; the others are served."""
+    with socket.create_server(("", 0)) as taken:
+        port, other = taken.getsockname()[1], free_port()
+        await servers.update({port: GOOD, other: GOOD})
+
+        assert (200, GOOD.body) == await ask(other, "/")
+        assert f"port={port} served=no" in caplog.text
+
+
+async def test_headers(servers: HealthServers) -> None:
+    """An answer is JSON, and says so as kube-proxy does."""
+    port = free_port()
+    await servers.update({port: GOOD})
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    head = (await reader.read()).decode().lower()
+    writer.close()
+    await writer.wait_closed()
+
+    assert {"content-type: application/json", "x-content-type-options: nosniff"} <= set(head.split("\r\n"))
