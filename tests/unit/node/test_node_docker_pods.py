@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,8 @@ from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, R
 from netlab.node.podfiles import PodFiles
 from netlab.node.workload_container import tell
 from netlab.node.workloads_protocol import ServerStatus
-from netlab.runtime.docker import NO_NETWORK, OWNER_LABEL, ROLE_LABEL
+from netlab.runtime import docker
+from netlab.runtime.docker import NO_NETWORK, OWNER_LABEL, ROLE_LABEL, ContainerSpec
 from netlab.runtime.fake_docker import FakeEngine
 from netlab.runtime.statedir import StateDirectory
 
@@ -210,6 +212,47 @@ async def test_release_removes_everything(rig):
     assert (held, rig.pods.holds("u"), rig.engine.containers({})) == (True, False, [])
 
 
+class Racing(FakeEngine):
+    """Starts a pod's container when it is told to, or just before it removes something."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.asked, self.go, self.started = (threading.Event() for _ in range(3))
+
+    def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
+        late = any(spec.labels[ROLE_LABEL] == "container" for spec in specs)
+        if late:
+            self.asked.set()
+            self.go.wait(DEADLINE)
+        made = super().start(specs)
+        if late:
+            self.started.set()
+        return made
+
+    def remove(self, ids: Sequence[str]) -> None:
+        if ids:
+            self.go.set()
+            self.started.wait(DEADLINE)
+        super().remove(ids)
+
+
+async def test_release_waits_for_what_is_being_started(tmp_path):
+    """A container that the engine makes between the list and the removal would be nobody's: starts in flight are waited for."""
+    engine = Racing(images={OURS: {}})
+    async with rigged(engine, tmp_path) as rig:
+        await rig.stand()
+        rig.pods.start(rig.run(TOOL))
+        await rig.pods.carry_out(["node1"])
+        await rig.until(engine.asked.is_set)
+        rig.news.clear()
+        rig.pods.release("u")
+        await asyncio.sleep(0.05)  # a removal that waits for nothing has made its list
+        engine.go.set()
+        await rig.until(lambda: Changed("u") in rig.news)
+
+        assert engine.containers({}) == []
+
+
 async def test_an_ended_run_that_somebody_starts_again_is_removed(rig):
     """`docker start` of a container that the kubelet knows as ended would be a second one."""
     await rig.stand()
@@ -241,6 +284,22 @@ async def test_a_new_daemon_finds_what_runs(engine, tmp_path):
     assert sorted(c.name for c in engine.containers({})) == [
         "netlab_lab_default_p", "netlab_lab_default_p_tool_1", "netlab_lab_default_p_web_0",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("happens", "code"), [("end", 137), ("remove", None)])
+async def test_what_happens_to_a_container_before_it_is_taken_over(engine, tmp_path, happens, code):
+    """Between finding a container and taking it over its end is heard, with its code; one that is removed has no code."""
+    async with rigged(engine, tmp_path) as first:
+        await first.stand()
+        key = await first.begin(TOOL)
+    async with rigged(engine, tmp_path) as second:
+        await second.stand()
+        (container,) = second.ids("container").values()
+        engine.signal([container], "SIGKILL") if happens == "end" else engine.remove([container])
+        await asyncio.sleep(0)  # the news have come
+        end = second.pods.take_over(second.run(TOOL))
+
+    assert (end.key, end.code) == (key, code)
 
 
 async def test_a_run_that_nobody_wrote_down_is_taken_over(engine, tmp_path):
