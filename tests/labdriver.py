@@ -22,10 +22,10 @@ COMMAND = ["env", "--default-signal=INT,TERM,HUP", sys.executable, "-m", "netlab
 TIME_LIMIT = 90  # seconds for one command; a lab takes two
 
 
-def run(*arguments, check=0, timeout=TIME_LIMIT):
-    """Run netlab, check its exit code (None: any), return the completed process."""
+def run(*arguments, check=0, timeout=TIME_LIMIT, inside=()):
+    """Run netlab, check its exit code (None: any), return the completed process; `inside`: a command that runs it elsewhere."""
     result = subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
+        [*inside, *COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
     )
     if check is not None:
         assert check == result.returncode, f"netlab {' '.join(map(str, arguments))}\n{result.stdout}\n{result.stderr}"
@@ -39,22 +39,26 @@ class LabDriver:
 
     name: str
     kept: list[Path] = field(default_factory=list)
+    inside: tuple[str, ...] = ()
+
+    def run(self, *arguments, check=0):
+        return run(*arguments, check=check, inside=self.inside)
 
     def up(self, topology, *options, check=0):
-        return run("up", "--name", self.name, topology, *options, check=check)
+        return self.run("up", "--name", self.name, topology, *options, check=check)
 
     def down(self):
-        return run("down", self.name)
+        return self.run("down", self.name)
 
     def status(self):
-        return json.loads(run("status", self.name, "-f", "json").stdout)
+        return json.loads(self.run("status", self.name, "-f", "json").stdout)
 
     def exec(self, target, *command, check=0):
-        return run("exec", "--lab", self.name, target, "--", *command, check=check)
+        return self.run("exec", "--lab", self.name, target, "--", *command, check=check)
 
     def test(self, *options, check=0):
         """Return the connectivity record."""
-        return json.loads(run("test", "connectivity", self.name, "-f", "json", *options, check=check).stdout)
+        return json.loads(self.run("test", "connectivity", self.name, "-f", "json", *options, check=check).stdout)
 
     def service(self, name, namespace="default"):
         return next(s for s in self.status()["services"] if (s["namespace"], s["name"]) == (namespace, name))

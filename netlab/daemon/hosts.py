@@ -109,8 +109,9 @@ class LabController:
         except NetlabError as error:
             if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
                 return True
+            if str(error) != self.problem:  # an engine that is away is told once, not every second
+                log.warning("round=failed lab=%s error=%s", self._lab, error.message)
             self.problem = str(error)
-            log.exception("round=failed lab=%s", self._lab)
             return False
         self.problem = ""
         return True

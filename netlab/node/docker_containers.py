@@ -22,7 +22,7 @@ from netlab.node.pod_images import Chosen
 from netlab.node.pod_runtime import Run, RunKey, Stop
 from netlab.node.podfiles import expand
 from netlab.node.workloads_protocol import WorkloadArguments
-from netlab.runtime.docker import LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, VERSION_LABEL, ContainerSpec, Mount
+from netlab.runtime.docker import AT_ONCE, LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, VERSION_LABEL, ContainerSpec, Mount
 
 SANDBOX, CONTAINER, NODE = "sandbox", "container", "node"  # roles
 RUN_LABEL, SERVER_LABEL = "netlab/run", "netlab/server"
@@ -51,6 +51,7 @@ def holder_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str) 
         sysctls=NETWORK_SYSCTLS,
         hostname=hostname,
         read_only=True,
+        stop_signal=AT_ONCE,
     )
 
 

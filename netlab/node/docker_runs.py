@@ -6,7 +6,8 @@
     its container has died, or is not there          Ended
 
 `Tracked` is a run as far as it is known, and `_progress` the one place where news of it are told: so it makes no
-difference in which order the engine's answer, its event and the server's own word arrive.
+difference in which order the engine's answer, its event and the server's own word arrive. Ends are noted by container: what
+an earlier attempt at the same run has left is removed, and its end is not the run's.
 
 The container of an ended run stays, for its log, until the next one runs.
 """
@@ -14,7 +15,7 @@ The container of an ended run stays, for its log, until the next one runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netlab.api.pods import Container
 from netlab.errors import NetlabError
@@ -40,13 +41,16 @@ class Tracked:
     container: docker.Container | None = None  # once the engine has started it
     listens: bool = False  # a server has said so
     began: bool = False  # has been told
-    over: bool = False
-    code: int | None = None
+    ends: dict[str, int | None] = field(default_factory=dict)  # of containers of this run, by id: exit codes, None: nobody knows
     step: Stop | None = None  # how firmly it is asked to end
 
     @property
     def server(self) -> str:
         return self.container.labels.get(SERVER_LABEL, "") if self.container else ""
+
+    @property
+    def over(self) -> bool:
+        return self.container is not None and self.container.id in self.ends
 
     @property
     def works(self) -> bool:
@@ -130,7 +134,8 @@ class Runs:
 
     def _go_on(self, tracked: Tracked, found: docker.Container) -> None:
         tracked.container, tracked.listens = found, True
-        tracked.over, tracked.code = not found.runs, found.exit_code
+        if not found.runs:
+            tracked.ends[found.id] = found.exit_code
         self._progress(tracked)
 
     # ---- is asked to end
@@ -181,8 +186,9 @@ class Runs:
             if not current and not leaving:  # somebody started an ended run again
                 work = self._work.call(self._engine.remove, [event.id])
                 self._work.begin(key.uid, self._work.attempt(work), f"remove {event.name}")
-        elif tracked is not None and current and not tracked.over:
-            self._over(tracked, event.exit_code if event.action == "die" else None, event.id)
+        elif tracked is not None and current:
+            tracked.ends.setdefault(event.id, event.exit_code if event.action == "die" else None)
+            self._progress(tracked)
 
     def compare(self, present: Mapping[str, docker.Container]) -> None:
         """Take in which containers there are, by id: while the engine was away nobody told what happened."""
@@ -191,7 +197,8 @@ class Runs:
                 continue
             now = present.get(tracked.container.id)
             if now is None or not now.runs:
-                self._over(tracked, now.exit_code if now else None, tracked.container.id)
+                tracked.ends[tracked.container.id] = now.exit_code if now else None
+                self._progress(tracked)
 
     def listens(self, key: RunKey) -> None:
         """Take in that a server listens."""
@@ -199,12 +206,6 @@ class Runs:
         if tracked is not None and tracked.run.key == key:
             tracked.listens = True
             self._progress(tracked)
-
-    def _over(self, tracked: Tracked, code: int | None, container: str) -> None:
-        tracked.over, tracked.code = True, code
-        if code is not None:
-            self._old.setdefault(tracked.run.key.place, []).append(container)
-        self._progress(tracked)
 
     def _progress(self, tracked: Tracked) -> None:
         """Tell what has become of a run, once all that belongs to it is known."""
@@ -216,5 +217,8 @@ class Runs:
             self._tell(Began(key, f"docker://{container.id}", container.image))
             self._signal(tracked)
         if tracked.over:
+            code = tracked.ends[container.id]
+            if code is not None:
+                self._old.setdefault(key.place, []).append(container.id)
             self._tracked.pop(key.place, None)
-            self._tell(Ended(key, tracked.code))
+            self._tell(Ended(key, code))

@@ -1,7 +1,8 @@
 """The network namespaces of pods in runtime `docker`: a container holds each, and it is bound to the pod's path.
 
-A holder is started once, found again by its labels, and replaced when it has ended; then the path is given to the next
-one's namespace. State belongs to the event loop; `make` alone is called in a thread, and looks or leaves word.
+A holder is started once, found again by its labels, and replaced when it has ended: the engine has the next one of its name take
+its place, and the path is given to that one's namespace. State belongs to the event loop; `make` alone is called in a thread, and
+looks or leaves word.
 """
 
 from __future__ import annotations
@@ -49,7 +50,6 @@ class Holders:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[str, Container] = {}
         self._bound: set[str] = set()  # their namespaces have the pods' paths
-        self._ended: dict[str, list[str]] = {}  # ids of holders to be removed before the next one
         self._problems: dict[str, str] = {}
 
     def find(self, uid: str, container: Container) -> None:
@@ -88,7 +88,6 @@ class Holders:
             if uid not in self._running:
                 hostname = podfiles.hostname(pod, self._domain)
                 spec = holder_spec(self._state.lab, pod, image=self._image, hostname=hostname, version=netlab.__version__)
-                await self._work.call(self._engine.remove, self._ended.pop(uid, []))
                 (self._running[uid],) = await self._work.call(self._engine.start, [spec])
             await self._work.call(self._bind, path, self._running[uid])
         except NetlabError as error:
@@ -107,7 +106,7 @@ class Holders:
         """Take in the end of a container; tell whether it was a pod's holder."""
         if uid not in self._running or self._running[uid].id != container:
             return False
-        self._ended.setdefault(uid, []).append(self._running.pop(uid).id)
+        del self._running[uid]
         self._bound.discard(uid)
         return True
 
@@ -122,6 +121,6 @@ class Holders:
 
     def forget(self, uid: str) -> None:
         """Forget a pod whose containers are being removed."""
-        for known in (self._running, self._ended, self._problems):
+        for known in (self._running, self._problems):
             known.pop(uid, None)
         self._bound.discard(uid)

@@ -31,8 +31,11 @@ class Servers:
     _talks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def port(self, place: Place, protocol: str) -> int:
-        """Return the port on which the runner listens in a place."""
-        return self._listen(place, protocol, 0)
+        """Return the port on which the runner listens in a place. Raises BrokenProbeError where its address is not there, say."""
+        try:
+            return self._listen(place, protocol, 0)
+        except OSError as error:
+            raise sockets.BrokenProbeError(f"nothing can listen at {place.address} of {place.name}: {error.strerror}") from error
 
     def stand_in(self, place: Place, protocol: str, port: int) -> None:
         """Listen on a port of a host outside the cluster, unless somebody does already."""

@@ -27,6 +27,8 @@ STATE_LABEL = "netlab/state"  # of a lab's network: the root of records that the
 
 NO_NETWORK = ""  # a network namespace of its own with `lo` alone, which the engine leaves to us
 RUNNING = "running"
+WHOSE = (LAB_LABEL, ROLE_LABEL, OWNER_LABEL)  # labels that tell whose a container is
+AT_ONCE = "SIGKILL"  # the stop signal of what only waits: it would ignore SIGTERM, and an engine that ends would wait ten seconds
 CONNECTED = "connected"  # the action of the event that says: listening (again); look at everything
 
 
@@ -59,6 +61,7 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     read_only: bool = False
     hostname: str = ""
+    stop_signal: str = ""  # what the engine sends first when it is asked to stop it
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ class Container:
     def network_namespace(self) -> str:
         """The path of its network namespace, while it runs."""
         return f"/proc/{self.pid}/ns/net"
+
+
+def same_owner(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Tell whether two containers with these labels belong to the same."""
+    return all(one.get(label) == other.get(label) for label in WHOSE)
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,9 @@ class Engine(Protocol):
     def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
         """Create and start containers, all at the same time; returns them as they run, in the order given.
 
-        One that cannot be started is removed again, and its error raised when the others have started.
+        One that cannot be started is removed again, and its error raised when the others have started. What an earlier attempt
+        has left under its name, with the same lab, role and owner, makes way for it: the engine may have gone away before it
+        answered, or its container has ended.
         """
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:

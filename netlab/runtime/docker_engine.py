@@ -28,7 +28,7 @@ from docker.types import IPAMConfig, IPAMPool
 from docker.utils.socket import frames_iter
 
 from netlab.errors import EngineError, UnsupportedHostError, is_not_found
-from netlab.runtime.docker import CONNECTED, Container, ContainerSpec, Event, Image, Network, NetworkSpec
+from netlab.runtime.docker import CONNECTED, Container, ContainerSpec, Event, Image, Network, NetworkSpec, same_owner
 from netlab.runtime.docker_words import container_body, container_of, event_of, image_of, label_filters, network_of, remedy
 
 Argument = TypeVar("Argument")
@@ -69,13 +69,27 @@ class DockerEngine:
 
     def _start_one(self, spec: ContainerSpec) -> Container:
         with self._translated(f"start container {spec.name}"):
-            made: str = self._client.create_container_from_config(container_body(spec), spec.name)["Id"]  # type: ignore[no-untyped-call]
+            made = self._create(spec)
             try:
                 self._client.start(made)
             except DockerException:
                 self._client.remove_container(made, v=True, force=True)
                 raise
             return container_of(self._client.inspect_container(made))
+
+    def _create(self, spec: ContainerSpec) -> str:
+        try:
+            return self._create_new(spec)
+        except APIError as error:
+            left = self._inspect(spec.name) if _code(error) == CONFLICT else None
+            if left is None or not same_owner(left.labels, spec.labels):
+                raise
+        self._remove_one(left.id)
+        return self._create_new(spec)
+
+    def _create_new(self, spec: ContainerSpec) -> str:
+        made: dict[str, str] = self._client.create_container_from_config(container_body(spec), spec.name)  # type: ignore[no-untyped-call]
+        return made["Id"]
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
         """Return the containers with all these labels."""

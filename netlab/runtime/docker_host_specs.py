@@ -20,6 +20,7 @@ from netlab import __version__
 from netlab.dataplane.fabric import Host, Role
 from netlab.dataplane.names import FABRIC
 from netlab.runtime.docker import (
+    AT_ONCE,
     LAB_LABEL,
     NO_NETWORK,
     OWNER_LABEL,
@@ -85,6 +86,7 @@ def fabric_spec(lab: str, images: Mapping[str, str], network: str, address: str)
         address=address,
         read_only=True,
         hostname=FABRIC,
+        stop_signal=AT_ONCE,
     )
 
 

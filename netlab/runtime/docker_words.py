@@ -48,6 +48,8 @@ def container_body(spec: ContainerSpec) -> dict[str, Any]:
     }
     optional = {"Entrypoint": spec.entrypoint, "Cmd": spec.command}
     body |= {key: list(words) for key, words in optional.items() if words is not None}
+    if spec.stop_signal:
+        body["StopSignal"] = spec.stop_signal
     if spec.address:
         body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"IPAMConfig": {"IPv4Address": spec.address}}}}
     return body

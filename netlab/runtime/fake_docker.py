@@ -15,7 +15,18 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 
 from netlab.errors import EngineError
-from netlab.runtime.docker import CONNECTED, NO_NETWORK, RUNNING, Container, ContainerSpec, Event, Image, Network, NetworkSpec
+from netlab.runtime.docker import (
+    CONNECTED,
+    NO_NETWORK,
+    RUNNING,
+    Container,
+    ContainerSpec,
+    Event,
+    Image,
+    Network,
+    NetworkSpec,
+    same_owner,
+)
 
 EXITED = "exited"
 CONTAINER_NETWORK = "container:"
@@ -56,8 +67,10 @@ class FakeEngine:
         doing = f"start container {spec.name}"
         if spec.image not in self.images:
             raise _refused(doing, f"No such image: {spec.image}", 404)
-        if any(container.name == spec.name for container in self._containers.values()):
-            raise _refused(doing, f'the name "/{spec.name}" is already in use by container', 409)
+        for left in [container for container in self._containers.values() if container.name == spec.name]:
+            if not same_owner(left.labels, spec.labels):
+                raise _refused(doing, f'the name "/{spec.name}" is already in use by container', 409)
+            self.remove([left.id])
         self._require_network(doing, spec.network)
         number = next(self._numbers)
         made = Container(f"{number:064x}", spec.name, spec.image, dict(spec.labels), "created")

@@ -125,12 +125,21 @@ def test_a_start_that_is_refused_leaves_nothing(
 
 
 def test_a_name_is_used_once(engine: Engine, lab: str) -> None:
-    """A second container of the same name is refused."""
+    """A second container of the same name is refused when it is another's."""
     engine.start([spec(lab)])
     with pytest.raises(EngineError, match="already in use") as refused:
-        engine.start([spec(lab)])
+        engine.start([spec(lab, labels={LAB_LABEL: lab, "netlab/owner": "other"})])
 
     assert refused.value.code == 409
+
+
+def test_what_an_earlier_attempt_left_makes_way(engine: Engine, lab: str) -> None:
+    """A container of the same name and owner is replaced: whoever asks again had no answer, or what he had has ended."""
+    [before] = engine.start([spec(lab)])
+    [again] = engine.start([spec(lab)])
+
+    assert again.id != before.id
+    assert [container.id for container in engine.containers({LAB_LABEL: lab})] == [again.id]
 
 
 def test_containers_share_a_network_namespace(engine: Engine, lab: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
+from netlab.errors import EngineError, UnsupportedHostError
 from netlab.node.docker_pods import DockerPods
 from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
 from netlab.node.podfiles import PodFiles
@@ -74,6 +75,48 @@ class Rig:
         return {c.name: c.id for c in self.engine.containers({ROLE_LABEL: role})}
 
 
+@dataclass
+class Forgetful(FakeEngine):
+    """Goes away once after it has started a container of a role, and as long as it is told to."""
+
+    forgets: set[str] = field(default_factory=set)
+    away: bool = False
+
+    def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
+        if self.away:
+            raise UnsupportedHostError("no container engine answers")
+        made = super().start(specs)
+        roles = {spec.labels[ROLE_LABEL] for spec in specs}
+        if roles & self.forgets:
+            self.forgets -= roles
+            raise EngineError("the container engine did not answer")
+        return made
+
+
+class Racing(FakeEngine):
+    """Starts a pod's container when it is told to, or just before it removes something."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.asked, self.go, self.started = (threading.Event() for _ in range(3))
+
+    def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
+        late = any(spec.labels[ROLE_LABEL] == "container" for spec in specs)
+        if late:
+            self.asked.set()
+            self.go.wait(DEADLINE)
+        made = super().start(specs)
+        if late:
+            self.started.set()
+        return made
+
+    def remove(self, ids: Sequence[str]) -> None:
+        if ids:
+            self.go.set()
+            self.started.wait(DEADLINE)
+        super().remove(ids)
+
+
 @contextlib.asynccontextmanager
 async def rigged(engine: FakeEngine, root: Path):
     rig = Rig(engine, root)
@@ -104,6 +147,7 @@ async def test_a_namespace_is_its_holders(rig):
 
     assert (first, rig.pods.make_namespaces({PATH: POD})) == ({"u": "its sandbox is being started"}, {})
     assert {PATH: holder.network_namespace} == rig.paths
+    assert rig.engine.specs[holder.id].stop_signal == "SIGKILL"  # `sleep` as the first process would ignore SIGTERM
     assert ["none-default-p"] == [path.name for path in rig.state.namespaces.iterdir()]
 
 
@@ -198,6 +242,41 @@ async def test_what_ran_while_the_engine_was_away(rig):
     await rig.until(lambda: SandboxLost("u") in rig.news and rig.about(key) == ["Began", "Ended"])
 
 
+@pytest.mark.parametrize("what", ["sandbox", "container"])
+async def test_a_start_whose_answer_is_lost_is_repeated(tmp_path, what):
+    """An engine that goes away in the middle leaves a container: the next attempt takes its name, and its end is not ours."""
+    engine = Forgetful(images={OURS: {}}, forgets={what})
+    async with rigged(engine, tmp_path) as rig:
+        if what == "sandbox":
+            await asyncio.to_thread(rig.pods.make_namespaces, {PATH: POD})
+            await rig.until(lambda: not rig.pods._work.tasks("u") and rig.ids("sandbox"))
+        await rig.stand()
+        first = await rig.begin(TOOL)
+        second = await rig.begin(TOOL) if what == "container" else first
+        await rig.until(lambda: not rig.pods._work.tasks("u"))
+
+        assert rig.about(second) == (["Refused", "Began"] if what == "container" else ["Began"])
+        assert (len(rig.ids("sandbox")), len(rig.ids("container"))) == (1, 1)
+
+
+async def test_a_lost_holder_is_replaced_when_the_engine_is_back(tmp_path):
+    """While the engine is away no attempt comes through; the first that does takes the place of what has ended."""
+    engine = Forgetful(images={OURS: {}})
+    async with rigged(engine, tmp_path) as rig:
+        await rig.stand()
+        (old,) = rig.ids("sandbox").values()
+        engine.end(old, 137)
+        await rig.until(lambda: SandboxLost("u") in rig.news)
+        engine.away = True
+        await asyncio.to_thread(rig.pods.make_namespaces, {PATH: POD})
+        await rig.until(lambda: not rig.pods._work.tasks("u"))
+        engine.away = False
+        rig.news.clear()
+        await rig.stand()
+
+        assert [old] != list(rig.ids("sandbox").values())
+
+
 async def test_release_removes_everything(rig):
     """A released pod is held until all its containers are gone, also one that is just being started."""
     await rig.stand()
@@ -210,30 +289,6 @@ async def test_release_removes_everything(rig):
     await rig.until(lambda: Changed("u") in rig.news)
 
     assert (held, rig.pods.holds("u"), rig.engine.containers({})) == (True, False, [])
-
-
-class Racing(FakeEngine):
-    """Starts a pod's container when it is told to, or just before it removes something."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.asked, self.go, self.started = (threading.Event() for _ in range(3))
-
-    def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
-        late = any(spec.labels[ROLE_LABEL] == "container" for spec in specs)
-        if late:
-            self.asked.set()
-            self.go.wait(DEADLINE)
-        made = super().start(specs)
-        if late:
-            self.started.set()
-        return made
-
-    def remove(self, ids: Sequence[str]) -> None:
-        if ids:
-            self.go.set()
-            self.started.wait(DEADLINE)
-        super().remove(ids)
 
 
 async def test_release_waits_for_what_is_being_started(tmp_path):

@@ -39,6 +39,7 @@ def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:
     [
         ({"entrypoint": ("keep",)}, {"Entrypoint": ["keep"]}),
         ({"command": ()}, {"Cmd": []}),
+        ({"stop_signal": "SIGKILL"}, {"StopSignal": "SIGKILL"}),
         ({"environment": {"A": "b=c"}}, {"Env": ["A=b=c"]}),
         (
             {"network": "n", "address": "172.30.0.2"},

@@ -97,6 +97,7 @@ def test_the_networks_segment_is_the_underlay(scene: Scene) -> None:
     assert [network.subnets for network in scene.engine.networks({LAB_LABEL: "demo"})] == [("172.30.0.0/16",)]
     assert {host: scene.spec(host).network for host in HOSTS} == {**dict.fromkeys(HOSTS, NO_NETWORK), "fabric": "netlab_demo"}
     assert ports["eth0"] == UNDERLAY
+    assert scene.spec("fabric").stop_signal == "SIGKILL"  # `sleep` as the first process would ignore SIGTERM for ten seconds
 
 
 CAPABILITIES = {
