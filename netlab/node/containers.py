@@ -4,7 +4,7 @@ A container is one `ContainerRecord`; events and times go in, a new record comes
 Kubernetes' rules:
   - restartPolicy Always restarts every end, OnFailure an end with a code other than 0, Never none;
   - the first restart is immediate, the next wait 10 s, 20 s, 40 s ... 300 s (CrashLoopBackOff); ten minutes of
-    running without an end forget the back-off;
+    running without an end forget the back-off, and so does a new sandbox: what ended with the old one had not crashed;
   - an image that cannot be pulled is tried again after 10 s, 20 s, 40 s ... 300 s (ErrImagePull, then ImagePullBackOff);
   - `lastState` keeps the end before the present run, `restartCount` counts runs after the first.
 """
@@ -98,6 +98,13 @@ def with_readiness(record: ContainerRecord, state: Readiness) -> ContainerRecord
 def due_now(record: ContainerRecord) -> ContainerRecord:
     """Return a waiting record that may be tried again at once."""
     return replace(record, due=0.0)
+
+
+def afresh(record: ContainerRecord) -> ContainerRecord:
+    """Return the record of a container that is in a new sandbox: its back-off is forgotten, and a waiting one starts at once."""
+    if record.phase is not Phase.WAITING:
+        return replace(record, back_off=0.0)
+    return replace(record, back_off=0.0, due=0.0, reason="ContainerCreating", message="")
 
 
 def waiting(record: ContainerRecord, reason: str, message: str, *, due: float) -> ContainerRecord:

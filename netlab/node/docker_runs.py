@@ -14,7 +14,7 @@ The container of an ended run stays, for its log, until the next one runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netlab.api.pods import Container
@@ -106,9 +106,14 @@ class Runs:
             else:
                 self._refuse(tracked, "CreateContainerError", str(error))
         else:
-            old = self._old.pop(run.key.place, [])
+            old = tuple(self._old.get(run.key.place, ()))
             self._progress(tracked)
-            await self._work.attempt(self._work.call(self._engine.remove, old))
+            await self._work.attempt(self._remove_old(run.key.place, old))
+
+    async def _remove_old(self, place: Place, old: Sequence[str]) -> None:
+        """Remove ended runs' containers; those that the engine keeps go with the next run."""
+        await self._work.call(self._engine.remove, old)
+        self._old[place] = [container for container in self._old.get(place, ()) if container not in old]
 
     def _refuse(self, tracked: Tracked, reason: str, message: str) -> None:
         self._tracked.pop(tracked.run.key.place, None)

@@ -125,6 +125,7 @@ class PodWorker:
         self.address, self.problem = address, ""
         if not self.stands:
             self.stands = True
+            self.records = {name: containers.afresh(record) for name, record in self.records.items()}
             self._take_over()
 
     def _take_over(self) -> None:

@@ -20,14 +20,16 @@ def unsettled(pod: Pod, worker: PodWorker | None) -> str:
         return f"Pod {pod.key} is terminating." if worker and worker.serves_on else ""
     if not pod.spec.node_name:
         return "" if _unschedulable(pod) else f"Pod {pod.key} waits for a node."
-    if pod.status.phase in FINISHED or _stuck(worker):
+    if pod.status.phase in FINISHED:
         return ""
     return _unsettled_on_node(pod, worker)
 
 
 def _unsettled_on_node(pod: Pod, worker: PodWorker | None) -> str:
-    if worker is None or not worker.stands:
+    if worker is None or not worker.stands:  # also one in a crash loop: in a new network it starts at once
         return f"Pod {pod.key} waits for its network{f': {worker.problem}' if worker and worker.problem else '.'}"
+    if _stuck(worker):
+        return ""
     starting = (_starting(pod, container, worker.records.get(container.name, NEW)) for container in pod.spec.containers)
     if words := next(filter(None, starting), ""):
         return words

@@ -64,7 +64,7 @@ def test_what_ended_with_the_engine_comes_back(engine: OwnEngine, lab: LabDriver
 
     assert "no container engine answers" in away.stderr
     assert addresses(lab) == before
-    assert len(engine.docker("ps", "-aq").split()) == len(processes(engine)) == CONTAINERS
+    assert len(processes(engine)) == CONTAINERS
     assert lab.test(check=0)["checks"]
 
 

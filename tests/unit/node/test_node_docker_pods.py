@@ -81,6 +81,7 @@ class Forgetful(FakeEngine):
 
     forgets: set[str] = field(default_factory=set)
     away: bool = False
+    keeps: bool = False  # removes nothing
 
     def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
         if self.away:
@@ -91,6 +92,11 @@ class Forgetful(FakeEngine):
             self.forgets -= roles
             raise EngineError("the container engine did not answer")
         return made
+
+    def remove(self, ids: Sequence[str]) -> None:
+        if ids and self.keeps:
+            raise EngineError("the container engine did not answer")
+        super().remove(ids)
 
 
 class Racing(FakeEngine):
@@ -257,6 +263,22 @@ async def test_a_start_whose_answer_is_lost_is_repeated(tmp_path, what):
 
         assert rig.about(second) == (["Refused", "Began"] if what == "container" else ["Began"])
         assert (len(rig.ids("sandbox")), len(rig.ids("container"))) == (1, 1)
+
+
+async def test_what_could_not_be_removed_goes_with_the_next_run(tmp_path):
+    """An ended run's container that the engine did not remove is not forgotten."""
+    engine = Forgetful(images={OURS: {}})
+    async with rigged(engine, tmp_path) as rig:
+        await rig.stand()
+        for number in range(3):
+            engine.keeps = number == 1
+            key = await rig.begin(TOOL, number)
+            await rig.until(lambda: not rig.pods._work.tasks("u"))
+            if number < 2:
+                engine.end(rig.ids("container")[f"netlab_lab_default_p_tool_{number}"], 1)
+                await rig.until(lambda key=key: rig.about(key) == ["Began", "Ended"])
+
+        assert sorted(rig.ids("container")) == ["netlab_lab_default_p_tool_2"]
 
 
 async def test_a_lost_holder_is_replaced_when_the_engine_is_back(tmp_path):

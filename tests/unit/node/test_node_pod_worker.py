@@ -4,12 +4,14 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.node.builtin import builtin_of
 from netlab.node.containers import Phase
 from netlab.node.kubelet_pods import PodWorker, Tools
+from netlab.node.kubelet_settled import unsettled
 from netlab.node.pod_runtime import Began, Ended, Refused, RunKey, Stop
 from netlab.node.podfiles import Sources
 from netlab.runtime.statedir import StateDirectory
@@ -151,3 +153,22 @@ async def test_a_new_sandbox_takes_over_what_runs(worker):
     worker.stand("10.244.1.2")
 
     assert (worker.records["web"].phase, worker.records["tool"].end.code) == (Phase.RUNNING, 7)
+
+
+async def test_a_new_sandbox_forgets_the_back_off(worker, runtime):
+    """What ended with its sandbox has not crashed: it is waited for, and starts at once when there is a new one."""
+    begun(worker)
+    worker.tools.runtime.take_over = lambda _run: None
+    for key in (FIRST, SECOND):  # the engine ends, and takes the next run along
+        worker.hear(Ended(key, 137))
+        worker.advance()
+        worker.hear(Began(SECOND))
+    before = worker.records["tool"].reason
+    worker.stands = False
+    bound = replace(worker.pod, spec=replace(worker.pod.spec, node_name="node1"))
+    waits = unsettled(bound, worker)
+    worker.stand("10.244.1.2")
+    worker.advance()
+
+    assert (before, waits) == ("CrashLoopBackOff", "Pod default/p waits for its network.")
+    assert (runtime.started[-1].number, unsettled(bound, worker)) == (2, "Pod default/p: container tool is being started.")
