@@ -6,6 +6,9 @@ rules. The store knows the newest change of each kind, deletions included; compa
 whoever waits is woken by the next change of an object, and by the end of a round of controllers, hosts or kubelet, which
 may settle something without changing any object (a pod that was not ready and now is known not to get ready).
 
+What a host or container has become outside, an engine tells, perhaps late. Who changes a lab that runs wants to know what is,
+not what was known: then hosts and pods are looked at once more, and until that is done they are not in place.
+
 That is several hundred looks while a lab comes up, each at everything, so a look must cost little: an object is decoded once
 (a stored body never changes, and every change has a version of its own), and what costs most to find out is asked last, when
 everything else is in place (when an agent was started is a question to the machine).
@@ -48,6 +51,9 @@ class Settling(Protocol):
 
     def settled(self) -> list[str]:
         """Return a sentence for each thing that is not settled yet."""
+
+    def look_at_everything(self) -> None:
+        """Look at what there is, whatever was told; until that is done it is not settled."""
 
     def notes(self) -> list[str]:
         """Return a sentence for each thing that is settled in a way the user should know."""
@@ -161,8 +167,14 @@ class Convergence:
         holders = {holder_identity(lease.metadata.name, start) for start in self._agent_starts(host)}
         return lease.spec.holder_identity in holders
 
-    async def follow(self, seconds: float) -> AsyncIterator[Report]:
-        """Yield reports as they change until all is in place or `seconds` have passed; the last is the state."""
+    async def follow(self, seconds: float, *, look: bool = False) -> AsyncIterator[Report]:
+        """Yield reports as they change until all is in place or `seconds` have passed; the last is the state.
+
+        With `look`, nothing is in place that has not been looked at since.
+        """
+        if look:
+            self._hosts.look_again()
+            self._kubelet.look_at_everything()
         deadline = asyncio.get_running_loop().time() + seconds
         changed = asyncio.Event()
         sources = (self._store.listeners, self._kubelet.listeners, self._hosts.listeners)

@@ -70,7 +70,7 @@ class LabController:
         loop = asyncio.get_running_loop()
 
         def lost() -> None:
-            loop.call_soon_threadsafe(self._look_again)
+            loop.call_soon_threadsafe(self.look_again)
 
         end = await asyncio.to_thread(self._runtime.watch, lost)
         try:
@@ -78,7 +78,8 @@ class LabController:
         finally:
             end()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
+        """Look at every host in the next round: one may have been lost. Until then they do not stand."""
         self._lost = True
         self._changed.set()
 

@@ -1,7 +1,8 @@
 """What the daemon answers besides Kubernetes' paths: `GET /netlab/converged?timeout=SECONDS` for `netlab up`.
 
-The answer is a stream of JSON lines (`netlab.daemon.convergence.Report`), one whenever the report changes; the last
-has `"converged": true`, or says what is still missing when the time is over.
+With `look=yes` nothing counts that has not been looked at since. The answer is a stream of JSON lines
+(`netlab.daemon.convergence.Report`), one whenever the report changes; the last has `"converged": true`, or says what is still
+missing when the time is over.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def converged_route(convergence: Convergence, tokens: TokenTable) -> web.RouteDe
             raise web.HTTPForbidden
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        async for report in convergence.follow(min(float(request.query.get("timeout", "60")), LONGEST)):
+        seconds = min(float(request.query.get("timeout", "60")), LONGEST)
+        async for report in convergence.follow(seconds, look="look" in request.query):
             await response.write(report.encode())
         return response
 

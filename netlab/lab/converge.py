@@ -34,16 +34,23 @@ class Progress:
 
 
 def converge(
-    state: StateDirectory, topology: Topology, deadline: float, timeout: float, on_progress: Callable[[Progress], None]
+    state: StateDirectory,
+    topology: Topology,
+    deadline: float,
+    timeout: float,
+    on_progress: Callable[[Progress], None],
+    *,
+    look: bool,
 ) -> tuple[tuple[Change, ...], tuple[str, ...]]:
     """Write what differs, and wait; return the writes, in order, and what the user should know.
 
-    `deadline` is a time of `time.monotonic()`, `timeout` what it was to be, for the LabError when it has come.
+    `deadline` is a time of `time.monotonic()`, `timeout` what it was to be, for the LabError when it has come. With `look`,
+    what is there is looked at once more: of a lab that has been running for long, news may be late.
     """
     with _daemon_watched(state):
         client = connect(state)
         changes = _apply(client, topology)
-        notes = _wait(client, max(deadline - time.monotonic(), LEAST_WAIT), timeout, on_progress)
+        notes = _wait(client, max(deadline - time.monotonic(), LEAST_WAIT), timeout, on_progress, look=look)
     return changes, notes
 
 
@@ -97,10 +104,12 @@ def _perform(client: SyncClient, change: Change) -> None:
             client.delete(change.resource, change.name, namespace=change.namespace)
 
 
-def _wait(client: SyncClient, left: float, timeout: float, on_progress: Callable[[Progress], None]) -> tuple[str, ...]:
+def _wait(
+    client: SyncClient, left: float, timeout: float, on_progress: Callable[[Progress], None], *, look: bool
+) -> tuple[str, ...]:
     """Follow the daemon's reports until everything is programmed. Raises LabError when the time that is left runs out."""
     last: Json = {}
-    for report in _reports(client, left):
+    for report in _reports(client, left, look=look):
         last = report
         if report["converged"]:
             return tuple(report["notes"])
@@ -109,6 +118,6 @@ def _wait(client: SyncClient, left: float, timeout: float, on_progress: Callable
     raise LabError(f"not everything came up within {timeout:g} s", remedy="\n".join(f"  waiting for {item}" for item in waiting))
 
 
-def _reports(client: SyncClient, timeout: float) -> Iterator[Any]:
-    for line in client.stream("GET", f"/netlab/converged?timeout={timeout:g}", timeout=timeout + 5):
+def _reports(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:
+    for line in client.stream("GET", f"/netlab/converged?timeout={timeout:g}{'&look=yes' if look else ''}", timeout=timeout + 5):
         yield msgspec.json.decode(line)

@@ -130,5 +130,5 @@ def _bring_up(
             make_certificates(state, topology.lab)
             stop_daemons(state)  # one that got half-way
             daemon.begin(state, handed, options.timeout)
-    changes, notes = converge(state, topology, deadline, options.timeout, on_progress)
+    changes, notes = converge(state, topology, deadline, options.timeout, on_progress, look=daemon is None)
     return Result(state.lab, created, changes, (*topology.notes, *notes))

@@ -73,6 +73,7 @@ class DockerPods:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[Run] = []
         self._leaving: set[str] = set()  # uids being released
+        self._doubts = self._cleared = 0  # how often all containers were to be looked at, and how often of that they were
         self._early: list[Event] | None = []  # what happened before we knew what there is
         self._unlisten: Callable[[], None] | None = None
 
@@ -177,8 +178,8 @@ class DockerPods:
         return Result(success=code == 0, message="" if code == 0 else said.strip()[-LONGEST_WORDS:] or f"exit code {code}")
 
     def settled(self) -> list[str]:
-        """Pods say it all."""
-        return []
+        """Pods say it all, unless something may have happened to them that nobody has told yet."""
+        return ["the engine to be asked for the pods' containers"] if self._doubts != self._cleared else []
 
     # ---- what happens
     def _happens(self, event: Event) -> None:
@@ -191,7 +192,7 @@ class DockerPods:
         if self._early is not None:
             self._early.append(event)
         elif event.action == docker.CONNECTED:
-            self._work.begin("", self._work.attempt(self._look_again()), "look again")
+            self.look_again()
         elif role == CONTAINER:
             self._runs.happened(event, leaving=owner in self._leaving)
         elif event.action == "start":
@@ -208,10 +209,22 @@ class DockerPods:
         log.warning("uid=%s sandbox=lost", uid)
         self._tell(SandboxLost(uid))
 
-    async def _look_again(self) -> None:
-        """Compare with what there is: while the engine was away nobody told what happened."""
-        listed = await self._work.call(self._engine.containers, {LAB_LABEL: self._lab})
+    def look_again(self) -> None:
+        """Compare what is known with what there is: while the engine was away nobody told what happened."""
+        self._doubts += 1
+        self._work.begin("", self._look(self._doubts), "look again")
+
+    async def _look(self, doubts: int) -> None:
+        known = self._holders.ids | self._runs.ids  # what starts while we ask may not be in the answer
+        try:
+            listed = await self._work.call(self._engine.containers, {LAB_LABEL: self._lab})
+        except NetlabError as error:
+            log.warning("look=failed error=%s", error.message)
+            asyncio.get_running_loop().call_later(1.0, self.look_again)
+            return
         present = {container.id: container for container in listed}
-        for uid in self._holders.compare(present):
+        for uid in self._holders.compare(present, known):
             self._lose(uid)
-        self._runs.compare(present)
+        self._runs.compare(present, known)
+        self._cleared = max(self._cleared, doubts)
+        self._tell(Changed())

@@ -14,7 +14,7 @@ The container of an ended run stays, for its log, until the next one runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netlab.api.pods import Container
@@ -195,10 +195,15 @@ class Runs:
             tracked.ends.setdefault(event.id, event.exit_code if event.action == "die" else None)
             self._progress(tracked)
 
-    def compare(self, present: Mapping[str, docker.Container]) -> None:
-        """Take in which containers there are, by id: while the engine was away nobody told what happened."""
+    @property
+    def ids(self) -> set[str]:
+        """The containers of the runs."""
+        return {tracked.container.id for tracked in self._tracked.values() if tracked.container}
+
+    def compare(self, present: Mapping[str, docker.Container], known: Collection[str]) -> None:
+        """Take in which containers there are, by id; `known` are those whose absence means something."""
         for tracked in tuple(self._tracked.values()):
-            if tracked.container is None or tracked.over:
+            if tracked.container is None or tracked.over or tracked.container.id not in known:
                 continue
             now = present.get(tracked.container.id)
             if now is None or not now.runs:

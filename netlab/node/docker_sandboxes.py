@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import netlab
@@ -110,12 +110,20 @@ class Holders:
         self._bound.discard(uid)
         return True
 
-    def compare(self, present: Mapping[str, Container]) -> list[str]:
-        """Take in which containers there are, by id; returns the pods whose holder is not the same any more."""
+    @property
+    def ids(self) -> set[str]:
+        """The holders' containers."""
+        return {holder.id for holder in self._running.values()}
+
+    def compare(self, present: Mapping[str, Container], known: Collection[str]) -> list[str]:
+        """Take in which containers there are, by id; returns the pods whose holder is not the same any more.
+
+        `known` are the containers whose absence means something.
+        """
         gone = [
             (uid, holder.id)
             for uid, holder in self._running.items()
-            if holder.id not in present or present[holder.id].started_at != holder.started_at
+            if holder.id in known and (holder.id not in present or present[holder.id].started_at != holder.started_at)
         ]
         return [uid for uid, container in gone if self.has_ended(uid, container)]
 

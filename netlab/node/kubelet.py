@@ -106,6 +106,11 @@ class Kubelet:
         self._doubts += 1
         self._changed.set()
 
+    def look_at_everything(self) -> None:
+        """Look at every container, too: news of one may be late."""
+        self._runtime.look_again()
+        self.look_again()
+
     # ---- the loop
     async def _round(self, resync: bool) -> bool:
         """Do what is to be done; False when something refused."""

@@ -240,6 +240,9 @@ class NetnsPods:
         """Run a command as a process in the pod."""
         return await self._commands.probe(run, argv, limit)
 
+    def look_again(self) -> None:
+        """The spawner's news are never late: it is their processes' parent."""
+
     def settled(self) -> list[str]:
         """Name the nodes whose workloads process has not answered for all that shall run."""
         return [f"Node {node}: its workloads are being started." for node, (link, _) in self._links.items() if not link.settled]

@@ -158,5 +158,8 @@ class PodRuntime(Protocol):
     async def probe(self, run: Run, argv: tuple[str, ...], limit: float) -> Result:
         """Run a command in a container; success is exit code 0 within `limit` seconds."""
 
+    def look_again(self) -> None:
+        """Look at what there is: news may be late, or nobody may have told them. Until that is done it is not settled."""
+
     def settled(self) -> list[str]:
         """Return a sentence for what the runtime itself still waits for."""

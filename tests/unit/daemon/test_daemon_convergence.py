@@ -180,3 +180,28 @@ async def test_what_must_come_is_not_given_up(monkeypatch):
 
     assert not json.loads(report.encode())["converged"]
     assert ("pod default/x to start",) == report.waiting
+
+
+class Late(Quiet):
+    """Hosts and kubelet that have not heard yet of what they lost; a look finds it, and mends it a moment later."""
+
+    def look_again(self):
+        self.standing = False
+
+    def look_at_everything(self):
+        self.pods = ["a pod to start"]
+        asyncio.get_running_loop().call_soon(self.mend)
+
+    def mend(self):
+        self.standing, self.pods = True, []
+        for listener in self.listeners:
+            listener.set()
+
+
+@pytest.mark.parametrize(("look", "waiting"), [(False, [()]), (True, [("the hosts of lab demo", "a pod to start"), ()])])
+async def test_what_was_known_is_looked_at_again(look, waiting):
+    """Who asks for a look is not told that all is in place before there was one."""
+    with closing(lab()) as store:
+        reports = [report async for report in watching(store, Late()).follow(5.0, look=look)]
+
+    assert waiting == [report.waiting for report in reports]

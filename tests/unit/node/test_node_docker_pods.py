@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +68,11 @@ class Rig:
     def listen(self, key: RunKey) -> None:
         tell(str(self.state.socket("ready")), ServerStatus(key=f"{key.uid}/{key.container}", run=key.number))
 
+    def deafen(self) -> None:
+        """Have no news told any more."""
+        self.engine._listeners.clear()
+        self.pods._unlisten = None
+
     def about(self, key: RunKey) -> list[str]:
         return [type(item).__name__ for item in self.news if getattr(item, "key", None) == key]
 
@@ -82,6 +87,8 @@ class Forgetful(FakeEngine):
     forgets: set[str] = field(default_factory=set)
     away: bool = False
     keeps: bool = False  # removes nothing
+    answer: threading.Event | None = None
+    listed: bool = False
 
     def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
         if self.away:
@@ -92,6 +99,20 @@ class Forgetful(FakeEngine):
             self.forgets -= roles
             raise EngineError("the container engine did not answer")
         return made
+
+    @contextlib.contextmanager
+    def slow_to_list(self) -> Iterator[None]:
+        """Have the next answer to a question for containers wait for the end of the block."""
+        answer = self.answer = threading.Event()
+        yield
+        answer.set()
+
+    def containers(self, labels: Mapping[str, str]) -> list[docker.Container]:
+        found, answer, self.answer = super().containers(labels), self.answer, None
+        if answer:
+            self.listed = True
+            answer.wait(DEADLINE)
+        return found
 
     def remove(self, ids: Sequence[str]) -> None:
         if ids and self.keeps:
@@ -297,6 +318,39 @@ async def test_a_lost_holder_is_replaced_when_the_engine_is_back(tmp_path):
         await rig.stand()
 
         assert [old] != list(rig.ids("sandbox").values())
+
+
+async def test_a_look_finds_what_nobody_has_told(tmp_path):
+    """News may be late or lost: a look finds ends all the same, and until it is done the pods are not settled."""
+    engine = Forgetful(images={OURS: {}})
+    async with rigged(engine, tmp_path) as rig:
+        await rig.stand()
+        key = await rig.begin(TOOL)
+        await rig.until(lambda: rig.pods.settled() == [])
+        rig.deafen()
+        engine.end(rig.ids("container")["netlab_lab_default_p_tool_0"], 3)
+        rig.pods.look_again()
+        waits = rig.pods.settled()
+        await rig.until(lambda: rig.pods.settled() == [])
+
+        assert waits == ["the engine to be asked for the pods' containers"]
+        assert Ended(key, 3) in rig.news
+
+
+async def test_what_starts_during_a_look_is_no_loss(tmp_path):
+    """The engine's answer may be older than a container that has just been started: its absence means nothing."""
+    engine = Forgetful(images={OURS: {}})
+    async with rigged(engine, tmp_path) as rig:
+        await rig.until(lambda: rig.pods.settled() == [])
+        with engine.slow_to_list():
+            rig.pods.look_again()
+            await rig.until(lambda: engine.listed)
+            await rig.stand()
+            key = await rig.begin(TOOL)
+        await rig.until(lambda: rig.pods.settled() == [])
+
+        assert rig.about(key) == ["Began"]
+        assert SandboxLost("u") not in rig.news
 
 
 async def test_release_removes_everything(rig):
