@@ -62,6 +62,10 @@ class LabError(NetlabError):
     """A lab did not do what was asked: a process died, a deadline passed, a lock is held."""
 
 
+class LabBusyError(LabError):
+    """Another command changes the lab at this moment."""
+
+
 class EngineError(LabError):
     """The container engine refused. `code` is its HTTP code: 404 for what is not there, 409 for what clashes."""
 

@@ -12,7 +12,7 @@ import msgspec
 
 from netlab.controlplane.auth import ADMIN, token_file
 from netlab.controlplane.sync import SyncClient
-from netlab.errors import LabError, UsageError
+from netlab.errors import LabBusyError, LabError, UsageError
 from netlab.node.processes import is_alive, read_record
 from netlab.runtime.statedir import API_SOCKET, StateDirectory, state_root
 
@@ -92,7 +92,7 @@ def _serving_pid(state: StateDirectory) -> int:
 
 @contextmanager
 def locked(lab: str, doing: str) -> Iterator[int]:
-    """Hold the lab's lock for a `with` block. Raises LabError at once when another command changes the lab.
+    """Hold the lab's lock for a `with` block. Raises LabBusyError at once when another command changes the lab.
 
     Yields the lock's descriptor: it is held as long as any process has it open.
     """
@@ -119,7 +119,7 @@ def _acquire(path: Path, lab: str) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode() or "another command"
             os.close(descriptor)
-            raise LabError(f"lab {lab!r} is being changed by {holder}", remedy="Wait until it has finished.") from None
+            raise LabBusyError(f"lab {lab!r} is being changed by {holder}", remedy="Wait until it has finished.") from None
         if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
             return descriptor
         os.close(descriptor)

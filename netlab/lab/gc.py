@@ -8,8 +8,10 @@ of a link) but are on no record. The last three are there after somebody emptied
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from netlab.errors import LabBusyError
 from netlab.kernel import namespaces
 from netlab.lab import containers
 from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
@@ -18,16 +20,20 @@ from netlab.lab.marks import Inhabitant, inhabitants, marked_namespaces, stop_in
 from netlab.runtime.statedir import StateDirectory, state_root
 
 
-def collect(*, dry_run: bool) -> tuple[str, ...]:
-    """Remove all leftovers and return what they were; with `dry_run` only look."""
+def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
+    """Remove all leftovers and return what they were; with `dry_run` only look. `say` hears of what was left alone."""
     removed = []
     for name in recorded_labs():
         state = StateDirectory.of(name)
         if daemon_alive(state):
             continue
-        if not dry_run:
-            down_locked(state)
-        removed.append(f"lab {name}")
+        try:
+            if not dry_run:
+                down_locked(state)
+        except LabBusyError as error:  # it is coming up or going down: no leftover
+            say(f"Left alone: {error.message}.")
+        else:
+            removed.append(f"lab {name}")
     lost = _lost_processes()
     labs = containers.orphans(state_root(), recorded_labs())
     orphans = _orphaned_namespaces()

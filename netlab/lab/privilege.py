@@ -19,14 +19,16 @@ from typing import TypeVar
 
 import msgspec
 
-from netlab.errors import KernelError, LabError, NetlabError, UnsupportedHostError
+from netlab.errors import KernelError, LabBusyError, LabError, NetlabError, UnsupportedHostError
 from netlab.kernel import user_namespace
 from netlab.lab.preflight import SBIN, require_capabilities
 from netlab.node.processes import COMMAND_PREFIXES, opened, read_records
 from netlab.runtime.statedir import STATE_ROOT_VARIABLE, StateDirectory
 
 T = TypeVar("T")
-ERRORS: dict[str, type[NetlabError]] = {kind.__name__: kind for kind in (LabError, KernelError, UnsupportedHostError)}
+ERRORS: dict[str, type[NetlabError]] = {
+    kind.__name__: kind for kind in (LabError, LabBusyError, KernelError, UnsupportedHostError)
+}
 
 
 def obtain(state: StateDirectory, doing: str) -> None:

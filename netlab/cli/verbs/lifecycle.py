@@ -125,7 +125,7 @@ def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what wo
     """
     from netlab.lab.gc import collect
 
-    removed = collect(dry_run=dry_run)
+    removed = collect(note, dry_run=dry_run)
     for line in removed:
         print(f"{'would remove' if dry_run else 'removed'} {line}")
     if not removed:
