@@ -179,7 +179,7 @@ class _Walk:
                 held = self.field(item, known, (*steps, key))
                 if held not in known.unset:
                     clean[key] = held
-        self.values += [required((*steps, name)) for name in form.required if name not in clean]
+        self.values += [required((*steps, name), form.fields[name].least) for name in form.required if name not in clean]
         return {**form.stand_in, **clean}
 
     def field(self, item: Any, known: _Field, steps: Steps) -> Any:
@@ -223,6 +223,11 @@ class _Field:
     type: inspect.Type
     rule: fields.Rule | None
     unset: tuple[Any, ...]
+
+    @property
+    def least(self) -> str:
+        """What to say when there is nothing."""
+        return self.rule.least if self.rule else ""
 
 
 @dataclass(frozen=True)

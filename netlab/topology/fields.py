@@ -18,7 +18,10 @@ from netlab.topology.syntax import Syntax
 
 @dataclass(frozen=True)
 class Rule:
-    """`later`: values that Kubernetes has and netlab does not yet. `zero`: 0 is "not set". `keys`: of a map."""
+    """`later`: values that Kubernetes has and netlab does not yet. `zero`: 0 is "not set". `keys`: of a map.
+
+    `least`: what is said when nothing is there.
+    """
 
     must: bool = False
     values: tuple[str, ...] = ()
@@ -29,6 +32,7 @@ class Rule:
     zero: bool = False
     syntax: Syntax | None = None
     keys: Syntax | None = None
+    least: str = ""
 
 
 def _one_of(*values: str, later: tuple[str, ...] = (), why: str = "not yet") -> Rule:
@@ -84,7 +88,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (lab.LoadBalancer, "provider"): _one_of("edge"),
     (lab.LoadBalancer, "pool"): _text(syntax.NETWORK),
     (lab.LabSpec, "runtime"): _one_of(*lab.RUNTIMES),
-    (lab.LabSpec, "nodes"): _must(ANY),
+    (lab.LabSpec, "nodes"): Rule(must=True, least="a lab has at least one node"),
     (lab.Lab, "spec"): _must(ANY),
     (lab.LabSpec, "manifests"): _text(syntax.FILE_PATH),
     # ---- ConfigMap, Secret
@@ -211,7 +215,7 @@ def field_problems(rule: Rule, value: Any, steps: Steps) -> Iterator[Problem]:
         yield from _map_problems(rule, value, steps)
     elif isinstance(value, list):
         if rule.must and not value:
-            yield required(steps)
+            yield required(steps, rule.least)
         for index, item in enumerate(value):
             yield from _scalar_problems(rule, item, (*steps, index))
     else:

@@ -17,7 +17,8 @@ from netlab.api.resources import LABS, Json, Resource
 from netlab.topology.decoding import is_inert
 from netlab.topology.fields import RULES, Rule, required_fields
 from netlab.topology.loading import MANIFEST_RESOURCES
-from netlab.topology.rules.labs import LONGEST_LAB_NAME, MOST_NODES
+from netlab.topology.rules.labs import MOST_NODES
+from netlab.topology.syntax import LAB_NAME
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 INERT = {"description": "Accepted; has no effect on the network."}
@@ -47,7 +48,7 @@ def _document(resource: Resource[Any], definition: Json) -> Json:
         "kind": {"const": resource.kind},
     }
     if resource is LABS:
-        name = {"type": "string", "maxLength": LONGEST_LAB_NAME}
+        name = {"type": "string", "maxLength": LAB_NAME.longest}
         properties["metadata"] = {"allOf": [{"$ref": "#/$defs/ObjectMeta"}, {"properties": {"name": name}, "required": ["name"]}]}
     names = dict.fromkeys(("apiVersion", "kind", "metadata", *definition.get("required", ())))
     return {**definition, "properties": properties, "required": list(names)}

@@ -174,6 +174,8 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
         return None
     resource = BY_KIND[value["apiVersion"], value["kind"]]
     if resource is r.LABS:
+        if fault := _nodes_problem(value):
+            report.problem(document, at, fault)
         value = _with_runtime(_expanded(value), runtime)
     decoded = decode(value, resource.type)
     return Item(document, at, resource, decoded, typed(decoded, resource.type))
@@ -210,12 +212,25 @@ def _unknown_kind(api_version: str, kind: str) -> Problem | None:
     return None
 
 
+def _nodes_problem(value: Json) -> Problem | None:
+    """Return why the nodes of a Lab are neither a list nor a number: that they may be one is known to files alone."""
+    spec = value.get("spec")
+    nodes = spec.get("nodes") if isinstance(spec, dict) else None
+    if nodes is None or isinstance(nodes, list) or _is_count(nodes):
+        return None
+    return Problem(("spec", "nodes"), f"expected a number or a list, got {described(nodes)}", TYPE_INVALID)
+
+
+def _is_count(nodes: Any) -> bool:
+    return isinstance(nodes, int) and not isinstance(nodes, bool)
+
+
 def _expanded(value: Json) -> Json:
     """Replace `nodes: 3` of a Lab by node1, node2, node3."""
     spec = value.get("spec")
-    if not isinstance(spec, dict) or isinstance(spec.get("nodes"), bool) or not isinstance(spec.get("nodes"), int):
+    if not isinstance(spec, dict) or spec.get("nodes") is None or isinstance(spec["nodes"], list):
         return value
-    count = min(max(spec["nodes"], 0), MOST_NODES + 1)  # the rules refuse 0, and more than MOST_NODES
+    count = min(max(spec["nodes"], 0), MOST_NODES + 1) if _is_count(spec["nodes"]) else 1  # the rules refuse 0 and too many
     return {**value, "spec": {**spec, "nodes": [{"name": f"node{number}"} for number in range(1, count + 1)]}}
 
 

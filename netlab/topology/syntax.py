@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError, ip_address
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -113,6 +113,7 @@ DNS_LABEL = Syntax(
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
     "alphanumeric character",
 )
+LAB_NAME = replace(DNS_LABEL, name="name of a lab", longest=40)  # it begins the names of network namespaces, containers, links
 DNS_1035_LABEL = Syntax(
     "DNS-1035 label",
     r"[a-z]([-a-z0-9]*[a-z0-9])?",

@@ -8,9 +8,8 @@ from ipaddress import IPv4Network
 
 from netlab.api.lab import Lab, LabSpec, Networking
 from netlab.topology import syntax
-from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, path_text, required
+from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, path_text
 
-LONGEST_LAB_NAME = 40
 MOST_NODES = 1000
 # The first two are netlab.dataplane.names.EDGE and FABRIC, which this layer does not import.
 RESERVED_HOSTS = {"edge": "the lab's router", "fabric": "the lab's underlay", "localhost": "every host's name for itself"}
@@ -22,10 +21,6 @@ CLIENT_BLOCK = 9  # client i is base + 9 + i
 
 def lab_problems(lab: Lab, _networking: Networking | None = None) -> Iterator[Problem]:
     """Yield what is wrong with a Lab."""
-    if len(lab.metadata.name) > LONGEST_LAB_NAME:
-        yield invalid(("metadata", "name"), lab.metadata.name, f"must be no more than {LONGEST_LAB_NAME} characters")
-    if not lab.spec.nodes:
-        yield required(("spec", "nodes"), "a lab has at least one node")
     if len(lab.spec.nodes) > MOST_NODES:
         yield invalid(("spec", "nodes"), len(lab.spec.nodes), f"a lab has at most {MOST_NODES} nodes")
     yield from _name_problems(lab.spec)

@@ -14,7 +14,7 @@ from netlab.topology.problem import Problem, forbidden, invalid, required
 NAME_SYNTAX = {
     SERVICES.kind: syntax.DNS_1035_LABEL,
     NAMESPACES.kind: syntax.DNS_LABEL,
-    LABS.kind: syntax.DNS_LABEL,
+    LABS.kind: syntax.LAB_NAME,
 }
 LONGEST_ANNOTATIONS = 256 * 1024
 

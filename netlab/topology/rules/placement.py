@@ -68,8 +68,8 @@ def _container_problems(lab: Lab, container: Container, at: Steps) -> Iterator[P
         hint = did_you_mean(catalogue.repository(container.image), patterns)
         yield Problem(
             (*at, "image"),
-            f"Unsupported value: {quoted(container.image)}: runtime netns pulls no images; give the container a `command`, "
-            f"or use one of {', '.join(patterns)}{hint}",
+            f"Unsupported value: {quoted(container.image)}: runtime netns pulls no images; use runtime docker, "
+            f"give the container a `command`, or use one of {', '.join(patterns)}{hint}",
             NOT_SUPPORTED,
         )
     context = container.security_context

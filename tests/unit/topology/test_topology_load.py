@@ -41,6 +41,28 @@ def test_a_number_of_nodes_is_expanded() -> None:
     assert [node.name for node in lab.spec.nodes] == ["node1", "node2", "node3"]
 
 
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ("0", "Required value: a lab has at least one node"),
+        ("-1", "Required value: a lab has at least one node"),
+        ("'3'", 'expected a number or a list, got text "3"'),
+        ("true", "expected a number or a list, got true"),
+        ("{name: a}", "expected a number or a list, got a map"),
+    ],
+)
+def test_nodes_that_are_neither_a_number_nor_a_list(nodes: str, expected: str) -> None:
+    """`nodes` is told in words that name both ways to say it."""
+    assert problems(lab=LAB.replace("nodes: 2", f"nodes: {nodes}")) == [f"f.yaml:5:10: spec.nodes: {expected}"]
+
+
+def test_the_name_of_a_lab_has_one_limit() -> None:
+    """A name that is longer than that of any DNS label is told the limit of labs, once."""
+    (problem,) = problems(lab=LAB.replace("name: x", "name: " + "x" * 64))
+
+    assert "must be no more than 40 characters" in problem
+
+
 def test_manifests_are_as_written() -> None:
     """A manifest keeps what the user wrote, not more; its namespace is filled in, its status left out."""
     text = service("a", "type: null").removesuffix("}") + ", status: {loadBalancer: {}}}"

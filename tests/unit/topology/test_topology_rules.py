@@ -310,7 +310,8 @@ def test_pods_workloads_and_endpoints(head: str, text: str, expected: str) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{nodes: []}", "spec.nodes: Required value"),
+        ("{nodes: []}", "spec.nodes: Required value: a lab has at least one node"),
+        ("{clients: []}", "spec.nodes: Required value: a lab has at least one node"),
         ("{nodes: [{}]}", "spec.nodes[0].name: Required value"),
         ("{nodes: [{name: a}, {name: a}]}", 'spec.nodes[1].name: Duplicate value: "a"'),
         ("{nodes: [{name: fabric}]}", "spec.nodes[0].name: Invalid value"),
