@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 def validate(
     file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; the one in this folder when left out.")] = None,
 ) -> None:
-    """Check a topology file and its manifests; all problems at once, nothing is created.
+    """Check a topology file and its manifests.
+
+    All problems are told at once, nothing is created.
 
     \b
     Example: netlab validate topologies/quickstart.yaml
@@ -40,7 +42,7 @@ def validate(
 
 
 def schema() -> None:
-    """Print the JSON Schema of topology files, for completion in an editor.
+    """Print the JSON Schema of topology files, for an editor.
 
     \b
     Example: netlab schema > schema.json
@@ -51,9 +53,9 @@ def schema() -> None:
 
 
 def doctor(form: FormatOption = Format.TABLE) -> None:
-    """Say what this machine lacks to run a lab, and the one command that installs it.
+    """Say what this machine lacks to run a lab.
 
-    Exit code 0: a lab can run here; 4: it cannot.
+    With it: the one command that installs that. Exit code 0: a lab can run here; 4: it cannot.
 
     \b
     Example: netlab doctor

@@ -15,7 +15,9 @@ MEGABYTE = 1_000_000
 
 @app.command()
 def build() -> None:
-    """Build the images that are not there; `netlab up` does the same when it needs them.
+    """Build the images that are not there.
+
+    `netlab up` does the same when it needs them.
 
     \b
     Example: netlab images build
@@ -36,7 +38,9 @@ def build() -> None:
 
 @app.command("list")
 def list_(form: FormatOption = Format.TABLE) -> None:
-    """List the images: what each is for, whether it is there, and those of other versions.
+    """List the images.
+
+    What each is for, whether it is there, and how many are of other versions of netlab.
 
     \b
     Example: netlab images list
@@ -64,7 +68,9 @@ def pull(
         list[str] | None, typer.Argument(metavar="IMAGE", help="Without: the base, and those of the built-in workloads.")
     ] = None,
 ) -> None:
-    """Fetch images from their registries: the base, and those that built-in workloads stand in for where they are not there.
+    """Fetch images from their registries.
+
+    The base, and those that built-in workloads stand in for where they are not there.
 
     Exit code 1: some could not be had. No lab needs them.
 
@@ -79,7 +85,9 @@ def pull(
 
 @app.command()
 def prune() -> None:
-    """Remove netlab's images of other contents, which this netlab does not use; those of running labs stay.
+    """Remove images of other versions of netlab.
+
+    Those of running labs stay.
 
     \b
     Example: netlab images prune

@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 
 def status(name: LabArgument = "", form: FormatOption = Format.TABLE) -> None:
-    """Show a lab's nodes, pods and Services, or the labs when several run.
+    """Show a lab's nodes, pods and Services.
+
+    Without NAME: of every lab.
 
     \b
     Example: netlab status
@@ -44,12 +46,15 @@ def execute(
     lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
     container: Annotated[str, typer.Option("--container", "-c", help="Which container of a pod; the first.")] = "",
 ) -> None:
-    """Run a command inside a node, a client, the edge or a pod, and return its exit code.
+    """Run a command inside a node, a client, the edge or a pod.
+
+    The exit code is the command's.
 
     \b
     Example: netlab exec node1 -- ip route
     Example: netlab exec client -- curl -s http://198.51.100.1/
     Example: netlab exec blue -- cat /etc/resolv.conf     (one pod whose name begins with blue)
+    Example: netlab exec --lab quickstart node1 -- ip route
     """
     from netlab.lab.execute import execute as run_inside
     from netlab.lab.find import lab_named
@@ -65,7 +70,9 @@ def port_forward(
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where the target is.")] = "",
     address: Annotated[list[str] | None, typer.Option(help="Loopback address to listen on; may be repeated.")] = None,
 ) -> None:
-    """Open ports on this machine's loopback that lead into a pod, until ^C: for a browser, curl or any other client.
+    """Open ports on this machine that lead into a pod.
+
+    On loopback, until ^C: for a browser, curl or any other client.
 
     \b
     Example: netlab port-forward svc/blue 8080:80     (then open http://127.0.0.1:8080/)
@@ -94,7 +101,9 @@ def logs(
     lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
     container: Annotated[str, typer.Option("--container", "-c", help="Which container of the pod.")] = "",
 ) -> None:
-    """Print what a pod's container or one of the lab's own processes wrote; without a name, list them.
+    """Print what a pod or one of the lab's processes wrote.
+
+    Without a name: the list of the lab's own processes.
 
     \b
     Example: netlab logs agent-node1

@@ -95,7 +95,9 @@ def down(
     name: LabArgument = "",
     all_: Annotated[bool, typer.Option("--all", help="Every lab.")] = False,
 ) -> None:
-    """Remove a lab: its processes, its namespaces, its record. The host is as before.
+    """Remove a lab: its processes, namespaces, containers, record.
+
+    The host is as before.
 
     \b
     Example: netlab down
@@ -118,7 +120,9 @@ def down(
 
 
 def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False) -> None:
-    """Remove what labs that no longer run have left: records, namespaces, processes.
+    """Remove what labs that no longer run have left.
+
+    Records; and processes, namespaces, containers and Docker networks without a record.
 
     \b
     Example: netlab gc

@@ -34,8 +34,9 @@ def connectivity(
     only: Annotated[str, typer.Option(help="Only checks whose class or id matches, e.g. 'pod-pod*' or '*->default/blue*'.")] = "",
     timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds until an unanswered probe counts as dropped.")] = 1.0,
 ) -> None:
-    """Compute every path from the lab's objects, send real packets along it, show evidence.
+    """Prove every path with real packets.
 
+    The paths and what must come of each are computed from the lab's objects; the evidence is in the record (-f json).
     Exit code 0: all as expected; 1: a check failed; 2: something could not be tested; 4: this machine cannot run it.
 
     \b
