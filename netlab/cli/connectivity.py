@@ -1,4 +1,7 @@
-"""The record of a connectivity test for a terminal: what failed first and in full, then one line per path class."""
+"""The record of a connectivity test for a terminal: what failed first and in full, then one line per path class.
+
+What may be wrong stands last, above the sentence that sums the run up: there one looks when hundreds of lines have gone by.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,9 @@ def report(record: Json) -> RenderableType:
             parts.append(_problems(title, rows, STYLES[result.value]))
     parts.append(_paths(record))
     parts += [Text(note, style="yellow") for note in summary.notes(record)]
+    if causes := summary.causes(record):
+        lines = "".join(f"\n    {cause}" for cause in causes)
+        parts.append(Text("What may be wrong", style="bold").append(lines, style="not bold yellow"))
     style = STYLES[Result.FAILED.value if failed(record) else Result.PASSED.value]
     parts.append(Text(summary.headline(record), style=style if tested_anything(record) else STYLES[Result.NOT_TESTED.value]))
     return Group(*parts)

@@ -19,6 +19,11 @@ def document(body: Json | list[Json], form: Format) -> str:
     return json.dumps(body, indent=2)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 process`, `2 processes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return aligned columns under a title, kubectl's way: it survives a pipe, a narrow terminal and a copy."""
     lines = [list(columns), *[[str(cell) for cell in row] for row in rows]]

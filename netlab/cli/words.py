@@ -1,8 +1,8 @@
 """The order of words: netlab's own options are understood after the verb, too (`netlab up -q` is `netlab -q up`).
 
 They are moved to the front before anything is parsed. What `exec` runs keeps its own words: nothing is moved from behind the
-name of the host, nor, for any verb, from behind `--`. One thing is: options of `exec` itself that stand between the host and `--`, as
-everybody writes them who knows kubectl (`exec blue -c color -- ls`). A command does not begin with a dash, so nothing else is meant.
+name of the host, nor, for any verb, from behind `--`. One thing is: options of `exec` itself that stand between the host and
+`--`, as who knows kubectl writes them (`exec blue -c color -- ls`). A command does not begin with a dash: nothing else is meant.
 """
 
 from __future__ import annotations

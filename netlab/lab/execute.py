@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -70,17 +71,32 @@ def _terminal() -> dict[str, str]:
     return {name: os.environ[name] for name in ("TERM", "LANG", "PATH") if name in os.environ}
 
 
-def find_pod(state: StateDirectory, target: str) -> Pod:
+@dataclass(frozen=True)
+class Others:
+    """What a name might mean besides a pod: one and several of the kind in words, and the names there are."""
+
+    kind: str
+    kinds: str
+    names: Iterable[str]
+
+
+def find_pod(state: StateDirectory, target: str, others: Others | None = None) -> Pod:
     """Return the pod meant by `[namespace/]name`; the beginning of a name will do when one pod (or its twins) has it.
 
-    Raises UsageError that lists what there is.
+    Raises UsageError that lists what there is; `others` are the lab's hosts when not said.
     """
     pods = [PODS.decode(item) for item in connect(state).list(PODS).items]
     meant = pods_meant(pods, target)
     if len(meant) == 1:
         return meant[0]
-    hosts = sorted(name.removeprefix(f"{state.lab}-") for name in state.recorded_namespaces())
+    others = others or Others("host", "Hosts", _hosts(state, pods))
     shown = ", ".join(sorted(pod.key for pod in (meant or filter(is_alive, pods)))[:12])
-    what = "means several pods" if meant else "is no host and no pod of this lab"
-    known = [host for host in hosts if not any(host.endswith(pod.metadata.name) for pod in pods)]
-    raise UsageError(f"'{printable(target)}' {what}", remedy=f"Hosts: {', '.join(known)}. Pods: {shown or 'none'}.")
+    what = "means several pods" if meant else f"is no {others.kind} and no pod of this lab"
+    raise UsageError(
+        f"'{printable(target)}' {what}", remedy=f"{others.kinds}: {', '.join(others.names)}. Pods: {shown or 'none'}."
+    )
+
+
+def _hosts(state: StateDirectory, pods: Sequence[Pod]) -> list[str]:
+    names = sorted(name.removeprefix(f"{state.lab}-") for name in state.recorded_namespaces())
+    return [name for name in names if not any(name.endswith(pod.metadata.name) for pod in pods)]

@@ -17,6 +17,7 @@ from netlab.node.processes import is_alive, read_record
 from netlab.runtime.statedir import API_SOCKET, StateDirectory, state_root
 
 ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
+AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"
 DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
 
 
@@ -38,7 +39,9 @@ def lab_named(name: str) -> StateDirectory:
         return StateDirectory.of(labs[0])
     if not labs:
         raise UsageError("no lab is running", remedy=_how_to_see_one())
-    raise UsageError(f"several labs are running: {', '.join(labs)}", remedy="Say which one you mean by its name.")
+    raise UsageError(
+        f"several labs are running: {', '.join(labs)}", remedy=f"Name the one you mean, as in: {AS_IN.format(lab=labs[0])}."
+    )
 
 
 def _how_to_see_one() -> str:

@@ -43,7 +43,9 @@ WORDS = {
 }
 PORT_NAME = re.compile(r"(?=[^a-z]*[a-z])[a-z0-9-]{1,15}")  # an IANA service name, as Kubernetes has it
 HIGHEST_PORT = 65535
+NOT_RUNNING = {"Pending": "`netlab status` shows what it waits for."}  # of a pod that has ended, its log tells
 LOCALHOST = "127.0.0.1"
+TYPES = "svc/NAME, deploy/NAME, rs/NAME or ds/NAME"
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ def plan(target: Target, requests: Sequence[PortRequest], cluster: Cluster) -> P
 def _plan_pod(pod: Pod, requests: Sequence[PortRequest]) -> Plan:
     if pod.status.phase != "Running":
         phase = pod.status.phase or "Pending"
-        raise LabError(f"pod {pod.key} is not running, it is {phase}", remedy="`netlab status` shows what it waits for.")
+        remedy = NOT_RUNNING.get(phase, "`netlab logs {pod}` shows what it said.").format(pod=pod.key)
+        raise LabError(f"pod {pod.key} is not running, it is {phase}", remedy=remedy)
     numbers = [(request, _pod_port(pod, request.remote)) for request in requests]
     return Plan(pod, tuple(PortPair(number if r.local is None else r.local, number) for r, number in numbers))
 
@@ -235,7 +238,7 @@ def _named_pod(target: Target, pods: Sequence[Pod]) -> Pod:
         return meant[0]
     shown = ", ".join(sorted(pod.key for pod in meant or pods)[:12])
     what = "means several pods" if meant else "is no pod of this lab"
-    raise UsageError(f"'{printable(text)}' {what}", remedy=f"Pods: {shown or 'none'}.")
+    raise UsageError(f"'{printable(text)}' {what}", remedy=f"Pods: {shown or 'none'}. Or say {TYPES}.")
 
 
 def _pod_of_workload(target: Target, cluster: Cluster) -> Pod:

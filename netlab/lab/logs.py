@@ -6,7 +6,7 @@ from netlab.api.pods import Pod
 from netlab.daemon.host_processes import agent_name
 from netlab.errors import UsageError
 from netlab.lab import containers, pod_containers
-from netlab.lab.execute import find_pod
+from netlab.lab.execute import Others, find_pod
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -25,7 +25,7 @@ def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
         for host, container_id in containers.hosts_with_agent(state.lab).items():
             if agent_name(host) == target:
                 return containers.log(container_id)
-    pod = find_pod(state, target)
+    pod = find_pod(state, target, Others("process", "Processes", log_names(state)))
     name = _container_meant(pod, container)
     if containers.is_docker(state):
         return pod_containers.output(state.lab, pod, name)

@@ -82,6 +82,7 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
             if created and state.root.exists() and not options.keep_on_failure:
                 from netlab.lab.down import down
 
+                say(f"Removing what was made of lab {state.lab}.")
                 down(state)
             raise
 

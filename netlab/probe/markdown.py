@@ -1,6 +1,6 @@
 """The record as Markdown for a job summary of GitHub Actions, which refuses a step's text beyond 1024 kB: cut well before.
 
-The path classes come first, then failures folded in `<details>`, each with its packet's way.
+The path classes come first, then what may be wrong, then failures folded in `<details>`, each with its packet's way.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ def markdown(record: Json) -> str:
     lines = [f"### {cell(summary.headline(record))}", "", "| path | passed | failed | not tested |", "|---|--:|--:|--:|"]
     for path, count in summary.paths(record).items():
         lines.append(f"| {cell(path)} | " + " | ".join(str(count[r.value]) for r in Result) + " |")
+    lines += ["", *(f"- **{cell(cause)}**" for cause in summary.causes(record))]
     lines += ["", *(f"- {cell(note)}" for note in summary.notes(record))]
     text = "\n".join(lines) + "\n"
     blocks = [

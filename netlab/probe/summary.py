@@ -13,6 +13,7 @@ from netlab.probe.outcome import Outcome
 from netlab.probe.verdict import Result
 
 MOST_TARGETS = 3
+MOST_CAUSES = 10
 
 
 def headline(record: Json) -> str:
@@ -46,6 +47,16 @@ def equal_rows(record: Json, verdict: str) -> list[Json]:
         row = rows.setdefault((check["path"], check["actual"], *end), {**check, "reasons": list(reasons), "targets": []})
         row["targets"].append(f"{check['source']} -> {check['target']}/{check['protocol']}")
     return list(rows.values())
+
+
+def causes(record: Json) -> list[str]:
+    """Return the hints of what did not pass, each with the number of its checks, the one that explains most first.
+
+    One fault breaks hundreds of paths: this is what a reader of hundreds of failures looks for.
+    """
+    hints = (hint for check in record["checks"] if check["verdict"] != Result.PASSED.value for hint in check.get("hints", ()))
+    found = Counter(hints).most_common(MOST_CAUSES)
+    return [f"{hint} ({count} {'checks' if count > 1 else 'check'})" for hint, count in found]
 
 
 def first_few(names: Iterable[str]) -> list[str]:

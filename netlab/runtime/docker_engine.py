@@ -292,7 +292,8 @@ def translated(doing: str, address: str) -> Iterator[None]:
         where = address.removeprefix("unix://")
         if cause in UNREACHABLE:
             what, todo = UNREACHABLE[cause]
-            raise UnsupportedHostError(f"no container engine answers: {where} {what}", remedy=todo) from error
+            named = f", which {HOST_VARIABLE} names," if os.environ.get(HOST_VARIABLE) else ""
+            raise UnsupportedHostError(f"no container engine answers: {where}{named} {what}", remedy=todo) from error
         raise EngineError(
             f"the container engine at {where} did not {doing}: {error}", remedy="Its log may say why: journalctl -u docker."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from netlab.cli.options import TALK, LabArgument, note, program
+from netlab.cli.render import counted
 from netlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def up(
     started = time.monotonic()
     options = Options(name, runtime, timeout, dry_run, keep_on_failure)
     with _Line() as line:
-        result = bring_up(file or default_file(Path.cwd()), options, line.show, note)
+        result = bring_up(file or default_file(Path.cwd()), options, line.show, line.say)
     _tell(result, options.dry_run, time.monotonic() - started)
 
 
@@ -59,15 +61,24 @@ class _Line:
     def __enter__(self) -> Self:
         return self
 
+    def say(self, text: str) -> None:
+        """Say something in the line's place."""
+        self._clear()
+        note(text)
+
     def show(self, progress: Progress) -> None:
         """Redraw the line."""
         if TALK.interactive:
             filled = 24 * progress.done // max(progress.total, 1)
             waiting = progress.waiting[0] if progress.waiting else ""
-            sys.stderr.write(f"\r\x1b[K[{'#' * filled}{'.' * (24 - filled)}] {progress.done}/{progress.total} {waiting}"[:110])
+            text = f"[{'#' * filled}{'.' * (24 - filled)}] {progress.done}/{progress.total} {waiting}"
+            sys.stderr.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
             sys.stderr.flush()
 
     def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         if TALK.interactive:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -81,12 +92,12 @@ def _tell(result: Result, dry_run: bool, seconds: float) -> None:
     for text in result.notes:
         note(f"note: {text}")
     if dry_run:
-        note(f"Lab {result.lab}: {len(result.changes)} changes would be made.")
+        note(f"Lab {result.lab}: {counted(len(result.changes), 'change')} would be made.")
     elif result.created:
-        note(f"Lab {result.lab} is up in {seconds:.1f} s: {len(result.changes)} objects.")
+        note(f"Lab {result.lab} is up in {seconds:.1f} s: {counted(len(result.changes), 'object')}.")
         note(f"Prove it: {program()} test connectivity {result.lab}   What to try: {program()} next {result.lab}")
     elif result.changes:
-        note(f"Lab {result.lab} follows the file again: {len(result.changes)} changes in {seconds:.1f} s.")
+        note(f"Lab {result.lab} follows the file again: {counted(len(result.changes), 'change')} in {seconds:.1f} s.")
     else:
         note(f"Lab {result.lab} is what the file says: nothing to do ({seconds:.1f} s).")
 
@@ -115,8 +126,9 @@ def down(
     labs = [StateDirectory.of(lab) for lab in recorded_labs()] if all_ else [lab_named(name)]
     for lab in labs:
         removed = down_locked(lab)
-        containers = f", {removed.containers} containers" if removed.containers else ""
-        note(f"Lab {removed.lab} is gone: {removed.namespaces} namespaces, {removed.processes} processes{containers}.")
+        counts = {"namespace": removed.namespaces, "process": removed.processes, "container": removed.containers}
+        gone = ", ".join(counted(number, noun) for noun, number in counts.items() if number)
+        note(f"Lab {removed.lab} is gone: {gone or 'its record was all there was'}.")
 
 
 def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False) -> None:

@@ -14,6 +14,10 @@ from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
 from netlab.cli.run import FAILED, INVALID
 from netlab.errors import UsageError
 
+NOTHING_MATCHED = """nothing was tested: {!r} is no path class of this lab, and matches no check's id
+Without --only the classes are listed; an id is CLASS/SOURCE->TARGET/PROTOCOL, and * stands for anything."""
+UNBOUND = 1000  # columns of what is no terminal: there a sentence is one line, to be searched
+
 app = typer.Typer(help="Prove that a lab's network does what its objects say.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -61,7 +65,7 @@ def connectivity(
 
         from netlab.cli.connectivity import report
 
-        Console(soft_wrap=False).print(report(record))
+        Console(width=None if sys.stdout.isatty() else UNBOUND).print(report(record))
     else:
         print(render.document(record, form))
     _conclude(record)
@@ -74,7 +78,7 @@ def _conclude(record: Json) -> None:
     if failed(record):
         raise typer.Exit(FAILED)
     if not tested_anything(record):
-        note("nothing was tested")
+        note(NOTHING_MATCHED.format(record["only"]) if record["only"] else "nothing was tested")
         raise typer.Exit(INVALID)
     if count := untested(record):
         note(f"{count} checks could not be tested: that is no pass")

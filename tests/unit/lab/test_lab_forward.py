@@ -192,6 +192,10 @@ REFUSALS = [
     pytest.param("pod/a", "nope", {}, UsageError, r"no port named 'nope'\nIt has: 8080 \(http\)", id="no such name"),
     pytest.param("svc/other", "80", {}, UsageError, r"no Service default/other\nThere are: default/web", id="no such Service"),
     pytest.param("pod/x", "80", {}, UsageError, "'x' is no pod of this lab", id="no such pod"),
+    pytest.param("statefulset/x", "80", {}, UsageError, "Or say svc/NAME", id="a kind that is none"),
+    pytest.param(
+        "pod/p", "80", {"pods": (pod("p", phase="Failed"),)}, LabError, "`netlab logs default/p`", id="a pod that has ended"
+    ),
     pytest.param("svc/web", "80", {"slices": (piece([LATE], http=1),)}, LabError, "no pod behind Service", id="nothing ready"),
     pytest.param("svc/web", "80", {"slices": (piece([A], admin=1),)}, LabError, "leads to", id="nobody has the port"),
     pytest.param("svc/web", "80", {"services": (service(type="ExternalName"),)}, UsageError, "ExternalName", id="ExternalName"),

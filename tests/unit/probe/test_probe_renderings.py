@@ -131,3 +131,15 @@ def test_equal_failures_are_one_annotation():
 
     assert 1 == len(told)
     assert "and 37 more" in told[0]
+
+
+@pytest.mark.parametrize("rendering", [lambda r: as_text(report(r)), markdown], ids=["table", "markdown"])
+def test_what_may_be_wrong_is_told_once(rendering):
+    """One fault breaks many paths: every hint of what did not pass is counted, the one that explains most comes first."""
+    hints = [["b is down"], ["a is down"], ["a is down"], []]
+    checks = [{**check(f"path-{i}", "b", "fail", "DROPPED", ["x"]), "hints": found} for i, found in enumerate(hints)]
+    text = rendering(record(GOOD, *checks))
+
+    lines = [line.strip("- *").replace("**", "") for line in text.splitlines() if " is down (" in line]
+    assert ["a is down (2 checks)", "b is down (1 check)"] == lines
+    assert "What may be wrong" not in as_text(report(record(GOOD, BAD)))

@@ -104,7 +104,8 @@ def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """The socket and what to do about it are named."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/absent.sock")
 
-    with pytest.raises(UnsupportedHostError, match=r"absent\.sock is not there\nInstall and start the engine"):
+    words = r"absent\.sock, which DOCKER_HOST names, is not there\nInstall and start the engine"
+    with pytest.raises(UnsupportedHostError, match=words):
         DockerEngine()
 
 
