@@ -95,7 +95,7 @@ def _listen(address: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         taken = error.errno == errno.EADDRINUSE
-        remedy = "Choose another LOCAL in LOCAL:REMOTE, or 0 for any that is free." if taken else ""
+        remedy = "Choose another local port, the one before the colon; 0:80 takes any that is free." if taken else ""
         raise UsageError(f"cannot listen on {address} port {port}: {os.strerror(error.errno or 0)}", remedy=remedy) from error
     return listener
 
