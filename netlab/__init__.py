@@ -8,7 +8,7 @@ The tour, from the words of the field down to the kernel:
     probe       computes the checks from the objects, runs them with real packets, shows evidence
     node        the kubelet part, the agent of a node, built-in workloads; how processes are started
     edge        the load balancer and router between the nodes and the outside
-    runtime     hosts as network namespaces; what a lab keeps on disk
+    runtime     hosts as network namespaces or containers, and the images of these; what a lab keeps on disk
     controlplane  the Kubernetes API: store, watch, REST, client, controllers
     dns         the cluster's zone, and its server
     kernel      the only door to netlink, nft, conntrack, namespaces; ships its fake

@@ -38,7 +38,7 @@ def status(body: Json) -> str:
         left = f"; on record: {', '.join(body['namespaces'])}" if body["namespaces"] else ""
         remedy = f"Start it again: netlab up FILE. Remove it: netlab down {body['name']}."
         return f"Lab {body['name']}: the daemon is not running{left}\n{remedy}"
-    counts = ", ".join(f"{len(body[kind])} {kind}" for kind in ("nodes", "pods", "services"))
+    counts = ", ".join(counted(len(body[f"{kind}s"]), kind) for kind in ("node", "pod", "service"))
     sections = [
         f"Lab {body['name']}: {counts}  (runtime {body['runtime']}, kube-proxy mode {body['kubeProxyMode']})",
         table(

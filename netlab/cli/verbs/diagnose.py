@@ -37,8 +37,9 @@ def validate(
     kinds: dict[str, int] = {}
     for manifest in topology.manifests:
         kinds[manifest.resource.kind] = kinds.get(manifest.resource.kind, 0) + 1
-    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    print(f"Lab {topology.lab.metadata.name}: {len(topology.lab.spec.nodes)} nodes{', ' if counted else ''}{counted}: valid")
+    manifests = [f"{count} {kind}" for kind, count in sorted(kinds.items())]  # kinds are names: they keep their form
+    nodes = render.counted(len(topology.lab.spec.nodes), "node")
+    print(f"Lab {topology.lab.metadata.name}: {', '.join([nodes, *manifests])}: valid")
 
 
 def schema() -> None:

@@ -14,7 +14,7 @@ from netlab.cli.options import Format, FormatOption, LabArgument, note, program
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.command()(status)
-    app.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(execute)
+    app.command(name="exec", context_settings={"allow_interspersed_args": False})(execute)
     app.command(name="port-forward")(port_forward)
     app.command()(logs)
     app.command(name="next")(next_steps)
