@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from netlab.api.resources import Json
+from netlab.api.resources import LABS, Json
 from netlab.controlplane.status import AnyResource, FieldProblem, Problem
 from netlab.topology.validation import problems_of as topology_problems_of
 
@@ -25,6 +25,21 @@ def name_problems(body: Json) -> list[FieldProblem]:
         " '-' or '.', and must start and end with an alphanumeric character"
     )
     return [FieldProblem("metadata.name", text)]
+
+
+def problems_in(lab: str) -> Callable[[AnyResource, Json], Sequence[Problem]]:
+    """Return `problems_of` as the API server of one lab has it: no other Lab is made by writing its object there."""
+
+    def problems(resource: AnyResource, body: Json) -> Sequence[Problem]:
+        found = problems_of(resource, body)
+        if resource is not LABS or body["metadata"].get("name") == lab:
+            return found
+        text = (
+            f'Invalid value: "{body["metadata"].get("name", "")}": this API server is the one of lab "{lab}" and knows no other'
+        )
+        return [*found, FieldProblem("metadata.name", f"{text}; `netlab up FILE` makes another lab")]
+
+    return problems
 
 
 def problems_of(resource: AnyResource, body: Json) -> Sequence[Problem]:
