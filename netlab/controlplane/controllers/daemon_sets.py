@@ -11,7 +11,6 @@ import msgspec
 from netlab.api.apps import DaemonSet, DaemonSetStatus
 from netlab.api.cluster import Node
 from netlab.api.pods import Pod
-from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import generated_name
 from netlab.controlplane.controllers.ownership import claim
 from netlab.controlplane.controllers.templates import is_active, is_available, is_finished, pod_from, template_hash
@@ -33,17 +32,11 @@ def reconcile(world: World, now: str) -> list[Write]:
 def reconcile_one(world: World, owner: DaemonSet, now: str) -> list[Write]:
     """Return the writes for one DaemonSet."""
     mine, writes = claim(owner, owner.spec.selector, world.claimable_pods(owner))
-    wanted = [world.nodes[name] for name in sorted(world.nodes) if runs_on(owner, world.nodes[name])]
+    wanted = world.nodes_of(owner)
     if owner.metadata.deletion_timestamp is None:
         writes += _create(owner, wanted, mine, world.pod_names(owner.metadata.namespace), now)
         writes += _delete(world, owner, wanted, mine)
     return writes + _status(world, owner, wanted, mine)
-
-
-def runs_on(owner: DaemonSet, node: Node) -> bool:
-    """Tell whether a node is to have a pod of this DaemonSet."""
-    spec = owner.spec.template.spec
-    return node.metadata.deletion_timestamp is None and has_labels(node.metadata.labels, spec.node_selector)
 
 
 def _create(owner: DaemonSet, nodes: list[Node], mine: list[Pod], names: frozenset[str], now: str) -> list[Write]:

@@ -4,8 +4,10 @@ Filters in Kubernetes' order say which nodes can take a pod, each with Kubernete
 nodeSelector, host ports (semantics 1.8). Of those left the pod gets the one with the fewest replicas of the same
 owner, then the fewest pods, then the first by natural order of names (node2 before node10). Nothing is random.
 
-Pods wait until every node that the lab lists has registered: otherwise the first node would get them all, and where
-pods run would depend on who was faster. A pod that fits nowhere gets condition PodScheduled=False and an Event.
+Pods wait until every node that the lab lists has registered, and until everything that makes pods (Deployment, ReplicaSet,
+DaemonSet) has been looked at by its controller, which makes them as it does so: otherwise the first node would get them all,
+and where pods run would depend on who was faster. So all pods of a new lab are placed in one go, by name. A pod that fits
+nowhere gets condition PodScheduled=False and an Event.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
 from netlab.api.cluster import Node
 from netlab.api.meta import Condition
 from netlab.api.pods import Pod
@@ -83,7 +86,7 @@ FILTERS: tuple[tuple[str, Callable[[Pod, Placement], bool]], ...] = (
 def reconcile(world: World, now: str) -> list[Write]:
     """Return the bindings of all pods that wait for a node, and the conditions of those that fit nowhere."""
     waiting = [pod for pod in world.pods.values() if not pod.spec.node_name and not pod.terminating and not is_finished(pod)]
-    if not waiting or world.lab is None or not world.expected_nodes <= world.nodes.keys():
+    if not waiting or world.lab is None or not world.expected_nodes <= world.nodes.keys() or not _all_pods_are_made(world):
         return []
     places = _places(world)
     writes: list[Write] = []
@@ -98,6 +101,16 @@ def reconcile(world: World, now: str) -> list[Write]:
         else:
             writes += _unschedulable(pod, explain(reasons), now)
     return writes
+
+
+def _all_pods_are_made(world: World) -> bool:
+    """Tell whether everything that makes pods has made those it is to have now, as far as the server has let it."""
+    makers: tuple[Deployment | ReplicaSet | DaemonSet, ...] = (
+        *world.deployments.values(), *world.replica_sets.values(), *world.daemon_sets.values(),
+    )  # fmt: skip
+    return all(maker.status.observed_generation >= maker.metadata.generation for maker in makers) and all(
+        owner.status.desired_number_scheduled == len(world.nodes_of(owner)) for owner in world.daemon_sets.values()
+    )
 
 
 def owner_of(pod: Pod) -> str:

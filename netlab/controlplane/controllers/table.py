@@ -50,7 +50,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller.of("deployment", "deployments replica_sets pods", deployments.reconcile),
     Controller.of("replica-set", "replica_sets pods", replica_sets.reconcile),
     Controller.of("daemon-set", "daemon_sets nodes pods", daemon_sets.reconcile),
-    Controller.of("scheduler", "labs nodes pods", scheduler.reconcile),
+    Controller.of("scheduler", "labs nodes pods deployments replica_sets daemon_sets", scheduler.reconcile),
     Controller.of("endpoints", "services pods nodes endpoints", endpoints.reconcile),
     Controller.of("endpoint-slices", "services pods nodes endpoint_slices", endpoint_slices.reconcile),
     Controller.of("endpoints-mirroring", "services endpoints endpoint_slices", endpoints_mirroring.reconcile),

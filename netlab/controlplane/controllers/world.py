@@ -106,6 +106,12 @@ class World:
             found[pod.metadata.namespace].add(pod.metadata.name)
         return found
 
+    def nodes_of(self, owner: DaemonSet) -> list[Node]:
+        """Return the nodes that are to have a pod of a DaemonSet, by name."""
+        selector = owner.spec.template.spec.node_selector
+        nodes = (self.nodes[name] for name in sorted(self.nodes))
+        return [node for node in nodes if node.metadata.deletion_timestamp is None and has_labels(node.metadata.labels, selector)]
+
     @cached_property
     def replica_sets_by_namespace(self) -> Mapping[str, list[ReplicaSet]]:
         """All ReplicaSets of each namespace, by name."""

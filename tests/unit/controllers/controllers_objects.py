@@ -81,7 +81,8 @@ def workload(cls: type[Any], name: str, *, replicas: int | None = None, image: s
     spec = {"selector": {"matchLabels": {"app": "blue"}}, "template": template, **more.pop("spec", {})}
     if replicas is not None:
         spec["replicas"] = replicas
-    return msgspec.convert({"metadata": meta(name, generation=1, **more), "spec": spec}, cls)
+    status = more.pop("status", {})
+    return msgspec.convert({"metadata": meta(name, **{"generation": 1, **more}), "spec": spec, "status": status}, cls)
 
 
 def endpoints(name: str, subsets: list[Any], **more: Any) -> Endpoints:

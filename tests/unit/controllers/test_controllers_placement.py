@@ -5,7 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from controllers_objects import NOW, endpoints, lab, messages, namespace, node, pod, service, settle, words, written
+from controllers_objects import (
+    NOW,
+    daemon_set,
+    deployment,
+    endpoints,
+    lab,
+    messages,
+    namespace,
+    node,
+    pod,
+    replica_set,
+    service,
+    settle,
+    words,
+    written,
+)
 
 from netlab.api.cluster import Node
 from netlab.api.meta import Object
@@ -61,6 +76,28 @@ def test_scheduler_binds(pods: list[Pod], expected: dict[str, str]) -> None:
     actual = bindings([*NODES, *pods])
 
     assert expected == actual
+
+
+SEEN, UNSEEN = {"observedGeneration": 1}, {"observedGeneration": 0}
+
+
+@pytest.mark.parametrize(
+    ("maker", "ready"),
+    [
+        (deployment("x", status=UNSEEN), False),
+        (deployment("x", status=SEEN), True),
+        (deployment("x", status=SEEN, generation=2), False),
+        (replica_set("x", status=UNSEEN), False),
+        (replica_set("x", status=SEEN), True),
+        (daemon_set("x", status=UNSEEN), False),
+        (daemon_set("x", status={**SEEN, "desiredNumberScheduled": 2}), False),  # a node has come since
+        (daemon_set("x", status={**SEEN, "desiredNumberScheduled": 3}), True),
+        (daemon_set("x", status={**SEEN, "desiredNumberScheduled": 1}, pod={"nodeSelector": {"disk": "ssd"}}), True),
+    ],
+)
+def test_scheduler_waits_for_all_pods(maker: Object, ready: bool) -> None:
+    """No pod is bound before all there are to be are there: where they run must not depend on who was faster."""
+    assert bindings([*NODES, maker, pending("a")]) == ({"a": "node1"} if ready else {})
 
 
 @pytest.mark.parametrize(
