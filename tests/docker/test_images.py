@@ -23,7 +23,7 @@ KEPT = ("keep", "sleep", "infinity")
 
 
 class Running:
-    """A container of each role, without network and capabilities, that waits."""
+    """A container of each role, with the engine's network `none` and /etc/hosts, without capabilities, that waits."""
 
     def __init__(self, engine: DockerEngine, containers: Mapping[str, Container]) -> None:
         self.engine = engine
@@ -39,7 +39,7 @@ def running(docker_engine: DockerEngine, image_tags: Mapping[str, str]) -> Itera
     """A container of each role."""
     lab = f"nlt-{secrets.token_hex(4)}"
     specs = [
-        ContainerSpec(f"{lab}-{role}", image_tags[role], {LAB_LABEL: lab}, entrypoint=KEPT[:1], command=KEPT[1:])
+        ContainerSpec(f"{lab}-{role}", image_tags[role], {LAB_LABEL: lab}, entrypoint=KEPT[:1], command=KEPT[1:], network="none")
         for role in images.ROLES
     ]
     with contextlib.ExitStack() as stack:
