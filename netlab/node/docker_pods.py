@@ -19,7 +19,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 
-from netlab.errors import EngineError, NetlabError
+from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node.docker_containers import CONTAINER, NODE, SANDBOX, key_of
 from netlab.node.docker_found import Found
@@ -173,7 +173,7 @@ class DockerPods:
             code, said = await self._work.call(self._engine.run, tracked.container.id, argv, limit)
         except TimeoutError:
             return Result(success=False, message=f"command {argv[0]!r} timed out after {limit:g}s")
-        except EngineError as error:
+        except NetlabError as error:  # also an engine that is away: the probe is made again
             return Result(success=False, message=error.message)
         return Result(success=code == 0, message="" if code == 0 else said.strip()[-LONGEST_WORDS:] or f"exit code {code}")
 

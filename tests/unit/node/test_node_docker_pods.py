@@ -114,6 +114,11 @@ class Forgetful(FakeEngine):
             answer.wait(DEADLINE)
         return found
 
+    def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
+        if self.away:
+            raise UnsupportedHostError("no container engine answers")
+        return super().run(container, argv, limit)
+
     def remove(self, ids: Sequence[str]) -> None:
         if ids and self.keeps:
             raise EngineError("the container engine did not answer")
@@ -318,6 +323,18 @@ async def test_a_lost_holder_is_replaced_when_the_engine_is_back(tmp_path):
         await rig.stand()
 
         assert [old] != list(rig.ids("sandbox").values())
+
+
+async def test_a_probe_fails_while_the_engine_is_away(tmp_path):
+    """It says why, and is made again: an engine that restarts may leave its containers running."""
+    engine = Forgetful(images={OURS: {}})
+    async with rigged(engine, tmp_path) as rig:
+        await rig.stand()
+        await rig.begin(TOOL)
+        engine.away = True
+        result = await rig.pods.probe(rig.run(TOOL), ("true",), 1.0)
+
+        assert (False, "no container engine answers") == (result.success, result.message)
 
 
 async def test_a_look_finds_what_nobody_has_told(tmp_path):
