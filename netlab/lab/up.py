@@ -77,7 +77,7 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
         obtain(state, "up")
         created = not state.root.exists()
         try:
-            return _bring_up(state, topology, options, Handed(lock, loopback), on_progress=on_progress, say=say)
+            return _bring_up(state, topology, options, Handed(lock, loopback), created=created, on_progress=on_progress, say=say)
         except BaseException:  # also an interrupt: a half-made lab is never left without being asked for
             if created and state.root.exists() and not options.keep_on_failure:
                 from netlab.lab.down import down
@@ -114,10 +114,10 @@ def _bring_up(
     options: Options,
     handed: Handed,
     *,
+    created: bool,
     on_progress: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> Result:
-    created = not state.root.exists()
     with nullcontext() if daemon_serves(state) else loading_daemon(topology.lab.spec.runtime) as daemon:
         from netlab.lab.converge import converge
         from netlab.lab.down import stop_daemons
