@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 
 import pytest
+from node_waiting import soon
 
 from netlab.node import http_server as http
 from netlab.node.http_messages import Request, Response, html, json, text
@@ -121,15 +122,6 @@ async def one_answer(reader: asyncio.StreamReader) -> bytes:
     async with asyncio.timeout(5):
         head = await reader.readuntil(b"\r\n\r\n")
         return head + await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))
-
-
-async def soon(condition) -> None:
-    """Wait for something that no event tells: turns of the loop, in which sockets are read and written."""
-    for _ in range(100_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise TimeoutError
 
 
 def statuses(heard: bytes) -> list[int]:

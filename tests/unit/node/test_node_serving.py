@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from node_waiting import soon
 
 from netlab.node.workloads_protocol import ServerSpec
 from netlab.node.workloads_serving import ServedWorkload
@@ -20,15 +21,6 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("0.0.0.0", 0))
         return taken.getsockname()[1]
-
-
-async def soon(condition) -> None:
-    """Wait for something that no event tells: turns of the loop, in which sockets are read and written."""
-    for _ in range(100_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise TimeoutError
 
 
 @asynccontextmanager
