@@ -141,7 +141,8 @@ async def test_a_users_image_runs_as_it_was_made(lab, docker_engine, image_tags)
     (body,) = await settled(daemon, "own")
     status, _, _ = await asyncio.to_thread(get, body["status"]["podIP"], "/", 8000)
     (container,) = [c for c in mine(docker_engine) if c.name.endswith("_c0_0")]
-    script = "id -u; pwd; echo $GREETING $ADDED; touch x 2>&1; grep CapBnd /proc/self/status"  # one stream: two may arrive in any order
+    # One stream: two may arrive in any order.
+    script = "id -u; pwd; echo $GREETING $ADDED; touch x 2>&1; grep CapBnd /proc/self/status"
     _, said = docker_engine.run(container.id, ["sh", "-c", script], 5)
     await daemon.client.delete(PODS, "own")
     await until(daemon, lambda: vanished(daemon, "own"))
