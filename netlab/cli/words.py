@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 FLAG = re.compile(r"-q+|-v+|--quiet|--verbose|--log-format=.*")
 WITH_VALUE = "--log-format"
 RUNS_WORDS = "exec"  # the verb whose arguments after the first are another program's
+ITS_VALUES = frozenset({"--lab", "-c", "--container"})  # its options whose value is a word of its own, and not the host
 
 
 def common_first(words: Sequence[str]) -> list[str]:
@@ -25,7 +27,9 @@ def common_first(words: Sequence[str]) -> list[str]:
         if word == "--" or (arguments > 1 and _verb(rest) == RUNS_WORDS):
             return [*front, *_options_first(rest, [word, *remaining])]
         if word == WITH_VALUE:
-            front += [word, *[value for value in [next(remaining, None)] if value is not None]]
+            front += [word, *islice(remaining, 1)]
+        elif word in ITS_VALUES and _verb(rest) == RUNS_WORDS:
+            rest += [word, *islice(remaining, 1)]
         elif FLAG.fullmatch(word):
             front.append(word)
         else:
