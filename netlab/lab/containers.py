@@ -54,7 +54,9 @@ def place(state: StateDirectory, lab: Lab, *, stated: bool) -> Lab:
 
 
 def is_docker(state: StateDirectory) -> bool:
-    """Tell whether a lab on record is one of containers."""
+    """Tell whether a lab on record is one of containers, also when it got no further than their images."""
+    if state.images_file.exists():
+        return True
     with suppress(FileNotFoundError, msgspec.DecodeError):
         return msgspec.json.decode(state.lab_file.read_bytes(), type=Lab).spec.runtime == DOCKER
     return False

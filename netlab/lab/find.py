@@ -128,6 +128,22 @@ def _acquire(path: Path, lab: str) -> int:
         os.close(descriptor)
 
 
+def idle_locks(*, remove: bool) -> tuple[str, ...]:
+    """Return the labs that have no record but the lock of a command that was killed, and take that away if told to."""
+    root, found = state_root(), []
+    for path in sorted(root.glob(".*.lock")):
+        lab = path.name.removeprefix(".").removesuffix(".lock")
+        if (root / lab).exists():
+            continue
+        with suppress(LabBusyError):  # a command that has just begun
+            descriptor = _acquire(path, lab)
+            if remove:
+                path.unlink()
+            os.close(descriptor)
+            found.append(lab)
+    return tuple(found)
+
+
 def remove_if_empty(folder: Path) -> None:
     """Leave no empty folder behind; another lab's record in it is a reason to keep it."""
     with suppress(OSError):

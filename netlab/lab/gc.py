@@ -1,8 +1,9 @@
 """`netlab gc`: remove what labs that no longer run have left.
 
-Four kinds of leftovers: labs on record whose daemon is dead; what the container engine has with the label of a lab that has
-no record; processes whose lab's record was removed under them; and namespaces that carry netlab's ownership mark (the alias
-of a link) but are on no record. The last three are there after somebody emptied /run by hand. Nothing without a mark
+Five kinds of leftovers: labs on record whose daemon is dead; what the container engine has with the label of a lab that has
+no record; processes whose lab's record was removed under them; namespaces that carry netlab's ownership mark (the alias
+of a link) but are on no record; and the lock of a command that was killed before there was a record. The three before the last
+are there after somebody emptied /run by hand. Nothing without a mark
 (`netlab.lab.marks`, the label) is ever touched, and nothing of a lab whose record is kept elsewhere (K8SNETLAB_STATE).
 """
 
@@ -15,7 +16,7 @@ from netlab.errors import LabBusyError
 from netlab.kernel import namespaces
 from netlab.lab import containers
 from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
-from netlab.lab.find import daemon_alive, recorded_labs, remove_if_empty
+from netlab.lab.find import daemon_alive, idle_locks, recorded_labs, remove_if_empty
 from netlab.lab.marks import Inhabitant, inhabitants, marked_namespaces, stop_inhabitants
 from netlab.runtime.statedir import StateDirectory, state_root
 
@@ -43,10 +44,18 @@ def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
             containers.remove_orphan(lab)
         namespaces.delete(orphans)
         remove_netns_directory(state_root())
+    locks = idle_locks(remove=not dry_run)
+    if not dry_run:
         remove_if_empty(state_root())
     processes = (f"process {found.record.pid} ({found.record.name})" for found in lost)
     in_engine = (f"containers and network of lab {lab}" for lab in labs)
-    return (*removed, *processes, *in_engine, *(f"namespace {Path(path).name}" for path in orphans))
+    return (
+        *removed,
+        *processes,
+        *in_engine,
+        *(f"namespace {Path(path).name}" for path in orphans),
+        *(f"lock of lab {lab}" for lab in locks),
+    )
 
 
 def _lost_processes() -> list[Inhabitant]:

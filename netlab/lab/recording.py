@@ -1,4 +1,9 @@
-"""Put a lab on record, before anything of it is made: what it is, the images and the network of its containers, certificates."""
+"""Put a lab on record, before anything of it is made: what it is, the images and the network of its containers, certificates.
+
+The order matters for a crash in between. A lab of containers is known as one by its images, which are written first, so `down`
+asks the engine. What the lab is comes last, and whole: only then are its networks decided, and its network there. Until then
+the next `up` decides anew, and takes over the network that this one has left.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ import msgspec
 from netlab.api.lab import DOCKER, Lab
 from netlab.controlplane.pki import server_names
 from netlab.errors import UsageError
+from netlab.files import write_whole
 from netlab.ipam import AddressPlan
 from netlab.lab import containers
 from netlab.runtime.docker_network import with_node_subnet
@@ -29,12 +35,14 @@ def record(state: StateDirectory, topology: Topology, say: Callable[[str], None]
         _refuse_new_networks(running, lab)
     images = containers.require_images_of(topology.images, say) if docker else {}
     state.create()
-    spec.write_bytes(msgspec.json.encode(lab))
     if docker:
-        state.images_file.write_bytes(msgspec.json.encode(images))
+        write_whole(state.images_file, msgspec.json.encode(images))
         if not known:
             lab = containers.place(state, lab, stated=topology.states_node_subnet)
-            spec.write_bytes(msgspec.json.encode(lab))
+    if known:  # it is mounted in the lab's containers
+        spec.write_bytes(msgspec.json.encode(lab))
+    else:
+        write_whole(spec, msgspec.json.encode(lab))
     return replace(topology, lab=lab)
 
 
