@@ -8,7 +8,7 @@ import msgspec
 
 from netlab.controlplane.defaults import pull_policy
 from netlab.errors import InvalidTopologyError
-from netlab.node.pod_images import ImageUnavailableError, choose, needs_pull
+from netlab.node.pod_images import ImageUnavailableError, choose, needs_pull, user_of
 from netlab.runtime.docker import Engine
 from netlab.topology.manifest import NamedImage
 
@@ -27,9 +27,9 @@ def require_images(engine: Engine, images: Iterable[NamedImage], workloads: str,
         if what in seen:
             continue
         seen.add(what)
-        if needs_pull(container, present=engine.has_image(container.image)):
-            say(f"pulling image {container.image}")
         try:
+            if needs_pull(container, present=user_of(engine, container.image) is not None):
+                say(f"pulling image {container.image}")
             choose(engine, container, workloads)
         except ImageUnavailableError as error:
             problems.append(f"{named.place}: {error.message}. {error.remedy}")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netlab.api.pods import Container
-from netlab.errors import NetlabError
+from netlab.errors import EngineError, NetlabError
 from netlab.node.builtin import builtin_of
 from netlab.node.docker_containers import SERVER_LABEL, STOP_SIGNALS, key_of
 from netlab.node.docker_found import Found, goes_on
@@ -31,6 +31,15 @@ from netlab.runtime import docker
 from netlab.runtime.docker import Engine, Event
 
 CANNOT_RUN, CANNOT_RUN_CODE = "OCI runtime create failed", 128  # the program is not there, say; the code that Kubernetes shows
+# What the engine says of a container that cannot be made, whenever it is asked. All else passes: the engine is away, the pod's
+# network namespace was lost, an image was removed this moment.
+NEVER_CODE = 400
+NEVER_WORDS = ("unable to find user", "unable to find group", "is not a directory")  # with the code 500
+
+
+def refused_for_good(error: NetlabError) -> bool:
+    """Tell whether a container of this manifest cannot be made, whenever the engine is asked."""
+    return isinstance(error, EngineError) and (error.code == NEVER_CODE or any(words in error.message for words in NEVER_WORDS))
 
 
 @dataclass
@@ -104,7 +113,7 @@ class Runs:
                 self._tracked.pop(run.key.place, None)
                 self._tell(Ended(run.key, CANNOT_RUN_CODE, error.message))
             else:
-                self._refuse(tracked, "CreateContainerError", str(error))
+                self._refuse(tracked, "CreateContainerError" if refused_for_good(error) else "RunContainerError", str(error))
         else:
             old = tuple(self._old.get(run.key.place, ()))
             self._progress(tracked)

@@ -33,7 +33,8 @@ from netlab.runtime.statedir import StateDirectory
 
 LOST = 137  # the exit code Kubernetes shows for a container that vanished
 FINAL_WAITING = frozenset(
-    {"CrashLoopBackOff", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"}
+    {"CrashLoopBackOff", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
+    | {"CreateContainerConfigError", "CreateContainerError"}
 )
 log = logging.getLogger("netlab.node")
 

@@ -77,5 +77,6 @@ def _stuck(worker: PodWorker | None) -> str:
         if record.phase is Phase.WAITING and record.reason in FINAL_WAITING:
             end = f"; it ended with code {record.end.code}" if record.end else ""
             said = f" ({record.end.message})" if record.end and record.end.message else ""
-            return f"container {name}: {record.reason}: {record.message}{end}{said}."
+            words = record.message.replace("\n", ". ").removesuffix(".")  # a sentence, and its remedy another
+            return f"container {name}: {record.reason}: {words}{end}{said}."
     return ""

@@ -19,6 +19,7 @@ from netlab.node.builtin import builtin_of, is_brought
 from netlab.runtime.docker import Engine
 
 ALWAYS, NEVER = "Always", "Never"
+NO_NAME = 400  # the engine's HTTP code for what cannot be an image's name
 
 
 class ImageUnavailableError(LabError):
@@ -51,7 +52,7 @@ def choose(engine: Engine, container: Container, workloads: str) -> Chosen:
     Raises ImageUnavailableError.
     """
     image = container.image
-    user = engine.image_user(image)
+    user = user_of(engine, image)
     if needs_pull(container, present=user is not None):
         _pull(engine, container)
         return Chosen(image, engine.image_user(image) or "")
@@ -64,6 +65,18 @@ def choose(engine: Engine, container: Container, workloads: str) -> Chosen:
         reason="ErrImageNeverPull",
         remedy=f"Make it or load it: docker build -t {image} ., or docker load.",
     )
+
+
+def user_of(engine: Engine, image: str) -> str | None:
+    """Return the user that an image runs as, None when it is not there. Raises ImageUnavailableError when it never can be."""
+    try:
+        return engine.image_user(image)
+    except EngineError as error:
+        if error.code != NO_NAME:
+            raise
+        raise ImageUnavailableError(
+            f'couldn\'t parse image name "{image}": invalid reference format', reason="InvalidImageName", remedy=error.remedy
+        ) from error
 
 
 def _pull(engine: Engine, container: Container) -> None:

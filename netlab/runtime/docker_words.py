@@ -8,6 +8,8 @@ from typing import Any
 from netlab.runtime.docker import Container, ContainerSpec, Event, Image, Network
 
 REMEDIES = (  # words of a refusal -> what to do
+    ("invalid reference format", "An image is named as in registry.example/team/app:1.0, in lower case."),
+    ("no command specified", "The image names no program: give the container a `command`."),
     ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
     ("pool overlaps", "Give the lab another spec.networking.nodeSubnet; `docker network ls` shows what is there."),
     ("network with name", "It is not the lab's: give the lab another name (netlab up --name), or docker network rm NAME."),
@@ -20,6 +22,9 @@ REMEDIES = (  # words of a refusal -> what to do
     ),
 )
 
+LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}}  # kubelet, too, rotates at 10 MiB
+NO_HEALTHCHECK = {"Test": ["NONE"]}  # Kubernetes knows no HEALTHCHECK: probes are the pod's
+
 
 def container_body(spec: ContainerSpec) -> dict[str, Any]:
     """Return the body of POST /containers/create: a container in the words of the engine's API."""
@@ -27,6 +32,7 @@ def container_body(spec: ContainerSpec) -> dict[str, Any]:
         "NetworkMode": spec.network or "none",
         "Sysctls": dict(spec.sysctls),
         "ReadonlyRootfs": spec.read_only,
+        "LogConfig": LOG,
         "Mounts": [
             {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": not mount.writable}
             for mount in spec.mounts
@@ -44,6 +50,7 @@ def container_body(spec: ContainerSpec) -> dict[str, Any]:
         "User": spec.user,
         "Hostname": spec.hostname,
         "NetworkDisabled": not spec.network,
+        "Healthcheck": NO_HEALTHCHECK,
         "HostConfig": host,
     }
     optional = {"Entrypoint": spec.entrypoint, "Cmd": spec.command}

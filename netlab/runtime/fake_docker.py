@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import shlex
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ EXITED = "exited"
 CONTAINER_NETWORK = "container:"
 KILLING = {"SIGKILL": 137, "SIGTERM": 143}  # signals that end a process -> its exit code
 FIRST_PID = 1000
+NAME = re.compile(r"[a-z0-9._/:-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?\Z")  # of an image, more or less
 
 
 @dataclass
@@ -166,6 +168,8 @@ class FakeEngine:
 
     def image_user(self, name: str) -> str | None:
         """Return the user that the test has set, root without one; None when the image is not there."""
+        if not NAME.match(name):
+            raise _refused(f"look at image {name}", "invalid reference format", 400)
         return self.users.get(name, "") if name in self.images else None
 
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:

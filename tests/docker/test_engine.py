@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from netlab.errors import EngineError, is_not_found
+from netlab.node.pod_images import NO_NAME
 from netlab.runtime.docker import CONNECTED, LAB_LABEL, ContainerSpec, Engine, Event, Mount, NetworkSpec
 from netlab.runtime.docker_engine import DockerEngine
 from netlab.runtime.docker_network import CLASH
@@ -167,6 +168,14 @@ def test_networks_do_not_overlap(engine: Engine, lab: str) -> None:
     engine.remove_network(made.name)
 
     assert engine.networks({LAB_LABEL: lab}) == []
+
+
+def test_what_cannot_be_the_name_of_an_image(engine: Engine) -> None:
+    """It is refused as such: no image of that name will ever be there."""
+    with pytest.raises(EngineError, match="invalid reference format") as refused:
+        engine.image_user("No Name:1")
+
+    assert refused.value.code == NO_NAME
 
 
 def test_absence_of_an_image_is_a_question(engine: Engine) -> None:

@@ -23,6 +23,7 @@ OURS = "netlab/workloads:1"
         ("here", "", ["pulling image here"], "IfNotPresent uses the one that is there"),
         ("nginx", ", imagePullPolicy: Always", ["pulling image nginx"], "Get it: docker build -t nginx ., docker pull nginx"),
         ("none:1", "", ["pulling image none:1"], "Get it: docker build -t none:1 ., docker pull none:1, or docker load."),
+        ("Bad/Name:1", "", [], 'parse image name "Bad/Name:1": invalid reference format'),
         ("none:1", ", imagePullPolicy: Never", [], "is not present with pull policy of Never"),
     ],
 )

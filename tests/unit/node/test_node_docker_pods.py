@@ -15,6 +15,7 @@ from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.errors import EngineError, UnsupportedHostError
 from netlab.node.docker_pods import DockerPods
+from netlab.node.kubelet_pods import FINAL_WAITING
 from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
 from netlab.node.podfiles import PodFiles
 from netlab.node.workload_container import tell
@@ -218,6 +219,7 @@ async def test_an_end_is_told_with_its_code_and_the_old_run_goes_with_the_next(r
     [
         (Container(name="c", image="none:1", image_pull_policy="IfNotPresent"), "ErrImagePull"),
         (Container(name="c", image="none:1", image_pull_policy="Never"), "ErrImageNeverPull"),
+        (Container(name="c", image="No Name:1"), "InvalidImageName"),
     ],
 )
 async def test_a_run_without_image_is_refused(rig, container, reason):
@@ -226,6 +228,30 @@ async def test_a_run_without_image_is_refused(rig, container, reason):
     key = await rig.begin(container)
 
     assert [(key, reason)] == [(item.key, item.reason) for item in rig.news if isinstance(item, Refused)]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (EngineError("No command specified", code=400), "CreateContainerError"),
+        (EngineError("unable to find user nosuch: no matching entries in passwd file", code=500), "CreateContainerError"),
+        (EngineError("cannot join network of a non running container", code=409), "RunContainerError"),
+        (EngineError("the pod's sandbox has ended"), "RunContainerError"),
+        (UnsupportedHostError("no container engine answers"), "RunContainerError"),
+    ],
+)
+async def test_a_container_that_never_can_be_is_told_from_one_that_cannot_be_now(rig, monkeypatch, error, reason):
+    """`up` waits for what passes by itself, and for nothing else."""
+    await rig.stand()
+
+    def refuse(_specs):
+        raise error
+
+    monkeypatch.setattr(rig.engine, "start", refuse)
+    await rig.begin(TOOL)
+
+    assert [reason] == [item.reason for item in rig.news if isinstance(item, Refused)]
+    assert (reason in FINAL_WAITING) is (reason == "CreateContainerError")
 
 
 @pytest.mark.parametrize(

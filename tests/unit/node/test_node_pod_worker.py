@@ -11,7 +11,7 @@ from netlab.api.pods import Container, Pod, PodSpec
 from netlab.node.builtin import builtin_of
 from netlab.node.containers import Phase
 from netlab.node.kubelet_pods import PodWorker, Tools
-from netlab.node.kubelet_settled import unsettled
+from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.pod_runtime import Began, Ended, Refused, RunKey, Stop
 from netlab.node.podfiles import Sources
 from netlab.runtime.statedir import StateDirectory
@@ -172,3 +172,16 @@ async def test_a_new_sandbox_forgets_the_back_off(worker, runtime):
 
     assert (before, waits) == ("CrashLoopBackOff", "Pod default/p waits for its network.")
     assert (runtime.started[-1].number, unsettled(bound, worker)) == (2, "Pod default/p: container tool is being started.")
+
+
+async def test_a_container_that_never_can_be_is_a_note(worker):
+    """`up` does not wait for it, and tells the engine's words and the remedy in one line."""
+    bound = replace(worker.pod, spec=replace(worker.pod.spec, node_name="node1"))
+    worker.stand("10.244.1.2")
+    worker.advance()
+    worker.hear(Refused(FIRST, "CreateContainerError", "could not start: No command specified\nGive it a `command`."))
+
+    assert unsettled(bound, worker) == ""
+    assert note(bound, worker) == (
+        "Pod default/p: container tool: CreateContainerError: could not start: No command specified. Give it a `command`."
+    )

@@ -22,10 +22,12 @@ def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:
         "User": "",
         "Hostname": "",
         "NetworkDisabled": True,
+        "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             "NetworkMode": "none",
             "Sysctls": {},
             "ReadonlyRootfs": False,
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
             "Mounts": [],
             "CapDrop": ["ALL"],
             "CapAdd": [],
