@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from netlab import __version__
-from netlab.cli import options, run
+from netlab.cli import options, run, streams
 from netlab.cli.verbs import diagnose, images, inspect, lifecycle
 from netlab.cli.verbs import test as test_verbs
 
@@ -66,4 +66,5 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; every error a user can meet becomes words and an exit code."""
+    streams.survive_their_readers()
     sys.exit(run.guarded(app))

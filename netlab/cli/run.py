@@ -43,7 +43,10 @@ def guarded(app: typer.Typer) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _interrupt)
     try:
-        app(args=common_first(sys.argv[1:]), prog_name="netlab")
+        try:
+            app(args=common_first(sys.argv[1:]), prog_name="netlab")
+        finally:
+            sys.stdout.flush()  # while an error of it can be told
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
     except InterruptedByUserError:

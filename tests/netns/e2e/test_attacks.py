@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from labdriver import COMMAND, ROOT, TOPOLOGIES, run
+from labdriver import COMMAND, ROOT, TIME_LIMIT, TOPOLOGIES, run
 
 from netlab.dataplane.names import namespace_path
 from netlab.kernel import namespaces
@@ -86,6 +86,31 @@ def test_command_interrupted(lab, moment, number):
 
     assert (130, "interrupted") == (up.returncode, said.splitlines()[-1])
     assert [] == sorted(lab.state.glob("**"))
+
+
+@pytest.fixture
+def unread():
+    """The end of a pipe to write to, of which nobody has the other."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_nobody_reads_what_it_says(lab, unread):
+    """`netlab up 2>&1 | head -1`: a reader who has left undoes nothing, and the exit code is that of the work."""
+
+    def unheard(*words):
+        done = subprocess.run([*COMMAND, *words], stdout=unread, stderr=unread, check=False, timeout=TIME_LIMIT, cwd=ROOT)
+        return done.returncode
+
+    assert 0 == unheard("-v", "up", "--name", lab.name, str(SMALL))
+    assert 0 == unheard("status", lab.name)
+    assert 0 == unheard("logs", "--lab", lab.name, "daemon")
+    assert 0 == unheard("test", "connectivity", lab.name)
+    assert 2 == len(lab.status()["nodes"])
+    assert 0 == unheard("down", lab.name)
+    assert not lab.state.exists()
 
 
 @pytest.mark.parametrize("piece", ["processes/daemon", "processes", "netns", "api.json", "lab.json", "logs"])
