@@ -81,6 +81,23 @@ class Report:
         return msgspec.json.encode(body) + b"\n"
 
 
+class Farthest:
+    """What is counted for who watches: how far things have been, so that no count goes back.
+
+    Things are in place more than once: an agent is behind again whenever an endpoint comes, a pod that leaves is no longer waited
+    for. What has been in place stays counted, and what is gone counts as done. What is waited for is told as it is.
+    """
+
+    def __init__(self) -> None:
+        self._done = self._total = 0
+
+    def counted(self, report: Report) -> Report:
+        """Return a report with the counts to show."""
+        self._total = max(self._total, report.total)
+        self._done = max(self._done, self._total - len(report.waiting))
+        return replace(report, done=self._done, total=self._total)
+
+
 class Convergence:
     """Looks at a lab's store and its parts."""
 
@@ -197,10 +214,11 @@ class Convergence:
 
     async def _follow(self, changed: asyncio.Event, deadline: float) -> AsyncIterator[Report]:
         last: Report | None = None
+        farthest = Farthest()
         patience: float | None = None  # until when what lags is waited for
         while True:
             changed.clear()
-            report = self.look()
+            report = farthest.counted(self.look())
             if report != last:
                 yield report
                 last = report

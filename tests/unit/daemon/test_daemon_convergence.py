@@ -12,7 +12,7 @@ from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, SERVICES
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.store import Store
 from netlab.daemon import convergence
-from netlab.daemon.convergence import EDGE_KINDS, NODE_KINDS, Convergence
+from netlab.daemon.convergence import EDGE_KINDS, NODE_KINDS, Convergence, Farthest, Report
 
 STARTS = {"node1": 7, "node2": 8, "edge": 9}
 
@@ -205,3 +205,35 @@ async def test_what_was_known_is_looked_at_again(look, waiting):
         reports = [report async for report in watching(store, Late()).follow(5.0, look=look)]
 
     assert waiting == [report.waiting for report in reports]
+
+
+LOOKS = [  # done, total and what is waited for, as it is: how far to show
+    ((0, 4, 4), (0, 4)),
+    ((3, 4, 1), (3, 4)),
+    ((1, 4, 3), (3, 4)),  # an endpoint came: all agents are behind again
+    ((2, 9, 7), (3, 9)),  # pods came
+    ((6, 7, 1), (8, 9)),  # two of them are gone
+    ((7, 7, 0), (9, 9)),
+]
+
+
+def test_no_count_goes_back():
+    """Who watches sees how far things have been; what is waited for is told as it is."""
+    farthest = Farthest()
+    shown = [farthest.counted(Report(done, total, ("a thing",) * waiting)) for (done, total, waiting), _ in LOOKS]
+
+    assert [counts for _, counts in LOOKS] == [(report.done, report.total) for report in shown]
+    assert [waiting for (*_, waiting), _ in LOOKS] == [len(report.waiting) for report in shown]
+
+
+async def test_follow_counts_how_far_things_have_been():
+    """An agent that is behind once more is waited for, and counted as before."""
+    with closing(lab()) as store:
+        following = watching(store, Quiet(["a pod to start"])).follow(5)
+        first = await anext(following)
+        lease(store, "node1", "kube-node-lease", STARTS["node1"] + 1, NODE_KINDS)  # of a process that has ended
+        second = await anext(following)
+        await following.aclose()
+
+    assert (first.done, first.total, ("a pod to start",)) == (second.done, second.total, first.waiting)
+    assert ("the agent of node1", "a pod to start") == second.waiting
