@@ -57,10 +57,11 @@ class Programmer:
         self._addresses = addresses
 
     def _forget_flows(self, balancing: Balancing) -> None:
-        filters = [
-            FlowFilter("udp", flow.destination, flow.destination_port, flow.reply_source)
-            for flow in stale_flows(self._balancing, balancing)
-        ]
+        """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_tables`)."""
+        stale = stale_flows(self._balancing, balancing)
+        if self._tables.was_unknown(FAMILY, TABLE):
+            stale += stale_flows(None, balancing)
+        filters = [FlowFilter("udp", flow.destination, flow.destination_port, flow.reply_source) for flow in dict.fromkeys(stale)]
         self._balancing = balancing
         if filters:
             self._kernel.delete_flows(self._path, filters)

@@ -135,8 +135,14 @@ def _dispatch(frontend: Frontend, verdict: str) -> dict[str, str]:
 
 
 def stale_flows(old: Balancing | None, new: Balancing) -> tuple[StaleFlow, ...]:
-    """Return the UDP flows to forget: to nodes that were healthy and are not, and to ports that had no node until now."""
-    return tuple(_stale(old.healthy if old else {}, new.healthy))
+    """Return the UDP flows to forget: to nodes that were healthy and are not, and to ports that had no node until now.
+
+    Where nobody knows what was before (None), all: they may have been sent anywhere.
+    """
+    if old is None:
+        frontends = [frontend for frontend in new.healthy if frontend.protocol == "udp"]
+        return tuple(StaleFlow(address, frontend.port) for frontend in frontends for address in frontend.addresses)
+    return tuple(_stale(old.healthy, new.healthy))
 
 
 def _stale(old: Mapping[Frontend, tuple[Backend, ...]], new: Mapping[Frontend, tuple[Backend, ...]]) -> Iterable[StaleFlow]:

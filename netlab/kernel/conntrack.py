@@ -15,14 +15,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netlab.errors import KernelError
-from netlab.kernel import namespaces
+from netlab.kernel import listing, namespaces
 from netlab.kernel.codecs import NETLINK_NETFILTER, NFNL_SUBSYS_CTNETLINK, Attribute, Message, conntrack_message, nested, request
 from netlab.kernel.door import FlowFilter
+from netlab.kernel.listing import Form
 from netlab.kernel.netlink import BATCH, Netlink, question, whole
 
 _GET, _DELETE = (NFNL_SUBSYS_CTNETLINK << 8) | 1, (NFNL_SUBSYS_CTNETLINK << 8) | 2  # IPCTNL_MSG_CT_GET and _DELETE
 _KEY = ("CTA_TUPLE_ORIG", "CTA_ID", "CTA_ZONE")  # what names an entry in a request
 _BY_DESTINATION, _BY_PROTOCOL, _BY_DESTINATION_PORT, _BY_SOURCE = 1 << 1, 1 << 3, 1 << 5, 1 << 0  # CTA_FILTER_F_CTA_*
+_PROTOCOL = Form(
+    conntrack_message.tuple.protocol,
+    {"CTA_PROTO_NUM": listing.number, "CTA_PROTO_SRC_PORT": listing.network_number},
+)
+_TUPLE = Form(conntrack_message.tuple, {"CTA_TUPLE_PROTO": _PROTOCOL.nested})
+_ENTRY = Form(conntrack_message, {"CTA_TUPLE_ORIG": _TUPLE.nested})  # there may be thousands
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
 
 
@@ -50,6 +57,15 @@ def delete(path: str, filters: Sequence[FlowFilter]) -> int:
             message = f"The kernel refused to delete a conntrack entry in {path}: {os.strerror(answer.errno)}."
             raise KernelError(message, errno=answer.errno)
     return sum(answer.errno == 0 for answer in answers)
+
+
+def source_ports(path: str, protocol: str) -> frozenset[int]:
+    """Return the source ports of a namespace's flows of a protocol, as their clients sent them."""
+    asked = request(conntrack_message, _GET, 0, _selection(FlowFilter(protocol)), nfgen_family=socket.AF_INET)
+    with namespaces.inside(path), Netlink(NETLINK_NETFILTER) as netlink:
+        entries = netlink.dump(question(asked, _ENTRY.read))
+    clients = [entry["CTA_TUPLE_ORIG"]["CTA_TUPLE_PROTO"] for entry in entries]
+    return frozenset(client["CTA_PROTO_SRC_PORT"] for client in clients if client["CTA_PROTO_NUM"] == PROTOCOLS[protocol])
 
 
 def _matching(netlink: Netlink, wanted: FlowFilter) -> list[Message]:

@@ -96,3 +96,6 @@ class Kernel(Protocol):
 
     def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:
         """Delete the conntrack entries that match any filter and return how many."""
+
+    def tracked_ports(self, path: str, protocol: str) -> frozenset[int]:
+        """Return the source ports of the flows of a protocol (`udp`) that conntrack remembers, as their clients sent them."""

@@ -68,6 +68,7 @@ class FakeKernel:
         self.performed: list[tuple[str, Operation]] = []
         self.scripts: list[tuple[str, str]] = []
         self.flows: dict[str, list[FlowFilter]] = {}
+        self.source_ports: dict[tuple[str, str], frozenset[int]] = {}
 
     # ---- namespaces
     def create_namespaces(self, paths: Sequence[str]) -> None:
@@ -223,6 +224,11 @@ class FakeKernel:
         kept = [flow for flow in flows if not any(_matches(flow, wanted) for wanted in filters)]
         self.flows[path] = kept
         return len(flows) - len(kept)
+
+    def tracked_ports(self, path: str, protocol: str) -> frozenset[int]:
+        """Return the ports of `source_ports[path, protocol]`."""
+        self._namespace(path)
+        return self.source_ports.get((path, protocol), frozenset())
 
 
 def _matches(flow: FlowFilter, wanted: FlowFilter) -> bool:

@@ -92,6 +92,10 @@ class LinuxKernel:
         """Delete the conntrack entries that match any filter and return how many."""
         return conntrack.delete(path, filters)
 
+    def tracked_ports(self, path: str, protocol: str) -> frozenset[int]:
+        """Return the source ports of the flows of a protocol that conntrack remembers."""
+        return conntrack.source_ports(path, protocol)
+
 
 class _Batch:
     """Operations waiting to be sent to one namespace, in which the calling thread is."""

@@ -21,6 +21,7 @@ from netlab.kernel.codecs import Message, netlink
 Values = dict[str, Any]
 _ATTRIBUTE = struct.Struct("=HH")  # length with this header, type
 _TYPE = ~(netlink.NLA_F_NESTED | netlink.NLA_F_NET_BYTEORDER)  # without the flags that share its bits
+_OWN_ORDER = "!"  # a field in the network's order of bytes; none of those is read
 _HEADER = 16  # bytes that every message begins with
 
 
@@ -28,9 +29,9 @@ class Form:
     """Which attributes of a message are read, and how."""
 
     def __init__(self, message: type[Message], readers: Mapping[str, Callable[[bytes], Any]]) -> None:
-        numbers = {name: number for number, (name, *_) in enumerate(message.nla_map)}
+        numbers = dict(_numbered(place, row) for place, row in enumerate(message.nla_map))
         self._readers = {numbers[name]: (name, read) for name, read in readers.items()}
-        self._fixed = struct.Struct("=" + "".join(layout for _, layout in message.fields))
+        self._fixed = struct.Struct("=" + "".join(layout.lstrip(_OWN_ORDER) for _, layout in message.fields))
         self._fields = tuple(name for name, layout in message.fields if "x" not in layout)  # the others are padding
 
     def read(self, datagram: bytes, offset: int, length: int) -> Values:
@@ -51,6 +52,11 @@ class Form:
                 found.setdefault(reader[0], reader[1](data[offset + size : offset + length]))
             offset += max(length + (-length % 4), size)
         return found
+
+
+def _numbered(place: int, row: tuple[Any, ...]) -> tuple[str, int]:
+    """Return the name and number of a row of attributes: its number is its place, unless it begins with another."""
+    return (row[1], row[0]) if isinstance(row[0], int) else (row[0], place)
 
 
 # ---- what attributes hold

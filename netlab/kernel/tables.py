@@ -10,6 +10,8 @@ anybody, raises its generation; after a write of ours it should have grown by on
 3. The same comparison adopts the tables of a process that was killed: nothing is flushed, no packet sees a gap
    (semantics 6.21, 18.24).
 4. After an error nothing is taken for known either.
+5. While a table is not known, packets may meet any rules at all, also ones that are gone by the time it is looked at, and
+   conntrack goes on treating their flows so: who cares about that asks whether a table `was_unknown`.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class TableKeeper:
         self._path = path
         self._written: dict[Name, Ruleset] = {}
         self._generation = 0
+        self._unknown: frozenset[Name] = frozenset()
 
     def keep(self, *wanted: Ruleset, resync: bool = False) -> bool:
         """Make the tables what is wanted; tell whether anything was written.
@@ -48,6 +51,7 @@ class TableKeeper:
         before = set(self._written)
         if resync and generation != self._generation:
             self._written.clear()
+        unknown = frozenset(map(_name, wanted)) - set(self._written) if generation != UNTOUCHED else frozenset()
         all_ours = generation == self._generation or not self._written
         try:
             scripts, commits = self._scripts(wanted, generation)
@@ -61,6 +65,7 @@ class TableKeeper:
             if script and _name(ruleset) in before - set(self._written):
                 log.warning("table=%s/%s state=repaired", *_name(ruleset))
             self._written[_name(ruleset)] = ruleset
+        self._unknown = unknown
         if all_ours:
             self._generation = generation + commits
         return any(scripts)
@@ -68,6 +73,10 @@ class TableKeeper:
     def written(self, family: str, table: str) -> Ruleset | None:
         """Return what a table was made last, None when that is not known."""
         return self._written.get((family, table))
+
+    def was_unknown(self, family: str, table: str) -> bool:
+        """Tell whether nobody knew what rules a table held when the last `keep` began: a stranger's, a predecessor's."""
+        return (family, table) in self._unknown
 
     def _scripts(self, wanted: Iterable[Ruleset], generation: int) -> tuple[list[str], int]:
         """Return the script of each table, empty where nothing is to be done, and how many commits it took to know."""

@@ -7,7 +7,7 @@ code of `dataplane`, `proxy`, `dns`) and the keepers write the difference:
     Services, EndpointSlices -> table ip kube-proxy, stale UDP flows (agent_tables, proxy.conntrack)
                              -> health check servers                 (agent_health)
                              -> the zone that the DNS server answers from
-    the lab's networks       -> table ip flannel-ipv4
+    the lab's networks       -> table ip flannel-ipv4                (agent_tables)
 
 After a round the Lease of the node says up to which resourceVersion of each kind all this is done; `up` waits for that.
 Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21).
@@ -40,16 +40,12 @@ from netlab.controlplane.loop import run_rounds
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
 from netlab.errors import ApiError, KernelError
-from netlab.kernel.door import UNTOUCHED, FlowFilter
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN
-from netlab.kernel.tables import TableKeeper
 from netlab.node.agent_health import HealthServers
 from netlab.node.agent_overlay import OverlayKeeper, announcement
-from netlab.proxy import conntrack, health
-from netlab.proxy.frame import ProxyConfig
-from netlab.proxy.masquerade import flannel_rules
-from netlab.proxy.nftables import NftablesCompiler
+from netlab.node.agent_tables import RulesKeeper
+from netlab.proxy import health
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
 from netlab.runtime.identity import own_start_time
 from netlab.runtime.lifetime import run_until_terminated
@@ -73,11 +69,9 @@ class Agent:
             kind.plural: Informer(client, kind, changed=self._changed, on_change=self._note(kind.plural)) for kind in KINDS
         }
         self._overlay = OverlayKeeper(self._kernel, self._path, lab, node)
-        self._tables = TableKeeper(self._kernel, self._path)
+        self._rules = RulesKeeper(self._kernel, self._path, lab.spec.networking)
         self._lease = LeaseKeeper(client, node_lease(node), own_start_time())
-        self._compiler: NftablesCompiler | None = None
         self._tracker: ServiceTracker | None = None
-        self._map: ServicePortMap = {}
         self._zone: Zone | None = None
         self._dns = DnsServer(lambda: self._zone)
         self._dns_started = False
@@ -140,11 +134,9 @@ class Agent:
 
     async def _program(self, node: Node, *, resync: bool) -> None:
         """Make kernel, health servers and DNS what the objects say."""
-        new = self._service_map(node)
-        stale = conntrack.stale_flows(self._map, new, [node.internal_ip])
-        await asyncio.to_thread(self._program_kernel, node, new, stale, resync)
-        self._map = new
-        await self._health.update(health.health_check_answers(new))
+        services = self._service_map(node)
+        await asyncio.to_thread(self._program_kernel, node, services, resync)
+        await self._health.update(health.health_check_answers(services))
         await self._serve_names(node)
 
     def _service_map(self, node: Node) -> ServicePortMap:
@@ -162,17 +154,10 @@ class Agent:
                 tracker.set_slice(key, self._slices.get(key))
         return tracker.current()
 
-    def _program_kernel(self, node: Node, new: ServicePortMap, stale: tuple[conntrack.StaleFlow, ...], resync: bool) -> None:
+    def _program_kernel(self, node: Node, services: ServicePortMap, resync: bool) -> None:
         """Write overlay and rules; blocking, in a thread of its own."""
-        networking = self._lab.spec.networking
         self._overlay.keep(self._nodes.values(), resync=resync)
-        if self._compiler is None:
-            self._compiler = NftablesCompiler(ProxyConfig(node.internal_ip, networking.pod_subnet, networking.service_subnet))
-        tables = [flannel_rules(networking.pod_subnet, node.spec.pod_cidr)] if node.spec.pod_cidr else []
-        forget = bool(stale) and self._kernel.nft_generation(self._path) != UNTOUCHED  # without rules no flow is tracked
-        self._tables.keep(*tables, self._compiler.compile(new), resync=resync)
-        if forget:
-            self._kernel.delete_flows(self._path, [FlowFilter(**vars(flow)) for flow in stale])
+        self._rules.keep(node, services, resync=resync)
 
     async def _serve_names(self, node: Node) -> None:
         hosts: ConfigMap | None = self._informers["configmaps"].cache.get(HOST_NAMES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from time import monotonic_ns
@@ -63,6 +63,7 @@ class Prober:
     nodes: dict[str, str]  # a node's name -> its underlay address
     pods: dict[str, str]  # an address -> the name of the pod that has it, as its workload gives it
     resolv_conf: Callable[[str], str]  # a pod's namespace/name -> the text of its /etc/resolv.conf
+    ports: Iterator[int]  # of datagrams (`netlab.probe.ports`)
     timeout: float
     seed: int
     _numbers: count[int] = field(default_factory=lambda: count(1))
@@ -91,7 +92,7 @@ class Prober:
     # ---- DNS
     async def _ask(self, place: Place, action: Ask) -> Observed:
         number = self._sequences.next() if action.protocol == "TCP" else self._identifier()
-        answer = await resolve.ask(self.enter, place.namespace, action, number=number, patience=self.timeout)
+        answer = await resolve.ask(self.enter, place.namespace, action, number=number, ports=self.ports, patience=self.timeout)
         self.capture.drain()
         trail = self.capture.take(answer.key)
         said = answer.exchange
@@ -146,7 +147,9 @@ class Prober:
             exchange = await sockets.tcp(self.enter, namespace, address, sequence, say=say, until=b"\n", patience=patience)
             return exchange, tcp_key(sequence)
         say = say.ljust(action.size, b".")
-        exchange = await sockets.udp(self.enter, namespace, address, say=say, patience=patience, fragment=not action.size)
+        exchange = await sockets.udp(
+            self.enter, namespace, address, say=say, ports=self.ports, patience=patience, fragment=not action.size
+        )
         return exchange, mark
 
     # ---- through Services
@@ -208,7 +211,13 @@ class Prober:
         if action.talk is Talk.SILENT:
             arrived = self.capture.arrival(key, lambda packet: _ends_at(packet) in backends)
         exchange = await sockets.udp(
-            self.enter, check.source.namespace, (action.address, action.port), say=say, patience=patience, arrived=arrived
+            self.enter,
+            check.source.namespace,
+            (action.address, action.port),
+            say=say,
+            ports=self.ports,
+            patience=patience,
+            arrived=arrived,
         )
         return exchange, key
 

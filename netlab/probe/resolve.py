@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
 
@@ -41,13 +42,13 @@ class Answer:
     authority: bool = False
 
 
-async def ask(enter: Enter, namespace: str, question: Ask, *, number: int, patience: float) -> Answer:
+async def ask(enter: Enter, namespace: str, question: Ask, *, number: int, ports: Iterator[int], patience: float) -> Answer:
     """Ask one question from a namespace. `number` makes it recognisable: TCP's sequence number, or the message's identifier."""
     query = dns.message.make_query(question.name, question.type, id=number & 0xFFFF)
     wire = query.to_wire()
     started = monotonic()
     if question.protocol == "UDP":
-        exchange = await sockets.udp(enter, namespace, (question.server, DNS_PORT), say=wire, patience=patience)
+        exchange = await sockets.udp(enter, namespace, (question.server, DNS_PORT), say=wire, ports=ports, patience=patience)
         said, key = exchange.answer, dns_key(wire)
     else:
         exchange, said = await _over_tcp(enter, namespace, question.server, wire=wire, sequence=number, patience=patience)

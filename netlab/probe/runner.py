@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from time import monotonic
@@ -18,6 +19,8 @@ from typing import Any, Protocol
 from netlab.api.resources import Resource
 from netlab.controlplane.client import ObjectList
 from netlab.dataplane import names
+from netlab.errors import KernelError
+from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN, inside
 from netlab.probe import record
@@ -27,6 +30,7 @@ from netlab.probe.hints import Hints
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.plan import choices, plan
+from netlab.probe.ports import source_ports
 from netlab.probe.prober import Prober
 from netlab.probe.servers import Servers
 from netlab.probe.snapshot import LISTED, Snapshot
@@ -70,8 +74,8 @@ async def run_connectivity(
     started = monotonic()
     snapshot = take_snapshot(lab, client)
     planned = [c for c in plan(snapshot) if only is None or c.path == only or fnmatchcase(c.id, only)]
-    capture = Capture(inside, snapshot.lab.spec.networking.backend.port)
-    prober = _prober(snapshot, capture, patience, resolv_conf or _no_resolv_conf)
+    capture, kernel = Capture(inside, snapshot.lab.spec.networking.backend.port), LinuxKernel()
+    prober = _prober(snapshot, capture, kernel, patience=patience, resolv_conf=resolv_conf or _no_resolv_conf)
     try:
         fabric = names.namespace_path(names.host_namespace(snapshot.name, names.FABRIC))
         await capture.open(listening_places(snapshot, planned), quiet=(fabric, OWN))
@@ -80,7 +84,7 @@ async def run_connectivity(
         await prober.servers.close()
         capture.close()
     blind = blindness(capture)
-    hints = Hints(snapshot, LinuxKernel())
+    hints = Hints(snapshot, kernel)
     verdicts = [_judged(check, _with_blindness(observed, blind), hints) for check, observed in results]
     return record.make(
         snapshot,
@@ -96,7 +100,8 @@ def _no_resolv_conf(uid: str) -> str:
     raise BrokenProbeError(f"nothing is known of the resolv.conf of the pod with uid {uid}")
 
 
-def _prober(snapshot: Snapshot, capture: Capture, timeout: float, resolv_conf: ResolvConf) -> Prober:
+def _prober(snapshot: Snapshot, capture: Capture, kernel: Kernel, *, patience: float, resolv_conf: ResolvConf) -> Prober:
+    seed = random.SystemRandom().getrandbits(32)
     uids = {p.key: p.metadata.uid for p in snapshot.live_pods}
     return Prober(
         enter=inside,
@@ -106,9 +111,20 @@ def _prober(snapshot: Snapshot, capture: Capture, timeout: float, resolv_conf: R
         nodes={n.name: n.address for n in snapshot.node_places},
         pods={p.address: p.name.rpartition("/")[2] for p in snapshot.pod_places},
         resolv_conf=lambda pod: resolv_conf(uids[pod]),
-        timeout=timeout,
-        seed=random.SystemRandom().getrandbits(32),
+        ports=source_ports(_ports_of_flows(snapshot, kernel), seed),
+        timeout=patience,
+        seed=seed,
     )
+
+
+def _ports_of_flows(snapshot: Snapshot, kernel: Kernel) -> set[int]:
+    """Return the source ports of the datagrams that the hosts with rules remember; of one that cannot be asked, none."""
+    hosts = [*(place.namespace for place in snapshot.node_places), names.host_namespace(snapshot.name, names.EDGE)]
+    found: set[int] = set()
+    for namespace in hosts:
+        with suppress(KernelError):
+            found |= kernel.tracked_ports(names.namespace_path(namespace), "udp")
+    return found
 
 
 def listening_places(snapshot: Snapshot, planned: Sequence[Check]) -> list[tuple[str, str]]:

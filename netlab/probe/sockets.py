@@ -11,8 +11,9 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ TCP_SEND_QUEUE, TCP_REPAIR_OFF_NO_WP = 2, -1
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 LONGEST_ANSWER = 65535
 SLICE = 0.1  # seconds
+MOST_TAKEN = 64  # ports that other sockets may have, one after the other
 
 WORDS = {errno.EPERM: "a rule of the sender's own node dropped it (the kernel says: Operation not permitted)"}
 OUTCOMES: dict[int, Outcome] = {
@@ -152,17 +154,19 @@ async def udp(
     address: tuple[str, int],
     *,
     say: bytes,
+    ports: Iterator[int],
     patience: float,
     fragment: bool = True,
     arrived: asyncio.Future[None] | None = None,
 ) -> Exchange:
-    """Send a datagram and wait for an answer, or, given `arrived`, for that: some servers do not answer."""
+    """Send a datagram from the next of `ports` and wait for an answer, or, given `arrived`, for that: some do not answer."""
     started = monotonic()
     sock = make(enter, namespace, socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # also "network unreachable" is told
         if not fragment:
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        _bind(sock, ports)
         sock.connect(address)
         refusal = _send(sock, say)
         answer = await patiently(_first(sock, arrived), patience)
@@ -175,6 +179,19 @@ async def udp(
         return failed(started, error)
     finally:
         sock.close()
+
+
+def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
+    """Give a socket the next port that no other socket of its namespace has."""
+    for port in islice(ports, MOST_TAKEN):
+        try:
+            sock.bind(("", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+    raise BrokenProbeError(f"{MOST_TAKEN} ports in turn were taken by other sockets")
 
 
 def _send(sock: socket.socket, say: bytes) -> OSError | None:

@@ -13,8 +13,9 @@ An endpoint counts while it serves or is offered unready (publishNotReadyAddress
 changing a policy cuts no flow.
 
 What would surprise you
-    - `old` is the map whose rules the kernel holds. After a restart of the agent that is unknown; an empty map makes
-      rule 2 forget every UDP flow to a Service once. A flow that was right is translated anew at its next packet.
+    - `old` is the map whose rules the kernel held. Where that is unknown (the agent has just started, or somebody else has
+      changed rules) any flow may have been sent anywhere: all flows to Services are forgotten once. A flow
+      that was right is translated anew at its next packet.
     - Rules are loaded first and flows are forgotten after, or the next packet could be judged by the old rules again.
 """
 
@@ -39,11 +40,15 @@ class StaleFlow:
     reply_source: str = ""
 
 
-def stale_flows(old: ServicePortMap, new: ServicePortMap, node_addresses: Iterable[str] = ()) -> tuple[StaleFlow, ...]:
-    """Return the flows to forget after the rules of `new` have replaced those of `old`.
+def stale_flows(old: ServicePortMap | None, new: ServicePortMap, node_addresses: Iterable[str] = ()) -> tuple[StaleFlow, ...]:
+    """Return the flows to forget after the rules of `new` have replaced those of `old`; None: nobody knows which.
 
     `node_addresses` are the addresses that serve node ports; without any, a node port is matched by its number alone.
     """
+    if old is None:
+        return tuple(
+            StaleFlow(destination=a, destination_port=p) for a, p in _serving([*new], new, tuple(node_addresses) or ("",))
+        )
     changed = [key for key in (*old, *(k for k in new if k not in old)) if old.get(key) is not new.get(key)]
     nodes = tuple(node_addresses) or ("",)
     before = _serving(changed, old, nodes)

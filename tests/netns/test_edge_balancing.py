@@ -199,6 +199,22 @@ def test_edge_repairs_and_writes_nothing_twice(net: Net, programmer: Programmer)
     assert (generation, True, f"node1 {CLIENT}") == (unchanged, broken != f"node1 {CLIENT}", net.ask("client", 80))
 
 
+def test_edge_forgets_what_went_by_others_rules(net: Net, programmer: Programmer):
+    """A UDP client that somebody's rules led astray is led right again by the resync that repairs them (semantics 6.18)."""
+    wanted = Balancing({DNS: (ONE,)}, (ONE, TWO))
+    programmer.program(wanted, ALL)
+    astray = "insert rule ip netlab-edge nat-prerouting udp dport 53 dnat to 172.30.2.1:30053\n"
+    net.kernel.nft(net.paths["edge"], astray)
+    with net.datagrams() as asking:
+        asking.send(b"x")
+        before = asking.recv(100)
+        programmer.program(wanted, ALL, resync=True)
+        asking.send(b"x")
+        after = asking.recv(100)
+
+    assert (f"node2 {CLIENT}".encode(), f"node1 {CLIENT}".encode()) == (before, after)
+
+
 def test_edge_takes_the_address_away(net: Net, programmer: Programmer):
     """Without Services the edge has no address but its own, and an empty table."""
     programmer.program(Balancing({}), frozenset())

@@ -181,6 +181,25 @@ def test_matching_flows_are_deleted(kernel: Kernel, make_namespace: MakeNamespac
     assert [deleted, 0] == counts
 
 
+def test_ports_of_flows_are_told(linux: LinuxKernel, make_namespace: MakeNamespace):
+    """Those of the protocol asked for, as the client sent them; of a namespace without rules there are none."""
+    path = make_namespace("a")
+    before = linux.tracked_ports(path, "udp")
+    linux.nft(path, TRANSLATE)
+    with linux.inside(path), ExitStack() as sockets:
+        local_route(linux, path)
+        for port in (40000, 40001):
+            client = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            client.bind(("", port))
+            client.sendto(b"x", (CLUSTER_IP, 53))
+
+        assert (frozenset(), {40000, 40001}, frozenset()) == (
+            before,
+            linux.tracked_ports(path, "udp"),
+            linux.tracked_ports(path, "tcp"),
+        )
+
+
 def test_ten_thousand_elements_are_listed(linux: LinuxKernel, make_namespace: MakeNamespace):
     """Nothing is lost in a long listing."""
     path = make_namespace("a")

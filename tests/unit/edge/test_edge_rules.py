@@ -77,6 +77,7 @@ def test_edge_change_touches_one_service():
 UDP_BOTH, UDP_ONE, UDP_NONE = (Balancing({DNS: nodes}) for nodes in ((ONE, TWO), (ONE,), ()))
 STALE = [
     ("start", None, UDP_BOTH, [StaleFlow("198.51.100.1", 53)]),
+    ("start, no node", None, UDP_NONE, [StaleFlow("198.51.100.1", 53)]),
     ("nothing new", UDP_BOTH, UDP_BOTH, []),
     ("6.18 a node less", UDP_BOTH, UDP_ONE, [StaleFlow("198.51.100.1", 53, "172.30.1.2")]),
     ("a node more", UDP_ONE, UDP_BOTH, []),

@@ -67,6 +67,28 @@ def test_a_resync_looks_at_every_table(kernel, keeper, broken: str, caplog):
     assert [f"table=ip/{broken} state=repaired"] == caplog.messages
 
 
+UNKNOWN = [
+    pytest.param(lambda _: None, False, id="nobody did anything"),
+    pytest.param(lambda kernel: kernel.nft(PATH, BROKEN.format(table="two")), True, id="a stranger's rules"),
+    pytest.param(
+        lambda kernel: kernel.nft(PATH, "add chain ip two x\ndelete chain ip two x"), True, id="a stranger's rules, gone again"
+    ),
+]
+
+
+@pytest.mark.parametrize(("meddle", "expected"), UNKNOWN)
+def test_what_rules_packets_met_may_be_unknown(kernel, keeper, meddle, expected: bool):
+    """Of a new namespace and of one's own rules it is known; once somebody else has written, it is not, until the next look."""
+    known = []
+    for resync in (False, False, True, True):
+        if resync and len(known) == 2:
+            meddle(kernel)
+        keeper.keep(ONE, TWO, resync=resync)
+        known.append(keeper.was_unknown("ip", "two"))
+
+    assert [False, False, expected, False] == known
+
+
 def test_a_change_hides_no_damage(kernel, keeper):
     """A write of ours between a stranger's and the resync does not make the ruleset known."""
     keeper.keep(ONE, TWO)
@@ -84,6 +106,7 @@ def test_another_process_adopts(kernel, keeper):
     written = [successor.keep(ONE, table("two", "accept")), successor.keep(ONE, table("two", "accept"), resync=True)]
 
     assert ([True, False], 2) == (written, kernel.looks)
+    assert not successor.was_unknown("ip", "one")
     assert (("accept",), ("accept",)) == (rules(kernel, "one"), rules(kernel, "two"))
 
 

@@ -50,11 +50,14 @@ ROWS = [
     ("a node port added", dns(LOCAL), dns(LOCAL, type="NodePort"), [StaleFlow("udp", "172.30.1.1", 30053)]),
     ("a policy changed", dns(LOCAL, REMOTE), dns(LOCAL, REMOTE, internal_traffic_policy="Local"), []),
     ("TCP", dict(service_map(service(), slice_of(LOCAL))), {}, []),
+    ("nobody knows what was", None, dns(LOCAL, type="NodePort"), [ALL, StaleFlow("udp", "172.30.1.1", 30053)]),
+    ("nobody knows what was, and nobody serves", None, dns(), [ALL]),
+    ("nobody knows what was, TCP", None, dict(service_map(service(), slice_of(LOCAL))), []),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
-def test_udp_flows_to_what_is_gone_are_forgotten(old: dict, new: dict, expected: list) -> None:
+def test_udp_flows_to_what_is_gone_are_forgotten(old: dict | None, new: dict, expected: list) -> None:
     """Only UDP flows that would go astray are forgotten (semantics 6.18)."""
     assert tuple(expected) == stale_flows(old, new, ["172.30.1.1"])
 
