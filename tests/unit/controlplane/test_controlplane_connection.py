@@ -88,7 +88,7 @@ async def test_an_answer(text: bytes, expected: object, pieces: int) -> None:
 
     server = Scripted([text], hangs_up=True, pieces=pieces)
     async with asyncio.timeout(5), listening(server):
-        connection = await Connection.open(HOST, server.port, 1)
+        connection = await Connection.open(HOST, server.port, 5)
 
         assert expected == await found()
 
@@ -97,7 +97,7 @@ async def test_what_a_server_hears() -> None:
     """A request names the host as addressed, and says how long its content is when it has some."""
     server = Scripted([WHOLE])
     async with asyncio.timeout(5), listening(server):
-        connection = await Connection.open(HOST, server.port, 1)
+        connection = await Connection.open(HOST, server.port, 5)
         for content in (b"", b"abc"):
             await connection.ask("POST", "/a?b=c", [("Accept", "*/*")], content)
             assert LIST == b"".join([part async for part in connection.body()])

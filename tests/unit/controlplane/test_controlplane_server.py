@@ -297,11 +297,10 @@ async def test_a_large_object_in_a_watch(remote: HttpClient, client: LocalClient
 
 
 # ---- TLS, restart, other clients
-async def test_restart_of_the_server(api: Api, store: Store, new_api) -> None:
+async def test_restart_of_the_server(api: Api, store: Store, new_api, free_port: Callable[[], int]) -> None:
     """Informers live through a restart of the server on the same store, over TLS or not, without a new list."""
-    client = LocalClient(api)
-    async with served(api) as url:
-        port = int(url.rsplit(":", 1)[1])
+    client, port = LocalClient(api), free_port()
+    async with served(api, port=port) as url:
         remote = await HttpClient(url, None, "node1-token").__aenter__()
         informer = Informer(remote, CONFIG_MAPS)
         task = asyncio.create_task(informer.run())
@@ -365,10 +364,10 @@ async def test_sync_client(api: Api, tmp_path: Path) -> None:
     )
 
 
-async def test_sync_client_through_a_door(api: Api, tmp_path: Path) -> None:
+async def test_sync_client_through_a_door(api: Api, tmp_path: Path, near: Path) -> None:
     """The blocking client speaks the same TLS over a Unix socket, watches as well as requests; a door that is gone is 503."""
     pki = ensure_pki(tmp_path, ["127.0.0.1"])
-    door = tmp_path / "door"
+    door = near / "door"
     client = SyncClient("https://127.0.0.1:1", pki.ca_file, "admin-token", door=door)
 
     def work() -> tuple[int, str]:
@@ -388,10 +387,9 @@ async def test_sync_client_through_a_door(api: Api, tmp_path: Path) -> None:
     assert (1, "ADDED") == found
 
 
-def test_sync_client_without_a_server() -> None:
+def test_sync_client_without_a_server(free_port: Callable[[], int]) -> None:
     """An API server that is not there is 503, in a sentence."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     with pytest.raises(ApiError, match=f"the API server at http://127.0.0.1:{port} cannot be reached"):
         SyncClient(f"http://127.0.0.1:{port}", None, "x").list(NODES)
 

@@ -7,8 +7,6 @@ import asyncio
 
 async def soon(condition) -> None:
     """Wait for something that no event tells: turns of the loop, in which sockets are read and written."""
-    for _ in range(100_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise TimeoutError
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 -- no event tells it
+            await asyncio.sleep(0)

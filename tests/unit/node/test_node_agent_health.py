@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -14,27 +15,22 @@ HOST = "127.0.0.1"
 GOOD, BAD = Answer(200, '{"good": true}'), Answer(503, '{"good": false}')
 
 
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as free:
-        return int(free.getsockname()[1])
-
-
 async def ask(port: int, path: str) -> tuple[int, str]:
-    connection = await Connection.open(HOST, port, 1)
-    try:
-        return await connection.ask("GET", path), b"".join([part async for part in connection.body()]).decode()
-    finally:
-        connection.close()
+    async with asyncio.timeout(5):
+        connection = await Connection.open(HOST, port, 5)
+        try:
+            return await connection.ask("GET", path), b"".join([part async for part in connection.body()]).decode()
+        finally:
+            connection.close()
 
 
 @pytest.fixture
-async def servers(monkeypatch):
+async def servers(monkeypatch, free_port):
     monkeypatch.setattr(agent_health, "HEALTHZ_PORT", free_port())
     monkeypatch.setattr(agent_health, "METRICS_PORT", free_port())
     made = HealthServers(lambda live: GOOD if live else BAD, "nftables")
     await made.start()
-    async with asyncio.timeout(5):
-        yield made
+    yield made
     await made.close()
 
 
@@ -54,7 +50,7 @@ async def test_the_proxy_itself(port: str, path: str, expected: tuple[int, str])
     assert expected == await ask(getattr(agent_health, port), path)
 
 
-async def test_ports_of_services(servers: HealthServers) -> None:
+async def test_ports_of_services(servers: HealthServers, free_port: Callable[[], int]) -> None:
     """Every Service's port gives its own answer at any path, the newest; a port that is not wanted any more is closed."""
     first, second = free_port(), free_port()
     await servers.update({first: GOOD, second: BAD})
@@ -67,7 +63,9 @@ async def test_ports_of_services(servers: HealthServers) -> None:
     assert ([(200, GOOD.body), (503, BAD.body)], (503, BAD.body)) == (before, after)
 
 
-async def test_a_port_that_is_taken(servers: HealthServers, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_port_that_is_taken(
+    servers: HealthServers, free_port: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
     """A port that somebody else on the node has is told; the others are served."""
     with socket.create_server(("", 0)) as taken:
         port, other = taken.getsockname()[1], free_port()
@@ -77,13 +75,14 @@ async def test_a_port_that_is_taken(servers: HealthServers, caplog: pytest.LogCa
         assert f"port={port} served=no" in caplog.text
 
 
-async def test_headers(servers: HealthServers) -> None:
+async def test_headers(servers: HealthServers, free_port: Callable[[], int]) -> None:
     """An answer is JSON, and says so as kube-proxy does."""
     port = free_port()
     await servers.update({port: GOOD})
     reader, writer = await asyncio.open_connection(HOST, port)
     writer.write(b"GET / HTTP/1.0\r\n\r\n")
-    head = (await reader.read()).decode().lower()
+    async with asyncio.timeout(5):
+        head = (await reader.read()).decode().lower()
     writer.close()
     await writer.wait_closed()
 

@@ -17,12 +17,6 @@ from netlab.node.workloads_serving import ServedWorkload
 REQUEST = b"%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as taken:
-        taken.bind(("0.0.0.0", 0))
-        return taken.getsockname()[1]
-
-
 @asynccontextmanager
 async def served(server: str, *args: str, ports=()):
     spec = ServerSpec(key="u/c", pod="box", namespace="default", path="", server=server, args=args, ports=ports)
@@ -68,7 +62,7 @@ PORT_FLAGS = {"whoami": "--port", "http-echo": "-listen", "agnhost": "--http-por
 
 
 @pytest.mark.parametrize(("words", "line", "expected"), PAGES, ids=[f"{words[-1]} {line.decode()}" for words, line, _ in PAGES])
-async def test_pages(words, line, expected):
+async def test_pages(free_port, words, line, expected):
     """A workload answers as its image does, says who it is and who was seen, and writes a line into its log."""
     port = free_port()
     flag = PORT_FLAGS[words[-1] if words[-1] in PORT_FLAGS else words[0]]
@@ -91,7 +85,7 @@ SAID = [
 
 @pytest.mark.parametrize("chop", [0, 1], ids=["whole", "byte by byte"])
 @pytest.mark.parametrize(("words", "end"), [row[1:] for row in SAID], ids=[row[0] for row in SAID])
-async def test_echo(words, end, chop):
+async def test_echo(free_port, words, end, chop):
     """The first bytes decide: HTTP is answered, everything else comes back."""
     port = free_port()
     async with served("echo", ports=((port, "TCP"),)) as workload:
@@ -107,7 +101,7 @@ async def test_echo(words, end, chop):
     assert (end, 0) == (heard[-len(end) :] if end else heard, workload.status.busy)
 
 
-async def test_draining():
+async def test_draining(free_port):
     """A client of a terminating pod is sent away behind its answer, and the kubelet hears when nobody is served any more."""
     port = free_port()
     async with served("whoami", f"--port={port}") as workload:
@@ -125,7 +119,7 @@ async def test_draining():
     assert 0 == workload.status.busy
 
 
-async def test_exit_by_a_request():
+async def test_exit_by_a_request(free_port):
     """A program that is asked to end still answers, then it is gone with the code it was asked for."""
     port = free_port()
     async with served("agnhost", "netexec", f"--http-port={port}", "--udp-port=-1") as workload:
@@ -143,7 +137,7 @@ async def test_exit_by_a_request():
 
 
 @pytest.mark.parametrize("words", [b"", b"G", b"hello"], ids=["silent", "undecided", "echoing"])
-async def test_the_end_of_an_echo(words):
+async def test_the_end_of_an_echo(free_port, words):
     """A server that ends leaves no connection behind, whatever has been said on it."""
     port = free_port()
     async with served("echo", ports=((port, "TCP"),)) as workload:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -119,11 +121,9 @@ def test_an_engine_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         DockerEngine()
 
 
-def test_a_socket_without_anybody_behind_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_socket_without_anybody_behind_it(monkeypatch: pytest.MonkeyPatch, near: Path) -> None:
     """A socket file that a killed engine left is told from one that is missing."""
-    import socket
-
-    door = tmp_path / "docker.sock"
+    door = near / "docker.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(door))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{door}")
@@ -132,14 +132,12 @@ def test_a_socket_without_anybody_behind_it(monkeypatch: pytest.MonkeyPatch, tmp
         DockerEngine()
 
 
-def test_an_engine_that_hangs_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_engine_that_hangs_up(monkeypatch: pytest.MonkeyPatch, near: Path) -> None:
     """What answers and then says nothing is told with what it was asked, and where to look."""
-    import socket
-    import threading
-
-    door = tmp_path / "docker.sock"
+    door = near / "docker.sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{door}")
     with socket.socket(socket.AF_UNIX) as listener:
+        listener.settimeout(30)
         listener.bind(str(door))
         listener.listen()
         hanging_up = threading.Thread(target=lambda: [listener.accept()[0].close() for _ in range(2)])

@@ -23,20 +23,20 @@ def test_start_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "later", "code"),
+    ("command", "later", "patience", "code"),
     [
-        pytest.param(["sleep", "60"], 0, -signal.SIGTERM, id="asked"),
-        pytest.param(["sh", "-c", "trap '' TERM; echo; sleep 60 & wait; sleep 60"], 0, -signal.SIGKILL, id="forced"),
-        pytest.param(["sleep", "60"], 1, None, id="another with its number"),
+        pytest.param(["sleep", "60"], 0, 30, -signal.SIGTERM, id="asked"),
+        pytest.param(["sh", "-c", "trap '' TERM; echo; sleep 60 & wait; sleep 60"], 0, 0.2, -signal.SIGKILL, id="forced"),
+        pytest.param(["sleep", "60"], 1, 0.2, None, id="another with its number"),
     ],
 )
-def test_end(command, later, code) -> None:
+def test_end(command, later, patience, code) -> None:
     """A process is asked to end and forced to; one that was started at another time is a stranger."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         if "echo" in command[-1]:
             process.stdout.readline()  # the trap is set
         assert process.pid in children(os.getpid())
-        end(process.pid, start_time(process.pid) + later, 0.2)
+        end(process.pid, start_time(process.pid) + later, patience)
         try:
             if code is None:
                 assert process.poll() is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,9 +30,11 @@ PATIENCE = 10.0  # seconds
 class Kept:
     """`keep sh -c SCRIPT`, and the lines it says."""
 
-    def __init__(self, script: str) -> None:
+    def __init__(self, script: str, programs: Path) -> None:
+        """`programs` has those that stand in for the system's."""
         self.process = subprocess.Popen(
             [sys.executable, "-c", AS_REAPER, "sh", KEEP, "sh", "-c", script],
+            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
@@ -63,12 +66,12 @@ class Kept:
 
 
 @pytest.fixture
-def keep():
+def keep(tmp_path):
     """Return what starts `keep`; it is ended afterwards, its command with it."""
     started: list[Kept] = []
 
     def start(script: str) -> Kept:
-        started.append(Kept(script))
+        started.append(Kept(script, tmp_path))
         return started[-1]
 
     yield start
@@ -107,8 +110,11 @@ def test_it_ends_with_its_command(keep, number):
     assert ("last words", 7) == (kept.line(), kept.process.wait(PATIENCE))
 
 
-def test_it_ends_between_two_runs(keep):
+def test_it_ends_between_two_runs(keep, tmp_path):
     """A signal in the pause between two runs ends it: nothing is started any more."""
+    pause = tmp_path / "sleep"  # longer than this test may be held up
+    pause.write_text(f"#!/bin/sh\nexec {shutil.which('sleep')} {PATIENCE / 2}\n")
+    pause.chmod(0o755)
     kept = keep("echo run; exit 3")
 
     assert "run" == kept.line()

@@ -19,13 +19,11 @@ from netlab.runtime.statedir import StateDirectory
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_the_port_of_an_earlier_daemon(tmp_path, taken):
+def test_the_port_of_an_earlier_daemon(tmp_path, free_port, taken):
     """A daemon listens where the one before it did, so that kubeconfig files stay good; where that is taken, anywhere."""
     state = StateDirectory("demo", tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as other, socket.socket() as listener:
-        port = other.getsockname()[1]
-        if not taken:
-            other.close()
+        port = other.getsockname()[1] if taken else free_port()
         state.api.write_text(json.dumps({"loopback": port}))
         launch._listen(listener, launch._known_port(state))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 ENGINE = Path(__file__).parents[3] / "tools" / "engine"
 REAL = ("sh", "date", "sleep", "tail", "ls", "setsid", "touch", "mv", "dirname")
-STARTS = 'touch "$STATE/up"; exec sleep 0.2'
+STARTS = 'touch "$STATE/up"'
+RUNS = f'echo $$ > "$STATE/pid"; {STARTS}; exec sleep 60'
 FAILS = "echo no room left; exit 1"
 
 
@@ -34,10 +38,17 @@ class Machine:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    def can_start(self, script: str) -> None:
-        """Install an engine that starts like this, with systemd or without."""
-        self.has("dockerd", script)
-        self.has("systemctl", script)
+    def can_start(self, dockerd: str = RUNS, systemctl: str = STARTS) -> None:
+        """Install an engine that starts like this, without systemd or with it."""
+        self.has("dockerd", dockerd)
+        self.has("systemctl", systemctl)
+
+    def end(self) -> None:
+        """End the engine, if one was started here."""
+        pid = self.folder / "pid"
+        if pid.exists():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid.read_text()), signal.SIGKILL)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.programs), "STATE": str(self.folder), "NETLAB_ENGINE_LOG": str(self.folder / "log")}
@@ -53,7 +64,9 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path):
     """A machine without an engine."""
-    return Machine(tmp_path)
+    made = Machine(tmp_path)
+    yield made
+    made.end()
 
 
 def test_an_engine_that_answers_is_left_alone(machine):
@@ -66,7 +79,7 @@ def test_an_engine_that_answers_is_left_alone(machine):
 
 def test_what_is_missing_is_installed_and_started(machine):
     """A fresh machine gets the engine and mmdebstrap, and the engine runs."""
-    machine.can_start(STARTS)
+    machine.can_start()
     (machine.programs / "dockerd").rename(machine.folder / "dockerd")
     machine.has("apt-get", 'echo "$@" >> "$STATE/apt"; case $* in *docker.io*) mv "$STATE/dockerd" "$STATE/bin/";; esac')
 
@@ -78,7 +91,7 @@ def test_what_is_missing_is_installed_and_started(machine):
 
 def test_a_system_that_is_not_booted(machine):
     """There the engine is installed and not started."""
-    machine.can_start(STARTS)
+    machine.can_start()
     (machine.programs / "dockerd").unlink()
 
     assert (0, "mmdebstrap debian-archive-keyring docker.io apparmor") == (machine.run("install").returncode, machine.installed())
@@ -88,7 +101,7 @@ def test_a_system_that_is_not_booted(machine):
 def test_an_engine_that_does_not_run_is_started(machine):
     """What is installed is not installed again."""
     machine.has("mmdebstrap", "")
-    machine.can_start(STARTS)
+    machine.can_start()
 
     assert (0, "") == (machine.run().returncode, machine.installed())
 
@@ -96,7 +109,7 @@ def test_an_engine_that_does_not_run_is_started(machine):
 def test_an_engine_that_cannot_start(machine):
     """An engine that ends at once is a failure that says where to read why."""
     machine.has("mmdebstrap", "")
-    machine.can_start(FAILS)
+    machine.can_start(FAILS, FAILS)
     done = machine.run()
 
     assert (4, True) == (done.returncode, "its log" in done.stderr or "journalctl" in done.stderr)
