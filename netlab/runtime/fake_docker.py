@@ -1,5 +1,7 @@
 """A container engine in memory, for tests: obeys what `docker.Engine` promises and refuses with the same errors.
 
+As the real one it is asked by many threads, and does what changes or lists containers one at a time.
+
 What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`, `answers` (what `run` returns).
 What it may do beside the engine: `end` a container as if its process had ended, `lose` everything as a restart does.
 """
@@ -11,9 +13,12 @@ import itertools
 import re
 import shlex
 import tarfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from ipaddress import IPv4Network
+from typing import Concatenate, ParamSpec, TypeVar
 
 from netlab.errors import EngineError
 from netlab.runtime.docker import (
@@ -34,6 +39,19 @@ CONTAINER_NETWORK = "container:"
 KILLING = {"SIGKILL": 137, "SIGTERM": 143}  # signals that end a process -> its exit code
 FIRST_PID = 1000
 NAME = re.compile(r"[a-z0-9._/:-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?\Z")  # of an image, more or less
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+
+def _one_at_a_time(
+    call: Callable[Concatenate[FakeEngine, Asked], Answer],
+) -> Callable[Concatenate[FakeEngine, Asked], Answer]:
+    @wraps(call)
+    def alone(engine: FakeEngine, /, *arguments: Asked.args, **named: Asked.kwargs) -> Answer:
+        with engine.turn:
+            return call(engine, *arguments, **named)
+
+    return alone
 
 
 @dataclass
@@ -51,8 +69,10 @@ class FakeEngine:
         self._networks: dict[str, Network] = {}
         self._listeners: list[tuple[Mapping[str, str], Callable[[Event], None]]] = []
         self._numbers = itertools.count(1)
+        self.turn = threading.RLock()  # whose it is to be asked
 
     # ---- containers
+    @_one_at_a_time
     def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
         """Start containers one after another; the first error is raised when all have been tried."""
         started, errors = [], []
@@ -94,22 +114,26 @@ class FakeEngine:
         self._tell("start", running)
         return running
 
+    @_one_at_a_time
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
         """Return the containers with all these labels."""
         found = [container for container in self._containers.values() if _has(container.labels, labels)]
         return sorted(found, key=lambda container: container.name)
 
+    @_one_at_a_time
     def start_again(self, ids: Sequence[str]) -> list[Container]:
         """Start containers that have ended; one that runs is left alone."""
         found = [self._require(f"start container {one} again", one) for one in ids]
         return [container if container.runs else self._run(container) for container in found]
 
+    @_one_at_a_time
     def signal(self, ids: Sequence[str], signal: str) -> None:
         """End containers whose process such a signal ends."""
         for one in ids:
             if one in self._containers and self._containers[one].runs and signal in KILLING:
                 self.end(one, KILLING[signal])
 
+    @_one_at_a_time
     def remove(self, ids: Sequence[str]) -> None:
         """End and remove containers."""
         for one in ids:
@@ -128,6 +152,7 @@ class FakeEngine:
         self._require(f"read the log of container {container}", container)
         return ""
 
+    @_one_at_a_time
     def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have news told to `callback`, from whoever makes them."""
         entry = (dict(labels), callback)
@@ -136,6 +161,7 @@ class FakeEngine:
         return lambda: self._listeners.remove(entry)
 
     # ---- what a test may do beside the engine
+    @_one_at_a_time
     def end(self, container: str, code: int = 0) -> None:
         """Let a container's process end, if it runs."""
         found = self._containers[container]
@@ -143,6 +169,7 @@ class FakeEngine:
             self._containers[container] = replace(found, state=EXITED, pid=0, exit_code=code)
             self._tell("die", self._containers[container])
 
+    @_one_at_a_time
     def lose(self) -> None:
         """Be restarted: every container ends."""
         for one in tuple(self._containers):
