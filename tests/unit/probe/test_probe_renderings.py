@@ -42,7 +42,7 @@ BROKEN = check("pod-pod", "c", "not tested", "NOT_TESTED", ["no namespace"])
 
 
 def as_text(rendered):
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=io.StringIO(), width=200, force_terminal=False)  # whatever FORCE_COLOR says
     console.print(rendered)
     return console.file.getvalue()
 

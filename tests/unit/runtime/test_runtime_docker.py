@@ -104,9 +104,9 @@ def test_a_refusal_says_what_to_do(words: str, todo: str) -> None:
     assert bool(todo) is bool(remedy(words))
 
 
-def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, near: Path) -> None:
     """The socket and what to do about it are named."""
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/absent.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{near}/absent.sock")
 
     words = r"absent\.sock, which DOCKER_HOST names, is not there\nInstall and start the engine"
     with pytest.raises(UnsupportedHostError, match=words):
