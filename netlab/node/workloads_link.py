@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from netlab.files import socket_address
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # between attempts to connect while the process is being (re)started
@@ -42,7 +43,8 @@ class WorkloadsLink:
         pause = FIRST_PAUSE
         while True:
             try:
-                reader, writer = await asyncio.open_unix_connection(self._path, limit=LONGEST_LINE)
+                with socket_address(self._path) as address:
+                    reader, writer = await asyncio.open_unix_connection(address, limit=LONGEST_LINE)
             except (ConnectionError, FileNotFoundError):
                 await asyncio.sleep(pause)  # a socket file that appears gives no event
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -65,8 +67,7 @@ class WorkloadsLink:
             self._answered = -1
             sending.cancel()
             writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await sending
+            await asyncio.wait([sending])  # whose end is no news; that we are cancelled meanwhile is
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):  # the reading side sees it and connects anew
