@@ -1,8 +1,14 @@
-"""Files that other processes read while they are written: a reader sees the old content or the new, never half of one."""
+"""Files that other processes read while they are written, and Unix sockets that they talk over.
+
+A reader sees the old content or the new, never half of one. The address of a Unix socket has room for 107 bytes (unix(7));
+the record of a lab may lie deeper, and names of labs and nodes may be long, so a socket is addressed through its folder.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PRIVATE = 0o600  # tokens, keys
@@ -23,3 +29,13 @@ def write_in_place(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def socket_address(path: Path) -> Iterator[str]:
+    """Yield what to bind a Unix socket to, or to connect to, however long its path is. It holds as long as the `with` block."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -21,6 +21,7 @@ from netlab.api.resources import Json, Resource
 from netlab.controlplane import urls
 from netlab.controlplane.client import ObjectList, WatchEvent
 from netlab.controlplane.status import from_status, unavailable
+from netlab.files import socket_address
 
 TIMEOUT: Final = 30.0
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -194,7 +195,8 @@ class _ThroughDoor(http.client.HTTPSConnection):
         plain = socket.socket(socket.AF_UNIX)
         plain.settimeout(self.timeout)
         try:
-            plain.connect(str(self._door))
+            with socket_address(self._door) as address:
+                plain.connect(address)
             self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
         except OSError:
             plain.close()

@@ -46,6 +46,7 @@ from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
 from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
+from netlab.files import socket_address
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.kubelet import Kubelet
@@ -158,7 +159,8 @@ class Daemon:
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:
-        listeners = [self._loopback, _listening(socket.AF_UNIX, str(self._fresh_door()))]
+        with socket_address(self._fresh_door()) as door:
+            listeners = [self._loopback, _listening(socket.AF_UNIX, door)]
         port = listeners[0].getsockname()[1]
         self._servers.append(
             await serve(self._api, listeners, self._tls, extra_routes=[converged_route(convergence, self._tokens)])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from netlab.files import socket_address
 from netlab.node.pod_runtime import RunKey
 from netlab.node.workloads_protocol import ServerStatus
 from netlab.runtime.statedir import StateDirectory
@@ -29,9 +30,10 @@ class ReadySocket:
         """Begin to listen."""
         self.path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Hearing(self._listens), local_addr=str(self.path), family=socket.AF_UNIX
-        )
+        with socket_address(self.path) as address:
+            self._transport, _ = await loop.create_datagram_endpoint(
+                lambda: _Hearing(self._listens), local_addr=address, family=socket.AF_UNIX
+            )
         self.path.chmod(EVERYBODY_MAY_WRITE)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from typing import TextIO
 
 import msgspec
 
+from netlab.files import socket_address
 from netlab.kernel import namespaces
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 from netlab.node.workloads_serving import ServedWorkload
@@ -49,10 +50,11 @@ async def _serve(path: Path) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     workloads = Workloads()
-    server = await asyncio.start_unix_server(workloads.converse, path, limit=LONGEST_LINE)
-    log.info("workloads=listening socket=%s", path)
-    await ended.wait()
-    server.close()
+    with socket_address(path) as address:
+        server = await asyncio.start_unix_server(workloads.converse, address, limit=LONGEST_LINE)
+        log.info("workloads=listening socket=%s", path)
+        await ended.wait()
+        server.close()
     await workloads.carry_out(Desired(version=0))
 
 

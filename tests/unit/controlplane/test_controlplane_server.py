@@ -26,6 +26,7 @@ from netlab.controlplane.server import serve
 from netlab.controlplane.store import Store
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import ApiError
+from netlab.files import socket_address
 
 ADMIN = {"Authorization": "Bearer admin-token"}
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "v"}}
@@ -364,10 +365,12 @@ async def test_sync_client(api: Api, tmp_path: Path) -> None:
     )
 
 
-async def test_sync_client_through_a_door(api: Api, tmp_path: Path, near: Path) -> None:
-    """The blocking client speaks the same TLS over a Unix socket, watches as well as requests; a door that is gone is 503."""
+@pytest.mark.parametrize("depth", [1, 20])
+async def test_sync_client_through_a_door(api: Api, tmp_path: Path, depth: int) -> None:
+    """The blocking client speaks the same TLS over a Unix socket, wherever that is; a door that is gone is 503."""
     pki = ensure_pki(tmp_path, ["127.0.0.1"])
-    door = near / "door"
+    door = tmp_path.joinpath(*depth * ["a-folder"], "door")
+    door.parent.mkdir(parents=True)
     client = SyncClient("https://127.0.0.1:1", pki.ca_file, "admin-token", door=door)
 
     def work() -> tuple[int, str]:
@@ -375,8 +378,8 @@ async def test_sync_client_through_a_door(api: Api, tmp_path: Path, near: Path) 
         event = next(client.watch(CONFIG_MAPS, resource_version="0"))
         return len(client.list(CONFIG_MAPS).items), event.type
 
-    with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind(str(door))
+    with socket.socket(socket.AF_UNIX) as bound, socket_address(door) as address:
+        bound.bind(address)
         handle = await serve(api, [bound], pki.server_context())
         found = await asyncio.to_thread(work)
         client.close()

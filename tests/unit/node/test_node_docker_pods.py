@@ -167,8 +167,8 @@ def engine():
 
 
 @pytest.fixture
-async def rig(engine, tmp_path):
-    async with rigged(engine, tmp_path) as rig:
+async def rig(engine, near):
+    async with rigged(engine, near) as rig:
         yield rig
 
 
@@ -301,10 +301,10 @@ async def test_what_ran_while_the_engine_was_away(rig):
 
 
 @pytest.mark.parametrize("what", ["sandbox", "container"])
-async def test_a_start_whose_answer_is_lost_is_repeated(tmp_path, what):
+async def test_a_start_whose_answer_is_lost_is_repeated(near, what):
     """An engine that goes away in the middle leaves a container: the next attempt takes its name, and its end is not ours."""
     engine = Forgetful(images={OURS: {}}, forgets={what})
-    async with rigged(engine, tmp_path) as rig:
+    async with rigged(engine, near) as rig:
         if what == "sandbox":
             await asyncio.to_thread(rig.pods.make_namespaces, {PATH: POD})
             await rig.until(lambda: not rig.pods._work.tasks("u") and rig.ids("sandbox"))
@@ -317,10 +317,10 @@ async def test_a_start_whose_answer_is_lost_is_repeated(tmp_path, what):
         assert (len(rig.ids("sandbox")), len(rig.ids("container"))) == (1, 1)
 
 
-async def test_what_could_not_be_removed_goes_with_the_next_run(tmp_path):
+async def test_what_could_not_be_removed_goes_with_the_next_run(near):
     """An ended run's container that the engine did not remove is not forgotten."""
     engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, tmp_path) as rig:
+    async with rigged(engine, near) as rig:
         await rig.stand()
         for number in range(3):
             engine.keeps = number == 1
@@ -333,10 +333,10 @@ async def test_what_could_not_be_removed_goes_with_the_next_run(tmp_path):
         assert sorted(rig.ids("container")) == ["netlab_lab_default_p_tool_2"]
 
 
-async def test_a_lost_holder_is_replaced_when_the_engine_is_back(tmp_path):
+async def test_a_lost_holder_is_replaced_when_the_engine_is_back(near):
     """While the engine is away no attempt comes through; the first that does takes the place of what has ended."""
     engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, tmp_path) as rig:
+    async with rigged(engine, near) as rig:
         await rig.stand()
         (old,) = rig.ids("sandbox").values()
         engine.end(old, 137)
@@ -351,10 +351,10 @@ async def test_a_lost_holder_is_replaced_when_the_engine_is_back(tmp_path):
         assert [old] != list(rig.ids("sandbox").values())
 
 
-async def test_a_probe_fails_while_the_engine_is_away(tmp_path):
+async def test_a_probe_fails_while_the_engine_is_away(near):
     """It says why, and is made again: an engine that restarts may leave its containers running."""
     engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, tmp_path) as rig:
+    async with rigged(engine, near) as rig:
         await rig.stand()
         await rig.begin(TOOL)
         engine.away = True
@@ -363,10 +363,10 @@ async def test_a_probe_fails_while_the_engine_is_away(tmp_path):
         assert (False, "no container engine answers") == (result.success, result.message)
 
 
-async def test_a_look_finds_what_nobody_has_told(tmp_path):
+async def test_a_look_finds_what_nobody_has_told(near):
     """News may be late or lost: a look finds ends all the same, and until it is done the pods are not settled."""
     engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, tmp_path) as rig:
+    async with rigged(engine, near) as rig:
         await rig.stand()
         key = await rig.begin(TOOL)
         await rig.until(lambda: rig.pods.settled() == [])
@@ -380,10 +380,10 @@ async def test_a_look_finds_what_nobody_has_told(tmp_path):
         assert Ended(key, 3) in rig.news
 
 
-async def test_what_starts_during_a_look_is_no_loss(tmp_path):
+async def test_what_starts_during_a_look_is_no_loss(near):
     """The engine's answer may be older than a container that has just been started: its absence means nothing."""
     engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, tmp_path) as rig:
+    async with rigged(engine, near) as rig:
         await rig.until(lambda: rig.pods.settled() == [])
         with engine.slow_to_list():
             rig.pods.look_again()
@@ -410,10 +410,10 @@ async def test_release_removes_everything(rig):
     assert (held, rig.pods.holds("u"), rig.engine.containers({})) == (True, False, [])
 
 
-async def test_release_waits_for_what_is_being_started(tmp_path):
+async def test_release_waits_for_what_is_being_started(near):
     """A container that the engine makes between the list and the removal would be nobody's: starts in flight are waited for."""
     engine = Racing(images={OURS: {}})
-    async with rigged(engine, tmp_path) as rig:
+    async with rigged(engine, near) as rig:
         await rig.stand()
         rig.pods.start(rig.run(TOOL))
         await rig.pods.carry_out(["node1"])
@@ -438,18 +438,18 @@ async def test_an_ended_run_that_somebody_starts_again_is_removed(rig):
     await rig.until(lambda: rig.ids("container") == {})
 
 
-async def test_a_new_daemon_finds_what_runs(engine, tmp_path):
+async def test_a_new_daemon_finds_what_runs(engine, near):
     """Runs go on, an end is known with its code, a newer run counts, and what belongs to nobody is removed."""
-    async with rigged(engine, tmp_path) as first:
+    async with rigged(engine, near) as first:
         await first.stand()
         web, tool = await first.begin(SERVER), await first.begin(TOOL, 1)
         known = engine.specs[first.ids("container")["netlab_lab_default_p_web_0"]]
         engine.start([replace(known, name="stray", labels={**known.labels, OWNER_LABEL: "gone"})])
     engine.end(first.ids("container")["netlab_lab_default_p_tool_1"], 9)
-    async with rigged(engine, tmp_path) as second:
+    async with rigged(engine, near) as second:
         await second.stand()
         outcome = [second.pods.take_over(second.run(SERVER)), second.pods.take_over(second.run(TOOL, 1))]
-        lost = second.pods.take_over(Run(POD, Container(name="other"), 0, PATH, "", PodFiles(tmp_path)))
+        lost = second.pods.take_over(Run(POD, Container(name="other"), 0, PATH, "", PodFiles(near)))
         engine.end(second.ids("container")["netlab_lab_default_p_web_0"], 4)
         await second.until(lambda: Ended(web, 4) in second.news)
 
@@ -461,12 +461,12 @@ async def test_a_new_daemon_finds_what_runs(engine, tmp_path):
 
 
 @pytest.mark.parametrize(("happens", "code"), [("end", 137), ("remove", None)])
-async def test_what_happens_to_a_container_before_it_is_taken_over(engine, tmp_path, happens, code):
+async def test_what_happens_to_a_container_before_it_is_taken_over(engine, near, happens, code):
     """Between finding a container and taking it over its end is heard, with its code; one that is removed has no code."""
-    async with rigged(engine, tmp_path) as first:
+    async with rigged(engine, near) as first:
         await first.stand()
         key = await first.begin(TOOL)
-    async with rigged(engine, tmp_path) as second:
+    async with rigged(engine, near) as second:
         await second.stand()
         (container,) = second.ids("container").values()
         engine.signal([container], "SIGKILL") if happens == "end" else engine.remove([container])
@@ -476,12 +476,12 @@ async def test_what_happens_to_a_container_before_it_is_taken_over(engine, tmp_p
     assert (end.key, end.code) == (key, code)
 
 
-async def test_a_run_that_nobody_wrote_down_is_taken_over(engine, tmp_path):
+async def test_a_run_that_nobody_wrote_down_is_taken_over(engine, near):
     """A daemon that was killed between start and status left a container: the run has begun, no second one is made."""
-    async with rigged(engine, tmp_path) as first:
+    async with rigged(engine, near) as first:
         await first.stand()
         await first.begin(TOOL)
-    async with rigged(engine, tmp_path) as second:
+    async with rigged(engine, near) as second:
         await second.stand()
         before = first.ids("container")
         key = await second.begin(TOOL)
