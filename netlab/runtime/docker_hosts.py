@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.dataplane.fabric import Host, Role
+from netlab.dataplane.fabric import Host
 from netlab.dataplane.names import FABRIC
 from netlab.files import write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
@@ -68,7 +68,7 @@ class DockerRuntime:
             log.info("bound=%s", ",".join(Path(where).name for where in bound))
         changes = wire(self._kernel, lab, members, uplink=UPLINK)
         if path(lab.metadata.name, FABRIC) in bound:
-            self._renew_agents([host.name for host in members if host.role is Role.NODE and host.path not in bound])
+            self._renew_agents([host.name for host in members if host.role in WITH_AGENT and host.path not in bound])
         return started + len(bound) + changes
 
     def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:
@@ -87,7 +87,11 @@ class DockerRuntime:
         return {start for start in starts if start is not None}
 
     def _renew_agents(self, hosts: Iterable[str]) -> None:
-        """End agents whose node has lost its cable with the fabric, and all that was upon it: the next one makes it anew."""
+        """End agents whose host has lost its cable with the fabric: the next ones begin anew.
+
+        A node has lost all that was upon the cable; and everyone a connection with an API server whose end nobody has told,
+        so that for half a minute no news would come.
+        """
         for pid in filter(None, map(self._pids.get, hosts)):
             for child in children(pid):
                 if start := start_time(child):

@@ -12,6 +12,7 @@ from netlab.dataplane.fabric import UNDERLAY
 from netlab.dataplane.state import Bridge, Link, NamespaceState, Operation, Route, Verb
 from netlab.errors import LabError
 from netlab.kernel.fake import FakeKernel
+from netlab.runtime import docker_hosts
 from netlab.runtime.docker import LAB_LABEL, NO_NETWORK, ROLE_LABEL, STATE_LABEL, NetworkSpec
 from netlab.runtime.docker_hosts import DockerRuntime
 from netlab.runtime.docker_network import CANDIDATES, choose_network
@@ -151,6 +152,23 @@ def test_what_is_lost_comes_back_with_its_address(scene: Scene, host: str, lose)
     assert scene.addresses(host) == addresses
     assert all(container.runs for container in scene.engine.containers({LAB_LABEL: "demo"}))
     assert scene.converge() == 0
+
+
+def test_with_the_fabric_every_agent_begins_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection with the API server has no other end any more, and nothing tells it so; those of a new host's begin anyway."""
+    ended: list[int] = []
+    monkeypatch.setattr(docker_hosts, "children", lambda pid: (-pid,))
+    monkeypatch.setattr(docker_hosts, "start_time", lambda _pid: 1)
+    monkeypatch.setattr(docker_hosts, "end", lambda pid, *_: ended.append(-pid))
+    scene.converge()
+    scene.engine.remove([scene.container("node2").id])
+    scene.converge()
+    before = list(ended)
+    scene.engine.remove([scene.container("fabric").id, scene.container("node2").id])
+    scene.converge()
+
+    assert before == []
+    assert sorted(ended) == sorted(scene.container(host).pid for host in ("edge", "node1"))
 
 
 def test_pods_ending_are_no_loss_of_hosts(scene: Scene) -> None:
