@@ -31,10 +31,11 @@ from netlab.node.docker_work import Work
 from netlab.node.pod_runtime import Changed, News, Place, Refused, Run, RunKey, SandboxLost, Stop
 from netlab.node.readiness import Result
 from netlab.runtime import docker
-from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, ROLE_LABEL, Engine, Event
+from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, PAUSED, ROLE_LABEL, Engine, Event
 from netlab.runtime.statedir import StateDirectory
 
 LONGEST_WORDS = 200
+OF_PODS = (SANDBOX, CONTAINER)  # roles
 log = logging.getLogger("netlab.node")
 
 
@@ -218,6 +219,8 @@ class DockerPods:
         known = self._holders.ids | self._runs.ids  # what starts while we ask may not be in the answer
         try:
             listed = await self._work.call(self._engine.containers, {LAB_LABEL: self._lab})
+            paused = [container for container in listed if container.state == PAUSED]
+            await self._work.call(self._engine.resume, [c.id for c in paused if c.labels.get(ROLE_LABEL) in OF_PODS])
         except NetlabError as error:
             log.warning("look=failed error=%s", error.message)
             asyncio.get_running_loop().call_later(1.0, self.look_again)

@@ -27,7 +27,7 @@ VERSION_LABEL = "netlab/version"
 STATE_LABEL = "netlab/state"  # of a lab's network: the root of records that the lab's own is in
 
 NO_NETWORK = ""  # a network namespace of its own with `lo` alone, which the engine leaves to us
-RUNNING = "running"
+RUNNING, PAUSED = "running", "paused"
 WHOSE = (LAB_LABEL, ROLE_LABEL, OWNER_LABEL)  # labels that tell whose a container is
 AT_ONCE = "SIGKILL"  # the stop signal of what only waits: it would ignore SIGTERM, and an engine that ends would wait ten seconds
 CONNECTED = "connected"  # the action of the event that says: listening (again); look at everything
@@ -81,7 +81,8 @@ class Container:
 
     @property
     def runs(self) -> bool:
-        return self.state == RUNNING
+        """Whether it has its process, and so its namespaces; one that somebody has paused has."""
+        return self.state in {RUNNING, PAUSED}
 
     @property
     def network_namespace(self) -> str:
@@ -152,6 +153,9 @@ class Engine(Protocol):
 
     def start_again(self, ids: Sequence[str]) -> list[Container]:
         """Start containers that have ended; returns them as they run, in the order given."""
+
+    def resume(self, ids: Sequence[str]) -> None:
+        """Let containers go on that were paused; one that is not is no error."""
 
     def signal(self, ids: Sequence[str], signal: str) -> None:
         """Send a signal ("SIGTERM") to the main process of containers; one that does not run is no error."""

@@ -28,7 +28,7 @@ from docker.types import IPAMConfig, IPAMPool
 from docker.utils.socket import frames_iter
 
 from netlab.errors import EngineError, UnsupportedHostError, is_not_found
-from netlab.runtime.docker import CONNECTED, Container, ContainerSpec, Event, Image, Network, NetworkSpec, same_owner
+from netlab.runtime.docker import CONNECTED, PAUSED, Container, ContainerSpec, Event, Image, Network, NetworkSpec, same_owner
 from netlab.runtime.docker_words import container_body, container_of, event_of, image_of, label_filters, network_of, remedy
 
 Argument = TypeVar("Argument")
@@ -115,6 +115,18 @@ class DockerEngine:
         with self._translated(f"start container {container} again"):
             self._client.start(container)
             return container_of(self._client.inspect_container(container))
+
+    def resume(self, ids: Sequence[str]) -> None:
+        """Let containers go on that were paused."""
+        _at_once(self._resume, ids)
+
+    def _resume(self, container: str) -> None:
+        try:
+            with self._translated(f"resume container {container}"):
+                self._client.unpause(container)
+        except EngineError:
+            if (found := self._inspect(container)) and found.state == PAUSED:
+                raise
 
     def signal(self, ids: Sequence[str], signal: str) -> None:
         """Send a signal to the main process of containers."""

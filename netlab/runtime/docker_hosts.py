@@ -9,8 +9,8 @@
 - Only the fabric is on the lab's Docker network, and its interface there becomes a port of the underlay: so the network's
   segment is the underlay, and the machine reaches the nodes through it. Were every node attached by Docker, the rules of an
   `internal` network would drop each bridged packet that keeps a client's address, which a load balancer's packets do.
-- A container that has ended is started again, one that was removed is made anew; either way it has another namespace. The
-  old one, which its name has kept alive, is emptied, the name is bound anew, and the difference is wired.
+- A container that has ended is started again, one that was removed is made anew; either way it has another namespace. (One that
+  is paused has its own, and goes on.) The old one, which its name has kept alive, is emptied, the name is bound anew, and the difference is wired.
 - Whose a container is, say its labels. Nothing is compared but whether it runs: a host keeps the image it was made from.
 """
 
@@ -29,7 +29,7 @@ from netlab.files import write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.door import Kernel
 from netlab.runtime.claims import record, refuse_foreign, strike_off
-from netlab.runtime.docker import CONNECTED, LAB_LABEL, OWNER_LABEL, ROLE_LABEL, Container, ContainerSpec, Engine, Event
+from netlab.runtime.docker import CONNECTED, LAB_LABEL, OWNER_LABEL, PAUSED, ROLE_LABEL, Container, ContainerSpec, Engine, Event
 from netlab.runtime.docker_host_specs import HOST_ROLES, WITH_AGENT, Given, agent_arguments, fabric_spec, host_spec
 from netlab.runtime.docker_network import network_name, network_spec
 from netlab.runtime.hosts import fabric_hosts, path
@@ -116,18 +116,20 @@ class DockerRuntime:
         return {c.labels[OWNER_LABEL]: c for c in found if c.labels.get(ROLE_LABEL) in HOST_ROLES}
 
     def _run_containers(self, lab: Lab, members: Sequence[Host]) -> tuple[dict[str, Container], int]:
-        """Start what does not run, all at once; return the containers by host, and how many were started."""
+        """Start what does not run, all at once; return the containers by host, and how many were started or resumed."""
         name = lab.metadata.name
         if not self._engine.networks({LAB_LABEL: name}):
             self._engine.create_network(network_spec(lab, str(self._state.root.parent)))
         present = self._present(name)
         self._engine.remove([container.id for container in present.values() if container.state in LEAVING])
         present = {host: container for host, container in present.items() if container.state not in LEAVING}
+        paused = [container.id for container in present.values() if container.state == PAUSED]
+        self._engine.resume(paused)
         ended = [container.id for container in present.values() if container.state in ENDED]
         missing = {host: spec for host, spec in self._specs(lab, members).items() if host not in present}
         started = [*self._engine.start_again(ended), *self._engine.start(list(missing.values()))]
         running = {host: container for host, container in present.items() if container.state not in ENDED}
-        return {**running, **{container.labels[OWNER_LABEL]: container for container in started}}, len(started)
+        return {**running, **{container.labels[OWNER_LABEL]: container for container in started}}, len(started) + len(paused)
 
     def _specs(self, lab: Lab, members: Sequence[Host]) -> Mapping[str, ContainerSpec]:
         name, images = lab.metadata.name, self._state.read_images()

@@ -3,7 +3,7 @@
 As the real one it is asked by many threads, and does what changes or lists containers one at a time.
 
 What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`, `answers` (what `run` returns).
-What it may do beside the engine: `end` a container as if its process had ended, `lose` everything as a restart does.
+What it may do beside the engine: `end` a container as if its process had ended, `pause` it, `lose` everything as a restart does.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from netlab.errors import EngineError
 from netlab.runtime.docker import (
     CONNECTED,
     NO_NETWORK,
+    PAUSED,
     RUNNING,
     Container,
     ContainerSpec,
@@ -127,6 +128,13 @@ class FakeEngine:
         return [container if container.runs else self._run(container) for container in found]
 
     @_one_at_a_time
+    def resume(self, ids: Sequence[str]) -> None:
+        """Let containers go on that were paused."""
+        for one in ids:
+            if one in self._containers and self._containers[one].state == PAUSED:
+                self._containers[one] = replace(self._containers[one], state=RUNNING)
+
+    @_one_at_a_time
     def signal(self, ids: Sequence[str], signal: str) -> None:
         """End containers whose process such a signal ends."""
         for one in ids:
@@ -168,6 +176,11 @@ class FakeEngine:
         if found.runs:
             self._containers[container] = replace(found, state=EXITED, pid=0, exit_code=code)
             self._tell("die", self._containers[container])
+
+    @_one_at_a_time
+    def pause(self, container: str) -> None:
+        """Let a container stand still."""
+        self._containers[container] = replace(self._containers[container], state=PAUSED)
 
     @_one_at_a_time
     def lose(self) -> None:

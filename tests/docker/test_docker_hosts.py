@@ -128,6 +128,14 @@ def test_a_removed_container(lab: LabDriver, host: str) -> None:
     assert addresses(lab) == before
 
 
+def test_a_paused_container(lab: LabDriver) -> None:
+    """`docker pause` of a node: its agent stands still, until `up` lets it go on."""
+    docker("pause", container(lab, "node1"))
+    assert_whole(lab)
+
+    assert docker("inspect", "--format", "{{.State.Status}}", container(lab, "node1")).strip() == "running"
+
+
 def test_all_containers_ended(lab: LabDriver) -> None:
     """Every container ends at once: all are started again, none is made anew, and as soon as `up` says so every path works."""
     names = [container(lab, host) for host in HOSTS]

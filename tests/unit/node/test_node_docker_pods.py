@@ -380,6 +380,21 @@ async def test_a_look_finds_what_nobody_has_told(near):
         assert Ended(key, 3) in rig.news
 
 
+@pytest.mark.parametrize("role", ["sandbox", "container"])
+async def test_what_was_paused_goes_on(rig, role):
+    """A container that somebody paused has not ended: the next look lets it go on, and nothing is lost."""
+    await rig.stand()
+    await rig.begin(TOOL)
+    (paused,) = rig.ids(role).values()
+    rig.engine.pause(paused)
+    rig.news.clear()
+    rig.pods.look_again()
+    await rig.until(lambda: rig.pods.settled() == [])
+
+    assert [Changed()] == rig.news
+    assert {"running"} == {container.state for container in rig.engine.containers({})}
+
+
 async def test_what_starts_during_a_look_is_no_loss(near):
     """The engine's answer may be older than a container that has just been started: its absence means nothing."""
     engine = Forgetful(images={OURS: {}})

@@ -154,6 +154,17 @@ def test_what_is_lost_comes_back_with_its_address(scene: Scene, host: str, lose)
     assert scene.converge() == 0
 
 
+def test_what_was_paused_goes_on(scene: Scene) -> None:
+    """A host that somebody paused has its namespace and its address: it is resumed, and that counts as a change."""
+    scene.converge()
+    before = scene.container("node1")
+    scene.engine.pause(before.id)
+
+    assert scene.converge() == 1
+    assert scene.container("node1") == before
+    assert scene.converge() == 0
+
+
 def test_with_the_fabric_every_agent_begins_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection with the API server has no other end any more, and nothing tells it so; those of a new host's begin anyway."""
     ended: list[int] = []
