@@ -78,6 +78,7 @@ class Container:
     exit_code: int = 0
     started_at: str = ""
     stop_signal: str = "SIGTERM"  # what its image wants to be ended with
+    networks: tuple[str, ...] = ()  # ids of the networks that it is on, or was when it ended
 
     @property
     def runs(self) -> bool:

@@ -10,7 +10,7 @@
   segment is the underlay, and the machine reaches the nodes through it. Were every node attached by Docker, the rules of an
   `internal` network would drop each bridged packet that keeps a client's address, which a load balancer's packets do.
 - A container that has ended is started again, one that was removed is made anew; either way it has another namespace. (One that
-  is paused has its own, and goes on.) The old one, which its name has kept alive, is emptied, the name is bound anew, and the difference is wired.
+  is paused has its own, and goes on.) A fabric that was taken off the network, or whose network was removed, is made anew. The old one, which its name has kept alive, is emptied, the name is bound anew, and the difference is wired.
 - Whose a container is, say its labels. Nothing is compared but whether it runs: a host keeps the image it was made from.
 """
 
@@ -29,8 +29,19 @@ from netlab.files import write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.door import Kernel
 from netlab.runtime.claims import record, refuse_foreign, strike_off
-from netlab.runtime.docker import CONNECTED, LAB_LABEL, OWNER_LABEL, PAUSED, ROLE_LABEL, Container, ContainerSpec, Engine, Event
-from netlab.runtime.docker_host_specs import HOST_ROLES, WITH_AGENT, Given, agent_arguments, fabric_spec, host_spec
+from netlab.runtime.docker import (
+    CONNECTED,
+    LAB_LABEL,
+    OWNER_LABEL,
+    PAUSED,
+    ROLE_LABEL,
+    Container,
+    ContainerSpec,
+    Engine,
+    Event,
+    Network,
+)
+from netlab.runtime.docker_host_specs import FABRIC_ROLE, HOST_ROLES, WITH_AGENT, Given, agent_arguments, fabric_spec, host_spec
 from netlab.runtime.docker_network import network_name, network_spec
 from netlab.runtime.hosts import fabric_hosts, path
 from netlab.runtime.identity import children, end, start_time
@@ -118,11 +129,12 @@ class DockerRuntime:
     def _run_containers(self, lab: Lab, members: Sequence[Host]) -> tuple[dict[str, Container], int]:
         """Start what does not run, all at once; return the containers by host, and how many were started or resumed."""
         name = lab.metadata.name
-        if not self._engine.networks({LAB_LABEL: name}):
-            self._engine.create_network(network_spec(lab, str(self._state.root.parent)))
-        present = self._present(name)
-        self._engine.remove([container.id for container in present.values() if container.state in LEAVING])
-        present = {host: container for host, container in present.items() if container.state not in LEAVING}
+        spec = network_spec(lab, str(self._state.root.parent))
+        network = next(iter(self._engine.networks({LAB_LABEL: name})), None) or self._engine.create_network(spec)
+        found = self._present(name)
+        useless = [host for host, container in found.items() if container.state in LEAVING or _is_cut_off(container, network)]
+        self._engine.remove([found[host].id for host in useless])
+        present = {host: container for host, container in found.items() if host not in useless}
         paused = [container.id for container in present.values() if container.state == PAUSED]
         self._engine.resume(paused)
         ended = [container.id for container in present.values() if container.state in ENDED]
@@ -147,3 +159,8 @@ class DockerRuntime:
             where = self._state.host(host.name) / "arguments.json"
             if not where.exists():
                 write_whole(where, content)
+
+
+def _is_cut_off(container: Container, network: Network) -> bool:
+    """Tell whether a fabric is not on the lab's network any more."""
+    return container.labels[ROLE_LABEL] == FABRIC_ROLE and network.id not in container.networks

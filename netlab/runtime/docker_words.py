@@ -74,6 +74,7 @@ def container_of(entry: Mapping[str, Any]) -> Container:
         exit_code=int(state["ExitCode"]),
         started_at=state["StartedAt"],
         stop_signal=config.get("StopSignal") or "SIGTERM",
+        networks=tuple(on["NetworkID"] for on in (entry["NetworkSettings"].get("Networks") or {}).values() if on["NetworkID"]),
     )
 
 

@@ -3,7 +3,7 @@
 As the real one it is asked by many threads, and does what changes or lists containers one at a time.
 
 What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`, `answers` (what `run` returns).
-What it may do beside the engine: `end` a container as if its process had ended, `pause` it, `lose` everything as a restart does.
+What it may do beside the engine: `end` a container as if its process had ended, `pause` or `disconnect` it, `lose` everything as a restart does.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class FakeEngine:
                 raise _refused(doing, f'the name "/{spec.name}" is already in use by container', 409)
             self.remove([left.id])
         self._require_network(doing, spec.network)
-        number = next(self._numbers)
-        made = Container(f"{number:064x}", spec.name, spec.image, dict(spec.labels), "created")
+        number, on = next(self._numbers), tuple(found.id for found in self._networks.values() if found.name == spec.network)
+        made = Container(f"{number:064x}", spec.name, spec.image, dict(spec.labels), "created", networks=on)
         self._containers[made.id] = made
         self.specs[made.id] = spec
         return self._run(made)
@@ -109,6 +109,8 @@ class FakeEngine:
             raise _refused(doing, f"network {network} not found", 404)
 
     def _run(self, container: Container) -> Container:
+        for lost in set(container.networks) - set(self._networks):
+            raise _refused(f"start container {container.name}", f"network {lost} not found", 404)
         number = next(self._numbers)
         running = replace(container, state=RUNNING, pid=FIRST_PID + number, exit_code=0, started_at=f"start {number}")
         self._containers[container.id] = running
@@ -181,6 +183,11 @@ class FakeEngine:
     def pause(self, container: str) -> None:
         """Let a container stand still."""
         self._containers[container] = replace(self._containers[container], state=PAUSED)
+
+    @_one_at_a_time
+    def disconnect(self, container: str) -> None:
+        """Take a container off its network."""
+        self._containers[container] = replace(self._containers[container], networks=())
 
     @_one_at_a_time
     def lose(self) -> None:

@@ -128,12 +128,16 @@ def test_a_removed_container(lab: LabDriver, host: str) -> None:
     assert addresses(lab) == before
 
 
-def test_a_paused_container(lab: LabDriver) -> None:
-    """`docker pause` of a node: its agent stands still, until `up` lets it go on."""
+def test_what_nobody_tells_of(lab: LabDriver) -> None:
+    """A paused node, whose agent stands still, goes on with the next `up`; a fabric that is off the network is on it again."""
     docker("pause", container(lab, "node1"))
+    docker("network", "disconnect", "--force", f"netlab_{lab.name}", container(lab, "fabric"))
+    docker("network", "rm", f"netlab_{lab.name}")
     assert_whole(lab)
 
     assert docker("inspect", "--format", "{{.State.Status}}", container(lab, "node1")).strip() == "running"
+    with urllib.request.urlopen(f"http://{addresses(lab)[0]}:10256/healthz", timeout=5) as answer:
+        assert answer.status == 200
 
 
 def test_all_containers_ended(lab: LabDriver) -> None:

@@ -134,6 +134,7 @@ LOSSES = [
     ("ended", "node2", lambda engine, container: engine.end(container.id, 137)),
     ("fabric removed", "fabric", lambda engine, container: engine.remove([container.id])),
     ("edge ended", "edge", lambda engine, container: engine.end(container.id)),
+    ("network pruned", "fabric", lambda engine, container: (engine.end(container.id), engine.remove_network("netlab_demo"))),
     ("engine restarted", "client", lambda engine, _: engine.lose()),
 ]
 
@@ -162,6 +163,17 @@ def test_what_was_paused_goes_on(scene: Scene) -> None:
 
     assert scene.converge() == 1
     assert scene.container("node1") == before
+    assert scene.converge() == 0
+
+
+def test_a_fabric_that_was_taken_off_the_network(scene: Scene) -> None:
+    """It is made anew, on the network."""
+    scene.converge()
+    before = scene.container("fabric")
+    scene.engine.disconnect(before.id)
+
+    assert scene.converge() > 0
+    assert (scene.container("fabric").id != before.id, scene.container("fabric").networks) == (True, before.networks)
     assert scene.converge() == 0
 
 
