@@ -9,8 +9,9 @@
 - Only the fabric is on the lab's Docker network, and its interface there becomes a port of the underlay: so the network's
   segment is the underlay, and the machine reaches the nodes through it. Were every node attached by Docker, the rules of an
   `internal` network would drop each bridged packet that keeps a client's address, which a load balancer's packets do.
-- A container that has ended is started again, one that was removed is made anew; either way it has another namespace. (One that
-  is paused has its own, and goes on.) A fabric that was taken off the network, or whose network was removed, is made anew. The old one, which its name has kept alive, is emptied, the name is bound anew, and the difference is wired.
+- A container that has ended is started again, one that was removed is made anew, and so is a fabric that is not on the network
+  any more; either way it has another namespace. The old one, which its name has kept alive, is emptied, the name is bound anew,
+  and the difference is wired. A container that is paused has its own, and goes on.
 - Whose a container is, say its labels. Nothing is compared but whether it runs: a host keeps the image it was made from.
 """
 

@@ -3,7 +3,8 @@
 As the real one it is asked by many threads, and does what changes or lists containers one at a time.
 
 What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`, `answers` (what `run` returns).
-What it may do beside the engine: `end` a container as if its process had ended, `pause` or `disconnect` it, `lose` everything as a restart does.
+What it may do beside the engine: `end` a container as if its process had ended, `pause` or `disconnect` it, `lose` everything as
+a restart does.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def test_a_fabric_that_was_taken_off_the_network(scene: Scene) -> None:
 
 
 def test_with_the_fabric_every_agent_begins_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection with the API server has no other end any more, and nothing tells it so; those of a new host's begin anyway."""
+    """Its connection with the API server has no other end any more, and nothing tells it so; a new host's agent is new."""
     ended: list[int] = []
     monkeypatch.setattr(docker_hosts, "children", lambda pid: (-pid,))
     monkeypatch.setattr(docker_hosts, "start_time", lambda _pid: 1)
