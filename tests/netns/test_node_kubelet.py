@@ -35,6 +35,7 @@ pytestmark = pytest.mark.netns
 LAB = f"ntkube{os.getpid()}"
 NODE_PATH = namespace_path(f"{LAB}-node1")
 KERNEL = LinuxKernel()
+PATIENCE = 10  # seconds for what must come
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Daemon:
     kubelet: Kubelet
     spawner: Spawner
     task: asyncio.Task[None]
-    deadline: float = 10.0
+    deadline: float = 30.0
 
     async def crash(self) -> None:
         self.task.cancel()
@@ -98,7 +99,7 @@ async def lab(state: StateDirectory) -> AsyncIterator[Daemon]:
 
 
 def get(address: str, path: str = "/", port: int = 80, method: str = "GET") -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection(address, port, timeout=3)
+    connection = http.client.HTTPConnection(address, port, timeout=PATIENCE)
     with KERNEL.inside(NODE_PATH), contextlib.closing(connection):
         connection.request(method, path, headers={"Accept": "application/json"})
         response = connection.getresponse()
@@ -168,7 +169,7 @@ async def crash_looping(daemon: Daemon) -> bool:
 
 async def test_readiness_follows_the_probe(state):
     """A failing httpGet probe makes the pod unready without a restart; when it passes again the pod is ready."""
-    probe = {"httpGet": {"path": "/ready", "port": "web"}, "periodSeconds": 1, "failureThreshold": 1}
+    probe = {"httpGet": {"path": "/ready", "port": "web"}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": PATIENCE}
     container = {
         "image": "gcr.io/kuar-demo/kuard-amd64:1",
         "readinessProbe": probe,
@@ -191,10 +192,13 @@ async def test_readiness_follows_the_probe(state):
     assert (first, body["status"]["containerStatuses"][0]["restartCount"]) == ("True", 0)
 
 
-@pytest.mark.parametrize(("command", "ready"), [(["true"], "True"), (["false"], "False"), (["sleep", "30"], "False")])
-async def test_exec_probe(state, command, ready):
+EXEC_PROBES = [(["true"], PATIENCE, "True"), (["false"], PATIENCE, "False"), (["sleep", "600"], 1, "False")]
+
+
+@pytest.mark.parametrize(("command", "limit", "ready"), EXEC_PROBES, ids=[row[0][0] for row in EXEC_PROBES])
+async def test_exec_probe(state, command, limit, ready):
     """An exec probe runs in the container; its exit code decides, and its timeout counts as failure."""
-    probe = {"exec": {"command": command}, "periodSeconds": 1, "failureThreshold": 1}
+    probe = {"exec": {"command": command}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": limit}
     async with lab(state) as daemon:
         await daemon.client.create(PODS, pod("e", {"image": "registry.k8s.io/pause", "readinessProbe": probe}))
         (body,) = await settled(daemon, "e")
@@ -291,7 +295,7 @@ async def test_killed_workloads_process_comes_back(state):
 
 async def test_load_sees_no_failure_while_a_pod_leaves(state):
     """New connections during a pod's whole termination are served until the very end of its address."""
-    grace = {"terminationGracePeriodSeconds": 20}
+    grace = {"terminationGracePeriodSeconds": 600}
     async with lab(state) as daemon:
         lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease"}}
         await daemon.client.create(LEASES, {**lease, "metadata": {**lease["metadata"], "annotations": {"netlab/synced": "{}"}}})
@@ -361,8 +365,8 @@ def talk(address: str) -> tuple[bytes, bytes]:
     with KERNEL.inside(NODE_PATH):
         stream, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with stream, udp:
-        stream.settimeout(3)
-        udp.settimeout(3)
+        stream.settimeout(PATIENCE)
+        udp.settimeout(PATIENCE)
         stream.connect((address, 7))
         stream.sendall(b"hello\n")
         udp.sendto(b"ping", (address, 7))

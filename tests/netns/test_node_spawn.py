@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from netlab.files import write_whole
 from netlab.node import entering, processes
 from netlab.node.podfiles import PodFiles
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpec, Spawner
 from netlab.runtime.statedir import StateDirectory
 
 pytestmark = pytest.mark.netns
+
+PATIENCE = 30  # seconds for what must come
 
 
 def _targets() -> set[str]:
@@ -26,7 +29,7 @@ def _targets() -> set[str]:
 def report_entry(arguments: dict[str, str]) -> None:
     """Write down where the process is, then wait for a signal."""
     facts = {"netns": Path("/proc/self/ns/net").readlink().name, "files": sorted(_targets())}
-    Path(arguments["out"]).write_text(json.dumps(facts))
+    write_whole(Path(arguments["out"]), json.dumps(facts))
     signal.pause()
 
 
@@ -47,7 +50,7 @@ def state(tmp_path):
 @pytest.fixture
 def namespace():
     """A network namespace that lives as long as a sleeping process."""
-    with subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 60"], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 600"], stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
         yield f"/proc/{holder.pid}/ns/net"
         holder.kill()
@@ -74,8 +77,8 @@ async def test_spawned_entry_runs_recorded_in_its_namespace(state, namespace, tm
         await _until(out.exists)
         facts = json.loads(out.read_text())
         name = await asyncio.to_thread(_title, pid)
-        processes.stop([record], 5)
-        end = await asyncio.wait_for(exits.get(), 5)
+        processes.stop([record], PATIENCE)
+        end = await asyncio.wait_for(exits.get(), PATIENCE)
 
     assert (record.pid, facts["netns"]) == (pid, await asyncio.to_thread(_inode, namespace))
     assert facts["files"] == ["/dev/null", str(state.log("one"))]
@@ -89,7 +92,7 @@ async def test_failing_entry_leaves_traceback_in_log(state):
     spawner = Spawner.start(state, ENTRIES)
     async with running(spawner) as exits:
         await spawner.spawn(ProcessSpec("two", "failing", {}, str(state.log("two"))))
-        end = await asyncio.wait_for(exits.get(), 5)
+        end = await asyncio.wait_for(exits.get(), PATIENCE)
 
     assert end.code == 1
     assert "broken on purpose" in state.log("two").read_text()
@@ -104,8 +107,8 @@ async def test_children_outlive_the_spawner_and_are_adopted(state, tmp_path):
     async with running(second) as exits:
         adopted = second.adopt("kept", "")
         missing = second.adopt("never-made", "")
-        processes.stop(processes.read_records(state), 5)
-        end = await asyncio.wait_for(exits.get(), 5)
+        processes.stop(processes.read_records(state), PATIENCE)
+        end = await asyncio.wait_for(exits.get(), PATIENCE)
 
     assert (adopted, missing, end) == (pid, None, Exit("kept", pid, None))
     assert processes.read_records(state) == ()
@@ -130,7 +133,7 @@ async def test_container_command(state, namespace, argv, code, text):
     async with running(spawner) as exits:
         spec = ContainerSpec("c", namespace, argv, str(log), {"COLOUR": "red"}, str(files.folder), "/tmp")
         await spawner.spawn_container(spec)
-        end = await asyncio.wait_for(exits.get(), 5)
+        end = await asyncio.wait_for(exits.get(), PATIENCE)
 
     assert end.code == code
     assert text in log.read_text()
@@ -194,6 +197,6 @@ def _title(pid: int) -> str:
 
 
 async def _until(condition) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 -- a file that appears gives no event
             await asyncio.sleep(0.005)

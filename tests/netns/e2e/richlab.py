@@ -27,7 +27,8 @@ from netlab.runtime.statedir import StateDirectory
 BASE = tuple(yaml.safe_load_all((Path(__file__).parent / "semantics.yaml").read_text()))
 CONTROLLED = {"web", "web2", "caller"}  # pods with made-up names
 REFUSED, DROPPED, RESET, UNREACHABLE = "REFUSED", "DROPPED", "RESET", "UNREACHABLE"
-PATIENCE = 0.5  # seconds until an unanswered connection counts as dropped
+SILENCE = 0.9  # seconds until an unanswered connection counts as dropped: a lost SYN is sent again after one
+PATIENCE = 10  # seconds for an answer: a server may wait for its turn on a busy machine, the kernel does not
 MOST_REQUESTS = 80  # to see every backend: one of three is missed by (2/3) ** 80
 
 
@@ -112,7 +113,7 @@ class RichLab:
         """Make a socket inside a namespace; it stays there."""
         with inside(self.path(who)):
             made = socket.socket(socket.AF_INET, kind)
-        made.settimeout(PATIENCE)
+        made.settimeout(SILENCE if kind == socket.SOCK_STREAM else PATIENCE)
         with made:
             yield made
 
@@ -121,6 +122,7 @@ class RichLab:
         with self.socket(who) as connection:
             try:
                 connection.connect(self.target(whom))
+                connection.settimeout(PATIENCE)
                 connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
                 text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
             except OSError as error:
@@ -150,6 +152,7 @@ class RichLab:
         """Return the code of the answer to the client's request."""
         with self.socket("client") as connection:
             connection.connect(self.target(whom))
+            connection.settimeout(PATIENCE)
             connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             return connection.recv(4096).decode().split()[1]
 

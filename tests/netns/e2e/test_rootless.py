@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import ordinary
@@ -161,16 +162,16 @@ def test_all_processes_are_killed(user):
 
 def _kill_all(user):
     """End everything that holds the lab, and wait until it has ended; the daemon first, or it starts others again."""
-    _kill([user.processes("mine")["daemon"]])
-    _kill(user.processes("mine").values())
+    _kill(user.processes("mine")["daemon"])
+    for pid in user.processes("mine").values():
+        _kill(pid)
 
 
-def _kill(pids):
-    descriptors = [os.pidfd_open(pid) for pid in pids if Path(f"/proc/{pid}").exists()]
-    for descriptor in descriptors:
+def _kill(pid):
+    with suppress(ProcessLookupError):  # it has ended already
+        descriptor = os.pidfd_open(pid)
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    for descriptor in descriptors:
-        assert select.select([descriptor], [], [], 5)[0]
+        assert select.select([descriptor], [], [], TIME_LIMIT)[0]
         os.close(descriptor)
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 from labdriver import LabDriver, run
-from richlab import DROPPED, REFUSED, Load, RichLab
+from richlab import DROPPED, PATIENCE, REFUSED, Load, RichLab
 
 WEB = {"web@node1", "web@node2"}
 CALLERS = {"caller@node1", "caller@node2", "caller@node3"}
@@ -161,19 +161,32 @@ def test_environment(rich):
 
 
 # ---- 4: affinity
+STICKY_SECONDS = 1.0
+
+
 def test_affinity(rich):
     """6.24, 6.25: a client stays, per port; each connection renews; after the timeout it is free again."""
-    one, two = ({rich.ask("pod1", f"cip:sticky:{port}").server for _ in range(12)} for port in (80, 81))
-    assert (1, 1) == (len(one), len(two))
-
-    for _ in range(3):
-        time.sleep(0.6)  # less than the timeout of one second, together more
-        assert one == {rich.ask("pod1", "cip:sticky").server}
+    for port in (80, 81):
+        stays(lambda port=port: rich.ask("pod1", f"cip:sticky:{port}").server, 11)
+    stays(lambda: rich.ask("pod1", "cip:sticky").server, 3, pause=0.6 * STICKY_SECONDS)  # together longer than the timeout
 
     freed = set()
     while len(freed) < 2:  # three servers at random
-        time.sleep(1.3)
+        time.sleep(1.3 * STICKY_SECONDS)
         freed.add(rich.ask("pod1", "cip:sticky").server)
+
+
+def stays(ask, count, pause=0.0):
+    """Ask until so many connections in a row came in time after the one before; each of those must have its server."""
+    server, last, kept = "", float("-inf"), 0
+    while kept < count:
+        time.sleep(pause)
+        begun = time.monotonic()
+        answered = ask()
+        in_time = time.monotonic() - last < STICKY_SECONDS  # a busy machine may let too much time pass: then nothing follows
+        assert answered == server or not in_time
+        kept = kept + 1 if in_time else 0
+        server, last = answered, begun
 
 
 def service(name, **spec):
@@ -367,9 +380,10 @@ def test_readiness_flips(rich):
         address = rich.pod("moody")["ip"]
         for path, expected in (("/ready/api/fail", REFUSED), ("/ready/api/ok", "moody")):
             rich.ask("node2", f"{address}:8080", path, method="POST")
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while expected != rich.ask("pod1", "cip:moody").server:
                 assert time.monotonic() < deadline
         open_connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
 
+        open_connection.settimeout(PATIENCE)
         assert open_connection.recv(4096).startswith(b"HTTP/1.")
