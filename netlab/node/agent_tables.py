@@ -15,11 +15,9 @@ from netlab.api.cluster import Node
 from netlab.api.lab import Networking
 from netlab.kernel.door import UNTOUCHED, FlowFilter, Kernel
 from netlab.kernel.tables import TableKeeper
-from netlab.netfilter.ruleset import Ruleset
 from netlab.proxy.conntrack import StaleFlow, stale_flows
-from netlab.proxy.frame import FAMILY, TABLE, ProxyConfig
-from netlab.proxy.masquerade import flannel_rules
-from netlab.proxy.nftables import NftablesCompiler
+from netlab.proxy.frame import FAMILY, TABLE
+from netlab.proxy.node_tables import NodeTables
 from netlab.proxy.servicemap import ServicePortMap
 
 log = logging.getLogger("netlab.node")
@@ -33,25 +31,20 @@ class RulesKeeper:
         self._path = path
         self._networking = networking
         self._tables = TableKeeper(kernel, path)
-        self._compiler: NftablesCompiler | None = None
+        self._wanted: NodeTables | None = None
         self._services: ServicePortMap | None = None  # those whose rules the kernel holds, as far as is known
 
     def keep(self, node: Node, services: ServicePortMap, *, resync: bool = False) -> None:
         """Write the rules of these Services. Raises KernelError; the next call then looks afresh."""
         had_rules = self._kernel.nft_generation(self._path) != UNTOUCHED  # without rules no flow is tracked
-        self._tables.keep(*self._wanted(node, services), resync=resync)
+        if self._wanted is None:
+            self._wanted = NodeTables(node, self._networking)
+        self._tables.keep(*self._wanted.wanted(node, services), resync=resync)
         stale = self._stale(node, services) if had_rules else ()
         if stale:
             count = self._kernel.delete_flows(self._path, [FlowFilter(**vars(flow)) for flow in stale])
             log.debug("flows=forgotten node=%s count=%d", node.metadata.name, count)
         self._services = services
-
-    def _wanted(self, node: Node, services: ServicePortMap) -> list[Ruleset]:
-        networking = self._networking
-        if self._compiler is None:
-            self._compiler = NftablesCompiler(ProxyConfig(node.internal_ip, networking.pod_subnet, networking.service_subnet))
-        flannel = [flannel_rules(networking.pod_subnet, node.spec.pod_cidr)] if node.spec.pod_cidr else []
-        return [*flannel, self._compiler.compile(services)]
 
     def _stale(self, node: Node, services: ServicePortMap) -> tuple[StaleFlow, ...]:
         stale = stale_flows(self._services, services, [node.internal_ip])

@@ -8,6 +8,8 @@ For each kind of place where packets end, one question to the kernel (docs/seman
     on the underlay without VXLAN      is there a route over flannel.1 to the other node's pods?
     an answer at the asking pod        was it bridged past the rules that should have translated it back?
 
+And for each node that a failed check passed, whatever came of it: are its tables what its agent writes (`hints_rules`)?
+
 No answer is no hint. A question that fails does not fail the check.
 """
 
@@ -21,6 +23,7 @@ from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
 from netlab.probe.checks import Check, Kind, Visit
+from netlab.probe.hints_rules import RulesHints
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Snapshot
@@ -48,9 +51,14 @@ class Hints:
         self._snapshot = snapshot
         self._kernel = kernel
         self._states: dict[str, NamespaceState | None] = {}
+        self._rules = RulesHints(snapshot, kernel)
 
     def of(self, check: Check, observed: Observed) -> tuple[str, ...]:
         """Return what explains a check's failure, as sentences."""
+        passed = (check.source.node, *(sighting.namespace for sighting in observed.trail))
+        return (*self._of_loss(check, observed), *self._rules.of(passed))
+
+    def _of_loss(self, check: Check, observed: Observed) -> tuple[str, ...]:
         if observed.outcome not in LOST or not observed.requests:
             return ()
         answers = tuple(s for s in observed.trail if s.packet.answer and s.packet.word not in UNANSWERED)

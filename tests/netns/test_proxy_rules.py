@@ -15,6 +15,7 @@ from netlab.kernel.door import Kernel, Listing
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import contents, render, transaction
+from netlab.probe.hints_rules import differences
 from netlab.proxy.frame import FAMILY, TABLE, ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import NftablesCompiler, compile_services
@@ -116,6 +117,43 @@ def test_repair_undoes_meddling(linux: Kernel, make_namespace: Callable[[str], s
 
     assert canonical == after
     assert repair(after, canonical, FULL) == ""
+
+
+DIFFERENCES = {
+    "nothing": (),
+    "a flushed chain": ("chain services has no rules, not 2",),
+    "the table deleted": ("it is not there",),
+    "an element deleted": ("set service-ips has 11 elements, not 12",),
+    "an element added": ("set cluster-ips has 4 elements, not 3",),
+    "a rule added": (f"chain {CHAIN} has 2 rules, not 1",),
+    "a map emptied": ("set service-nodeports has no elements, not 6",),
+    "a strange chain": ("chain services has 3 rules, not 2", "chain x is a stranger's"),
+    "a strange set": ("set y is a stranger's",),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_meddling_is_told(linux: Kernel, make_namespace: Callable[[str], str], name: str) -> None:
+    """What differs from what is wanted is told by numbers, and nothing else."""
+    path = make_namespace("node")
+    linux.nft(path, render(FULL))
+    linux.nft(path, dict(DAMAGE)[name])
+
+    assert DIFFERENCES[name] == differences(linux.nft_list(path, FAMILY, TABLE), FULL)
+
+
+def test_no_meddling_is_found_in_what_is_right(linux: Kernel, make_namespace: Callable[[str], str]) -> None:
+    """However the kernel prints them, there are as many rules and elements as were written."""
+    found = {}
+    for number, (name, state) in enumerate(STATES):
+        path, ruleset = make_namespace(str(number)), NftablesCompiler(CONFIG).compile(state)
+        linux.nft(path, render(ruleset))
+        found[name] = differences(linux.nft_list(path, FAMILY, TABLE), ruleset)
+    flannel = flannel_rules("10.244.0.0/16", "10.244.1.0/24")
+    linux.nft(path, render(flannel))
+
+    assert dict.fromkeys(found, ()) == found
+    assert () == differences(linux.nft_list(path, flannel.family, flannel.table), flannel)
 
 
 def test_other_tables_are_left_alone(linux: Kernel, make_namespace: Callable[[str], str]) -> None:
