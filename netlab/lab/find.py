@@ -13,7 +13,7 @@ import msgspec
 from netlab.controlplane.auth import ADMIN, token_file
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import LabBusyError, LabError, UsageError
-from netlab.node.processes import is_alive, read_record
+from netlab.node.processes import inode, is_alive, read_record
 from netlab.runtime.statedir import API_SOCKET, StateDirectory, state_root
 
 ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
@@ -113,17 +113,24 @@ def locked(lab: str, doing: str) -> Iterator[int]:
 
 
 def _acquire(path: Path, lab: str) -> int:
-    """Open and lock the file; a holder that ended removed the file it held, so look that it is still the one there."""
+    """Open and lock the file; a holder that ended removed the file it held, so look that it is still the one there.
+
+    It may remove the folder, too, when it was the last: between any two steps here.
+    """
     while True:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with suppress(FileExistsError):  # not exist_ok, which looks once more and wants to see it
+            path.parent.mkdir(mode=0o755, parents=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode() or "another command"
             os.close(descriptor)
             raise LabBusyError(f"lab {lab!r} is being changed by {holder}", remedy="Wait until it has finished.") from None
-        if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+        if inode(str(path)) == os.fstat(descriptor).st_ino:
             return descriptor
         os.close(descriptor)
 

@@ -110,8 +110,9 @@ def child_of(pid):
 def test_down_after_everything_was_killed(lab):
     """`down` works from the record alone, with no process of the lab alive."""
     lab.up(QUICKSTART)
-    for record in (lab.state / "processes").iterdir():
-        os.kill(lab.pid(record.name), signal.SIGKILL)
+    names = {record.name for record in (lab.state / "processes").iterdir()}
+    for name in ("daemon", *(names - {"daemon"})):  # the daemon first: it would start the others again
+        os.kill(lab.pid(name), signal.SIGKILL)
 
     lab.down()
 

@@ -1,0 +1,49 @@
+"""A lab's lock: one command changes a lab at a time, and who comes while another leaves finds his way."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from netlab.errors import LabBusyError
+from netlab.lab.find import locked
+
+COMMANDS = 8
+SECONDS = 0.5
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    """A root of records of the test's own, which is not there when no lab is."""
+    monkeypatch.setenv("K8SNETLAB_STATE", str(tmp_path / "labs"))
+    return tmp_path / "labs"
+
+
+def test_the_second_is_told_who_holds_it():
+    """The lock names the verb and the process."""
+    with locked("demo", "up"), pytest.raises(LabBusyError, match=rf"netlab up \(pid {os.getpid()}\)"), locked("demo", "down"):
+        pass
+
+
+def test_many_come_and_go(root):
+    """The last one removes the file and its folder, whatever another is doing with them: that one has the lock, or is told."""
+    until = time.monotonic() + SECONDS
+
+    def come_and_go(number):
+        outcomes = {"held": 0, "busy": 0}
+        while time.monotonic() < until:
+            try:
+                with locked("demo", f"up {number}"):
+                    outcomes["held"] += 1
+            except LabBusyError:
+                outcomes["busy"] += 1
+        return outcomes
+
+    with ThreadPoolExecutor(COMMANDS) as pool:
+        outcomes = list(pool.map(come_and_go, range(COMMANDS)))
+
+    assert sum(outcome["held"] for outcome in outcomes) > 0
+    assert not root.exists()
