@@ -4,8 +4,9 @@
   namespaces, `docker_hosts` as containers; `wiring`: their cables, the same for both.
 - `docker_host_specs`: what container each host is, and what it may do (pure); `docker_network`: the lab's Docker network, and
   which subnet is free; `given`: what an agent finds in its container.
-- `docker`: containers, and the door to the engine that has them; `docker_engine` is the real one (the SDK), `fake_docker` the
-  one for tests, `docker_words` what is said on the way.
+- `docker`: containers, and the door to the engine that has them; `docker_engine` is the real one (the SDK) with
+  its parts `docker_commands`, `docker_events` and `docker_refusals`, `fake_docker` the one for tests, `docker_words` what is
+  said on the way.
 - `images`: the images of the containers, built when their content changes; `image_recipes` computes what they are made of
   (pure), `image_base` has what they stand on, `image_dependencies` the libraries in them; `programs` runs pip and mmdebstrap.
 - `claims`: whose a namespace is: a name that somebody else has is not taken.

@@ -1,8 +1,8 @@
 """Containers as this project needs them: what to start, what is there, and the door to the engine that has them.
 
 Rules:
-1. The engine is asked through the Protocol `Engine` alone. `docker_engine.DockerEngine()` is the real one: the one module that
-   imports the SDK, which takes 0.1 s, so it is itself imported where an engine is needed. `fake_docker` ships one for tests.
+1. The engine is asked through the Protocol `Engine` alone. `docker_engine.DockerEngine()` is the real one: it and its parts alone
+   import the SDK, which takes 0.1 s, so it is itself imported where an engine is needed. `fake_docker` ships one for tests.
 2. Labels are the database: what is whose is found by them, also when every record on disk was lost.
 3. Calls block and are made from threads. Those that take many things work on them at the same time: starting a container
    takes the engine a quarter of a second, and it can do several at once.

@@ -3,50 +3,34 @@
 The SDK's low level is used: a container is started by three calls (create, start, inspect), and the body of the first is
 written by us in the API's own words (`docker_words`), so that what is asked for can be read and tested as a value.
 
-Everything the SDK raises is translated at one place (`_translated`). An engine that does not answer is the machine's
-fault (UnsupportedHostError), one that refuses is an EngineError with its own words and, where we know one, a remedy.
+Everything the SDK raises is translated at one place (`docker_refusals`). Running commands (`docker_commands`) and hearing
+events (`docker_events`) have modules of their own.
 """
 
 from __future__ import annotations
 
-import errno
 import io
-import os
-import signal as signals
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import docker
-import requests
 from docker.errors import APIError, DockerException
 from docker.types import IPAMConfig, IPAMPool
-from docker.utils.socket import frames_iter
 
-from netlab.errors import EngineError, UnsupportedHostError, is_not_found
-from netlab.runtime.docker import CONNECTED, PAUSED, Container, ContainerSpec, Event, Image, Network, NetworkSpec, same_owner
-from netlab.runtime.docker_words import container_body, container_of, event_of, image_of, label_filters, network_of, remedy
+from netlab.errors import EngineError, is_not_found
+from netlab.runtime.docker import PAUSED, Container, ContainerSpec, Event, Image, Network, NetworkSpec, same_owner
+from netlab.runtime.docker_commands import run_command
+from netlab.runtime.docker_events import Listener
+from netlab.runtime.docker_refusals import code_of, own_address, require_answer, translated
+from netlab.runtime.docker_words import container_body, container_of, failure_of, image_of, label_filters, network_of
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
-HOST_VARIABLE = "DOCKER_HOST"
-OWN_SOCKET = "unix:///var/run/docker.sock"
 PATIENCE = 120  # seconds for one answer; a busy machine may start a container in ten
 WIDTH = 32  # things worked on at the same time
-BEGINNING = 0.02  # seconds between questions whether a command has begun
-RECONNECT = 0.5  # seconds between attempts to hear events of an engine that is away
 NOT_FOUND, CONFLICT = 404, 409  # HTTP codes
-NEWS = ("start", "die", "destroy")
-
-UNREACHABLE = {  # why the engine's socket does not answer -> what happened, what to do
-    errno.ENOENT: ("is not there", "Install and start the engine: apt-get install -y docker.io. `netlab doctor` looks again."),
-    errno.ECONNREFUSED: ("has nobody behind it", "Start the engine: systemctl start docker (or dockerd by hand)."),
-    errno.EACCES: ("is not yours to use", "Use sudo: a lab of containers is root's, as its networks are."),
-}
 
 
 class DockerEngine:
@@ -56,9 +40,9 @@ class DockerEngine:
     """
 
     def __init__(self) -> None:
-        self._address = _own_address()
+        self._address = own_address()
         with self._translated("tell its version"):
-            _require_answer(self._address)
+            require_answer(self._address)
             self._client = docker.APIClient(self._address, version="auto", timeout=PATIENCE, max_pool_size=WIDTH)
             self._client.trust_env = False  # proxies and passwords of the environment: on a Unix socket only a delay, each time
 
@@ -81,7 +65,7 @@ class DockerEngine:
         try:
             return self._create_new(spec)
         except APIError as error:
-            left = self._inspect(spec.name) if _code(error) == CONFLICT else None
+            left = self._inspect(spec.name) if code_of(error) == CONFLICT else None
             if left is None or not same_owner(left.labels, spec.labels):
                 raise
         self._remove_one(left.id)
@@ -146,37 +130,8 @@ class DockerEngine:
 
     def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
         """Run a command in a container; TimeoutError, and its end, after `limit` seconds."""
-        with self._translated(f"run {argv[0]} in container {container}"), ThreadPoolExecutor(1) as reader:
-            made = self._client.exec_create(container, list(argv))["Id"]
-            output = reader.submit(self._output, made)
-            try:
-                said = output.result(limit)
-            except TimeoutError:
-                self._kill_command(made, output)
-                raise
-            return int(self._client.exec_inspect(made)["ExitCode"] or 0), said.decode(errors="replace")
-
-    def _output(self, command: str) -> bytes:
-        """Start a command that was made ready and return what it says until it ends."""
-        stream: Any = self._client.exec_start(command, socket=True)
-        with closing(stream._response):  # noqa: SLF001 -- the SDK keeps the connection there; closing the stream leaves it open
-            return b"".join(said for _, said in frames_iter(stream, tty=False))  # type: ignore[no-untyped-call]
-
-    def _kill_command(self, command: str, output: Future[bytes]) -> None:
-        """Kill just this command: its pid is asked for again once it is held, so that it cannot be a stranger's.
-
-        One that has not begun yet has no pid, and that it begins the engine tells nobody who listens for containers.
-        """
-        while not (pid := self._client.exec_inspect(command)["Pid"]):
-            if wait([output], BEGINNING).done:
-                return
-        with suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(pid)
-            try:
-                if self._client.exec_inspect(command)["Running"]:
-                    signals.pidfd_send_signal(descriptor, signals.SIGKILL)
-            finally:
-                os.close(descriptor)
+        with self._translated(f"run {argv[0]} in container {container}"):
+            return run_command(self._client, container, argv, limit)
 
     def logs(self, container: str, *, lines: int | None = None) -> str:
         """Return what a container wrote."""
@@ -186,7 +141,7 @@ class DockerEngine:
 
     def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have news told to `callback` from a thread."""
-        return _Listener(self._address, labels, callback).end
+        return Listener(self._address, labels, callback).end
 
     # ---- images
     def has_image(self, name: str) -> bool:
@@ -291,59 +246,6 @@ class DockerEngine:
             yield
 
 
-@contextmanager
-def translated(doing: str, address: str) -> Iterator[None]:
-    """Turn what the SDK raises in a `with` block into our errors; `doing` completes "could not"."""
-    try:
-        yield
-    except APIError as error:
-        words = (error.explanation or str(error)).strip()
-        raise EngineError(f"the container engine could not {doing}: {words}", code=_code(error), remedy=remedy(words)) from error
-    except (DockerException, requests.exceptions.RequestException, ConnectionError, FileNotFoundError, PermissionError) as error:
-        cause = _cause(error)
-        where = address.removeprefix("unix://")
-        if cause in UNREACHABLE:
-            what, todo = UNREACHABLE[cause]
-            named = f", which {HOST_VARIABLE} names," if os.environ.get(HOST_VARIABLE) else ""
-            raise UnsupportedHostError(f"no container engine answers: {where}{named} {what}", remedy=todo) from error
-        raise EngineError(
-            f"the container engine at {where} did not {doing}: {error}", remedy="Its log may say why: journalctl -u docker."
-        ) from error
-
-
-def _code(error: APIError) -> int:
-    return int(error.response.status_code) if error.response is not None else 0
-
-
-def _cause(error: BaseException) -> int:
-    """Return the number of the kernel's refusal at the bottom of an error of the HTTP library, 0 when there is none."""
-    seen: list[object] = [error]
-    while seen:
-        item = seen.pop()
-        if isinstance(item, OSError) and item.errno in UNREACHABLE:
-            return item.errno or 0
-        if isinstance(item, BaseException):
-            seen += [*item.args, item.__cause__, item.__context__]
-    return 0
-
-
-def _require_answer(address: str) -> None:
-    """Raise OSError when nobody listens there: the HTTP library would wrap it four times."""
-    with socket.socket(socket.AF_UNIX) as door:
-        door.connect(address.removeprefix("unix://"))
-
-
-def _own_address() -> str:
-    """Return where the engine of this machine listens. Raises UnsupportedHostError when another machine's is meant."""
-    named = os.environ.get(HOST_VARIABLE) or OWN_SOCKET
-    if not named.startswith("unix://"):
-        raise UnsupportedHostError(
-            f"{HOST_VARIABLE} names an engine that is not on this machine: {named}",
-            remedy="A lab of containers is wired by this machine's kernel: unset it, or run netlab where that engine runs.",
-        )
-    return named
-
-
 def _at_once(work: Callable[[Argument], Answer], items: Sequence[Argument]) -> list[Answer]:
     """Do the same with many things at the same time; the first error is raised when all have been tried."""
     if len(items) < 2:
@@ -354,47 +256,7 @@ def _at_once(work: Callable[[Argument], Answer], items: Sequence[Argument]) -> l
 
 
 def _follow(doing: str, news: Iterator[dict[str, Any]]) -> None:
-    """Follow a build or pull to its end. Raises EngineError with its last words when it failed."""
-    lines = list(news)
-    words = next((str(line["error"]) for line in lines if "error" in line), "")
-    if words:
-        said = [text for line in lines if (text := str(line.get("stream") or line.get("status") or "").rstrip())]
-        told = "\n".join(f"  {text}" for text in said[-20:])
-        raise EngineError(f"the container engine could not {doing}: {words}", remedy=told or remedy(words))
-
-
-class _Listener:
-    """A thread that hears the engine's events, and finds it again when it was away."""
-
-    def __init__(self, address: str, labels: Mapping[str, str], callback: Callable[[Event], None]) -> None:
-        self._address = address
-        self._filters = {"type": "container", "event": list(NEWS), "label": label_filters(labels)}
-        self._callback = callback
-        self._ending = threading.Event()
-        self._stream: Any = None
-        self._thread = threading.Thread(target=self._listen, name="engine events", daemon=True)
-        self._thread.start()
-
-    def end(self) -> None:
-        """Stop listening; returns when nothing will be told any more."""
-        self._ending.set()
-        with suppress(OSError):  # it closed by itself
-            if self._stream is not None:
-                self._stream.close()
-        self._thread.join()
-
-    def _listen(self) -> None:
-        while not self._ending.is_set():
-            with suppress(DockerException, requests.exceptions.RequestException):  # away: it is asked again
-                self._hear()
-            self._ending.wait(RECONNECT)
-
-    def _hear(self) -> None:
-        since = int(time.time())  # what happens while we connect is told as well
-        with docker.APIClient(self._address, version="auto", timeout=PATIENCE) as client:
-            self._stream = client.events(since=since, filters=self._filters, decode=True)
-            self._callback(Event(CONNECTED))
-            if self._ending.is_set():
-                return
-            for entry in self._stream:
-                self._callback(event_of(entry))
+    """Follow a build or pull to its end. Raises EngineError when it failed."""
+    if failed := failure_of(news):
+        words, todo = failed
+        raise EngineError(f"the container engine could not {doing}: {words}", remedy=todo)

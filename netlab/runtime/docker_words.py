@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from netlab.runtime.docker import Container, ContainerSpec, Event, Image, Network
 
+LAST_WORDS = 20  # lines of a build that failed
 REMEDIES = (  # words of a refusal -> what to do
     ("invalid reference format", "An image is named as in registry.example/team/app:1.0, in lower case."),
     ("no command specified", "The image names no program: give the container a `command`."),
@@ -16,6 +17,9 @@ REMEDIES = (  # words of a refusal -> what to do
     ("is already in use by container", "A lab of that name has left it: netlab gc, or docker rm -f NAME."),
     ("apply caps", "The engine lacks a capability that a container needs. One that is in a container itself must have all."),
     ("bind source path does not exist", "The lab's record was removed under it: netlab down, then netlab up FILE."),
+    ("pull access denied", "Is the name right? What is not public: docker login. What is your own: docker build -t NAME ."),
+    ("manifest unknown", "The registry has the image, but not this tag: name another one."),
+    ("toomanyrequests", "The registry gives no more for now: docker login, or fetch it elsewhere: docker save, docker load."),
     (
         "has active endpoints",
         "`docker network inspect NAME` shows what is connected to it. What a lab has left: netlab gc.",
@@ -101,6 +105,25 @@ def event_of(entry: Mapping[str, Any]) -> Event:
     attributes = dict(entry["Actor"]["Attributes"])
     code, name = int(attributes.pop("exitCode", 0)), attributes.pop("name", "")
     return Event(entry["Action"], entry["Actor"]["ID"], name, attributes, code)
+
+
+def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return why a build or pull failed, and what to do, from all that was said of it; None when it did not fail.
+
+    Where nothing is known to do, the last words of a build's steps are told: its cause is in them. How far a pull has come
+    (`status`) explains nothing.
+    """
+    lines = tuple(news)
+    words = next((str(line["error"]) for line in lines if "error" in line), "")
+    if not words:
+        return None
+    said = [text for line in lines if (text := str(line.get("stream", "")).rstrip())]
+    return words, remedy(words) or "\n".join(f"  {text}" for text in said[-LAST_WORDS:])
+
+
+def moment(nanoseconds: int) -> str:
+    """Return a moment, in nanoseconds since 1970, as the engine reads one: whole seconds would tell older news again."""
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
 
 
 def remedy(words: str) -> str:

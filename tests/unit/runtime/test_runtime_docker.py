@@ -11,7 +11,7 @@ import pytest
 from netlab.errors import EngineError, UnsupportedHostError
 from netlab.runtime.docker import ContainerSpec, Mount
 from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.docker_words import container_body, remedy
+from netlab.runtime.docker_words import container_body, failure_of, moment, remedy
 
 
 def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:
@@ -95,6 +95,8 @@ def test_a_pod_keeps_the_engines_own_set_of_capabilities() -> None:
         ("OCI runtime create failed: unable to apply caps: operation not permitted", "must have all"),
         ('invalid mount config for type "bind": bind source path does not exist: /run/k8s-netlab/x/ca.crt', "netlab down"),
         ("error while removing network: network netlab_x id 4e has active endpoints", "docker network inspect"),
+        ("pull access denied for none, repository does not exist or may require 'docker login'", "docker login"),
+        ("manifest for debian:none not found: manifest unknown: manifest unknown", "this tag"),
         ("something new", ""),
     ],
 )
@@ -102,6 +104,46 @@ def test_a_refusal_says_what_to_do(words: str, todo: str) -> None:
     """What the engine says is looked up in a table of remedies."""
     assert todo in remedy(words)
     assert bool(todo) is bool(remedy(words))
+
+
+@pytest.mark.parametrize(
+    ("news", "failure"),
+    [
+        pytest.param([{"stream": "Step 1/1"}, {"status": "Pulling"}], None, id="no failure"),
+        pytest.param(
+            [{"stream": "Step 2/2 : RUN false\n"}, {"stream": "\n"}, {"stream": "because\n"}, {"error": "returned a non-zero code: 1"}],
+            ("returned a non-zero code: 1", "  Step 2/2 : RUN false\n  because"),
+            id="a build: its last words",
+        ),
+        pytest.param(
+            [{"stream": str(number)} for number in range(30)] + [{"error": "x"}],
+            ("x", "\n".join(f"  {number}" for number in range(10, 30))),
+            id="a long build: the last of them",
+        ),
+        pytest.param(
+            [{"status": "Pulling from library/none"}, {"status": "Digest: sha256:1"}, {"error": "toomanyrequests: You have reached"}],
+            ("toomanyrequests: You have reached", remedy("toomanyrequests")),
+            id="a pull: what to do",
+        ),
+        pytest.param([{"status": "Pulling"}, {"error": "unexpected EOF"}], ("unexpected EOF", ""), id="a pull: nothing is known to do"),
+    ],
+)  # fmt: skip
+def test_why_a_build_or_pull_failed(news, failure) -> None:
+    """What is known to do comes first, then a build's last words; how far a pull has come explains nothing."""
+    assert failure_of(news) == failure
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "words"),
+    [
+        (0, "0.000000000"),
+        (1_800_000_000_000_000_001, "1800000000.000000001"),
+        (1_800_000_000_250_000_000, "1800000000.250000000"),
+    ],
+)
+def test_a_moment(nanoseconds: int, words: str) -> None:
+    """The engine is told a moment to the nanosecond."""
+    assert moment(nanoseconds) == words
 
 
 def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch, near: Path) -> None:
