@@ -33,24 +33,22 @@ def engine() -> Iterator[Engine]:
         yield connected
 
 
-def require_images_of(pods: Iterable[NamedImage], say: Callable[[str], None]) -> dict[str, str]:
+def require_images_of(connected: Engine, pods: Iterable[NamedImage], say: Callable[[str], None]) -> dict[str, str]:
     """Return the image of each role, built if need be, when those of the pods can be had, too; `say` hears of it.
 
-    Raises UnsupportedHostError when no engine answers, InvalidTopologyError for images.
+    Raises InvalidTopologyError for images that cannot be had.
     """
     from netlab.runtime.images import ensure  # noqa: PLC0415 -- as the engine
 
-    with engine() as connected:
-        tags = dict(ensure(connected, say))
-        require_images(connected, pods, tags["workloads"], say)
-        return tags
+    tags = dict(ensure(connected, say))
+    require_images(connected, pods, tags["workloads"], say)
+    return tags
 
 
-def place(state: StateDirectory, lab: Lab, *, stated: bool) -> Lab:
+def place(connected: Engine, state: StateDirectory, lab: Lab, *, stated: bool) -> Lab:
     """Return a new lab with the node subnet it gets, and make the network that keeps it."""
-    with engine() as connected:
-        machine = LinuxKernel().observe(namespaces.OWN)
-        return with_node_subnet(lab, choose_network(connected, machine, lab, str(state.root.parent), stated=stated))
+    machine = LinuxKernel().observe(namespaces.OWN)
+    return with_node_subnet(lab, choose_network(connected, machine, lab, str(state.root.parent), stated=stated))
 
 
 def is_docker(state: StateDirectory) -> bool:
@@ -63,11 +61,13 @@ def is_docker(state: StateDirectory) -> bool:
 
 
 def remove_containers(lab: str) -> int:
-    """Remove all containers of a lab; return how many there were."""
+    """Remove all containers of a lab, also those that come to be meanwhile; return how many there were."""
+    removed = 0
     with engine() as connected:
-        found = connected.containers({LAB_LABEL: lab})
-        connected.remove([container.id for container in found])
-        return len(found)
+        while found := connected.containers({LAB_LABEL: lab}):
+            connected.remove([container.id for container in found])
+            removed += len(found)
+    return removed
 
 
 def remove_network(lab: str) -> None:

@@ -4,6 +4,8 @@
     else sits in the lab's namespaces -> remove the namespaces, the Docker network, the record -> look whether anything is left
 
 The order matters for a crash in between: the record goes last, so a second `down` finds what the first left.
+An engine goes on with what it was asked for, also when the daemon that asked was killed: a container may come to be a tenth of
+a second later. So the containers are removed as first and, with the network, as last.
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ def down(state: StateDirectory) -> Removed:
             f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
         )
     if docker:
+        ended += containers.remove_containers(state.lab)
         containers.remove_network(state.lab)
     shutil.rmtree(state.root, ignore_errors=False)
     remove_netns_directory(state.root.parent)

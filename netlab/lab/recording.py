@@ -8,6 +8,7 @@ the next `up` decides anew, and takes over the network that this one has left.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import msgspec
@@ -33,12 +34,13 @@ def record(state: StateDirectory, topology: Topology, say: Callable[[str], None]
         if docker and not topology.states_node_subnet:
             lab = with_node_subnet(lab, running.spec.networking.node_subnet)
         _refuse_new_networks(running, lab)
-    images = containers.require_images_of(topology.images, say) if docker else {}
-    state.create()
-    if docker:
-        write_whole(state.images_file, msgspec.json.encode(images))
-        if not known:
-            lab = containers.place(state, lab, stated=topology.states_node_subnet)
+    with containers.engine() if docker else nullcontext() as engine:
+        images = containers.require_images_of(engine, topology.images, say) if engine else {}
+        state.create()
+        if engine:
+            write_whole(state.images_file, msgspec.json.encode(images))
+        if engine and not known:
+            lab = containers.place(engine, state, lab, stated=topology.states_node_subnet)
     if known:  # it is mounted in the lab's containers
         spec.write_bytes(msgspec.json.encode(lab))
     else:
