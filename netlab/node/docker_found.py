@@ -3,6 +3,9 @@
 A container is found by its labels when the daemon begins. Then either its run is taken over (the API's status knows it), or a
 run with its key is started (the daemon died before that was written down); in both cases it goes on if it is in the network
 that is the pod's now. Until one of the two, the engine's news of it only change what is known of it.
+
+Whether a server listens only it can say, and it says so once, to the daemon that is there. One whose beginning nobody wrote
+down may have told the daemon that died, or be about to tell it: it begins anew. No traffic knows it yet.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netlab.node import processes
-from netlab.node.docker_containers import key_of
+from netlab.node.docker_containers import SERVER_LABEL, key_of
 from netlab.node.pod_runtime import Place, Run
 from netlab.runtime.docker import Container, Event
 
@@ -53,6 +56,11 @@ class Found:
     def forget(self, uid: str) -> None:
         """Forget a pod whose containers have been removed."""
         self._containers = {place: found for place, found in self._containers.items() if place[0] != uid}
+
+
+def is_unheard(found: Container) -> bool:
+    """Tell whether a container runs a server that has to say that it listens."""
+    return found.runs and bool(found.labels.get(SERVER_LABEL))
 
 
 def goes_on(found: Container, run: Run) -> bool:

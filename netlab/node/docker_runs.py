@@ -21,7 +21,7 @@ from netlab.api.pods import Container
 from netlab.errors import EngineError, NetlabError
 from netlab.node.builtin import builtin_of
 from netlab.node.docker_containers import SERVER_LABEL, STOP_SIGNALS, key_of
-from netlab.node.docker_found import Found, goes_on
+from netlab.node.docker_found import Found, goes_on, is_unheard
 from netlab.node.docker_start import Starter
 from netlab.node.docker_work import Work
 from netlab.node.pod_images import ImageUnavailableError
@@ -93,7 +93,7 @@ class Runs:
         """Have a run begin: by a container of its own, or by the one that an earlier daemon started and did not write down."""
         tracked = self._tracked[run.key.place] = Tracked(run)
         found = self._found.take(run.key.place)
-        if found and goes_on(found, run):
+        if found and goes_on(found, run) and not is_unheard(found):
             self._go_on(tracked, found)
         else:
             self._work.begin(run.key.uid, self._begin(tracked, found), f"start {run.container.name}")
@@ -122,7 +122,9 @@ class Runs:
     async def _remove_old(self, place: Place, old: Sequence[str]) -> None:
         """Remove ended runs' containers; those that the engine keeps go with the next run."""
         await self._work.call(self._engine.remove, old)
-        self._old[place] = [container for container in self._old.get(place, ()) if container not in old]
+        left = [container for container in self._old.pop(place, ()) if container not in old]
+        if left:
+            self._old[place] = left
 
     def _refuse(self, tracked: Tracked, reason: str, message: str) -> None:
         self._tracked.pop(tracked.run.key.place, None)

@@ -213,6 +213,10 @@ async def test_an_end_is_told_with_its_code_and_the_old_run_goes_with_the_next(r
 
     assert (kept, sorted(rig.ids("container"))) == (["netlab_lab_default_p_tool_0"], ["netlab_lab_default_p_tool_1"])
 
+    await rig.until(lambda: not rig.pods._work.tasks("u"))
+
+    assert rig.pods._runs._old == {}  # nothing is remembered of what is gone
+
 
 @pytest.mark.parametrize(
     ("container", "reason"),
@@ -503,3 +507,39 @@ async def test_a_run_that_nobody_wrote_down_is_taken_over(engine, near):
 
     assert (second.about(key), second.ids("container")) == (["Began"], before)
     assert any(isinstance(item, Began) and item.identity == f"docker://{next(iter(before.values()))}" for item in second.news)
+
+
+async def test_a_server_that_nobody_wrote_down_begins_anew(engine, tmp_path):
+    """It said that it listens to a daemon that was being killed: the next one does not take that for granted, and hears it again."""
+    async with rigged(engine, tmp_path) as first:
+        await first.stand()
+        await first.begin(SERVER)
+    before = first.ids("container")
+    async with rigged(engine, tmp_path) as second:
+        await second.stand()
+        run = second.run(SERVER)
+        second.pods.start(run)
+        await second.pods.carry_out(["node1"])
+        await second.until(lambda: (tracked := second.pods._runs.get(run.key.place)) and tracked.container)
+        told = second.about(run.key)
+        second.listen(run.key)
+        await second.until(lambda: second.about(run.key))
+
+    assert (told, second.about(run.key)) == ([], ["Began"])
+    assert second.ids("container").keys() == before.keys()
+    assert second.ids("container") != before
+
+
+async def test_a_server_that_is_on_record_goes_on(engine, tmp_path):
+    """One that had begun, as the API's status says, had said that it listens: it is taken over."""
+    async with rigged(engine, tmp_path) as first:
+        await first.stand()
+        await first.begin(SERVER)
+    before = first.ids("container")
+    async with rigged(engine, tmp_path) as second:
+        await second.stand()
+
+        assert second.pods.take_over(second.run(SERVER)) is None
+        assert second.pods._runs.get(("u", "web")).works
+
+    assert second.ids("container") == before
