@@ -23,6 +23,7 @@ from netlab.node.readiness import Result
 
 USER_AGENT = "kube-probe/netlab"
 LONGEST_STATUS_LINE = 4096
+NOT_HTTP = "the answer is not HTTP"
 
 RunCommand = Callable[[tuple[str, ...], float], Awaitable[Result]]
 
@@ -69,6 +70,8 @@ async def _http(kernel: Kernel, action: HTTPGetAction, target: Target) -> Result
     try:
         writer.write(_request(action, target))
         status = await reader.readline()
+    except ValueError:  # a line that does not end
+        return Result(success=False, message=NOT_HTTP)
     finally:
         writer.close()
         with contextlib.suppress(OSError, ssl.SSLError):  # the answer is known, how the server hangs up is its affair
@@ -79,8 +82,8 @@ async def _http(kernel: Kernel, action: HTTPGetAction, target: Target) -> Result
 def verdict(status_line: bytes) -> Result:
     """Judge an HTTP status line as kubelet does."""
     words = status_line.decode("latin-1").split(None, 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
-        return Result(success=False, message="the answer is not HTTP")
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdecimal():
+        return Result(success=False, message=NOT_HTTP)
     code = int(words[1])
     if 200 <= code < 400:
         return Result(success=True)
@@ -104,6 +107,9 @@ async def _connect(kernel: Kernel, host: str, port: int | str, target: Target) -
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         await asyncio.get_running_loop().sock_connect(connection, (host, number))
+    except (OverflowError, UnicodeError) as error:  # no such port, no such name
+        connection.close()
+        raise OSError(f"dial tcp {host}:{number}: {error}") from error
     except OSError as error:
         connection.close()
         raise OSError(f"dial tcp {host}:{number}: connect: {os.strerror(error.errno or 0).lower()}") from error
