@@ -49,3 +49,8 @@ class Node(Object, frozen=True, kw_only=True):
     def internal_ip(self) -> str:
         """The node's address on the underlay, empty while it has none."""
         return next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its kubelet says that it is ready."""
+        return any(condition.type == "Ready" and condition.status == "True" for condition in self.status.conditions)

@@ -148,6 +148,7 @@ class Convergence:
     def _programmed(self, leases: Mapping[str, Lease]) -> Iterable[tuple[bool, str]]:
         for node in self._objects(NODES):
             name = node.metadata.name
+            yield node.is_ready, f"node {name} to be ready"
             yield self._synced(leases.get(node_lease(name)), name, NODE_KINDS), f"the agent of {name}"
         yield self._synced(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
 

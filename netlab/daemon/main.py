@@ -127,6 +127,7 @@ class Daemon:
             state=self._state,
             networking=self._lab.spec.networking,
             lab=self._lab.metadata.name,
+            node_stands=machinery.hosts.stands,
         )
 
         def after(lab: Lab, changes: int) -> None:

@@ -7,8 +7,6 @@ When the daemon does not run only `name`, `running: false` and the namespaces on
 
 from __future__ import annotations
 
-from typing import Any
-
 from netlab.api.coordination import Health
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
@@ -43,7 +41,7 @@ def status(state: StateDirectory) -> Json:
         "nodes": [
             {
                 "name": node.metadata.name,
-                "status": _node_status(node.status.conditions),
+                "status": "Ready" if node.is_ready else "NotReady",
                 "address": node.internal_ip,
                 "podCIDR": node.spec.pod_cidr,
                 "pods": sum(pod.spec.node_name == node.metadata.name for pod in pods),
@@ -70,11 +68,6 @@ def _load_balancer_health(client: SyncClient) -> Health:
     """Return what the edge last reported."""
     leases = (LEASES.decode(item) for item in client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
     return next((lease.healthy_nodes for lease in leases if lease.key == EDGE_LEASE), {})
-
-
-def _node_status(conditions: tuple[Any, ...]) -> str:
-    ready = next((c.status for c in conditions if c.type == "Ready"), "Unknown")
-    return "Ready" if ready == "True" else "NotReady"
 
 
 def pod_phase(pod: Pod) -> str:

@@ -203,6 +203,7 @@ class DockerPods:
                 self._lose(owner)
         elif role == NODE:  # its namespace is gone, and whatever of the host network ran in it is in nobody's
             self._runs.kill(lambda run: run.pod.spec.host_network and run.pod.spec.node_name == owner)
+            self._tell(Changed())  # the node is not ready any more
 
     def _lose(self, uid: str) -> None:
         """Take in that a holder has ended: whatever ran in its namespace starts again in the next one."""

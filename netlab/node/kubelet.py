@@ -20,7 +20,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from netlab.api.cluster import Node
@@ -57,9 +57,10 @@ class Kubelet:
         state: StateDirectory,
         networking: Networking,
         lab: str,
+        node_stands: Callable[[str], bool],
     ) -> None:
-        self._kernel = kernel
         self._runtime = runtime
+        self._node_stands = node_stands
         self._lab = lab
         self._writer = Writer(client)
         self._changed = asyncio.Event()
@@ -126,7 +127,7 @@ class Kubelet:
                 worker.advance()
             await self._runtime.carry_out(self._nodes)
             await self._finish(looked_at)
-            await self._writer.write_nodes(self._nodes, self._informers["leases"].cache, self._has_namespace)
+            await self._writer.write_nodes(self._nodes, self._informers["leases"].cache, self._node_stands)
         except KernelError as error:
             log.warning("round=failed error=%s", error.message)
             done = False
@@ -244,7 +245,7 @@ class Kubelet:
     def _stand_on_nodes(self) -> None:
         """Pods of the host network stand where their nodes do."""
         for worker in self._workers.values():
-            on_node = worker.pod.spec.host_network and not worker.stands and self._has_namespace(worker.node)
+            on_node = worker.pod.spec.host_network and not worker.stands and self._node_stands(worker.node)
             if on_node and (address := self._cluster.host_ip(worker.pod)):  # "" until the node is known
                 worker.stand(address)
                 self._wake(worker.uid)
@@ -258,11 +259,8 @@ class Kubelet:
         return [
             NodePods(name, self._nodes[name].spec.pod_cidr, tuple(pods))
             for name, pods in sorted(by_node.items())
-            if (names is None or name in names) and self._nodes[name].spec.pod_cidr and self._has_namespace(name)
+            if (names is None or name in names) and self._nodes[name].spec.pod_cidr and self._node_stands(name)
         ]
-
-    def _has_namespace(self, node: str) -> bool:
-        return self._kernel.namespace_exists(namespace_path(host_namespace(self._lab, node)))
 
     # ---- 5: statuses
     async def _finish(self, looked_at: list[PodWorker]) -> None:

@@ -1,4 +1,6 @@
-"""A node's Ready condition (pure): its namespace stands, its agent has reported, and the others know the way to it.
+"""A node's Ready condition (pure): it stands, its agent has reported, and the others know the way to it.
+
+A node stands when its namespace is there and, of a container, what runs in it: that is known also while the engine is away.
 
 Endpoints on a node count from the moment it is ready. Their slices reach the other nodes by one watch and the route to the
 node by another; were the slices faster, a connection would be sent where no route leads yet. So a node becomes ready when
@@ -18,7 +20,7 @@ from netlab.api.times import seconds_of, timestamp_of
 from netlab.api.wellknown import node_lease
 
 READY = ("True", "KubeletReady", "kubelet is posting ready status")
-NO_NAMESPACE = ("False", "KubeletNotReady", "the node has no network namespace")
+NOT_THERE = ("False", "KubeletNotReady", "the node has no network namespace, or its container has ended")
 NO_AGENT = ("False", "KubeletNotReady", "container runtime network not ready: the node's agent has not reported yet")
 NO_WAY = ("False", "KubeletNotReady", "container runtime network not ready: other nodes have no route to the node yet")
 
@@ -29,7 +31,7 @@ def ready_condition(node: Node, stands: bool, leases: Mapping[str, Lease], now: 
     was_ready = present is not None and present.status == "True"
     own = leases.get(node_lease(node.metadata.name))
     if not stands:
-        status, reason, message = NO_NAMESPACE
+        status, reason, message = NOT_THERE
     elif own is None or not own.has_reported:
         status, reason, message = NO_AGENT
     else:

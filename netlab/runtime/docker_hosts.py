@@ -65,6 +65,7 @@ class DockerRuntime:
         self._state = state
         self._token_of = token_of
         self._pids: dict[str, int] = {}  # host -> the first process of its container
+        self._starts: dict[str, int | None] = {}  # and when that was started
 
     def converge(self, lab: Lab, hosts: Sequence[HostStatus]) -> int:
         """Make fabric, edge and hosts what they should be; return how many changes that took."""
@@ -76,6 +77,7 @@ class DockerRuntime:
         record(self._state, sources)
         bound = self._kernel.bind_namespaces(sources)
         self._pids = {host: container.pid for host, container in running.items()}
+        self._starts = {host: start_time(pid) for host, pid in self._pids.items()}
         if bound:
             log.info("bound=%s", ",".join(Path(where).name for where in bound))
         changes = wire(self._kernel, lab, members, uplink=UPLINK)
@@ -91,6 +93,12 @@ class DockerRuntime:
         paths = [path(lab, name) for name in leaving]
         self._kernel.delete_namespaces(paths)
         strike_off(self._state, paths)
+
+    def stands(self, host: str) -> bool:
+        """Tell whether a host's namespace is there, and its container runs: its name keeps a namespace beyond that."""
+        there = self._kernel.namespace_exists(path(self._state.lab, host))
+        pid, start = self._pids.get(host), self._starts.get(host)  # of a daemon that has just begun: nothing is known
+        return there and (pid is None or (start is not None and start_time(pid) == start))
 
     def agent_starts(self, host: str) -> Collection[int]:
         """Return when the processes were started that may be a host's agent: the children of its container's first, `keep`."""

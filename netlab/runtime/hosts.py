@@ -27,6 +27,9 @@ class Runtime(Protocol):
     def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:
         """Remove hosts that are not wanted any more, and strike them off."""
 
+    def stands(self, host: str) -> bool:
+        """Tell whether a host is there: its namespace and, of a container, what runs in it. Known without asking an engine."""
+
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
         """Have `lost` called, from any thread, when a host may not be any more what it was; returns what ends that."""
 

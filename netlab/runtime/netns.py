@@ -42,6 +42,10 @@ class NetnsRuntime:
         self._kernel.delete_namespaces(paths)
         strike_off(self._state, paths)
 
+    def stands(self, host: str) -> bool:
+        """Tell whether a host's namespace is there."""
+        return self._kernel.namespace_exists(path(self._state.lab, host))
+
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 -- a namespace does not go by itself
         """Return what does nothing: nobody tells of namespaces."""
         return lambda: None

@@ -25,6 +25,7 @@ from netlab.kernel.linux import LinuxKernel
 from netlab.node.docker_pods import DockerPods
 from netlab.node.kubelet import Kubelet
 from netlab.runtime.docker import LAB_LABEL, Container
+from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
 LAB = f"ntpods{os.getpid()}"
@@ -86,7 +87,15 @@ async def lab(state, docker_engine, image_tags) -> AsyncIterator[Any]:
         runtime = DockerPods(
             engine=docker_engine, kernel=KERNEL, state=state, domain="cluster.local", workloads=image_tags["workloads"]
         )
-        kubelet = Kubelet(client=client, kernel=KERNEL, runtime=runtime, state=state, networking=Networking(), lab=LAB)
+        kubelet = Kubelet(
+            client=client,
+            kernel=KERNEL,
+            runtime=runtime,
+            state=state,
+            networking=Networking(),
+            lab=LAB,
+            node_stands=NetnsRuntime(KERNEL, state).stands,
+        )
         daemons.append(Daemon(client, kubelet, asyncio.create_task(kubelet.run())))
         return daemons[-1]
 

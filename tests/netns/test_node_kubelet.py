@@ -28,6 +28,7 @@ from netlab.node.kubelet import Kubelet
 from netlab.node.netns_pods import NetnsPods
 from netlab.node.podfiles import PodFiles
 from netlab.node.spawn import ProcessSpec, Spawner
+from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
 pytestmark = pytest.mark.netns
@@ -72,7 +73,15 @@ async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:
     spawner = Spawner.start(state, {"workloads": workloads.main})
     runtime = NetnsPods(KERNEL, spawner, state)
-    kubelet = Kubelet(client=client, kernel=KERNEL, runtime=runtime, state=state, networking=Networking(), lab=LAB)
+    kubelet = Kubelet(
+        client=client,
+        kernel=KERNEL,
+        runtime=runtime,
+        state=state,
+        networking=Networking(),
+        lab=LAB,
+        node_stands=NetnsRuntime(KERNEL, state).stands,
+    )
     spawner.attach()
     if spawner.adopt("workloads-node1", NODE_PATH) is None:
         await start_workloads(state, spawner)

@@ -49,12 +49,12 @@ def lease(store, name, namespace, start, kinds, healthy=None):
     put(store, LEASES, name, namespace, metadata={"annotations": annotations}, spec=holder)
 
 
-def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), starts=STARTS):
+def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), starts=STARTS, unready=""):
     """Return a store with two nodes and a load balancer, everything programmed, and these nodes found healthy."""
     store = Store.open(":memory:")
     put(store, LABS, "demo", metadata={"generation": 1}, status={"observedGeneration": 1})
     for name in ("node1", "node2"):
-        put(store, NODES, name)
+        put(store, NODES, name, status={"conditions": [{"type": "Ready", "status": str(name != unready)}]})
     spec = {"type": "LoadBalancer", "externalTrafficPolicy": policy, "ports": [{"port": 80, "nodePort": 30080}]}
     put(store, SERVICES, "blue", "default", spec=spec, status={"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}})
     labels = {"kubernetes.io/service-name": "blue"}
@@ -84,6 +84,7 @@ def watching(store, quiet=None):
         pytest.param({"endpoints": [], "healthy": []}, (), (), id="nothing to balance to"),
         pytest.param({"starts": {**STARTS, "node2": 5}}, ("the agent of node2",), (), id="a Lease of a process that died"),
         pytest.param({"starts": {**STARTS, "edge": 5}}, ("the edge",), (), id="an edge that died"),
+        pytest.param({"unready": "node2"}, ("node node2 to be ready",), (), id="a node that has just come back"),
     ],
 )
 def test_look(state, waiting, lagging):

@@ -20,6 +20,7 @@ from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
 from netlab.kernel.fake import FakeKernel
 from netlab.node.kubelet import Kubelet
+from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
 LAB = "lab"
@@ -93,7 +94,15 @@ async def test_the_order_of_binding(tmp_path: Path, rounds: str, step: float, or
     await client.create(NODES, {"metadata": {"name": "node1"}, "spec": {"podCIDR": "10.244.1.0/24"}})
     for name in "bca":
         await client.create(PODS, pod(name, {"image": "whoami"}, nodeName=""))
-    kubelet = Kubelet(client=client, kernel=kernel, runtime=Still(kernel), state=state, networking=Networking(), lab=LAB)
+    kubelet = Kubelet(
+        client=client,
+        kernel=kernel,
+        runtime=Still(kernel),
+        state=state,
+        networking=Networking(),
+        lab=LAB,
+        node_stands=NetnsRuntime(kernel, state).stands,
+    )
 
     given = await bind(client, kubelet, rounds.split(), order)
 

@@ -194,6 +194,30 @@ def test_with_the_fabric_every_agent_begins_anew(scene: Scene, monkeypatch: pyte
     assert sorted(ended) == sorted(scene.container(host).pid for host in ("edge", "node1"))
 
 
+def test_a_host_stands_while_its_container_runs(scene: Scene, monkeypatch) -> None:
+    """What is known of the process tells, and not the namespace that its name keeps; also another process of its number."""
+    starts: dict[int, int] = {}
+    monkeypatch.setattr("netlab.runtime.docker_hosts.start_time", lambda pid: starts.get(pid, 1))
+
+    assert not scene.runtime.stands("node1")
+
+    scene.converge()
+    before = scene.container("node1")
+
+    assert [scene.runtime.stands(host) for host in HOSTS] == [True] * len(HOSTS)
+    assert DockerRuntime(scene.engine, scene.kernel, scene.state, lambda host: scene.state.tokens / host).stands("node1")
+
+    starts[before.pid] = 2
+
+    assert [host for host in HOSTS if not scene.runtime.stands(host)] == ["node1"]
+    assert scene.kernel.namespace_exists(f"{NETNS}node1")
+
+    scene.engine.end(before.id)
+    scene.converge()
+
+    assert scene.runtime.stands("node1")
+
+
 def test_pods_ending_are_no_loss_of_hosts(scene: Scene) -> None:
     """Only containers of hosts are listened to."""
     scene.converge()
