@@ -510,7 +510,7 @@ async def test_a_run_that_nobody_wrote_down_is_taken_over(engine, near):
 
 
 async def test_a_server_that_nobody_wrote_down_begins_anew(engine, tmp_path):
-    """It said that it listens to a daemon that was being killed: the next one does not take that for granted, and hears it again."""
+    """It said that it listens to a daemon that was being killed: the next one does not take that for granted."""
     async with rigged(engine, tmp_path) as first:
         await first.stand()
         await first.begin(SERVER)

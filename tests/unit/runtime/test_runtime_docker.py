@@ -106,31 +106,24 @@ def test_a_refusal_says_what_to_do(words: str, todo: str) -> None:
     assert bool(todo) is bool(remedy(words))
 
 
+BUILD = [{"stream": f"{words}\n"} for words in ("Step 2/2 : RUN false", "", "because")]
+LONG = [{"stream": str(number)} for number in range(30)]
+PULL = [{"status": "Pulling from library/none"}, {"status": "Digest: sha256:1"}]
+
+
 @pytest.mark.parametrize(
-    ("news", "failure"),
+    ("news", "error", "todo"),
     [
-        pytest.param([{"stream": "Step 1/1"}, {"status": "Pulling"}], None, id="no failure"),
-        pytest.param(
-            [{"stream": "Step 2/2 : RUN false\n"}, {"stream": "\n"}, {"stream": "because\n"}, {"error": "returned a non-zero code: 1"}],
-            ("returned a non-zero code: 1", "  Step 2/2 : RUN false\n  because"),
-            id="a build: its last words",
-        ),
-        pytest.param(
-            [{"stream": str(number)} for number in range(30)] + [{"error": "x"}],
-            ("x", "\n".join(f"  {number}" for number in range(10, 30))),
-            id="a long build: the last of them",
-        ),
-        pytest.param(
-            [{"status": "Pulling from library/none"}, {"status": "Digest: sha256:1"}, {"error": "toomanyrequests: You have reached"}],
-            ("toomanyrequests: You have reached", remedy("toomanyrequests")),
-            id="a pull: what to do",
-        ),
-        pytest.param([{"status": "Pulling"}, {"error": "unexpected EOF"}], ("unexpected EOF", ""), id="a pull: nothing is known to do"),
+        pytest.param(BUILD, "code: 1", "  Step 2/2 : RUN false\n  because", id="a build: its last words"),
+        pytest.param(LONG, "code: 1", "\n".join(f"  {number}" for number in range(10, 30)), id="a long build: the last of them"),
+        pytest.param(PULL, "toomanyrequests: wait", remedy("toomanyrequests"), id="a pull: what to do"),
+        pytest.param(PULL, "unexpected EOF", "", id="a pull: nothing is known to do"),
     ],
-)  # fmt: skip
-def test_why_a_build_or_pull_failed(news, failure) -> None:
+)
+def test_why_a_build_or_pull_failed(news, error, todo) -> None:
     """What is known to do comes first, then a build's last words; how far a pull has come explains nothing."""
-    assert failure_of(news) == failure
+    assert failure_of([*news, {"error": error}]) == (error, todo)
+    assert failure_of(news) is None
 
 
 @pytest.mark.parametrize(
