@@ -19,7 +19,7 @@ from labdriver import ROOT
 from netlab.runtime.identity import children
 from netlab.runtime.image_base import BASE
 
-PATIENCE = 30  # seconds for one step of an engine
+PATIENCE = 120  # seconds for one step of an engine; it takes one or two
 MAKE = 'mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir /run/lock && ip link set lo up && echo ready && exec "$@"'
 FIRST_PROCESS = """
 import os, signal

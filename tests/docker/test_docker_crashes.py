@@ -42,7 +42,7 @@ def assert_good(lab: LabDriver) -> None:
 
 
 @pytest.mark.usefixtures("image_tags")
-@pytest.mark.parametrize("containers", [1, 20])
+@pytest.mark.parametrize("containers", [1, 14])  # of 26: the first host; some of the pods
 def test_the_daemon_is_killed(lab: LabDriver, docker_engine: DockerEngine, containers: int) -> None:
     """`up` says that the daemon died and takes away what it had made; the next one brings a good lab."""
     up = killed(lab, docker_engine, containers, both=False)

@@ -6,11 +6,12 @@ import os
 import secrets
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labdriver import LabDriver, run
+from labdriver import TIME_LIMIT, LabDriver, run
 
 TOPOLOGY = Path(__file__).parent / "pods.yaml"
 
@@ -52,6 +53,13 @@ def addresses(lab: LabDriver) -> dict[str, str]:
     return {pod["name"]: pod["ip"] for pod in lab.status()["pods"]}
 
 
+def until_logged(lab: LabDriver, pod: str) -> None:
+    """Wait for a pod's first words: that it runs says nothing of them."""
+    deadline = time.monotonic() + TIME_LIMIT
+    while not run("logs", "--lab", lab.name, pod).stdout:
+        assert time.monotonic() < deadline
+
+
 def test_every_path_works(lab: LabDriver) -> None:
     """A lab of containers passes its whole connectivity test; also a built-in workload on a node's low port answers."""
     assert_whole(lab)
@@ -62,6 +70,7 @@ def test_every_path_works(lab: LabDriver) -> None:
 def test_a_command_in_a_pod(lab: LabDriver) -> None:
     """`exec` runs in the container: its files, its environment, the command's own exit code; `logs` is what it wrote."""
     result = lab.exec("shell", "sh", "-c", "hostname; echo $WORD; cat; exit 7", check=7)
+    until_logged(lab, "shell")
 
     assert result.stdout == "shell\ngiven\n"
     assert run("logs", "--lab", lab.name, "shell").stdout == "begun\n"

@@ -31,6 +31,7 @@ from netlab.runtime.statedir import StateDirectory
 LAB = f"ntpods{os.getpid()}"
 NODE_PATH = namespace_path(f"{LAB}-node1")
 KERNEL = LinuxKernel()
+PATIENCE = 60.0  # seconds for a command or an answer
 OWN_IMAGE = f"{LAB}-own:1"
 OWN_DOCKERFILE = """
 FROM {base}
@@ -50,7 +51,7 @@ class Daemon:
     client: LocalClient
     kubelet: Kubelet
     task: asyncio.Task[None]
-    deadline: float = 30.0
+    deadline: float = 90.0
 
     async def crash(self) -> None:
         self.task.cancel()
@@ -106,7 +107,7 @@ async def lab(state, docker_engine, image_tags) -> AsyncIterator[Any]:
 
 
 def get(address: str, path: str = "/", port: int = 80) -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection(address, port, timeout=3)
+    connection = http.client.HTTPConnection(address, port, timeout=PATIENCE)
     with KERNEL.inside(NODE_PATH), contextlib.closing(connection):
         connection.request("GET", path, headers={"Accept": "application/json"})
         response = connection.getresponse()
@@ -126,7 +127,8 @@ async def test_a_pod_is_containers_in_one_network(lab, docker_engine):
     status, headers, _ = await asyncio.to_thread(get, blue["status"]["podIP"])
     command = next(c for c in mine(docker_engine) if c.name.endswith("_c1_0"))
     script = "cat /etc/hosts; hostname; id -u; curl -s 127.0.0.1/?format=json"
-    _, said = docker_engine.run(command.id, ["sh", "-c", script], 5)
+    _, said = docker_engine.run(command.id, ["sh", "-c", script], PATIENCE)
+    await until(daemon, lambda: asyncio.to_thread(docker_engine.logs, command.id))  # that it began says nothing of its words
 
     assert (status, headers["X-Netlab-Pod"]) == (200, "blue-1")
     assert "10.244.1.2\tblue-1\n" in said
@@ -136,9 +138,10 @@ async def test_a_pod_is_containers_in_one_network(lab, docker_engine):
     assert docker_engine.logs(command.id) == "hi\n"
 
 
-async def test_a_users_image_runs_as_it_was_made(lab, docker_engine, image_tags):
+async def test_a_users_image_runs_as_it_was_made(request, lab, docker_engine, image_tags):
     """An image with entrypoint, user, folder and environment of its own serves, its root read-only; it ends by its own signal."""
     build(docker_engine, OWN_DOCKERFILE.format(base=image_tags["workloads"]))
+    request.addfinalizer(lambda: docker_engine.remove_image(OWN_IMAGE))
     daemon = lab()
     own = {
         "image": OWN_IMAGE,
@@ -146,17 +149,15 @@ async def test_a_users_image_runs_as_it_was_made(lab, docker_engine, image_tags)
         "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
         "securityContext": {"readOnlyRootFilesystem": True, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}},
     }
-    await daemon.client.create(PODS, pod("own", own))
+    await daemon.client.create(PODS, pod("own", own, terminationGracePeriodSeconds=600))  # more than it is waited for
     (body,) = await settled(daemon, "own")
     status, _, _ = await asyncio.to_thread(get, body["status"]["podIP"], "/", 8000)
     (container,) = [c for c in mine(docker_engine) if c.name.endswith("_c0_0")]
     # One stream: two may arrive in any order.
     script = "id -u; pwd; echo $GREETING $ADDED; touch x 2>&1; grep CapBnd /proc/self/status"
-    _, said = docker_engine.run(container.id, ["sh", "-c", script], 5)
+    _, said = docker_engine.run(container.id, ["sh", "-c", script], PATIENCE)
     await daemon.client.delete(PODS, "own")
     await until(daemon, lambda: vanished(daemon, "own"))
-
-    docker_engine.remove_image(OWN_IMAGE)
 
     assert (status, said.splitlines()[:3], container.stop_signal) == (200, ["1234", "/tmp", "hello own"], "SIGINT")
     assert "Read-only file system" in said
@@ -229,7 +230,7 @@ async def test_a_new_daemon_adopts_what_runs(lab, docker_engine):
     (before,) = await settled(daemon, "kept")
     running = {c.name: c.id for c in mine(docker_engine)}
     await daemon.crash()
-    docker_engine.run(running[f"netlab_{LAB}_default_kept_c2_0"], ["touch", "/tmp/end"], 5)
+    docker_engine.run(running[f"netlab_{LAB}_default_kept_c2_0"], ["touch", "/tmp/end"], PATIENCE)
     await until(lab_of(daemon), lambda: asyncio.to_thread(ended, docker_engine, running[f"netlab_{LAB}_default_kept_c2_0"]))
     again = lab()
 
@@ -277,18 +278,18 @@ async def test_removed_containers_come_back(lab, docker_engine, which):
     after = await daemon.client.get(PODS, "hit")
     served = (await asyncio.to_thread(get, after["status"]["podIP"]))[0]
 
+    await until(daemon, lambda: asyncio.to_thread(lambda: len(mine(docker_engine)) == 2))  # the old run goes, too
+
     assert (before["status"]["podIP"], 200) == (after["status"]["podIP"], served)
-    assert len(mine(docker_engine)) == 2
 
 
 async def test_deletion_removes_everything(lab, docker_engine, state):
     """A deleted pod leaves no container, namespace, link or object; a server has finished what it served."""
     daemon = lab()
-    await daemon.client.create(PODS, pod("gone", {"image": "nginx"}, terminationGracePeriodSeconds=20))
+    await daemon.client.create(PODS, pod("gone", {"image": "nginx"}, terminationGracePeriodSeconds=600))
     await settled(daemon, "gone")
     await daemon.client.delete(PODS, "gone")
-    async with asyncio.timeout(15):  # it does not need its grace
-        await until(daemon, lambda: vanished(daemon, "gone"))
+    await until(daemon, lambda: vanished(daemon, "gone"))  # it does not need its grace
 
     assert mine(docker_engine) == []
     assert not KERNEL.namespace_exists(namespace_path(f"{LAB}-default-gone"))

@@ -21,7 +21,7 @@ from netlab.runtime.fake_docker import FakeEngine
 
 IMAGE = "debian:bookworm-slim"
 REAL = pytest.mark.parametrize("engine", ["real"], indirect=True)
-PATIENCE = 20.0  # seconds for news
+PATIENCE = 60.0  # seconds for news, and for a command
 
 
 @pytest.fixture(params=["real", "fake"])
@@ -153,16 +153,17 @@ def test_containers_share_a_network_namespace(engine: Engine, lab: str) -> None:
 
 def test_networks_do_not_overlap(engine: Engine, lab: str) -> None:
     """A network is found by its label; one whose addresses or name another has is refused."""
-    wanted = NetworkSpec(f"{lab}-one", "10.213.77.0/28", "10.213.77.3", {LAB_LABEL: lab})
+    begins = f"10.213.{secrets.randbelow(256)}"  # somebody else may run this test
+    wanted = NetworkSpec(f"{lab}-one", f"{begins}.0/28", f"{begins}.3", {LAB_LABEL: lab})
     made = engine.create_network(wanted)
     with pytest.raises(EngineError, match="overlap") as overlaps:
         engine.create_network(replace(wanted, name=f"{lab}-two"))
     with pytest.raises(EngineError, match=f"network with name {lab}-one already exists"):
-        engine.create_network(replace(wanted, subnet="10.213.77.16/28", gateway="10.213.77.19"))
+        engine.create_network(replace(wanted, subnet=f"{begins}.16/28", gateway=f"{begins}.19"))
 
     assert overlaps.value.code == CLASH
     assert engine.networks({LAB_LABEL: lab}) == [made]
-    assert made.subnets == ("10.213.77.0/28",)
+    assert made.subnets == (wanted.subnet,)
     assert made in engine.networks({})
 
     engine.remove_network(made.name)
@@ -195,9 +196,9 @@ def test_a_command_in_a_container(engine: Engine, lab: str) -> None:
     """A command's exit code and words come back."""
     [container] = engine.start([spec(lab)])
 
-    assert engine.run(container.id, ["sh", "-c", "echo out; exit 3"], 10) == (3, "out\n")
-    assert engine.run(container.id, ["sh", "-c", "echo err >&2"], 10) == (0, "err\n")
-    assert engine.run(container.id, ["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x"], 10) == (0, "x" * 300000)
+    assert engine.run(container.id, ["sh", "-c", "echo out; exit 3"], PATIENCE) == (3, "out\n")
+    assert engine.run(container.id, ["sh", "-c", "echo err >&2"], PATIENCE) == (0, "err\n")
+    assert engine.run(container.id, ["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x"], PATIENCE) == (0, "x" * 300000)
 
 
 @REAL
@@ -207,7 +208,7 @@ def test_a_command_that_takes_too_long(engine: Engine, lab: str, limit: float) -
     [container] = engine.start([spec(lab)])
     with pytest.raises(TimeoutError):
         engine.run(container.id, ["sleep", "4321"], limit)
-    code, said = engine.run(container.id, ["sh", "-c", "cat /proc/[0-9]*/cmdline"], 10)
+    code, said = engine.run(container.id, ["sh", "-c", "cat /proc/[0-9]*/cmdline"], PATIENCE)
 
     assert (code, "sleep\0004321" in said) == (0, False)
 

@@ -6,13 +6,14 @@ import contextlib
 import secrets
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from enginedriver import OwnEngine
-from labdriver import LabDriver
+from labdriver import TIME_LIMIT, LabDriver
 
 TOPOLOGY = Path(__file__).parent / "hosts.yaml"
 CONTAINERS = 9  # fabric, edge, two nodes, a client; two pods of a holder and a container
@@ -47,6 +48,13 @@ def addresses(lab: LabDriver) -> dict[str, str]:
     return {thing["name"]: thing.get("ip") or thing["address"] for kind in ("nodes", "pods") for thing in status[kind]}
 
 
+def until_nodes_are(lab: LabDriver, status: str) -> None:
+    """Wait until `netlab status` says so of every node."""
+    deadline = time.monotonic() + TIME_LIMIT
+    while {node["status"] for node in lab.status()["nodes"]} != {status}:
+        assert time.monotonic() < deadline
+
+
 def processes(engine: OwnEngine) -> dict[str, str]:
     """The first process of each container that runs."""
     ids = engine.docker("ps", "-q").split()
@@ -55,10 +63,14 @@ def processes(engine: OwnEngine) -> dict[str, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_what_ended_with_the_engine_comes_back(engine: OwnEngine, lab: LabDriver, number: signal.Signals) -> None:
-    """Hosts are started again and pods get new containers: same addresses, nothing twice, every path works when `up` says so."""
+    """Hosts are started again and pods get new containers: same addresses, nothing twice, every path works when `up` says so.
+
+    Meanwhile a node is Ready as long as its container runs: an engine that is told to end ends it, one that is killed does not.
+    """
     before = addresses(lab)
     engine.end(number)
     away = lab.up(TOPOLOGY, check=4)
+    until_nodes_are(lab, "NotReady" if number == signal.SIGTERM else "Ready")
     assert engine.start()
     lab.up(TOPOLOGY)
 

@@ -16,10 +16,11 @@ from netlab.runtime.docker import LAB_LABEL, Container, ContainerSpec
 from netlab.runtime.docker_engine import DockerEngine
 from netlab.runtime.image_base import BASE
 
-PATIENCE = 30.0  # seconds for a command in a container
+PATIENCE = 60.0  # seconds for a command in a container
 LARGEST = 200_000_000  # bytes on top of the base
 AS_ROOT = ("node", "edge")  # only root is given capabilities
 KEPT = ("keep", "sleep", "infinity")
+ORPHAN = "orphan=$(sleep 0.1 >/dev/null & echo $!); while [ -e /proc/$orphan ]; do sleep 0.05; done"  # also a zombie is there
 
 
 class Running:
@@ -103,19 +104,17 @@ def test_modules_are_compiled(running: Running, role: str) -> None:
 
 
 def test_the_first_process_keeps_and_ends(docker_engine: DockerEngine, image_tags: Mapping[str, str]) -> None:
-    """A client waits as process 1 of its container, which reaps orphans and ends at once when it is told to."""
+    """A client waits as process 1 of its container, which leaves no orphan a zombie and ends at once when it is told to."""
     lab = f"nlt-{secrets.token_hex(4)}"
     [client] = docker_engine.start([ContainerSpec(f"{lab}-client", image_tags["client"], {LAB_LABEL: lab})])
     try:
-        code, _ = docker_engine.run(client.id, ["sh", "-c", "(sleep 0.1 &) ; sleep 0.3"], PATIENCE)
-        states = docker_engine.run(client.id, ["sh", "-c", "cat /proc/[0-9]*/stat"], PATIENCE)[1]
+        code, _ = docker_engine.run(client.id, ["sh", "-c", ORPHAN], PATIENCE)
         docker_engine.signal([client.id], "SIGTERM")
         ended = docker_engine._client.wait(client.id, timeout=PATIENCE)["StatusCode"]
     finally:
         docker_engine.remove([client.id])
 
     assert (0, 143) == (code, ended)
-    assert " Z " not in states
 
 
 def test_nothing_is_built_again(docker_engine: DockerEngine, image_tags: Mapping[str, str]) -> None:

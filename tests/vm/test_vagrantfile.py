@@ -13,7 +13,7 @@ import pytest
 VAGRANTFILE = Path(__file__).parents[2] / "Vagrantfile"
 # All that Vagrant asks VirtualBox for before it looks at our settings of it; Vagrant 2.3 knows up to 7.0.
 VIRTUALBOX = "#!/bin/sh\necho 7.0.20r163906\n"
-TIME_LIMIT = 60
+TIME_LIMIT = 300  # seconds; the machine of the other tests may be in the making
 
 
 @pytest.fixture

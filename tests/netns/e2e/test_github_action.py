@@ -9,7 +9,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from actiondriver import outcomes, use, workspace
+from labdriver import TOPOLOGIES
 
+QUICKSTART = (TOPOLOGIES / "quickstart.yaml").read_text()
 SUMMARY_LIMIT = 900_000
 FIREWALL = (
     "add table ip foreign; add chain ip foreign f { type filter hook forward priority 0; policy drop; }"  # nobody's to repair
@@ -30,7 +32,9 @@ def results(steps):
 
 def test_all_is_well(runner, lab):
     """A lab that passes: the summary is written, results are there to be uploaded, nothing is annotated, the lab is gone."""
-    steps = use(runner, lab, test_options="--only pod-*\n--timeout 2")
+    (runner.workspace / "own.yaml").write_text(own := QUICKSTART.replace("{name: quickstart}", f"{{name: {lab.name}}}"))
+    assert own != QUICKSTART
+    steps = use(runner, lab, topology="own.yaml", name="", test_options="--only pod-*\n--timeout 2")  # that of the file
 
     assert {"success"} == set(outcomes(steps).values()), steps
     assert steps["test"].summary.startswith(f"### {lab.name}: ")

@@ -230,10 +230,10 @@ def test_two_builds_at_once(tmp_path):
     with (images.cache() / "images.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         second.start()
-        waiting.wait(10)
+        waiting.wait(60)
         for image in images.wanted_images(engine.image_id(BASE)).images:
             engine.images[image.tag] = {}
-    second.join(10)
+    second.join(60)
 
     assert ["waiting for another netlab that builds images"] == said
     assert tmp_path in images.cache().parents
