@@ -38,7 +38,6 @@ class Kept:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
-            env={**os.environ, "PATH": os.pathsep.join([*folders, os.environ["PATH"]])},
         )
         self.unread = b""
 
