@@ -98,7 +98,7 @@ class HostPicture:
         return cls(
             # Whether the engine's own bridge has a carrier depends on whether a container has just left it.
             links=re.sub(r"(qlen|state) \S+|NO-CARRIER,|,LOWER_UP", "", output("ip", "-o", "link")),
-            routes=output("ip", "route", "show", "table", "all").replace(" linkdown", ""),
+            routes=re.sub(r" linkdown| expires \d+sec", "", output("ip", "route", "show", "table", "all")),
             rules=re.sub(r"packets \d+ bytes \d+", "", output("nft", "list", "ruleset")),
             namespaces=output("ip", "netns"),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),

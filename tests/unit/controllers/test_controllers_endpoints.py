@@ -244,7 +244,15 @@ def test_leftover_slices(now: list[Object], expected: list[str]) -> None:
     assert expected == actual
 
 
-@pytest.mark.parametrize(("now", "expected"), [([], ["delete endpoints/default/web"]), ([service("web")], [])])
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ([], ["delete endpoints/default/web"]),
+        ([service("web", type="ExternalName")], ["delete endpoints/default/web"]),
+        ([service("web", selector={})], []),
+        ([service("web")], []),
+    ],
+)
 def test_leftover_endpoints(now: list[Object], expected: list[str]) -> None:
     """Semantics 5.14: the Endpoints made for a Service go with it."""
     before, _ = step(endpoints_controller.reconcile, [service("web"), blue()])
@@ -306,6 +314,16 @@ def test_slice_fills_what_is_written_anyway() -> None:
 
     assert ["update"] == [word.split()[0] for word in words(writes)]
     assert sorted(sizes(objects)) == [100, 100]
+
+
+def test_slice_fills_the_fullest_first() -> None:
+    """Of slices that are written anyway the fullest is filled up, so that the others may become empty one day."""
+    objects, _ = step(endpoint_slices.reconcile, [service("web"), *many(200)])
+    gone = {f"default/p{number:04}" for number in (*range(10), 150)}
+    kept = [o for o in objects if o.key not in gone]
+    objects, _ = step(endpoint_slices.reconcile, [*kept, blue("new", "10.244.9.9")])
+
+    assert sorted(sizes(objects)) == [90, 100]
 
 
 def test_endpoints_truncated() -> None:

@@ -37,9 +37,11 @@ def mine(name: str, **more: Any) -> Pod:
         (1, [mine(NAME[0])], []),
         (0, [mine("a")], ["delete pods/default/a"]),
         (1, [mine("a", node="n1"), mine("b")], ["delete pods/default/b"]),  # unscheduled first
-        (1, [mine("a", node="n1", phase="Pending"), mine("b", node="n1")], ["delete pods/default/a"]),
-        (1, [mine("a", node="n1", ready=False), mine("b", node="n1")], ["delete pods/default/a"]),
-        (1, [mine("a", node="n1", created="2026-01-01T00:00:01Z"), mine("b", node="n2")], ["delete pods/default/a"]),  # newest
+        (1, [mine("a", node="n1"), mine("b", node="n1", phase="Pending")], ["delete pods/default/b"]),
+        (1, [mine("a", node="n1"), mine("b", node="n1", ready=False)], ["delete pods/default/b"]),
+        (1, [mine("a", node="n1"), mine("b", node="n1", since="2026-01-01T00:00:01Z")], ["delete pods/default/b"]),  # ready last
+        (1, [mine("a", node="n1"), mine("b", node="n2", created="2026-01-01T00:00:01Z")], ["delete pods/default/b"]),  # newest
+        (1, [mine("a"), mine("b"), mine("c")], ["delete pods/default/a", "delete pods/default/b"]),
         (2, [mine("a", node="n1"), mine("b", node="n2"), mine("c", node="n2")], ["delete pods/default/b"]),  # doubled up
         (
             1,

@@ -53,6 +53,12 @@ def test_address_bands(subnet: str, first: str, dynamic: str, last: str) -> None
     assert (first, dynamic, last) == tuple(str(IPv4Address(n)) for n in (band.first, band.dynamic, band.last))
 
 
+@pytest.mark.parametrize(("held", "expected"), [({4, 5}, 3), ({3, 4, 5}, 1), ({1, 3, 4, 5}, 2), ({1, 2, 3, 4, 5}, None)])
+def test_what_is_kept_for_requests_is_handed_out_last(held: set[int], expected: int | None) -> None:
+    """Numbers come from above the static band, and from the band only when nothing else is left (semantics 4.3)."""
+    assert expected == Band(first=1, last=5, dynamic=3).choose("default/web", lambda number: number not in held)
+
+
 async def test_allocation_is_deterministic(client: LocalClient, new_api) -> None:
     """The same Services get the same addresses and ports in another lab, out of the dynamic bands."""
     first = await client.create(SERVICES, service(type="NodePort"))

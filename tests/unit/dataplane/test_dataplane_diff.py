@@ -44,6 +44,10 @@ ADDRESS = Address("cni0", "10.244.1.1/24")
 ROUTE = Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True)
 ARP = Neighbour("flannel.1", "10.244.2.0", "02:00:00:00:00:09")
 FDB = ForwardingEntry("flannel.1", "02:00:00:00:00:09", "172.30.1.2")
+SECOND = Address("cni0", "10.244.1.2/24")
+VIA_BRIDGE = Route("10.7.0.0/16", "cni0", "10.244.1.9")
+NEAR = Neighbour("cni0", "10.244.1.9", "02:00:00:00:00:19")
+ON_BRIDGE = replace(OVERLAY, kind=Vxlan(1, 8472, "172.30.1.1", "cni0"))
 
 CASES = [
     pytest.param(NamespaceState(), observed(), [], id="nothing wanted, nothing there"),
@@ -144,6 +148,39 @@ CASES = [
             Operation(SET, Sysctl("net/ipv4/conf/cni0/rp_filter", "0")),
         ],
         id="settings first, those of a new link after it",
+    ),
+    pytest.param(
+        NamespaceState(sysctls={"net/ipv6/conf/cni0/disable_ipv6": "1", "net/ipv4/ip_forward": "1"}, links=(BRIDGE,)),
+        observed(replace(BRIDGE, mtu=1200), sysctls={"net/ipv4/ip_forward": "0"}),
+        [
+            Operation(SET, Sysctl("net/ipv4/ip_forward", "1")),
+            Operation(SET, Link("cni0", mtu=1450)),
+            Operation(SET, Sysctl("net/ipv6/conf/cni0/disable_ipv6", "1")),
+        ],
+        id="settings of a link that changes after it: below 1280 bytes it has none of IPv6",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE, ON_BRIDGE)),
+        observed(replace(BRIDGE, kind=Veth("", "")), ON_BRIDGE),
+        [
+            Operation(DELETE, replace(BRIDGE, kind=Veth("", ""))),
+            Operation(DELETE, ON_BRIDGE),
+            Operation(ADD, BRIDGE),
+            Operation(ADD, ON_BRIDGE),
+        ],
+        id="a VXLAN goes with its device, and comes with it",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE,), addresses=(ADDRESS,), routes=(VIA_BRIDGE,), neighbours=(NEAR,)),
+        observed(BRIDGE, addresses=(Address("cni0", "10.9.9.9/24"), ADDRESS), routes=(VIA_BRIDGE,), neighbours=(NEAR,)),
+        [Operation(DELETE, Address("cni0", "10.9.9.9/24")), Operation(SET, NEAR), Operation(SET, VIA_BRIDGE)],
+        id="an address may take its device's routes and ARP entries along: they are set again",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE,), addresses=(SECOND,)),
+        observed(BRIDGE, addresses=(ADDRESS, SECOND)),
+        [Operation(DELETE, ADDRESS), Operation(SET, SECOND)],
+        id="the first address of a subnet may take the second along: it is set again",
     ),
 ]
 

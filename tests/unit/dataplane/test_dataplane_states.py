@@ -80,8 +80,10 @@ def test_device_is_flannels():
 
 def test_remote_node_is_three_entries():
     """Per remote node exactly ARP, FDB and an onlink route (semantics 2.16); one's own lease is ignored (2.12)."""
-    state = vxlan.overlay("lab", LOCAL, [LOCAL, REMOTE]).state
+    overlay = vxlan.overlay("lab", LOCAL, [LOCAL, REMOTE])
+    state = overlay.state
 
+    assert () == overlay.ignored
     assert (Neighbour("flannel.1", "10.244.2.0", "02:00:00:00:00:02"),) == state.neighbours
     assert (ForwardingEntry("flannel.1", "02:00:00:00:00:02", "172.30.1.2"),) == state.forwarding
     assert (Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True),) == state.routes

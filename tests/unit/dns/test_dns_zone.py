@@ -104,6 +104,7 @@ POSITIVE = [
     ("11.8", f"dns-version.{C}", "TXT", ['TXT "1.1.0"']),
     ("11.9", f"ext.{D}", "A", ["CNAME db.example.com.", "A 203.0.113.10"]),
     ("11.9 any type", f"ext.{D}", "CNAME", ["CNAME db.example.com."]),
+    ("11.9 alias of nobody", f"broken.{D}", "CNAME", [f"CNAME gone.{D}."]),
     ("11.9 TXT", f"ext.{D}", "TXT", ["CNAME db.example.com."]),
     ("11.9 own zone", f"chain.{D}", "A", [f"CNAME Blue.{D}.", "A 10.96.0.20"]),
     ("11.9 not ours", f"far.{D}", "A", ["CNAME www.example.org."]),

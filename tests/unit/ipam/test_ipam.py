@@ -33,6 +33,7 @@ NARROW = AddressPlan(Networking(node_subnet="192.168.7.0/24", pod_subnet="10.244
         (list(PLAN.load_balancer_addresses()), ["198.51.100.1", "198.51.100.2"]),
         (list(NARROW.load_balancer_addresses()), []),
         (PLAN.node_index("172.30.1.7"), 7),
+        (PLAN.node_index("172.30.1.0"), None),
         (PLAN.node_index("172.30.0.2"), None),
         (PLAN.node_index("10.0.0.1"), None),
         (PLAN.node_index("not an address"), None),
@@ -51,6 +52,7 @@ def test_plan(actual: object, expected: object) -> None:
         (lambda: PLAN.pod_cidr(0), "podSubnet"),
         (lambda: NARROW.node(250), "nodeSubnet"),
         (lambda: PLAN.client(300), "outsideSubnet"),
+        (lambda: AddressPlan(Networking(outside_subnet="203.0.113.0/28")).client(6), "outsideSubnet"),  # all bits: broadcast
         (lambda: AddressPlan(Networking(node_subnet="172.30.0.1/16")).api_server, "spec.networking.nodeSubnet"),
         (lambda: list(AddressPlan(Networking(), "somewhere").load_balancer_addresses()), "spec.loadBalancer.pool"),
     ],

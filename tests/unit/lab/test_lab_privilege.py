@@ -14,6 +14,9 @@ from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
 ORDINARY = 1000
+# From Python 3.12 on a fork is warned of while there are threads, and some test before may have left one. The child of
+# `apart` takes no lock that one of them could hold.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
 @dataclass(frozen=True)

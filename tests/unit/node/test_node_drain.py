@@ -47,6 +47,7 @@ def leases(**versions: str) -> list[Lease]:
         ([SERVICE], [endpoint_slice("9")], {"node1": "9", "node2": "8"}, False),
         ([SERVICE], [endpoint_slice("9")], {"node1": "9", "node2": "12"}, True),
         ([SERVICE], [endpoint_slice("9")], {"node1": "9", "edge": "7"}, False),
+        ([SERVICE], [endpoint_slice("7", uid="another slice's"), endpoint_slice("9")], {"node1": "8"}, False),
         ([SERVICE], [endpoint_slice("9", uid="someone else")], {"node1": "8"}, False),
         ([SERVICE], [endpoint_slice("9", uid="someone else")], {"node1": "9"}, True),
     ],

@@ -166,6 +166,40 @@ def test_backend_on_a_node_s_own_sockets(source, entry, via, seen):
     assert (Outcome.ALLOWED, {"172.30.1.1": seen}) == through(source, entry, via, endpoints=("172.30.1.1",), pods=HOST_POD)
 
 
+HINTS = [
+    ("own node", {A1: {"forNodes": "node1"}, B1: {"forNodes": "node2"}}, {}, {A1}),
+    ("own zone", {A1: {"forZones": "b"}, B1: {"forZones": "a"}}, {}, {B1}),
+    ("node before zone", {A1: {"forNodes": "node1", "forZones": "b"}, B1: {"forNodes": "node2", "forZones": "a"}}, {}, {A1}),
+    ("one without", {A1: {"forZones": "a"}, B1: {}}, {}, {A1, B1}),
+    ("none for us", {A1: {"forZones": "b"}, B1: {"forZones": "c"}}, {}, {A1, B1}),
+    ("Local is not narrowed", {A1: {"forZones": "b"}, B1: {"forZones": "a"}}, INSIDE, {A1}),
+]
+
+
+@pytest.mark.parametrize(("hints", "spec", "expected"), [r[1:] for r in HINTS], ids=[r[0] for r in HINTS])
+def test_topology_hints(hints, spec, expected):
+    """From node1 in zone a: endpoints hinted for it, if all have hints and one is for us (semantics 6.13)."""
+    slice_ = fake.endpoints("web", hints)
+    for endpoint, hinted in zip(slice_["endpoints"], hints.values(), strict=True):
+        endpoint["hints"] = {kind: [{"name": name}] for kind, name in hinted.items()}
+    web = fake.service("web", clusterIP="10.96.0.5", **spec)
+    snapshot = fake.snapshot(fake.cluster(services=[web], slices=[slice_], nodes=[fake.node(1, zone="a"), fake.node(2)]))
+    access = Access(place(snapshot, "default/a2"), snapshot.services[0], snapshot.services[0].spec.ports[0], Entry.CLUSTER_IP, "")
+
+    assert {f"{address}:80" for address in expected} == set(through_service(snapshot, access).sources)
+
+
+def test_serving_and_not_ready_is_not_enough():
+    """An endpoint that is not ready is used only on its way out."""
+    slice_ = fake.endpoints("web", ["~" + A1])
+    slice_["endpoints"][0]["conditions"]["terminating"] = False
+    web = fake.service("web", clusterIP="10.96.0.5")
+    snapshot = fake.snapshot(fake.cluster(services=[web], slices=[slice_]))
+    access = Access(place(snapshot, "default/a2"), snapshot.services[0], snapshot.services[0].spec.ports[0], Entry.CLUSTER_IP, "")
+
+    assert Outcome.REFUSED is through_service(snapshot, access).outcome
+
+
 def test_address_of_nobody():
     """An address that no host of the lab has is a place of kind NOWHERE."""
     snapshot, _ = made()

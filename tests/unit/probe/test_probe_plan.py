@@ -80,6 +80,32 @@ def test_ways_into_a_service(spec, expected):
     assert expected == paths(c for c in checks if c.subject and not c.path.endswith("unused-port"))
 
 
+@pytest.mark.parametrize(("address", "path", "count"), [("10.96.0.5", "hairpin", 1), ("None", "pod-headless", 2)])
+def test_an_endpoint_that_is_not_ready(address, path, count):
+    """It is not expected to reach itself, nor to be reached without a proxy."""
+    checks = planned(fake.service("web", clusterIP=address), slices=[fake.endpoints("web", [A1, "!" + B1])])
+
+    assert count == paths(checks)[path]
+
+
+@pytest.mark.parametrize(("mode", "count"), [("VIP", 2), ("Proxy", 0)])
+def test_an_address_that_nothing_captures(mode, count):
+    """A load balancer address of ipMode Proxy is no way in from inside (semantics 4.11)."""
+    service = fake.service("web", type="LoadBalancer", clusterIP="10.96.0.5", ingress="198.51.100.1")
+    service["status"]["loadBalancer"]["ingress"][0]["ipMode"] = mode
+
+    assert count == paths(planned(service, slices=[fake.endpoints("web", [A1])]))["pod-load-balancer"]
+
+
+def test_an_external_address_of_a_node_is_caught_by_the_sender_s():
+    """Whoever has the address, a pod's own node sends the packet on, and so it is that node that masquerades it."""
+    service = fake.service("web", clusterIP="10.96.0.5", externalIPs=["172.30.1.1"])
+    checks = planned(service, slices=[fake.endpoints("web", [A1])])
+    seen = {c.source.name: set().union(*c.expectation.sources.values()) for c in checks if c.path == "pod-external-ip"}
+
+    assert {"default/a1": {"10.244.1.1"}, "default/b1": {"10.244.2.0"}} == seen
+
+
 def test_by_name_needs_dns():
     """By DNS name a Service is tried from one pod per node and from every node, when there is a DNS Service."""
     checks = with_dns(fake.service("web", clusterIP="10.96.0.5"), [fake.endpoints("web", [A1])])

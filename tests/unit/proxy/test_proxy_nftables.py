@@ -198,6 +198,23 @@ def test_the_chains_of_a_service_port() -> None:
     assert {f"{VIP} . tcp . 80": f"goto service-{base}"} == rules.elements["service-ips"]
 
 
+@pytest.mark.parametrize(
+    ("internal", "external", "expected"),
+    [
+        ("Cluster", "Cluster", "service"),
+        ("Cluster", "Local", "service"),
+        ("Local", "Cluster", "local"),
+        ("Local", "Local", "local"),
+    ],
+)
+def test_the_chain_of_the_cluster_ip_masquerades_it(internal: str, external: str, expected: str) -> None:
+    """One of the two chains that balance has the rule: the one that internal traffic goes to (semantics 6.6)."""
+    some = service(type="NodePort", internal_traffic_policy=internal, external_traffic_policy=external)
+    chains = compile_services(service_map(some, slice_of(LOCAL, REMOTE)), CONFIG).chains
+
+    assert [expected] == [name.partition("-")[0] for name, chain in chains.items() if f"ip daddr {VIP} " in " ".join(chain.rules)]
+
+
 def test_an_unchanged_service_is_not_compiled_again() -> None:
     """A change of one Service touches its fragment only, and the script says nothing of others."""
     tracker = ServiceTracker(NODE)

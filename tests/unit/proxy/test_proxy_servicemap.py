@@ -22,6 +22,7 @@ SELECTION = [
     ("not while one is ready", [going(LOCAL), REMOTE], [REMOTE], [LOCAL], True),
     ("Local falls back on its own", [going(LOCAL), REMOTE, "10.244.2.6"], [REMOTE, "10.244.2.6"], [LOCAL], True),
     ("terminating and not serving", [endpoint(LOCAL, ready=False, terminating=True, serving=False)], [], [], False),
+    ("serving and not terminating", [endpoint(LOCAL, ready=False, serving=True)], [], [], False),
     ("unset conditions mean ready", [endpoint(LOCAL, ready=None)], [LOCAL], [LOCAL], True),
     ("order is of numbers", ["10.244.1.10", "10.244.1.9"], ["10.244.1.9", "10.244.1.10"], ["10.244.1.9", "10.244.1.10"], True),
     ("own node hinted", [endpoint(LOCAL, node="node1"), endpoint(REMOTE, node="node2")], [LOCAL], [LOCAL], True),
@@ -129,6 +130,7 @@ EXTERNAL_LOCAL = [
     (service(external_ips=("192.0.2.1",), external_traffic_policy="Local"), True, 0),
     (service(type="LoadBalancer", external_traffic_policy="Local", health_check_node_port=32000), True, 32000),
     (service(type="LoadBalancer", external_traffic_policy="Cluster", health_check_node_port=32000), False, 0),
+    (service(type="NodePort", external_traffic_policy="Local", health_check_node_port=32000), True, 0),
 ]
 
 
