@@ -30,6 +30,12 @@ def endpoint_slice(version: str, *, uid: str = "u", terminating: bool = True) ->
     return msgspec.convert(body, EndpointSlice)
 
 
+def elsewhere(piece: EndpointSlice) -> EndpointSlice:
+    """The slice of OTHER, which selects the same labels in another namespace."""
+    meta = msgspec.structs.replace(piece.metadata, namespace="other", labels={"kubernetes.io/service-name": "x"})
+    return msgspec.structs.replace(piece, metadata=meta)
+
+
 def leases(**versions: str) -> list[Lease]:
     return [
         msgspec.convert({"metadata": {"name": name, "annotations": {SYNCED: json.dumps({"endpointslices": version})}}}, Lease)
@@ -43,6 +49,7 @@ def leases(**versions: str) -> list[Lease]:
         ([], [], {}, True),
         ([OTHER], [], {"node1": "1"}, True),
         ([SERVICE], [endpoint_slice("9", terminating=False)], {"node1": "9"}, False),
+        ([OTHER], [elsewhere(endpoint_slice("9", uid="someone else"))], {"node1": "8"}, True),
         ([SERVICE], [endpoint_slice("9")], {"node1": "8"}, False),
         ([SERVICE], [endpoint_slice("9")], {"node1": "9", "node2": "8"}, False),
         ([SERVICE], [endpoint_slice("9")], {"node1": "9", "node2": "12"}, True),
