@@ -29,13 +29,14 @@ PRIVILEGE = "privilege"
 ENGINE = "container engine"
 ENGINE_SOCKET = "/var/run/docker.sock"
 INSTALL_ENGINE = "apt-get install -y docker.io mmdebstrap"  # mmdebstrap makes the base image where no registry answers
+USE_SUDO = "sudo netlab up --runtime docker FILE; being in the group docker is not enough"
 USEFUL_TOOLS = ("ip", "curl", "ping")  # what the examples use inside a lab
 RULES = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade fully-random"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `needed`: no lab without it; `package`: what installs it; `remedy`: what to do for an optional one."""
+    """One thing looked at. `needed`: no lab without it; `package`: what installs it; `remedy`: what else to do."""
 
     name: str
     good: bool
@@ -58,12 +59,13 @@ class Finding:
 
 def diagnose() -> tuple[Finding, ...]:
     """Return all findings, the ones everything else depends on first."""
+    as_root = os.geteuid() == 0  # and not of a user namespace
     found = [
         Finding("Linux", sys.platform == "linux", f"{platform.system()} {platform.release()}"),
         _privilege(),
         *(_tool(name, needed=True) for name in NEEDED_TOOLS),
         *(_tool(name, needed=False) for name in USEFUL_TOOLS),
-        _container_engine(),
+        _container_engine(as_root=as_root),
         _other_netlab(),
     ]
     return (*found, *(() if any(finding.name == PRIVILEGE and finding.blocks for finding in found) else _kernel_features()))
@@ -77,13 +79,15 @@ def _privilege() -> Finding:
         require_state_root(state_root())
         user_namespace.make()
     except UnsupportedHostError as error:
-        return Finding(PRIVILEGE, good=False, found=str(error))
+        return Finding(PRIVILEGE, good=False, found=error.message, remedy=error.remedy)
     return Finding(PRIVILEGE, good=True, found="an ordinary user, in a user namespace")
 
 
 def remedy(findings: tuple[Finding, ...]) -> str:
     """Return the closing sentences: all is well, or the one command that installs what is missing; then what is optional."""
-    return "\n".join([_verdict(findings), *(f"Runtime docker: {f.remedy}" for f in findings if f.remedy)])
+    needed = [finding.remedy for finding in findings if finding.blocks and finding.remedy]
+    optional = [f"Runtime docker: {finding.remedy}" for finding in findings if finding.remedy and not finding.needed]
+    return "\n".join([_verdict(findings), *needed, *optional])
 
 
 def _verdict(findings: tuple[Finding, ...]) -> str:
@@ -99,19 +103,21 @@ def _tool(name: str, *, needed: bool) -> Finding:
     return Finding(name, path is not None, path or "not installed", needed, "" if path else PACKAGES[name])
 
 
-def _container_engine() -> Finding:
+def _container_engine(*, as_root: bool) -> Finding:
     """Ask the engine of runtime docker."""
     try:
         DockerEngine().close()
     except UnsupportedHostError as error:
         return engine_finding(error, installed=find_tool("dockerd") is not None or Path(ENGINE_SOCKET).exists())
-    return engine_finding(None, installed=True)
+    return engine_finding(None, as_root=as_root)
 
 
-def engine_finding(refusal: UnsupportedHostError | None, *, installed: bool) -> Finding:
-    """Return what to say of the engine; labs of runtime netns need none."""
-    if refusal is None:
+def engine_finding(refusal: UnsupportedHostError | None, *, installed: bool = True, as_root: bool = True) -> Finding:
+    """Return what to say of the engine; labs of runtime netns need none, and those of containers are root's."""
+    if refusal is None and as_root:
         return Finding(ENGINE, good=True, found="answers", needed=False)
+    if refusal is None:
+        return Finding(ENGINE, good=False, found="answers; runtime docker needs root", needed=False, remedy=USE_SUDO)
     found, remedy = (refusal.message, refusal.remedy) if installed else ("not installed", INSTALL_ENGINE)
     return Finding(ENGINE, good=False, found=f"{found}; needed for runtime docker alone", needed=False, remedy=remedy)
 

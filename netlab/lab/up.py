@@ -69,10 +69,10 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
     state = StateDirectory.of(topology.lab.metadata.name)
     if options.dry_run:
         return _dry_run(state, topology)
+    if topology.lab.spec.runtime == DOCKER:  # first: what an ordinary user may lack besides would be asked for in vain
+        require_root("runtime docker", "the containers' networks are wired from outside")
     require_tools()
     require_state_root(state.root.parent)
-    if topology.lab.spec.runtime == DOCKER:
-        require_root("runtime docker", "the containers' networks are wired from outside")
     with locked(state.lab, "up") as lock, socket.socket() as loopback:  # before `obtain`, so that it is the machine's
         obtain(state, "up")
         created = not state.root.exists()

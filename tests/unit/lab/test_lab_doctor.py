@@ -11,20 +11,40 @@ AWAY = UnsupportedHostError("no container engine answers: /x has nobody behind i
 
 
 @pytest.mark.parametrize(
-    ("refusal", "installed", "mark", "found", "words"),
+    ("refusal", "known", "mark", "found", "words"),
     [
-        (None, True, "ok", "answers", "A lab can run here."),
-        (AWAY, True, "note", AWAY.message, "A lab can run here.\nRuntime docker: Start the engine."),
-        (AWAY, False, "note", "not installed", "A lab can run here.\nRuntime docker: apt-get install -y docker.io mmdebstrap"),
+        (None, {}, "ok", "answers", "A lab can run here."),
+        (
+            None,
+            {"as_root": False},
+            "note",
+            "answers; runtime docker needs root",
+            "A lab can run here.\nRuntime docker: sudo netlab up --runtime docker FILE; being in the group docker is not enough",
+        ),
+        (AWAY, {}, "note", AWAY.message, "A lab can run here.\nRuntime docker: Start the engine."),
+        (
+            AWAY,
+            {"installed": False},
+            "note",
+            "not installed",
+            "A lab can run here.\nRuntime docker: apt-get install -y docker.io mmdebstrap",
+        ),
     ],
-    ids=["answers", "does not run", "not installed"],
+    ids=["answers", "answers an ordinary user", "does not run", "not installed"],
 )
-def test_the_container_engine(refusal, installed, mark, found, words):
-    """An engine that is missing or away is told with its remedy, and keeps no lab of runtime netns from running."""
-    finding = engine_finding(refusal, installed=installed)
+def test_the_container_engine(refusal, known, mark, found, words):
+    """An engine that is missing, away or not enough is told with its remedy, and keeps no lab of runtime netns from running."""
+    finding = engine_finding(refusal, **known)
 
     assert (mark, False, True) == (finding.mark, finding.blocks, finding.found.startswith(found))
     assert words == remedy((finding,))
+
+
+def test_what_keeps_a_lab_from_running():
+    """The table has what was found, in one line; the remedy comes after it, as it is to be typed."""
+    finding = Finding("privilege", good=False, found="there is no folder", remedy="export XDG_RUNTIME_DIR=$(mktemp -d)")
+
+    assert "A lab cannot run here: there is no folder.\nexport XDG_RUNTIME_DIR=$(mktemp -d)" == remedy((finding,))
 
 
 def test_what_is_missing_comes_in_one_command():

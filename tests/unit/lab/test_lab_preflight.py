@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from netlab.api.lab import Lab, LabNode, LabSpec
 from netlab.api.meta import ObjectMeta
 from netlab.errors import LabError, UnsupportedHostError
 from netlab.lab import preflight
+from netlab.lab.up import Options, up
 from netlab.runtime.claims import record, refuse_foreign
 from netlab.runtime.statedir import StateDirectory
 
@@ -80,3 +83,14 @@ def test_hosts_of_the_file_are_looked_at(tmp_path, monkeypatch):
         preflight.require_free_names(StateDirectory("demo", tmp_path / "demo"), lab)
 
     assert not (tmp_path / "demo").exists()
+
+
+def test_an_ordinary_user_and_containers(monkeypatch, tmp_path):
+    """That runtime docker is root's comes before whatever else the user lacks, which would be mended in vain."""
+    file = tmp_path / "l.yaml"
+    file.write_text("apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {runtime: docker, nodes: 1}\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+
+    with pytest.raises(UnsupportedHostError, match=r"^runtime docker needs root"):
+        up(file, Options(), print, print)
