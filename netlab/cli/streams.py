@@ -67,7 +67,11 @@ def survive_their_readers() -> None:
 
 
 def _opened_anew(stream: TextIO | None, end: Unheard) -> TextIO:
-    """Return a stream as it was, but for its end; Python has made none of a descriptor that was not open."""
+    """Return a stream as it was, but for its end; Python has made none of a descriptor that was not open.
+
+    A line is written when it is there where that was so before: to a terminal, on standard error, and where somebody wants no
+    buffers (PYTHONUNBUFFERED), which Python calls by another name.
+    """
     encoding, errors = (stream.encoding, stream.errors) if stream else ("utf-8", "backslashreplace")
-    at_once = stream.line_buffering if isinstance(stream, io.TextIOWrapper) else True
+    at_once = stream.line_buffering or stream.write_through if isinstance(stream, io.TextIOWrapper) else True
     return io.TextIOWrapper(io.BufferedWriter(end), encoding, errors, line_buffering=at_once)

@@ -69,6 +69,16 @@ def test_talk_that_cannot_be_written_is_lost(full, tmp_path):
     assert (0, True) == (done.returncode, "(dry run)" in done.stdout)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_line_is_written_when_it_is_there(unbuffered):
+    """Talk does not wait for the end of the process, whatever its environment says of buffers."""
+    script = "import os, sys, netlab.cli.streams as s; s.survive_their_readers(); print('talk', file=sys.stderr); os._exit(0)"
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([sys.executable, "-c", script], check=False, env=environment, timeout=60, capture_output=True)
+
+    assert b"talk\n" == done.stderr
+
+
 def test_streams_that_are_not_open(tmp_path):
     """`netlab >&- 2>&-`: what is printed goes nowhere, above all not into a file that netlab opens for itself."""
     words = [sys.executable, "-m", "netlab", "validate", str(QUICKSTART)]
