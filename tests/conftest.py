@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from labdriver import TOPOLOGIES, HostPicture, LabDriver, run
+
+# The same examples in every run, on every machine, as in continuous integration: no clock and no earlier run has a say in them.
+# (The memory of earlier runs that root leaves in the tree is none that an ordinary user could read.)
+settings.register_profile(
+    "netlab", derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("netlab")
 
 
 @pytest.fixture(scope="session")

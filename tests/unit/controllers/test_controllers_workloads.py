@@ -48,6 +48,11 @@ def mine(name: str, **more: Any) -> Pod:
             [mine("a", node="n1"), mine("b", node="n1", annotations={replica_sets.DELETION_COST: "-5"})],
             ["delete pods/default/b"],
         ),
+        (
+            1,
+            [mine("a", node="n1", annotations={replica_sets.DELETION_COST: "-5"}), mine("b", node="n1", ready=False)],
+            ["delete pods/default/b"],  # however little it would cost, one that is ready stays
+        ),
     ],
 )
 def test_replica_set_pods(replicas: int, pods: list[Pod], expected: list[str]) -> None:
