@@ -49,7 +49,7 @@ async def test_a_probe_that_breaks_has_failed_and_the_next_is_made(tmp_path, mon
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [(b"HTTP/1.1 204 None\r\n", ""), (b"x" * 100_000, NOT_HTTP), (b"HTTP/1.1 \xb2\xb0\xb0 OK\r\n", NOT_HTTP), (b"", NOT_HTTP)],
+    [(b"HTTP/1.1 204 None\r\n", ""), (b"x" * 100_000, NOT_HTTP), (b"HTTP/1.1 \xb2\xb9\xb3 OK\r\n", NOT_HTTP), (b"", NOT_HTTP)],
     ids=["a status line", "one that does not end", "digits of another script", "nothing"],
 )
 async def test_what_a_server_answers(answer, message):
