@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def run(*arguments, check=0, timeout=TIME_LIMIT, inside=()):
         assert check == result.returncode, f"netlab {' '.join(map(str, arguments))}\n{result.stdout}\n{result.stderr}"
     assert "Traceback" not in result.stderr, result.stderr
     return result
+
+
+@contextlib.contextmanager
+def talking(command, **options):
+    """Run a command whose words a test reads as they come; it ends with the test, or when it has said nothing for too long."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, **options}
+    with subprocess.Popen(command, **pipes) as process:
+        late = threading.Timer(TIME_LIMIT, process.kill)
+        late.start()
+        try:
+            yield process
+        finally:
+            late.cancel()
+            process.kill()
 
 
 @dataclass

@@ -6,12 +6,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from labdriver import COMMAND, ROOT, TIME_LIMIT, TOPOLOGIES, LabDriver, run
+from labdriver import COMMAND, TIME_LIMIT, TOPOLOGIES, LabDriver, run, talking
 
 LONG = bytes(range(256)) * 400  # 100 kB: more than one chunk, less than what fits into the buffers on the way
 CONNECTIONS = 200
@@ -30,15 +29,12 @@ def quickstart():
 def forwarding(lab, *words):
     """Run port-forward, yield the process and its local ports; end it as ^C does."""
     command = [*COMMAND, "port-forward", "--lab", lab.name, *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            ports = sum(":" in word or word.isdigit() for word in words[1:])
-            lines = [process.stdout.readline() for _ in range(ports)]
-            yield process, [int(re.search(r":(\d+) -> ", line)[1]) for line in lines]
-            process.send_signal(signal.SIGINT)
-            assert 0 == process.wait(TIME_LIMIT), process.stderr.read()
-        finally:
-            process.kill()
+    with talking(command) as process:
+        ports = sum(":" in word or word.isdigit() for word in words[1:])
+        lines = [process.stdout.readline() for _ in range(ports)]
+        yield process, [int(re.search(r":(\d+) -> ", line)[1]) for line in lines]
+        process.send_signal(signal.SIGINT)
+        assert 0 == process.wait(TIME_LIMIT), process.stderr.read()
 
 
 def fetch(port, path="/"):
@@ -160,7 +156,7 @@ def test_the_pod_goes(lab):
     """When the pod is gone, the next connection ends the forwarding with a sentence; the lab went down all the same."""
     lab.up(TOPOLOGIES / "cluster-ip.yaml")
     command = [*COMMAND, "port-forward", "--lab", lab.name, "svc/super-app", "0:80"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with talking(command) as process:
         local = int(re.search(r":(\d+) -> ", process.stdout.readline())[1])
         fetch(local)
         lab.down()

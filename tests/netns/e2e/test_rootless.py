@@ -18,7 +18,7 @@ from pathlib import Path
 
 import ordinary
 import pytest
-from labdriver import TIME_LIMIT, TOPOLOGIES
+from labdriver import TIME_LIMIT, TOPOLOGIES, talking
 
 from netlab.kernel import user_namespace
 
@@ -136,14 +136,14 @@ def test_port_forward(user):
     """A port of the machine's loopback leads into a pod of an ordinary user's lab."""
     user.netlab("up", "--name", "mine", TOPOLOGIES / "quickstart.yaml")
     command = user.command(*NETLAB, "port-forward", "svc/blue", "0:80")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    with talking(command, env=ENVIRONMENT) as process:
         port = int(re.search(r":(\d+) -> ", process.stdout.readline())[1])
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
             page = answer.read().decode()
         process.send_signal(signal.SIGINT)
+        assert 0 == process.wait(TIME_LIMIT), process.stderr.read()
 
     assert "This is pod default/blue-" in page
-    assert 0 == process.returncode
 
 
 def test_all_processes_are_killed(user):
