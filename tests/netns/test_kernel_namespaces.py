@@ -233,9 +233,9 @@ def test_overlay_wraps_the_frame(linux: LinuxKernel, make_namespace: MakeNamespa
 def test_no_ipv6_on_the_wire(linux: LinuxKernel, make_namespace: MakeNamespace):
     """No interface of a lab has an IPv6 address, so captures hold no router solicitations or MLD reports."""
     paths = lab(linux, make_namespace)
-    addresses = []
+    listed, addresses = Path("/proc/thread-self/net/if_inet6"), []
     for path in paths.values():
         with linux.inside(path):
-            addresses.append(Path("/proc/thread-self/net/if_inet6").read_text())
+            addresses.append(listed.read_text() if listed.exists() else "")  # a kernel may have no IPv6
 
     assert [""] * len(paths) == addresses
