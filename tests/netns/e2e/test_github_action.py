@@ -66,18 +66,35 @@ def test_a_broken_lab(runner, lab):
     assert not lab.state.exists()
 
 
+def annotations(output):
+    """Yield what the runner makes of a step's lines by the problem matchers that hold at each: owner and groups."""
+    held = {}
+    for line in output.splitlines():
+        if line.startswith("::add-matcher::"):
+            matchers = json.loads(Path(line.removeprefix("::add-matcher::")).read_text())["problemMatcher"]
+            held |= {matcher["owner"]: matcher["pattern"][0]["regexp"] for matcher in matchers}
+        elif found := re.fullmatch("::remove-matcher owner=(.*)::", line):
+            del held[found[1]]
+        yield from (" ".join([owner, *found.groups()]) for owner, known in held.items() if (found := re.search(known, line)))
+    assert not held
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
-    [({"topology": "broken.yaml"}, "broken.yaml:1:1"), ({"runtime": "cloud"}, "runtime 'cloud'")],
-    ids=["an invalid file", "a runtime that is not there"],
+    [
+        ({"topology": "broken.yaml"}, "netlab-file broken.yaml 1 1 apiVersion: Required value"),
+        ({"runtime": "cloud"}, "netlab --runtime: there is no runtime 'cloud'"),
+        ({"topology": ""}, "the input 'topology' is empty"),
+    ],
+    ids=["an invalid file", "a runtime that is not there", "no file"],
 )
 def test_no_lab(runner, lab, inputs, words):
-    """When `up` fails its words are the step's, and nothing that follows is run."""
+    """When `up` fails its words are the step's and its annotations, and nothing that follows is run."""
     steps = use(runner, lab, **inputs)
 
     assert {"failure"} == {step.outcome for key, step in steps.items() if key == "up"}
     assert {"skipped"} == {step.outcome for key, step in steps.items() if key not in {"install", "up"}}
-    assert words in steps["up"].output
+    assert words in "\n".join([*annotations(steps["up"].output), steps["up"].output])
     assert not lab.state.exists()
 
 
