@@ -120,6 +120,7 @@ def named(number: int, name: str = "http", protocol: str = "TCP") -> list[dict[s
     [
         ([{"port": 80}], [blue()], {(("", 80, "TCP"),): 1}),
         ([{"port": 80, "targetPort": 8080}], [blue()], {(("", 8080, "TCP"),): 1}),
+        ([{"port": 80, "targetPort": 0}], [blue()], {(("", 80, "TCP"),): 1}),  # as if there were none
         (
             [{"port": 80, "targetPort": "http"}],
             [blue("a", ports=named(8080)), blue("b", "10.244.1.3", ports=named(9090))],
@@ -204,6 +205,10 @@ def test_slice_looks_like_kubernetes() -> None:
 
 
 # ---- which Services
+def going(some: Service) -> Service:
+    return msgspec.structs.replace(some, metadata=msgspec.structs.replace(some.metadata, deletion_timestamp=NOW))
+
+
 @pytest.mark.parametrize(
     ("some", "expected"),
     [
@@ -211,6 +216,7 @@ def test_slice_looks_like_kubernetes() -> None:
         (service("web", selector={}), 0),
         (service("web", type="ExternalName", externalName="x.example"), 0),
         (service("web", selector={"app": "none"}), 1),  # an empty slice, as in Kubernetes
+        (going(service("web")), 0),
     ],
 )
 def test_services_with_slices(some: Service, expected: int) -> None:

@@ -6,7 +6,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from controllers_objects import NOW, daemon_set, deployment, messages, meta, node, pod, replica_set, settle, words, written
+from controllers_objects import (
+    NOW,
+    daemon_set,
+    deployment,
+    messages,
+    meta,
+    node,
+    owned_by,
+    pod,
+    replica_set,
+    settle,
+    words,
+    written,
+)
 
 from netlab.api.apps import Deployment, ReplicaSet
 from netlab.api.meta import Object
@@ -232,20 +245,47 @@ def test_deployment_stuck_rollout_keeps_the_old_pods() -> None:
     assert {4, 1} == set(cluster.scales().values())
     assert cluster.scales()[f"d-{template_hash(new.spec.template)}"] == 1
     assert (5, 1, 4) == (status.replicas, status.updated_replicas, status.available_replicas)
+    assert ["ReplicaSetUpdated"] == [c.reason for c in status.conditions if c.type == "Progressing"]
+
+
+def test_deployment_takes_what_does_not_serve_first() -> None:
+    """A third template follows a stuck one: its pods go first, and those that serve stay until there are others."""
+    cluster = Cluster(deployment("d", replicas=4))
+    cluster.settle()
+    change(cluster, image="broken")
+    cluster.readies = False
+    cluster.settle()
+    new = change(cluster, image="good")
+    cluster.readies, cluster.lowest = True, 4
+    cluster.settle()
+
+    assert cluster.lowest >= 4
+    assert {f"d-{template_hash(new.spec.template)}": 4} == {name: count for name, count in cluster.scales().items() if count}
 
 
 def test_deployment_rolls_back_to_the_old_replica_set() -> None:
     """A template of the past finds its ReplicaSet again."""
     cluster = Cluster(deployment("d", replicas=2))
     cluster.settle()
-    first = set(cluster.scales())
+    (first,) = cluster.scales()
     change(cluster, image="newer")
     cluster.settle()
     change(cluster)
     cluster.settle()
 
     assert 2 == len(cluster.scales())
-    assert 2 == cluster.scales()[first.pop()]
+    assert 2 == cluster.scales()[first]
+    assert "3" == cluster.objects[f"ReplicaSet/{first}"].metadata.annotations[deployments.REVISION]
+
+
+def test_deployment_forgets_the_oldest() -> None:
+    """Of old ReplicaSets ten are kept, and beyond them those that still have pods."""
+    owner = {"labels": BLUE, "ownerReferences": owned_by("Deployment", "d")}
+    old = [replica_set(f"rs{n:02}", replicas=0, **owner, annotations={deployments.REVISION: str(n)}) for n in range(12)]
+    left = pod("left", labels=BLUE, owner=("ReplicaSet", "rs00"), node="n1")
+    actual = [w for w in words(settle(deployments.reconcile, [deployment("d", replicas=1), *old, left])) if "delete" in w]
+
+    assert ["delete replicasets/default/rs01", "delete replicasets/default/rs02"] == actual
 
 
 @pytest.mark.parametrize(("replicas", "scaled"), [(3, 0), (0, 5), (5, 2)])
@@ -286,12 +326,14 @@ def test_deployment_status(readies: bool, expected: tuple[object, ...]) -> None:
 
 
 def test_deployment_replica_set_has_hash_in_selector_and_labels() -> None:
-    """The hash keeps the pods of two templates apart."""
-    owner = deployment("d", replicas=1)
+    """The hash keeps the pods of two templates apart; whatever else selects stays."""
+    selector = {"matchLabels": BLUE, "matchExpressions": [{"key": "app", "operator": "Exists"}]}
+    owner = deployment("d", replicas=1, spec={"selector": selector})
     rs = written(settle(deployments.reconcile, [owner])[0])
     wanted = {"app": "blue", "pod-template-hash": template_hash(owner.spec.template)}
 
     assert wanted == rs.metadata.labels == rs.spec.selector.match_labels == rs.spec.template.metadata.labels
+    assert owner.spec.selector.match_expressions == rs.spec.selector.match_expressions
     assert rs.metadata.owner_references[0].uid == "uid-d"
     assert meta("d")["uid"] == "uid-d"
 

@@ -77,6 +77,28 @@ def test_calm_run_forgets_the_back_off():
     assert (result.due, result.back_off) == (600.0, 10.0)
 
 
+@pytest.mark.parametrize(
+    ("story", "last"),
+    [
+        ("p", ("ErrImagePull", 10.0)),
+        ("pp", ("ImagePullBackOff", 20.0)),
+        ("ppp", ("ImagePullBackOff", 40.0)),
+        ("pppppp", ("ImagePullBackOff", 300.0)),
+        ("ppsp", ("ErrImagePull", 10.0)),
+    ],
+)
+def test_an_image_is_pulled_again_ever_later(story, last):
+    """A pull that fails is repeated after 10 s, doubling to 300 s; a start in between (s) makes the next failure the first."""
+    record = ContainerRecord()
+    for step in story:
+        if step == "s":
+            record = containers.started(record, now=0.0, readiness=NO_PROBE)
+        else:
+            record = containers.refused(record, Container(name="a", image="x"), "ErrImagePull", "no such image", now=0.0)
+
+    assert last == (record.reason, record.due)
+
+
 POD = msgspec.convert(
     {"metadata": {"name": "p", "namespace": "default", "uid": "u"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}]}}, Pod
 )
