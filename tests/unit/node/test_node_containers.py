@@ -130,6 +130,30 @@ def test_pod_status(a, b, phase, ready, message):
     assert (status.phase, condition.status, condition.message) == (phase, ready, message)
 
 
+@pytest.mark.parametrize(("record", "ready"), [(RUN, False), (DONE, True), (BROKEN, False)], ids=["runs", "completed", "failed"])
+def test_an_init_container_is_ready_when_it_has_completed(record, ready):
+    """Ready is what it has done, not what it does."""
+    assert ready == containers.status(Container(name="a"), record, "u", init=True).ready
+
+
+AGAIN = containers.started(KILLED, now=30, readiness=NO_PROBE)
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "last"),
+    [(KILLED, "waiting", (137, 9)), (AGAIN, "running", (137, 9)), (BROKEN, "terminated", None)],
+    ids=["waits", "runs again", "done"],
+)
+def test_the_last_state(record, state, last):
+    """What ended before is told with its signal and the identity of its run, also when the next run has begun."""
+    shown = containers.status(Container(name="a"), record, "u")
+    before = shown.last_state.get("terminated", {})
+
+    assert [state] == list(shown.state)
+    assert last == ((before["exitCode"], before["signal"]) if before else None)
+    assert before.get("containerID", shown.container_id) == containers.container_id("u", "a", 1)
+
+
 @pytest.mark.parametrize("record", [RUN, UNREADY, DONE, BROKEN, KILLED], ids=["run", "unready", "done", "broken", "killed"])
 def test_status_survives_the_daemon(record):
     """A new daemon reads from the status what the old one knew."""
