@@ -95,6 +95,56 @@ def test_look(state, waiting, lagging):
     assert (waiting, lagging) == (report.waiting, report.lagging)
 
 
+def more_services(store):
+    for number in range(12):
+        put(store, SERVICES, f"s{number}", "default", spec={"type": "ClusterIP"})
+
+
+def edited(store):
+    put(store, LABS, "demo", metadata={"generation": 2}, status={"observedGeneration": 1})
+
+
+def a_second_port(store):
+    healthy = {"default/blue": {"80/TCP": ["node1", "node2"], "81/TCP": ["node1"]}}
+    lease(store, "netlab-edge", "kube-system", STARTS["edge"], EDGE_KINDS, healthy)
+
+
+def leaving(store):
+    put(store, NODES, "node2", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+    lease(store, "netlab-edge", "kube-system", STARTS["edge"], EDGE_KINDS, {"default/blue": {"80/TCP": ["node1"]}})
+
+
+@pytest.mark.parametrize(
+    ("change", "waiting", "lagging"),
+    [
+        (more_services, ("the agent of node1", "the agent of node2", "the edge"), ()),
+        (edited, ("the hosts of lab demo",), ()),
+        (a_second_port, (), ("load balancer default/blue to find node2 healthy",)),
+        (leaving, ("node node2 to be ready",), ()),
+    ],
+    ids=["Services that nobody has programmed", "an edited lab", "a port for which a node is not healthy", "a node that leaves"],
+)
+def test_look_after_a_change(change, waiting, lagging):
+    """Leases are compared with the newest change, the lab with its newest edition, health port by port."""
+    with closing(lab()) as store:
+        change(store)
+        report = watching(store).look()
+
+    assert (waiting, lagging) == (report.waiting, report.lagging)
+
+
+def test_notes_come_at_the_end():
+    """What the user should know of what is settled is told when all is."""
+    told = []
+    for pods in (["a pod to start"], []):
+        quiet = Quiet(pods)
+        quiet.notes = lambda: ["a pod that has failed"]
+        with closing(lab()) as store:
+            told.append(watching(store, quiet).look().notes)
+
+    assert [(), ("a pod that has failed",)] == told
+
+
 def test_nothing_is_done_yet():
     """However much the kubelet waits for, less than nothing is not done."""
     with closing(lab(starts={**STARTS, "node1": 5})) as store:

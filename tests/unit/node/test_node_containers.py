@@ -136,6 +136,25 @@ def test_an_init_container_is_ready_when_it_has_completed(record, ready):
     assert ready == containers.status(Container(name="a"), record, "u", init=True).ready
 
 
+def test_a_new_sandbox_forgets_what_was_before():
+    """A container that waits starts at once in a new sandbox, and its next end is its first."""
+    fresh = containers.afresh(containers.ended(KILLED, code=1, now=21, policy="Always", pod="p", name="a"))
+
+    assert (0.0, 0.0, "ContainerCreating") == (fresh.due, fresh.back_off, fresh.reason)
+
+
+INIT = msgspec.convert({"spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}}, Pod)
+
+
+def test_an_init_container_that_failed():
+    """The pod has failed with it, and says so; what is false or 0 in a container's status is shown."""
+    status = pod_status(INIT, PodView(records={"i": BROKEN}), 100.0)
+    main = status_body(status)["containerStatuses"][0]
+
+    assert ("Failed", "PodFailed") == (status.phase, next(c.reason for c in status.conditions if c.type == "Ready"))
+    assert (False, 0, {}) == (main["ready"], main["restartCount"], main["lastState"])
+
+
 AGAIN = containers.started(KILLED, now=30, readiness=NO_PROBE)
 
 
