@@ -123,7 +123,7 @@ class Holders:
         gone = [
             (uid, holder.id)
             for uid, holder in self._running.items()
-            if holder.id in known and (holder.id not in present or present[holder.id].started_at != holder.started_at)
+            if holder.id in known and not _is_same(holder, present.get(holder.id))
         ]
         return [uid for uid, container in gone if self.has_ended(uid, container)]
 
@@ -132,3 +132,8 @@ class Holders:
         for known in (self._running, self._problems):
             known.pop(uid, None)
         self._bound.discard(uid)
+
+
+def _is_same(holder: Container, now: Container | None) -> bool:
+    """Tell whether a holder has gone on: one that ended while the engine was away has the start that it had."""
+    return now is not None and now.runs and now.started_at == holder.started_at
