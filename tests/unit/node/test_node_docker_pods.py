@@ -543,3 +543,15 @@ async def test_a_server_that_is_on_record_goes_on(engine, tmp_path):
         assert second.pods._runs.get(("u", "web")).works
 
     assert second.ids("container") == before
+
+
+async def test_a_holder_whose_end_nobody_told_is_lost(rig):
+    """It ended while the engine was away: it is there, with the start that it had, and does not run. A look finds that."""
+    await rig.stand()
+    rig.deafen()
+    (holder,) = rig.ids("sandbox").values()
+    rig.engine.end(holder, 137)
+    rig.pods.look_again()
+    await rig.until(lambda: SandboxLost("u") in rig.news)
+
+    assert rig.pods._holders.get("u") is None
