@@ -29,6 +29,15 @@ def cannot_run() -> Callable[[str], NoReturn]:
     return pytest.fail if os.environ.get("CI", "").lower() in {"true", "1"} else pytest.skip
 
 
+@pytest.fixture
+def unread():
+    """The end of a pipe to write to, of which nobody has the other."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
 # ---- whole labs
 @pytest.fixture
 def host():

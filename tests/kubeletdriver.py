@@ -10,13 +10,33 @@ from typing import Any
 
 import pytest
 
+from netlab.api.lab import Networking
 from netlab.api.resources import PODS
+from netlab.controlplane.client import Client
 from netlab.errors import ApiError
+from netlab.kernel.door import Kernel
+from netlab.node.kubelet import Kubelet
+from netlab.node.pod_runtime import PodRuntime
+from netlab.runtime.netns import NetnsRuntime
+from netlab.runtime.statedir import StateDirectory
 
 
 def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
     listed = [{"name": f"c{i}", **container} for i, container in enumerate(containers)]
     return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": "node1", "containers": listed, **spec}}
+
+
+def kubelet_of(client: Client, kernel: Kernel, runtime: PodRuntime, state: StateDirectory) -> Kubelet:
+    """Make the kubelet of a lab whose nodes are bare namespaces."""
+    return Kubelet(
+        client=client,
+        kernel=kernel,
+        runtime=runtime,
+        state=state,
+        networking=Networking(),
+        lab=state.lab,
+        node_stands=NetnsRuntime(kernel, state).stands,
+    )
 
 
 async def until(daemon, condition) -> None:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from kubeletdriver import pod, settled, until, vanished
+from kubeletdriver import kubelet_of, pod, settled, until, vanished
 
-from netlab.api.lab import Networking
 from netlab.api.resources import NODES, PODS
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
@@ -25,7 +24,6 @@ from netlab.kernel.linux import LinuxKernel
 from netlab.node.docker_pods import DockerPods
 from netlab.node.kubelet import Kubelet
 from netlab.runtime.docker import LAB_LABEL, Container
-from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
 LAB = f"ntpods{os.getpid()}"
@@ -88,15 +86,7 @@ async def lab(state, docker_engine, image_tags) -> AsyncIterator[Any]:
         runtime = DockerPods(
             engine=docker_engine, kernel=KERNEL, state=state, domain="cluster.local", workloads=image_tags["workloads"]
         )
-        kubelet = Kubelet(
-            client=client,
-            kernel=KERNEL,
-            runtime=runtime,
-            state=state,
-            networking=Networking(),
-            lab=LAB,
-            node_stands=NetnsRuntime(KERNEL, state).stands,
-        )
+        kubelet = kubelet_of(client, KERNEL, runtime, state)
         daemons.append(Daemon(client, kubelet, asyncio.create_task(kubelet.run())))
         return daemons[-1]
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from kubeletdriver import pod, settled, until, vanished
+from kubeletdriver import kubelet_of, pod, settled, until, vanished
 
-from netlab.api.lab import Networking
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
@@ -28,7 +27,6 @@ from netlab.node.kubelet import Kubelet
 from netlab.node.netns_pods import NetnsPods
 from netlab.node.podfiles import PodFiles
 from netlab.node.spawn import ProcessSpec, Spawner
-from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
 pytestmark = pytest.mark.netns
@@ -73,15 +71,7 @@ async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:
     spawner = Spawner.start(state, {"workloads": workloads.main})
     runtime = NetnsPods(KERNEL, spawner, state)
-    kubelet = Kubelet(
-        client=client,
-        kernel=KERNEL,
-        runtime=runtime,
-        state=state,
-        networking=Networking(),
-        lab=LAB,
-        node_stands=NetnsRuntime(KERNEL, state).stands,
-    )
+    kubelet = kubelet_of(client, KERNEL, runtime, state)
     spawner.attach()
     if spawner.adopt("workloads-node1", NODE_PATH) is None:
         await start_workloads(state, spawner)

@@ -88,15 +88,6 @@ def test_command_interrupted(lab, moment, number):
     assert [] == sorted(lab.state.glob("**"))
 
 
-@pytest.fixture
-def unread():
-    """The end of a pipe to write to, of which nobody has the other."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    yield writing
-    os.close(writing)
-
-
 def test_nobody_reads_what_it_says(lab, unread):
     """`netlab up 2>&1 | head -1`: a reader who has left undoes nothing, and the exit code is that of the work."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "topologies" / "quickstart.yaml"
-
-
-@pytest.fixture
-def unread():
-    """The end of a pipe to write to, of which nobody has the other."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    yield writing
-    os.close(writing)
 
 
 @pytest.fixture
