@@ -195,8 +195,7 @@ class Prober:
         else:
             exchange, key = await self._datagram(check, action, patience)
         self.capture.drain()
-        servers = {action.port, *(int(b.rpartition(":")[2]) for b in check.expectation.backends)}
-        trail = turn(self.capture.take(key), servers)
+        trail = turn(self.capture.take(key))
         hits = (self._hit(check, action, trail, exchange),) if exchange.outcome is Outcome.ALLOWED else ()
         return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
 
@@ -242,10 +241,24 @@ class Prober:
         return own[0] if len(own) == 1 else ""
 
 
-def turn(trail: tuple[Sighting, ...], servers: set[int]) -> tuple[Sighting, ...]:
-    """Mark as answers what comes after the first packet from a server's port: an echoed datagram has the probe's own key."""
-    at = next((i for i, s in enumerate(trail) if s.packet.source_port in servers), len(trail))
-    return (*trail[:at], *(replace(s, packet=replace(s.packet, answer=True)) for s in trail[at:]))
+def turn(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    """Mark as answers what comes from the first packet on that goes back: an echoed datagram has the probe's own key.
+
+    It goes from where one before it went, to where that or another before it came from. Its ports alone say nothing: masquerading
+    gives a request any port, the server's own too (fully-random: once in 64512 connections).
+    """
+    sources, destinations = set(), set()
+    for at, sighting in enumerate(trail):
+        source, destination = _begins_at(sighting.packet), _ends_at(sighting.packet)
+        if source in destinations and destination in sources:
+            return (*trail[:at], *(replace(s, packet=replace(s.packet, answer=True)) for s in trail[at:]))
+        sources.add(source)
+        destinations.add(destination)
+    return trail
+
+
+def _begins_at(packet: Packet) -> str:
+    return f"{packet.source}:{packet.source_port}"
 
 
 def _ends_at(packet: Packet) -> str:

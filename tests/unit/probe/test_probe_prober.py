@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.prober import ROOM, Sequences, turn
 from netlab.probe.wire import Packet, Sighting
 
+CLIENT, FRONT, NODE, BACKEND = "client:40000", "front:7", "node:31234", "pod:7000"
+REQUEST = ((CLIENT, FRONT), (CLIENT, NODE), ("node:50000", BACKEND))
+ANSWER = ((BACKEND, "node:50000"), (NODE, CLIENT), (FRONT, CLIENT))
+TRAILS = [
+    pytest.param(REQUEST, ANSWER, id="whatever ports the translations give it"),
+    pytest.param(((CLIENT, FRONT), ("node:7000", BACKEND)), ((BACKEND, "node:7000"), (FRONT, CLIENT)), id="the backend's port"),
+    pytest.param(((CLIENT, FRONT), ("node:7", BACKEND)), ((BACKEND, "node:7"), (FRONT, CLIENT)), id="the Service's port"),
+    pytest.param(((CLIENT, NODE), (NODE, BACKEND)), ((BACKEND, NODE), (NODE, CLIENT)), id="the node port it came to"),
+    pytest.param(((CLIENT, FRONT), (CLIENT, BACKEND)), ((BACKEND, CLIENT),), id="not translated back"),
+    pytest.param(((CLIENT, FRONT),), ((FRONT, CLIENT),), id="seen at one place"),
+    pytest.param(REQUEST, (), id="none"),
+]
 
-def seen(source_port, destination_port):
-    packet = Packet("k", "UDP", "a", "b", source_port, destination_port, "datagram", answer=False)
+
+def seen(source, destination):
+    (source, source_port), (destination, destination_port) = source.split(":"), destination.split(":")
+    packet = Packet("k", "UDP", source, destination, int(source_port), int(destination_port), "datagram", answer=False)
     return Sighting("node1", "eth0", "in", 1, 1, packet, b"")
 
 
-def test_echo_is_an_answer():
-    """From the server's port on, all that follows is the answer, whatever ports the translations give it."""
-    trail = (seen(40000, 7), seen(40000, 31234), seen(50000, 7000), seen(7000, 50000), seen(31234, 40000), seen(7, 40000))
+@pytest.mark.parametrize(("request_", "answer"), TRAILS)
+def test_echo_is_an_answer(request_, answer):
+    """What goes back, and all that follows, is the answer; masquerading may give a request a server's port."""
+    trail = tuple(seen(*ends) for ends in (*request_, *answer))
 
-    assert [False, False, False, True, True, True] == [s.packet.answer for s in turn(trail, {7, 7000})]
+    assert [False] * len(request_) + [True] * len(answer) == [s.packet.answer for s in turn(trail)]
 
 
 def test_sequence_numbers_only_grow():
