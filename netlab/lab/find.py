@@ -101,10 +101,8 @@ def locked(lab: str, doing: str) -> Iterator[int]:
     """
     root = state_root()
     path = root / f".{lab}.lock"
-    descriptor = _acquire(path, lab)
+    descriptor = _acquire(path, lab, f"netlab {doing} (pid {os.getpid()})")
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"netlab {doing} (pid {os.getpid()})".encode())
         yield descriptor
     finally:
         path.unlink(missing_ok=True)
@@ -112,26 +110,38 @@ def locked(lab: str, doing: str) -> Iterator[int]:
         remove_if_empty(root)
 
 
-def _acquire(path: Path, lab: str) -> int:
-    """Open and lock the file; a holder that ended removed the file it held, so look that it is still the one there.
+def _acquire(path: Path, lab: str, holder: str = "") -> int:
+    """Open and lock the file, and write into it who holds it.
 
-    It may remove the folder, too, when it was the last: between any two steps here.
+    A holder that ended removed the file it held, so look that it is still the one there. It may remove the folder, too, when it
+    was the last: between any two steps here.
     """
     while True:
         with suppress(FileExistsError):  # not exist_ok, which looks once more and wants to see it
             path.parent.mkdir(mode=0o755, parents=True)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode() or "another command"
+        with suppress(FileNotFoundError), _turn(path.parent) as folder:
+            descriptor = os.open(path.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                words = os.pread(descriptor, 200, 0).decode() or "another command"
+                os.close(descriptor)
+                raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.") from None
+            if inode(str(path)) == os.fstat(descriptor).st_ino:
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, holder.encode())
+                return descriptor
             os.close(descriptor)
-            raise LabBusyError(f"lab {lab!r} is being changed by {holder}", remedy="Wait until it has finished.") from None
-        if inode(str(path)) == os.fstat(descriptor).st_ino:
-            return descriptor
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[int]:
+    """Yield a folder's descriptor, one command at a time: who finds a lock held also finds who holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
         os.close(descriptor)
 
 
