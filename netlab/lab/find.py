@@ -111,7 +111,7 @@ def locked(lab: str, doing: str) -> Iterator[int]:
 
 
 def _acquire(path: Path, lab: str, holder: str = "") -> int:
-    """Open and lock the file, and write into it who holds it.
+    """Open and lock the file, and write into it who holds it, if that is told.
 
     A holder that ended removed the file it held, so look that it is still the one there. It may remove the folder, too, when it
     was the last: between any two steps here.
@@ -128,8 +128,9 @@ def _acquire(path: Path, lab: str, holder: str = "") -> int:
                 os.close(descriptor)
                 raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.") from None
             if inode(str(path)) == os.fstat(descriptor).st_ino:
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, holder.encode())
+                if holder:  # `gc --dry-run` changes nothing
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, holder.encode())
                 return descriptor
             os.close(descriptor)
 
