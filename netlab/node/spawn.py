@@ -40,7 +40,10 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A pod's command. `files` is the pod's folder (resolv.conf, hosts, hostname); "" leaves the machine's files."""
+    """A pod's command. `files` is the pod's folder (resolv.conf, hosts, hostname); "" leaves the machine's files.
+
+    The lab's log keeper writes `log`. If the command is not `kept`, it writes to the file or pipe `log` itself.
+    """
 
     name: str
     namespace: str
@@ -49,6 +52,7 @@ class ContainerSpec:
     environment: dict[str, str] = field(default_factory=dict)
     files: str = ""
     working_directory: str = ""
+    kept: bool = True
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import resource
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 
@@ -23,6 +22,7 @@ from netlab.files import socket_address
 from netlab.kernel import namespaces
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 from netlab.node.workloads_serving import ServedWorkload
+from netlab.runtime.log_files import CONTAINER, RotatingFile
 from netlab.runtime.statedir import StateDirectory
 
 log = logging.getLogger("netlab.node")
@@ -114,10 +114,10 @@ class Workloads:
             writer.write(line)
 
 
-def open_log(path: str) -> TextIO:
+def open_log(path: str) -> RotatingFile:
     """Return a container's log, to be written behind what earlier runs wrote."""
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Path(path).open("a", buffering=1, encoding="utf-8")
+    return RotatingFile(Path(path), CONTAINER)
 
 
 def _replaced(present: ServerSpec, wanted: ServerSpec | None) -> bool:

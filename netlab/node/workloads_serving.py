@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TextIO, cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -34,6 +34,17 @@ LAST_WORDS = 2.0  # seconds that requests being served get when the server ends
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
 
+
+class Output(Protocol):
+    """Where a server's log goes: a text stream, or a file with a size."""
+
+    def write(self, text: str, /) -> object:
+        """Add text."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 Inside = Callable[[str], AbstractContextManager[None]]  # a stay in the network namespace of that path
 
 
@@ -45,7 +56,7 @@ class ServedWorkload:
     """A server's life: `start`, changes told to `changed`, `close`."""
 
     def __init__(
-        self, spec: ServerSpec, changed: Callable[[], None], output: TextIO | None = None, inside: Inside = _here
+        self, spec: ServerSpec, changed: Callable[[], None], output: Output | None = None, inside: Inside = _here
     ) -> None:
         """Write to `output`; make sockets `inside` the spec's namespace."""
         self.spec = spec
