@@ -54,6 +54,7 @@ def _down_locked(state: StateDirectory) -> Removed:
 def down(state: StateDirectory) -> Removed:
     """Remove everything recorded of a lab; the caller holds its lock and the privilege. Raises LabError for what would not go."""
     stopped = _stop_processes(state)
+    _remove_logs(state)
     docker = containers.is_docker(state)
     ended = containers.remove_containers(state.lab) if docker else 0
     paths = [namespace_path(name) for name in state.recorded_namespaces()]
@@ -73,6 +74,12 @@ def down(state: StateDirectory) -> Removed:
     shutil.rmtree(state.root, ignore_errors=False)
     remove_netns_directory(state.root.parent)
     return Removed(state.lab, stopped, len(paths), ended)
+
+
+def _remove_logs(state: StateDirectory) -> None:
+    """Give back what a lab has most of on the disk, whatever else of it will not go."""
+    for path in (*state.root.glob("logs/*"), *state.root.glob("pods/*/*.log*")):
+        path.unlink(missing_ok=True)
 
 
 def _stop_processes(state: StateDirectory) -> int:

@@ -18,6 +18,7 @@ from netlab.runtime.statedir import API_SOCKET, StateDirectory, state_root
 
 ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
 AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"
+LOCKS = Path("/proc/locks")  # proc(5)
 DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
 
 
@@ -124,15 +125,34 @@ def _acquire(path: Path, lab: str, holder: str = "") -> int:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                words = os.pread(descriptor, 200, 0).decode() or "another command"
+                words = _holder(descriptor)
                 os.close(descriptor)
                 raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.") from None
             if inode(str(path)) == os.fstat(descriptor).st_ino:
                 if holder:  # `gc --dry-run` changes nothing
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, holder.encode())
+                    _sign(descriptor, holder)
                 return descriptor
             os.close(descriptor)
+
+
+def _sign(descriptor: int, holder: str) -> None:
+    """Write into a lock who holds it. A full disk has no room for that: the lock holds without, so that `down` works."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, holder.encode())
+
+
+def _holder(descriptor: int) -> str:
+    """Return who holds a lock: what it says itself, else the process that the kernel names."""
+    if words := os.pread(descriptor, 200, 0).decode(errors="replace"):
+        return words
+    found = os.fstat(descriptor)
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in LOCKS.read_text(encoding="ascii").splitlines():  # 1: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF
+        fields = line.split()
+        if fields[1] == "FLOCK" and fields[5] == place:
+            return f"process {fields[4]}"
+    return "another command"
 
 
 @contextmanager

@@ -76,6 +76,7 @@ def test_reader_sees_each_file_once_while_the_log_rotates(tmp_path, monkeypatch)
 
 
 def test_log_that_nobody_wrote_is_none(tmp_path):
+    """A log without files is None, not an empty text."""
     assert read_log(tmp_path / "none.log") is None
 
 
