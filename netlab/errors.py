@@ -66,6 +66,10 @@ class LabBusyError(LabError):
     """Another command changes the lab at this moment."""
 
 
+class DamagedRecordError(LabError):
+    """A file of a lab's record cannot be read."""
+
+
 class EngineError(LabError):
     """The container engine refused. `code` is its HTTP code: 404 for what is not there, 409 for what clashes."""
 

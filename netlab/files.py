@@ -1,6 +1,9 @@
 """Files that other processes read while they are written, and Unix sockets that they talk over.
 
-A reader sees the old content or the new, never half of one. The address of a Unix socket has room for 107 bytes (unix(7));
+A reader sees the old content or the new, never half of one, also when the writer is killed or the disk is full. Nothing is
+synced to the disk: what is written here is about processes and namespaces, which a power cut ends as well.
+
+The address of a Unix socket has room for 107 bytes (unix(7));
 the record of a lab may lie deeper, and names of labs and nodes may be long, so a socket is addressed through its folder.
 """
 
@@ -19,9 +22,13 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-    scratch.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def write_in_place(path: Path, text: str) -> None:

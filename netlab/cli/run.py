@@ -6,6 +6,7 @@ catches, so that `up` rolls back what is half-made before the process ends.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from netlab.errors import ApiError, CannotTestError, InvalidTopologyError, Netla
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED, INTERRUPTED = 1, 2, 4, 130
+FULL = "Free some space there, or remove labs, which needs none: netlab down NAME, netlab gc."
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
     InvalidTopologyError: INVALID,
@@ -59,6 +61,8 @@ def guarded(app: typer.Typer) -> int:
         return exit_code(error)
     except OSError as error:  # the machine refused something that no part of netlab expects to be refused
         say(f"error: {error.filename or 'the machine'}: {error.strerror or error}")
+        if error.errno == errno.ENOSPC and str(error.filename).startswith("/"):
+            say(FULL)
         if "K8SNETLAB_DEBUG" in os.environ:
             raise
         return UNSUPPORTED

@@ -44,6 +44,13 @@ def host_processes(state: StateDirectory, lab: Lab, nodes: Sequence[HostStatus])
         for entry in entries:
             title = f"workloads-{host}" if entry == "workloads" else agent_name(host)
             specs.append(
-                ProcessSpec(name=title, entry=entry, namespace=path(name, host), arguments=arguments, log=str(state.log(title)))
+                ProcessSpec(
+                    name=title,
+                    entry=entry,
+                    namespace=path(name, host),
+                    arguments=arguments,
+                    log=str(state.log(title)),
+                    socket=str(state.socket(title)) if entry == "workloads" else "",
+                )
             )
     return {spec.name: spec for spec in specs}

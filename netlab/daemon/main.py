@@ -46,7 +46,7 @@ from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
 from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
-from netlab.files import socket_address
+from netlab.files import socket_address, write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.kubelet import Kubelet
@@ -56,7 +56,7 @@ from netlab.runtime.hosts import fabric_path
 from netlab.runtime.identity import start_time
 from netlab.runtime.launch import receive_order, say_ready
 from netlab.runtime.lifetime import run_until_terminated
-from netlab.runtime.statedir import API_SOCKET, StateDirectory
+from netlab.runtime.statedir import API_SOCKET, ApiEndpoint, StateDirectory
 
 DAEMON = "daemon"
 TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
@@ -78,7 +78,7 @@ def main(runtime: str) -> None:
     os.chdir(state.root)
     trust(str(state.certificate_authority))
     sslproto.SSLProtocol.max_size = TLS_BUFFER
-    lab = msgspec.json.decode(state.lab_file.read_bytes(), type=Lab)
+    lab = state.read(state.lab_file, Lab)
     try:
         machinery = make(LinuxKernel(), state, lab)
         gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with what was forked
@@ -166,8 +166,8 @@ class Daemon:
         self._servers.append(
             await serve(self._api, listeners, self._tls, extra_routes=[converged_route(convergence, self._tokens)])
         )
-        body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_SERVER_PORT}", "pid": os.getpid()}
-        self._state.api.write_bytes(msgspec.json.encode(body))
+        endpoint = ApiEndpoint(port, f"{self._plan.api_server}:{API_SERVER_PORT}", os.getpid())
+        write_whole(self._state.api, msgspec.json.encode(endpoint))
         authority = self._state.certificate_authority.read_bytes()
         token = self._tokens.ensure(ADMIN)
         write_kubeconfig(
@@ -184,6 +184,7 @@ class Daemon:
     def _prepare_hosts(self, lab: Lab, hosts: Sequence[HostStatus]) -> None:
         """Give every node its token, and hosts their files."""
         write_host_files(self._state, lab, hosts)
+        self._tokens.ensure(EDGE)
         for host in hosts:
             if host.is_node:
                 self._tokens.ensure(node_user(host.name))

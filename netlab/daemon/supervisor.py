@@ -4,6 +4,8 @@ Theory. `converge()` is given the processes that should run. One that is on reco
 may have been started by an earlier daemon), one that is missing is started, one that is not wanted any more is ended.
 A process that ends by itself is started again: at once the first time, then after 0.5 s doubling to 30 s, so that a
 process that cannot run does not eat the machine; a minute of life clears the account.
+One that an earlier daemon started with a token or an authority that has been replaced since, or whose socket was removed, is
+ended and started again.
 One that is left in a namespace that is not its host's any more (somebody removed that by hand) is ended likewise.
 The data plane is the kernel's: none of these processes is in a packet's way, and their death changes nothing at once.
 """
@@ -13,14 +15,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from netlab.node import processes
+from netlab.node.processes import ProcessRecord
 from netlab.node.spawn import Exit, ProcessSpawner, ProcessSpec
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
 FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
+READ_ONCE = ("ca", "token")  # arguments that name files which a process reads when it starts
 PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 log = logging.getLogger("netlab.daemon")
 
@@ -60,6 +66,8 @@ class Supervisor:
         new = [spec for name, spec in wanted.items() if name not in self._wanted]
         self._wanted = dict(wanted)
         for spec in new:
+            if self._is_outdated(spec):
+                await self._end(spec.name)
             adopted = self._spawner.adopt(spec.name, spec.namespace)
             if adopted is None:
                 await self._start(spec)
@@ -69,13 +77,35 @@ class Supervisor:
         await self._stop(extra)
         await self._end_homeless()
 
+    def _is_outdated(self, spec: ProcessSpec) -> bool:
+        """Tell whether a process on record was started before a file that it has read, or has lost its socket."""
+        record = self._state.processes / spec.name
+        with suppress(FileNotFoundError):
+            if spec.socket and not Path(spec.socket).is_socket():
+                return record.exists()
+            started = record.stat().st_mtime
+            return any(Path(spec.arguments[name]).stat().st_mtime > started for name in READ_ONCE if name in spec.arguments)
+        return False
+
+    async def _end(self, name: str) -> None:
+        if record := processes.read_record(self._state, name):
+            log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "started again with what is there now")
+            await asyncio.to_thread(processes.stop, [record], PATIENCE)
+            processes.strike_off(self._state, name)
+
     async def _end_homeless(self) -> None:
         """End processes whose namespace was removed and made anew by hand: they come back in the new one."""
         lost = [name for name in self._pids if self._homes.get(name) != processes.inode(self._wanted[name].namespace)]
-        records = [record for name in lost if (record := processes.read_record(self._state, name))]
+        records = [record for name in lost if (record := self._record(name))]
         if records:
             log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
             await asyncio.to_thread(processes.stop, records, PATIENCE)
+
+    def _record(self, name: str) -> ProcessRecord | None:
+        """Return the record of a process that we have started or adopted; its file may have been lost."""
+        pid = self._pids.get(name)
+        start = None if pid is None else start_time(pid)
+        return processes.read_record(self._state, name) or (ProcessRecord(name, pid, start) if pid and start else None)
 
     def starts(self, name: str) -> Collection[int]:
         """Return when the process that runs under a name was started, nothing while none does."""
@@ -89,7 +119,7 @@ class Supervisor:
         self._pids[spec.name] = await self._spawner.spawn(spec)
 
     async def _stop(self, names: list[str]) -> None:
-        records = [record for name in names if (record := processes.read_record(self._state, name))]
+        records = [record for name in names if (record := self._record(name))]
         for name in names:
             self._accounts.pop(name, None)
             self._pids.pop(name, None)

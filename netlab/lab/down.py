@@ -20,10 +20,11 @@ from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
 from netlab.kernel import namespaces
 from netlab.lab import containers
-from netlab.lab.find import DAEMON, locked
-from netlab.lab.marks import inhabitants, marked_namespaces
+from netlab.lab.find import locked
+from netlab.lab.marks import marked_namespaces
 from netlab.lab.privilege import apart, obtain
-from netlab.node.processes import ProcessRecord, network_namespace, read_record, read_records, stop
+from netlab.node.process_marks import inhabitants
+from netlab.node.processes import DAEMON, ProcessRecord, network_namespace, read_record, read_records, stop
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 

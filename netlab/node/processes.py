@@ -23,6 +23,7 @@ from netlab.files import write_whole
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
+DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
 CONTAINER_PREFIX, PROBE_PREFIX = COMMAND_PREFIXES = ("container-", "probe-")  # names of pods' own commands
 
 

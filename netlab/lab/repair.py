@@ -1,0 +1,121 @@
+"""Rebuild what is damaged in a lab's record, before `up` goes on with the lab.
+
+Each file of a record is written whole, so damage comes from outside: a full disk, a hand, a failing
+memory. What a file says is either known from elsewhere, or is made again:
+
+    processes/<name>              from /proc, by the marks of the lab's processes
+    netns/<name>                  from the ownership marks of the links inside the namespace
+    lab.json                      from the API server's objects: the daemon's, or store.db
+    ipam/<node>                   from the pods' status, by the kubelet
+    api.json, sockets/api, kubeconfig, tokens/<user>, pki/
+                                  by another daemon: `up` replaces one that can no longer be reached;
+                                  agents that were given an older file are started again
+    store.db                      nothing else has it: `up` says so, `down` works without it
+
+The caller holds the lab's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+from pathlib import Path
+from typing import Final
+
+from netlab.api.lab import Lab
+from netlab.api.resources import LABS
+from netlab.controlplane.auth import is_token
+from netlab.controlplane.store import Store
+from netlab.errors import ApiError, DamagedRecordError, is_not_found
+from netlab.lab.find import connect, daemon_record, daemon_serves
+from netlab.node.process_marks import restore_records
+from netlab.node.processes import DAEMON, write_record
+from netlab.runtime.statedir import API_SOCKET, StateDirectory
+
+TOKEN_LINE: Final = re.compile(r"^ *token: \S+$", re.MULTILINE)
+log = logging.getLogger("netlab.lab")
+
+
+def restore(state: StateDirectory) -> None:
+    """Record what runs and exists of a lab and has lost its record."""
+    from netlab.lab.marks import marked_namespaces  # noqa: PLC0415 -- the kernel's door takes 0.1 s
+
+    restored = [*restore_records(state)]
+    daemon = daemon_record(state)
+    if daemon and not (state.processes / DAEMON).exists():
+        write_record(state, daemon)
+        restored.append(DAEMON)
+    recorded = set(state.recorded_namespaces())
+    for path, lab in marked_namespaces(f"{state.lab}-", known=recorded):
+        if lab == state.lab:
+            (state.namespaces / Path(path).name).touch()
+            restored.append(Path(path).name)
+    if restored:
+        log.warning("record=restored names=%s", ",".join(sorted(restored)))
+
+
+def can_be_reached(state: StateDirectory) -> bool:
+    """Tell whether the lab's daemon serves and everything that clients need to reach it is whole."""
+    return daemon_serves(state) and not damaged_access(state)
+
+
+def damaged_access(state: StateDirectory) -> tuple[Path, ...]:
+    """Return the files for access to the API server that are missing or damaged. A daemon that starts makes them again."""
+    damaged = [path for path in sorted(state.tokens.glob("[!.]*")) if not is_token(path)]
+    if not is_token(state.admin_token) and state.admin_token not in damaged:
+        damaged.append(state.admin_token)
+    if not state.socket(API_SOCKET).is_socket():
+        damaged.append(state.socket(API_SOCKET))
+    if not _is_authority(state.certificate_authority):
+        damaged.append(state.certificate_authority)
+    if not _is_kubeconfig(state.kubeconfig):
+        damaged.append(state.kubeconfig)
+    return tuple(damaged)
+
+
+def _is_authority(path: Path) -> bool:
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ValueError):  # missing, or not a certificate
+        return False
+    return True
+
+
+def _is_kubeconfig(path: Path) -> bool:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(TOKEN_LINE.search(text)) and text.endswith("\n")
+
+
+def recorded_lab(state: StateDirectory) -> Lab | None:
+    """Return the lab as it was made, None when it has not got as far. Raises LabError when nothing says what it was."""
+    try:
+        return state.read(state.lab_file, Lab)
+    except FileNotFoundError:
+        if not state.store.exists():
+            return None
+    except DamagedRecordError as error:
+        log.warning("record=%s state=damaged error=%r", state.lab_file, error.message)
+    return _lab_of_daemon(state) if daemon_serves(state) else _lab_of_store(state)
+
+
+def _lab_of_daemon(state: StateDirectory) -> Lab | None:
+    with connect(state) as client:
+        try:
+            return LABS.decode(client.get(LABS, state.lab))
+        except ApiError as error:
+            if is_not_found(error):
+                return None
+            raise
+
+
+def _lab_of_store(state: StateDirectory) -> Lab | None:
+    store = Store.open(state.store)
+    try:
+        stored = store.get(LABS, "", state.lab)
+        return LABS.decode(stored.body) if stored else None
+    finally:
+        store.close()
