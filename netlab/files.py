@@ -1,9 +1,6 @@
 """Files that other processes read while they are written, and Unix sockets that they talk over.
 
-A reader sees the old content or the new, never half of one, also when the writer is killed or the disk is full. Nothing is
-synced to the disk: what is written here is about processes and namespaces, which a power cut ends as well.
-
-The address of a Unix socket has room for 107 bytes (unix(7));
+A reader sees the old content or the new, never half of one. The address of a Unix socket has room for 107 bytes (unix(7));
 the record of a lab may lie deeper, and names of labs and nodes may be long, so a socket is addressed through its folder.
 """
 
@@ -18,7 +15,10 @@ PRIVATE = 0o600  # tokens, keys
 
 
 def write_whole(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
-    """Replace a file's content in one step; `mode` is that of the new file."""
+    """Replace a file's content in one step, also when we are killed or the disk is full; `mode` is that of the new file.
+
+    Nothing is synced: what is written is about processes and namespaces, which a power cut ends as well.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
