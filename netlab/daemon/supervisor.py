@@ -26,7 +26,6 @@ from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
 FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
-READ_ONCE = ("ca", "token")  # arguments that name files which a process reads when it starts
 PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 log = logging.getLogger("netlab.daemon")
 
@@ -84,7 +83,7 @@ class Supervisor:
             if spec.socket and not Path(spec.socket).is_socket():
                 return record.exists()
             started = record.stat().st_mtime
-            return any(Path(spec.arguments[name]).stat().st_mtime > started for name in READ_ONCE if name in spec.arguments)
+            return any(Path(path).stat().st_mtime > started for path in spec.reads)
         return False
 
     async def _end(self, name: str) -> None:

@@ -30,7 +30,7 @@ from netlab.controlplane.store import Store
 from netlab.errors import ApiError, DamagedRecordError, is_not_found
 from netlab.lab.find import connect, daemon_record, daemon_serves
 from netlab.node.process_marks import restore_records
-from netlab.node.processes import DAEMON, write_record
+from netlab.node.processes import DAEMON, read_record, write_record
 from netlab.runtime.statedir import API_SOCKET, StateDirectory
 
 TOKEN_LINE: Final = re.compile(r"^ *token: \S+$", re.MULTILINE)
@@ -43,7 +43,7 @@ def restore(state: StateDirectory) -> None:
 
     restored = [*restore_records(state)]
     daemon = daemon_record(state)
-    if daemon and not (state.processes / DAEMON).exists():
+    if daemon and read_record(state, DAEMON) is None:
         write_record(state, daemon)
         restored.append(DAEMON)
     recorded = set(state.recorded_namespaces())

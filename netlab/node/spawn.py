@@ -35,6 +35,7 @@ class ProcessSpec:
     arguments: dict[str, str]
     log: str
     namespace: str = ""
+    reads: tuple[str, ...] = ()  # files that it reads when it starts, and never again
     socket: str = ""  # the Unix socket at which it serves, if it does
     title: str = ""  # what ps shows after "netlab: <lab> "; the name when empty
 
