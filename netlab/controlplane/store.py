@@ -156,7 +156,7 @@ class History:
 class Store:
     """All objects by kind, namespace and name. Not for several threads; one process owns the file."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, first: int = FIRST_VERSION) -> None:
         self._database = database
         self._objects: dict[str, dict[Key, Stored]] = {group_resource(r): {} for r in RESOURCES}
         for resource, body in database.execute("SELECT resource, body FROM objects"):
@@ -165,20 +165,21 @@ class Store:
             self._objects.setdefault(resource, {})[stored.key] = Stored(stored.body, body, version)
         self._population = Counter(stored.key[0] for objects in self._objects.values() for stored in objects.values())
         changes = dict(database.execute("SELECT resource, version FROM changes"))
-        self.version: int = max(changes.values(), default=FIRST_VERSION)
+        first = FIRST_VERSION if changes else first
+        self.version: int = max(changes.values(), default=first)
         self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for who looks at the whole
-        self._histories = {name: History(changes.get(name, FIRST_VERSION)) for name in self._objects}
+        self._histories = {name: History(changes.get(name, first)) for name in self._objects}
 
     @classmethod
-    def open(cls, path: Path | str) -> Store:
-        """Open or create the file; `:memory:` keeps nothing."""
+    def open(cls, path: Path | str, *, first: int = FIRST_VERSION) -> Store:
+        """Open or create the file; `:memory:` keeps nothing. `first`: the resourceVersion at which a new one begins."""
         database: sqlite3.Connection | None = None
         try:
             database = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # a second daemon of the same lab is refused, not mixed in
             database.executescript(_SCHEMA)
-            return cls(database)
-        except (sqlite3.Error, msgspec.DecodeError) as error:
+            return cls(database, first)
+        except (sqlite3.Error, ValueError, LookupError, TypeError) as error:  # the file or what is in it
             if database is not None:
                 database.close()
             remedy = "Another daemon of this lab may still run, or the file is damaged: `netlab down` removes both."

@@ -23,6 +23,7 @@ import gc
 import logging
 import os
 import socket
+import time
 from asyncio import sslproto
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,13 +40,14 @@ from netlab.controlplane.local import LocalClient
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
-from netlab.controlplane.store import Store
+from netlab.controlplane.store import FIRST_VERSION, Store
 from netlab.controlplane.validation import problems_in
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
 from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
+from netlab.errors import NetlabError
 from netlab.files import socket_address, write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
@@ -86,6 +88,8 @@ def main(runtime: str) -> None:
         run_until_terminated(daemon.run(), log, f"daemon=ended lab={state.lab}")
     except Exception as error:
         log.critical("daemon=died lab=%s error=%r", state.lab, _first_cause(error))
+        if isinstance(error, NetlabError):  # a sentence: where in the code it came from says nothing more
+            raise SystemExit(1) from None
         raise
     strike_off(state, DAEMON)
 
@@ -95,6 +99,14 @@ def _first_cause(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"
+
+
+def _first_version(state: StateDirectory) -> int:
+    """Return where the resourceVersions of a new store begin: if the lab's store was lost, above any that its agents have seen.
+
+    They watch from where they were. A number that they know would pass for one that they have programmed.
+    """
+    return time.time_ns() // 1_000_000 if state.recorded_namespaces() else FIRST_VERSION
 
 
 class Daemon:
@@ -107,7 +119,7 @@ class Daemon:
         self._loopback = loopback
         self._plan = AddressPlan.of(lab)
         self._tokens = TokenTable.open(state.tokens, [ADMIN, EDGE])
-        self._store = Store.open(state.store)
+        self._store = Store.open(state.store, first=_first_version(state))
         networking = lab.spec.networking
         settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
         self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=problems_in(state.lab))
