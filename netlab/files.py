@@ -32,8 +32,10 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         scratch.replace(path)
-    except BaseException:
+    except BaseException as error:
         scratch.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # of a write: a full disk
+            error.filename = str(path)
         raise
 
 

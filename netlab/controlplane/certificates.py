@@ -40,7 +40,7 @@ def ensure_pki(folder: Path, names: Sequence[str], *, now: datetime | None = Non
         if not _is_good(pki, authority, names, moment):
             _issue(pki, authority, authority_key, names, moment)
     except OSError as error:
-        remedy = "Make space and run the command again." if error.errno == errno.ENOSPC else "Look at the folder's permissions."
+        remedy = "Free some space there." if error.errno == errno.ENOSPC else "Look at the folder's permissions."
         raise LabError(f"the lab's certificates in {folder} cannot be written: {error.strerror}", remedy=remedy) from error
     return pki
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
-from netlab.kernel import namespaces
+from netlab.kernel import mounts, namespaces
 from netlab.lab import containers
 from netlab.lab.find import locked
 from netlab.lab.marks import marked_namespaces
@@ -72,6 +72,7 @@ def down(state: StateDirectory) -> Removed:
     if docker:
         ended += containers.remove_containers(state.lab)
         containers.remove_network(state.lab)
+    mounts.unmount_below(state.root)
     shutil.rmtree(state.root, ignore_errors=False)
     remove_netns_directory(state.root.parent)
     return Removed(state.lab, stopped, len(paths), ended)

@@ -46,9 +46,9 @@ def enter(descriptor: int, files: PodFiles | None) -> None:
     _show_devices()
     if files is None:
         return
-    sources = {f"/etc/{name}": str(files.folder / name) for name in ("resolv.conf", "hosts", "hostname")}
+    sources = {f"/etc/{name}": str(files.etc / name) for name in ("resolv.conf", "hosts", "hostname")}
     _lay_over(sources)
-    if hostname := hostname_in(read_plain(files.folder / "hostname", LONGEST_HOSTNAME + 1) or b""):
+    if hostname := hostname_in(read_plain(files.etc / "hostname", LONGEST_HOSTNAME + 1) or b""):
         socket.sethostname(os.fsdecode(hostname))
 
 

@@ -21,6 +21,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from netlab.api.cluster import Node
@@ -32,6 +33,7 @@ from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import KernelError
+from netlab.kernel import mounts
 from netlab.kernel.door import Kernel
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
@@ -219,7 +221,7 @@ class Kubelet:
             await asyncio.to_thread(self._sandboxes.remove, node, uids)
         for worker in gone:
             del self._workers[worker.uid]
-            await asyncio.to_thread(shutil.rmtree, worker.files.folder, ignore_errors=True)
+            await asyncio.to_thread(_remove_folder, worker.files.folder)
         return gone
 
     # ---- 2: sandboxes
@@ -277,3 +279,9 @@ class Kubelet:
 def _binding(pod: Pod) -> int:
     """When the pod was bound, as a new pod's last change was that: not by a clock, which two runs of one file do not share."""
     return int(pod.metadata.resource_version)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a pod's folder, and the file system in it."""
+    mounts.unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -198,7 +198,7 @@ class PodWorker:
             self.pod, container, sources, name=texts["hostname"].strip(), base=self.tools.runtime.environment
         )
         for name, text in texts.items():
-            write_in_place(self.files.folder / name, text)
+            write_in_place(self.files.etc / name, text)
         write_whole(self.files.environment(container.name), json.dumps(environment))
         run = self.asked[container.name] = self._run(container, record.runs, environment)
         self.tools.runtime.start(run)

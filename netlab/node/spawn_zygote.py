@@ -34,10 +34,10 @@ from typing import Any, NoReturn
 import setproctitle
 
 from netlab.errors import KernelError
-from netlab.kernel import libc, namespaces
+from netlab.kernel import libc, mounts, namespaces
 from netlab.node import entering, log_keeper
 from netlab.node.log_pipes import LogPipes
-from netlab.node.podfiles import PodFiles
+from netlab.node.podfiles import ETC_SIZE, PodFiles
 from netlab.node.processes import ProcessRecord, strike_off, write_record
 from netlab.runtime import logs
 from netlab.runtime.identity import start_time
@@ -132,6 +132,8 @@ class _Zygote:
                 _run_entry(request, self._entries[request["entry"]], self._state.lab)
 
         try:
+            if container and request["files"]:
+                mounts.limit(PodFiles(Path(request["files"])).etc, ETC_SIZE)
             output = self._pipes.open(log) if container and request["kept"] else _opened_log(log)
             return {"id": request["id"], "pid": self._fork(name, output, work)}
         except OSError as error:

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from netlab.files import write_whole
+from netlab.kernel import mounts
 from netlab.node import entering, processes
 from netlab.node.log_keeper import NAME
 from netlab.node.netns_probes import CommandRunner
-from netlab.node.podfiles import PodFiles
+from netlab.node.podfiles import ETC_SIZE, PodFiles
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpec, Spawner
 from netlab.runtime.log_files import CONTAINER, read_log
 from netlab.runtime.statedir import StateDirectory
@@ -48,7 +49,8 @@ ENTRIES = {"report": report_entry, "failing": failing_entry}
 def state(tmp_path):
     state = StateDirectory("nodetest", tmp_path / "nodetest")
     state.create()
-    return state
+    yield state
+    mounts.unmount_below(state.root)
 
 
 @pytest.fixture
@@ -183,13 +185,13 @@ sys.exit(code)
 
 def _pod_files(state: StateDirectory) -> PodFiles:
     files = PodFiles(state.pod("uid-1"))
-    files.folder.mkdir(parents=True)
+    files.etc.mkdir(parents=True)
     for name, text in {
         "resolv.conf": "nameserver 10.96.0.10\n",
         "hosts": "127.0.0.1 localhost\n",
         "hostname": "blue-pod\n",
     }.items():
-        (files.folder / name).write_text(text)
+        (files.etc / name).write_text(text)
     return files
 
 
@@ -310,4 +312,29 @@ async def test_probe_that_floods_is_stopped_in_time_and_stores_nothing(state, na
 
     assert (flood.success, flood.message) == (False, "command 'yes' timed out after 0.5s")
     assert (failed.success, failed.message[-11:], good.success) == (False, "y\ny\nbad luck"[-11:], True)
-    assert [path.name for path in files.folder.iterdir() if path.name not in ("resolv.conf", "hosts", "hostname")] == []
+    assert [path.name for path in files.folder.iterdir()] == ["etc"]
+
+
+async def test_files_of_etc_have_a_size(state, namespace):
+    """What a command writes to /etc/hosts ends at 256 KiB, is seen by other commands and `exec`, and leaves with the pod."""
+    files = _pod_files(state)
+    spawner = Spawner.start(state, ENTRIES)
+    async with running(spawner) as exits:
+        for name, script in (
+            ("container-a", "echo a >> /etc/hosts; cat /dev/zero >> /etc/hosts"),
+            ("container-b", "wc -c < /etc/hosts"),
+        ):
+            spec = ContainerSpec(name, namespace, (*SH, script), str(files.log(name)), files=str(files.folder))
+            await spawner.spawn_container(spec)
+            await asyncio.wait_for(exits.get(), PATIENCE)
+        await _until(lambda: read_log(files.log("container-b")))
+    hosts = (files.etc / "hosts").read_bytes()
+
+    assert "No space left on device" in read_log(files.log("container-a"))
+    assert int(read_log(files.log("container-b"))) == len(hosts)
+    assert len(hosts) <= ETC_SIZE
+    assert hosts.startswith(b"127.0.0.1 localhost\na\n")
+    assert (files.etc / "hostname").read_text() == "blue-pod\n"
+    assert entering.execute(namespace, (*SH, "test $(wc -c < /etc/hosts) -gt 100000"), {}, files) == 0
+    mounts.unmount_below(files.folder)
+    assert not files.etc.is_mount()
