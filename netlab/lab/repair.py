@@ -93,7 +93,10 @@ def _is_kubeconfig(path: Path) -> bool:
 def recorded_lab(state: StateDirectory) -> Lab | None:
     """Return the lab as it was made, None when it has not got as far. Raises LabError when nothing says what it was."""
     try:
-        return state.read(state.lab_file, Lab)
+        lab = state.read(state.lab_file, Lab)
+        if lab.metadata.name == state.lab:
+            return lab
+        log.warning("record=%s state=damaged error=%r", state.lab_file, "it is about another lab")
     except FileNotFoundError:
         if not state.store.exists():
             return None

@@ -14,6 +14,7 @@
 - HTTP as a server: `http_server` carries the requests and answers of `http_messages`, for agents and built-in workloads.
 - Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the
   kubelet's end, `workloads_protocol` what they say; `workload_container` serves one of them in a container.
-- Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `entering` is what exec does.
+- Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `process_marks` finds those
+  that lost their record, `entering` is what exec does.
   `log_keeper` stores what pods' commands write; `log_pipes` is the spawner's side of it.
 """

@@ -10,7 +10,7 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     api.json            where the API server listens: {"loopback": port, "fabric": address, "pid": of the daemon}
     netns/<name>        one empty file per network namespace made
     processes/<name>    one JSON file per process started: {"pid": 1, "start": clock ticks since boot}
-    pods/<uid>/         resolv.conf, hosts, hostname, container logs
+    pods/<uid>/         etc/: resolv.conf, hosts, hostname; container logs, environments, pipes
     hosts/<name>/       resolv.conf, hosts, hostname of a node, client or the edge, for `netlab exec`
     ipam/<node>         the pod address last handed out
     logs/<name>.log     what each process said
