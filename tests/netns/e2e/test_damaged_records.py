@@ -4,7 +4,7 @@ A case damages one file of a running lab. Then `status` and `exec` say something
 the same addresses, one process of each name, no traceback in a log. Where nothing else has what the file said, `up` says so in
 one sentence that names the file and `netlab down`. `down` always works.
 
-`NETLAB_FUZZ_CASES` says how many of the cases are run; the first ones damage each file once.
+`NETLAB_FUZZ_CASES` says how many of the cases are run. No file comes twice before each has come once.
 """
 
 from __future__ import annotations
