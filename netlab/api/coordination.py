@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from netlab.api.meta import Object, Struct
-from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
+from netlab.api.wellknown import LOAD_BALANCERS, PROBLEMS, SYNCED
 
 T = TypeVar("T")
 Health = dict[str, dict[str, list[str]]]  # Service -> port -> names of healthy nodes: {"default/blue": {"80/TCP": ["node1"]}}
@@ -38,6 +38,11 @@ class Lease(Object, frozen=True, kw_only=True):
     def healthy_nodes(self) -> Health:
         """Who can take traffic behind every load balancer address; empty for a holder other than the edge."""
         return self._annotation(LOAD_BALANCERS, Health)
+
+    @property
+    def problems(self) -> dict[str, list[str]]:
+        """What its holder could not program: part -> sentences."""
+        return self._annotation(PROBLEMS, dict[str, list[str]])
 
     def _annotation(self, name: str, form: type[T]) -> T:
         """Return an annotation's JSON, empty where it is missing or somebody has written nonsense into it."""
