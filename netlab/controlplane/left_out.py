@@ -26,13 +26,16 @@ class LeftOut:
         self._refused: dict[str, dict[str, str]] = {}  # part -> object -> why
 
     def report(self, part: str, refused: Mapping[str, Exception]) -> None:
-        """Take note of what a part leaves out now; log what has changed."""
+        """Take note of what a part leaves out now; log what has changed.
+
+        The name "" stands for all of it: the part itself has failed, which whoever contained it has logged.
+        """
         before, after = self._refused.get(part, {}), {name: describe(error) for name, error in refused.items()}
         for name, why in after.items():
-            if before.get(name) != why:
+            if name and before.get(name) != why:
                 unexpected = refused[name] if why.startswith("internal error") else None
                 self._log.warning("part=%s object=%r state=left-out error=%r", part, name, why, exc_info=unexpected)
-        for name in before.keys() - after.keys():
+        for name in before.keys() - after.keys() - {""}:
             self._log.info("part=%s object=%r state=taken-in", part, name)
         self._refused[part] = after
 
@@ -41,7 +44,7 @@ class LeftOut:
         """Return the problems of each part that has any, for a Lease."""
         told: Problems = {}
         for part, refused in sorted(self._refused.items()):
-            sentences = [f"{name}: {why}"[:LONGEST_TOLD] for name, why in sorted(refused.items())]
+            sentences = [(f"{name}: {why}" if name else why)[:LONGEST_TOLD] for name, why in sorted(refused.items())]
             if len(sentences) > MOST_TOLD:
                 sentences[MOST_TOLD:] = [f"and {len(sentences) - MOST_TOLD} more"]
             if sentences:

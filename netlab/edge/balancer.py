@@ -14,10 +14,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from netlab.api.cluster import Node
 from netlab.api.discovery import EndpointSlice
-from netlab.api.resources import ENDPOINT_SLICES, NODES, SERVICES
+from netlab.api.lab import Lab
+from netlab.api.meta import Object
+from netlab.api.resources import ENDPOINT_SLICES, LABS, NODES, SERVICES
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS, PROBLEMS
 from netlab.containment import Containment
@@ -25,7 +28,7 @@ from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.left_out import LeftOut
-from netlab.controlplane.loop import run_rounds
+from netlab.controlplane.loop import asked_to_look, run_rounds
 from netlab.edge.frontends import Check, Offered, Usable, is_ours, offered, unserved, usable
 from netlab.edge.health import Checker
 from netlab.edge.programming import Programmer
@@ -45,6 +48,8 @@ class Balancer:
         self._services: Informer[Service] = Informer(client, SERVICES, changed=self._changed)
         self._slices: Informer[EndpointSlice] = Informer(client, ENDPOINT_SLICES, changed=self._changed)
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
+        self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
+        self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
         self._checker = Checker(probe, self._changed)
         self._programmer = Programmer(kernel, path)
         self._reporter = Reporter(client)
@@ -59,29 +64,38 @@ class Balancer:
         """Serve until cancelled. The kernel keeps its rules afterwards."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for informer in (self._services, self._slices, self._nodes):
+                for informer in self._informers:
                     tasks.create_task(informer.run())
                 tasks.create_task(run_rounds(self._changed, self._round))
         finally:
             await self._checker.close()
 
+    @property
+    def _informers(self) -> tuple[Informer[Any], ...]:
+        return (self._services, self._slices, self._nodes, self._labs)
+
+    def _note_look(self, _key: str, before: Object | None, after: Object | None) -> None:
+        self._look = self._look or asked_to_look(before, after)
+
     async def _round(self, resync: bool) -> bool:
         """Bring the kernel to what is known now; False when something refused."""
-        informers = (self._services, self._slices, self._nodes)
-        if not all(informer.has_synced for informer in informers):
+        if not all(informer.has_synced for informer in self._informers):
             return True  # semantics 6.20; their news will wake us
-        synced = synced_versions(informers)
+        synced = synced_versions(self._informers)
+        look = resync or self._look
         services = tuple(self._services.cache.values())
         found, nodes = offered(services), usable(self._nodes.cache.values())
         balancing = self._ask(found, nodes)
         if not (self._started or self._checker.all_asked):
             return True
         self._left_out.report("objects", {**found.refused, **nodes.refused})
+        self._look = False
         with self._parts.contain("rules") as programmed:
-            await asyncio.to_thread(self._programmer.program, balancing, found.addresses, resync=resync)
+            await asyncio.to_thread(self._programmer.program, balancing, found.addresses, resync=look)
             self._started = True
             self._synced = synced
-        self._left_out.report("rules", {"all": programmed.error} if programmed.error else self._programmer.refused)
+        self._look = self._look or (look and programmed.error is not None)
+        self._left_out.report("rules", {"": programmed.error} if programmed.error else self._programmer.refused)
         with self._parts.contain("lease") as told:
             if self._synced:
                 more = {LOAD_BALANCERS: health_report(balancing), PROBLEMS: self._left_out.problems}

@@ -38,7 +38,8 @@ class Programmer:
     @property
     def refused(self) -> Mapping[str, Exception]:
         """The Services whose rules were left out: `service ns/name` -> why."""
-        return {f"service {key.rsplit('/', 2)[0]}": error for key, error in self._tables.refused(FAMILY, TABLE).items()}
+        refused = self._tables.refused(FAMILY, TABLE)
+        return {f"service {path.rsplit('/', 2)[0]}": error for path, error in refused.items()}
 
     def program(self, balancing: Balancing, addresses: frozenset[str], *, resync: bool = False) -> None:
         """Make it so; `resync` also looks for what somebody else has changed. After a KernelError the next call looks afresh."""
