@@ -11,7 +11,8 @@ code of `dataplane`, `proxy`, `dns`) and the keepers write the difference:
 
 Each of these is a part of its own (agent_plane): what fails in one, or an object that one cannot use, stops no other. After a
 round the Lease of the node says up to which resourceVersion of each kind all this is done, and what is not; `up` waits for that.
-Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21).
+Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21); so it does
+as soon as the kernel says that something happened to flannel.1 (semantics 2.22, agent_damage), and when `up` asks for it.
 Nothing is programmed before everything has been listed once (semantics 6.20). SIGTERM ends the agent and leaves the
 kernel as it is: the data plane needs no agent.
 """
@@ -41,10 +42,14 @@ from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.loop import asked_to_look, run_rounds
+from netlab.dataplane.vxlan import device_name
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
+from netlab.kernel.door import Monitor
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.monitor import ANY
 from netlab.kernel.namespaces import OWN
+from netlab.node.agent_damage import Damage
 from netlab.node.agent_health import HealthServers
 from netlab.node.agent_overlay import OverlayKeeper, announcement
 from netlab.node.agent_plane import Part, Plane
@@ -85,6 +90,8 @@ class Agent:
         self._waiting_since: datetime | None = None  # the rules have not been written since then
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
         self._look = False  # somebody asked for a look at the kernel
+        self._damage = Damage()
+        self._repaired = False  # the last look found damage
         self._own = Node()  # the own Node object of this round
         self._telling = Containment(log, "part", time.monotonic)
         self._plane = Plane(
@@ -126,14 +133,26 @@ class Agent:
     async def run(self) -> None:
         """Run until cancelled."""
         await self._health.start()
+        loop = asyncio.get_running_loop()
+        monitor = self._kernel.monitor(self._path)
+        loop.add_reader(monitor.fileno(), self._hear, monitor)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for informer in self._informers.values():
                     tasks.create_task(informer.run())
                 tasks.create_task(run_rounds(self._changed, self._round))
         finally:
+            loop.remove_reader(monitor.fileno())
+            monitor.close()
             await self._dns.close()
             await self._health.close()
+
+    def _hear(self, monitor: Monitor) -> None:
+        """Look at the overlay soon after something happened to it (semantics 2.22)."""
+        if monitor.read() & {device_name(self._lab.spec.networking.backend.vni), ANY}:
+            loop = asyncio.get_running_loop()
+            if (due := self._damage.heard(loop.time())) is not None:
+                loop.call_at(due, self._changed.set)
 
     async def _round(self, resync: bool) -> bool:
         """Bring kernel, DNS and health servers to what is known now; False when something refused."""
@@ -142,8 +161,11 @@ class Agent:
         if node is None or not all(informer.has_synced for informer in informers):
             return True  # semantics 6.20, or not registered yet; the news will wake us
         self._own = node
-        look, self._look = resync or self._look, False
+        now = asyncio.get_running_loop().time
+        look, self._look = resync or self._look or self._damage.is_due(now()), False
         done = await self._plane.run(synced_versions(informers), resync=look)
+        if look:
+            self._damage.looked(now(), repaired=self._repaired)
         self._note_progress()
         with self._telling.contain("lease") as told:
             await self._lease.renew(self._plane.synced, {PROBLEMS: self._plane.problems})
@@ -162,7 +184,8 @@ class Agent:
 
     async def _keep_overlay(self, look: bool) -> None:
         nodes = tuple(self._nodes.values())
-        await asyncio.to_thread(self._overlay.keep, nodes, resync=look)
+        changes = await asyncio.to_thread(self._overlay.keep, nodes, resync=look)
+        self._repaired = look and changes > 0
 
     async def _keep_rules(self, look: bool) -> None:
         node = self._own
