@@ -10,6 +10,7 @@ from netlab.api.meta import Object, Struct
 from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
 
 T = TypeVar("T")
+LONGEST_VERSION = 19  # digits of a resourceVersion: a number of 63 bits
 Health = dict[str, dict[str, list[str]]]  # Service -> port -> names of healthy nodes: {"default/blue": {"80/TCP": ["node1"]}}
 
 
@@ -32,7 +33,7 @@ class Lease(Object, frozen=True, kw_only=True):
     def synced(self, plural: str) -> int:
         """Return the resourceVersion of a kind up to which the holder's kernel is programmed; 0 when it does not say."""
         version = self._annotation(SYNCED, dict[str, str]).get(plural, "0")
-        return int(version) if version.isdecimal() else 0
+        return int(version) if version.isascii() and version.isdecimal() and len(version) <= LONGEST_VERSION else 0
 
     @property
     def healthy_nodes(self) -> Health:

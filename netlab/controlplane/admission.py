@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from netlab.api.resources import NAMESPACES, Json
+from netlab.controlplane.bounds import own_copy
 from netlab.controlplane.schema import check_types, prune
 from netlab.controlplane.status import AnyResource, bad_request, cannot_be_handled, forbidden, not_found
-from netlab.controlplane.store import Store, decode, encode
+from netlab.controlplane.store import Store
 
 Mode = Literal["Strict", "Warn", "Ignore"]
 
@@ -25,7 +26,7 @@ def ingest(resource: AnyResource, body: Any, namespace: str, mode: Mode) -> Inge
     """Copy a client's body and make it one of this kind, or say in Kubernetes' words why it is none."""
     if not isinstance(body, dict):
         raise bad_request("the body of the request must be a JSON object")
-    own = _of_kind(resource, decode(encode(body)))
+    own = _of_kind(resource, own_copy(body))
     unknown = prune(resource, own)
     if unknown and mode == "Strict":
         fields = ", ".join(f'unknown field "{path}"' for path in unknown)

@@ -26,6 +26,7 @@ from netlab.controlplane.admission import Ingest, Mode, existing_namespace, inge
 from netlab.controlplane.auth import ADMIN, Request, TokenTable, authorise
 from netlab.controlplane.controllers.naming import ALPHABET
 from netlab.controlplane.defaults import apply_defaults
+from netlab.controlplane.failures import answered
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
 from netlab.controlplane.patches import apply_patch
 from netlab.controlplane.registry import BACKGROUND, Registry, Removal
@@ -132,17 +133,20 @@ class Api:
                 self.create(ADMIN, Target(NAMESPACES), {"metadata": {"name": name}})
 
     # ---- reading
+    @answered
     def list(self, user: str, target: Target, options: ListOptions) -> ListAnswer:
         """Return the objects of a collection, selected and cut into pages."""
         self._authorise(user, "list", target)
         return list_objects(self.store, target.resource, target.namespace, options)
 
+    @answered
     def get(self, user: str, target: Target) -> Stored:
         """Return one object; its `status` subresource is the object itself."""
         stored = self._find(target)
         self._authorise(user, "get", target, stored)
         return self._there(target, stored)
 
+    @answered
     def watch(
         self, user: str, target: Target, options: WatchOptions, *, labels: str = "", fields: str = ""
     ) -> AsyncIterator[Batch]:
@@ -152,6 +156,7 @@ class Api:
         return watch(self.store, target.resource, replace(options, namespace=target.namespace, selection=chosen))
 
     # ---- writing
+    @answered
     def create(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Create an object from a body, which is not changed."""
         taken = ingest(target.resource, body, target.namespace, options.field_validation)
@@ -176,6 +181,7 @@ class Api:
             return Written(Stored(new, encode(new), 0), taken.warnings, created=True)
         return Written(self._registry.commit(resource, new), taken.warnings, created=True)
 
+    @answered
     def update(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Replace an object, or its status."""
         stored = self._find(target)
@@ -190,6 +196,7 @@ class Api:
             return self._create(target, taken, options)
         return self._replace(target, self._there(target, stored), taken, options)
 
+    @answered
     def patch(
         self, user: str, target: Target, media_type: str, patch: object, options: WriteOptions = STORE_IT
     ) -> Written:  # fmt: skip
@@ -221,6 +228,7 @@ class Api:
             return Written(Stored(new, encode(new), stored.version), taken.warnings)
         return Written(self._registry.commit(resource, new), taken.warnings)
 
+    @answered
     def bind(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Assign a pod to a node: the pods/binding subresource of a scheduler."""
         stored = self._find(target)
@@ -238,6 +246,7 @@ class Api:
         return Written(self._registry.commit(PODS, pod), created=True)
 
     # ---- deleting
+    @answered
     def delete(self, user: str, target: Target, options: DeleteOptions = DELETE_IT) -> Written:
         """Delete an object, or ask for it where somebody must finish first."""
         stored = self._find(target)
@@ -253,6 +262,7 @@ class Api:
         last = self._registry.delete(removal)
         return Written(last, gone=self.store.get(target.resource, *stored.key) is None)
 
+    @answered
     def delete_collection(
         self, user: str, target: Target, chosen: ListOptions, options: DeleteOptions = DELETE_IT
     ) -> ListAnswer:  # fmt: skip
