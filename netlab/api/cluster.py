@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from netlab.api.meta import Condition, Inert, Object, Struct
+from typing import Annotated
+
+from netlab.api.meta import INERT, Condition, Inert, Labels, Object, Quantity, Struct
 
 
 class NamespaceSpec(Struct, frozen=True, kw_only=True):
@@ -31,14 +33,21 @@ class NodeAddress(Struct, frozen=True, kw_only=True):
     address: str = ""
 
 
+class ContainerImage(Struct, frozen=True, kw_only=True):
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
 class NodeStatus(Struct, frozen=True, kw_only=True):
+    """What a node reports. A node's token writes it, so every field has a type."""
+
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    node_info: Inert = None
-    capacity: Inert = None
-    allocatable: Inert = None
-    daemon_endpoints: Inert = None
-    images: Inert = None
+    node_info: Annotated[Labels, INERT] = {}
+    capacity: Annotated[dict[str, Quantity], INERT] = {}
+    allocatable: Annotated[dict[str, Quantity], INERT] = {}
+    daemon_endpoints: Annotated[dict[str, dict[str, int]], INERT] = {}
+    images: Annotated[tuple[ContainerImage, ...], INERT] = ()
 
 
 class Node(Object, frozen=True, kw_only=True):

@@ -24,14 +24,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 
+from netlab.api.wellknown import FLANNEL_BACKEND_DATA, FLANNEL_PUBLIC_IP, FLANNEL_PUBLIC_IP_OVERWRITE
 from netlab.dataplane.names import mac_address, ownership_mark
 from netlab.dataplane.state import Address, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Vxlan
 
 PREFIX = "flannel.alpha.coreos.com/"
 BACKEND_TYPE = f"{PREFIX}backend-type"
-BACKEND_DATA = f"{PREFIX}backend-data"
-PUBLIC_IP = f"{PREFIX}public-ip"
-PUBLIC_IP_OVERWRITE = f"{PREFIX}public-ip-overwrite"
+BACKEND_DATA, PUBLIC_IP, PUBLIC_IP_OVERWRITE = FLANNEL_BACKEND_DATA, FLANNEL_PUBLIC_IP, FLANNEL_PUBLIC_IP_OVERWRITE
 KUBE_SUBNET_MANAGER = f"{PREFIX}kube-subnet-manager"
 
 BACKEND = "vxlan"

@@ -159,7 +159,20 @@ def test_many_problems_fit_on_a_screen() -> None:
             [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 507, "
              "selector: {matchLabels: {a: b}}, "
              "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: nginx}]}}}}")],
-            "makes 507 pods in the lab; 2 nodes have addresses for 506",
+            "spec.replicas: Invalid value: 507: must be at most 506: 2 nodes have room for 253 pods each",
+        ),
+        (
+            [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: NAME}, spec: {replicas: 300, "
+             "selector: {matchLabels: {a: NAME}}, "
+             "template: {metadata: {labels: {a: NAME}}, spec: {containers: [{name: c, image: nginx}]}}}}").replace("NAME", n)
+             for n in ("d", "e")],
+            "makes 600 pods in the lab; 2 nodes have addresses for 506",
+        ),
+        (
+            [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 3000000, "
+             "selector: {matchLabels: {a: b}}, "
+             "template: {metadata: {labels: {a: b}}, spec: {hostNetwork: true, containers: [{name: c, image: nginx}]}}}}")],
+            "spec.replicas: Invalid value: 3000000: must be at most 506",
         ),
     ],
 )  # fmt: skip
