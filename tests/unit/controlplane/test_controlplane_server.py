@@ -221,6 +221,7 @@ async def test_delete_collection(session: aiohttp.ClientSession, client: LocalCl
 
 async def test_binding(session: aiohttp.ClientSession, client: LocalClient) -> None:
     """A scheduler binds over the subresource."""
+    await client.create(NODES, {"metadata": {"name": "node1"}})
     await client.create(PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
     body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "node1"}}
     async with session.post("/api/v1/namespaces/default/pods/p/binding", json=body) as response:
