@@ -12,6 +12,7 @@ import json
 import os
 import random
 from collections import Counter
+from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from test_controlplane_server import served
 
 from netlab.api.lab import Lab, LabNode, LabSpec
 from netlab.api.meta import ObjectMeta
-from netlab.api.resources import LEASES, NODES, PODS, RESOURCES, Json
+from netlab.api.resources import LEASES, NODES, PODS, RESOURCES, SERVICES, Json
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import TokenTable
 from netlab.controlplane.controllers.table import CONTROLLERS
@@ -47,6 +48,26 @@ VALUES: tuple[Any, ...] = (
     {"": ""}, {"a": None},
     {"name": {}}, [1, "x", {}], *TEXTS,
 )  # fmt: skip
+DEEP: tuple[Any, ...] = tuple(json.loads("[" * depth + "]" * depth) for depth in (60, 99, 150, 900))
+ANNOTATIONS = (
+    "flannel.alpha.coreos.com/backend-data", "flannel.alpha.coreos.com/public-ip", "netlab/synced", "netlab/load-balancers",
+    "controller.kubernetes.io/pod-deletion-cost", "deployment.kubernetes.io/revision",
+)  # fmt: skip
+FIELDS_AT_RISK = (  # where a value reaches rules, names, files or arithmetic; VALUE stands for it
+    *({"metadata": {"annotations": {name: "VALUE"}}} for name in ANNOTATIONS),
+    {"metadata": {"labels": {"VALUE": "x", "a": "VALUE"}}},
+    {"metadata": {"finalizers": ["VALUE"]}},
+    {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "VALUE", "uid": "VALUE", "controller": True}]}},
+    {"status": {"addresses": [{"type": "InternalIP", "address": "VALUE"}]}},
+    {"status": {"podIP": "VALUE", "podIPs": [{"ip": "VALUE"}], "hostIP": "VALUE"}},
+    {"status": {"loadBalancer": {"ingress": [{"ip": "VALUE"}]}}},
+    {"status": {"images": "VALUE", "capacity": {"cpu": "VALUE"}}},
+    {"status": {"conditions": [{"type": "Ready", "status": "VALUE", "lastTransitionTime": "VALUE"}]}},
+    {"spec": {"renewTime": "VALUE", "leaseDurationSeconds": "VALUE", "holderIdentity": "VALUE"}},
+    {"spec": {"podCIDR": "VALUE", "taints": "VALUE", "replicas": "VALUE", "nodeName": "VALUE", "serviceAccountName": "VALUE"}},
+    {"spec": {"ports": [{"port": 80, "targetPort": "VALUE"}], "externalIPs": ["VALUE"], "tolerations": "VALUE"}},
+    {"endpoints": [{"addresses": ["VALUE"], "nodeName": "VALUE"}], "data": {"a": "VALUE"}, "target": {"name": "VALUE"}},
+)  # fmt: skip
 KEYS = (
     "metadata", "spec", "status", "name", "namespace", "labels", "annotations", "ownerReferences", "finalizers", "uid",
     "resourceVersion", "generateName", "deletionTimestamp", "containers", "env", "valueFrom", "resourceFieldRef", "resources",
@@ -54,8 +75,7 @@ KEYS = (
     "addresses", "address", "type", "conditions", "images", "podIP", "podIPs", "hostIP", "loadBalancer", "ingress", "ip",
     "replicas", "selector", "matchLabels", "template", "target", "data", "binaryData", "endpoints", "addressType", "renewTime",
     "leaseDurationSeconds", "hostNetwork", "clusterIP", "externalIPs", "nodePort", "port", "dnsConfig", "hostAliases", "nodes",
-    "flannel.alpha.coreos.com/backend-data", "flannel.alpha.coreos.com/public-ip", "netlab/synced", "netlab/load-balancers",
-    "controller.kubernetes.io/pod-deletion-cost", "deployment.kubernetes.io/revision", "op", "path", "from", "value", "a\nb",
+    *ANNOTATIONS, "op", "path", "from", "value", "a\nb",
 )  # fmt: skip
 QUERIES = (
     "limit", "continue", "timeoutSeconds", "resourceVersion", "labelSelector", "fieldSelector", "gracePeriodSeconds", "dryRun",
@@ -96,13 +116,19 @@ class Cases:
             return {**body, self.random.choice(KEYS): self.value()}
         return {**body, key: self.changed(body[key])}
 
-    def patch(self, body: Any) -> Any:
+    def at_risk(self) -> Any:
+        """Return a patch of one field at risk."""
+        return _filled(self.random.choice(FIELDS_AT_RISK), self.random.choice((*TEXTS, *TEXTS, *VALUES, *DEEP)))
+
+    def patch(self, body: Any, *, is_root: bool = True) -> Any:
         """Return a merge patch that leads to a place of the body, or a JSON patch."""
+        if is_root and self.random.random() < 0.4:
+            return self.at_risk()
         if self.random.random() < 0.3:
             return [self.operation(body) for _ in range(self.random.randint(1, 4))]
         if isinstance(body, dict) and body and self.random.random() < 0.85:
             key = self.random.choice(list(body))
-            return {key: self.patch(body[key]) if isinstance(body[key], dict) else self.changed(body[key])}
+            return {key: self.patch(body[key], is_root=False) if isinstance(body[key], dict) else self.changed(body[key])}
         return {self.random.choice(KEYS): self.value()}
 
     def operation(self, body: Any) -> Any:
@@ -167,6 +193,16 @@ class Cases:
         return bytes(spoilt)
 
 
+def _filled(pattern: Any, value: Any) -> Any:
+    if isinstance(pattern, dict):
+        return {
+            value if key == "VALUE" and isinstance(value, str) else key: _filled(item, value) for key, item in pattern.items()
+        }
+    if isinstance(pattern, list):
+        return [_filled(item, value) for item in pattern]
+    return value if pattern == "VALUE" else pattern
+
+
 def world_of(api: Api) -> World:
     """Return the snapshot that controllers plan from."""
     decoded: dict[str, dict[str, Any]] = {}
@@ -175,13 +211,14 @@ def world_of(api: Api) -> World:
     return World(**decoded)
 
 
-def read_everything(api: Api) -> int:
-    """Do with the stored objects what their readers do, and return how many there are."""
+def read_everything(api: Api) -> None:
+    """Do with the stored objects what their readers do."""
     world = world_of(api)
     for controller in CONTROLLERS:
         controller.reconcile(world, "2026-11-20T12:00:00Z")
     for stored in api.store.list(NODES):
         node = NODES.decode(stored.body)
+        assert is_address(node.internal_ip)
         lease = parse_lease(node.metadata.name, node.spec.pod_cidr, node.metadata.annotations)
         assert not isinstance(lease, OverlayLease) or not int(lease.vtep_mac[:2], 16) & 1
     for stored in api.store.list(LEASES):
@@ -190,11 +227,22 @@ def read_everything(api: Api) -> int:
         assert isinstance(lease.healthy_nodes, dict)
     for stored in api.store.list(PODS):
         read_pod(stored.body)
-    return sum(1 for _ in api.store.all())
+    for stored in api.store.list(SERVICES):
+        assert all(is_address(point.ip) for point in SERVICES.decode(stored.body).status.load_balancer.ingress)
+    for _, stored in api.store.all():
+        labels = stored.body["metadata"].get("labels", {})
+        assert all(text.isprintable() for pair in labels.items() for text in pair)
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is empty or an IPv4 address: what rules, routes and names may be made from."""
+    return not text or str(IPv4Address(text)) == text
 
 
 def read_pod(body: Json) -> None:
     pod = PODS.decode(body)
+    assert is_address(pod.status.pod_ip)
+    assert is_address(pod.status.host_ip)
     for container in (*pod.spec.init_containers, *pod.spec.containers):
         with contextlib.suppress(podfiles.ConfigError):  # a pod that waits, with this as its reason
             found = podfiles.environment(pod, container, podfiles.Sources(), name="x", base={})
