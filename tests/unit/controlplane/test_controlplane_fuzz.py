@@ -129,19 +129,25 @@ class Cases:
             return {**body, self.random.choice(KEYS): self.value()}
         return {**body, key: self.changed(body[key])}
 
-    def at_risk(self) -> Any:
-        """Return a patch of one field at risk."""
-        return _filled(self.random.choice(FIELDS_AT_RISK), self.random.choice((*TEXTS, *TEXTS, *VALUES, *DEEP)))
+    def at_risk(self) -> tuple[str, str, bytes, dict[str, str]]:
+        """Return a request for one field at risk."""
+        kind, subresource, pattern = self.random.choice(FIELDS_AT_RISK)
+        resource, namespace, name = self.random.choice([item for item in self.objects if item[0].kind == kind])
+        body = _filled(pattern, self.random.choice((*TEXTS, *TEXTS, *VALUES, *DEEP)))
+        method, media = ("POST", MEDIA[0]) if subresource == "binding" else ("PATCH", MEDIA[1])
+        return method, resource.path(namespace, name, subresource), json.dumps(body).encode(), self.headers(media)
 
-    def patch(self, body: Any, *, is_root: bool = True) -> Any:
+    def headers(self, media: str) -> dict[str, str]:
+        user = self.random.choices(("admin", "node:node1", "edge"), (8, 3, 1))[0]
+        return {"Authorization": f"Bearer {TOKENS[user]}", "Content-Type": media}
+
+    def patch(self, body: Any) -> Any:
         """Return a merge patch that leads to a place of the body, or a JSON patch."""
-        if is_root and self.random.random() < 0.4:
-            return self.at_risk()
         if self.random.random() < 0.3:
             return [self.operation(body) for _ in range(self.random.randint(1, 4))]
         if isinstance(body, dict) and body and self.random.random() < 0.85:
             key = self.random.choice(list(body))
-            return {key: self.patch(body[key], is_root=False) if isinstance(body[key], dict) else self.changed(body[key])}
+            return {key: self.patch(body[key]) if isinstance(body[key], dict) else self.changed(body[key])}
         return {self.random.choice(KEYS): self.value()}
 
     def operation(self, body: Any) -> Any:
@@ -176,6 +182,8 @@ class Cases:
         return "&".join(f"{name}={quote(self.random.choice(texts)[:2000])}" for name in chosen)
 
     def request(self, api: Api) -> tuple[str, str, bytes, dict[str, str]]:
+        if self.random.random() < 0.4:
+            return self.at_risk()
         resource, namespace, name = self.random.choice(self.objects)
         parts, method = [resource.path(namespace)], self.random.choice(COLLECTION_METHODS)
         if self.random.random() < 0.85:
@@ -192,9 +200,7 @@ class Cases:
         media = MEDIA[0] if method != "PATCH" else MEDIA[2] if isinstance(body, list) else MEDIA[1]
         if self.random.random() < 0.03:
             media = self.random.choice(MEDIA)
-        user = self.random.choices(("admin", "node:node1", "edge"), (8, 3, 1))[0]
-        headers = {"Authorization": f"Bearer {TOKENS[user]}", "Content-Type": media}
-        return method, f"{'/'.join(parts)}?{self.query()}", self.bytes_of(body), headers
+        return method, f"{'/'.join(parts)}?{self.query()}", self.bytes_of(body), self.headers(media)
 
     def bytes_of(self, body: Any) -> bytes:
         content = json.dumps(body).encode()
