@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import re
 from collections import Counter
 from ipaddress import IPv4Address
 from typing import Any
@@ -52,6 +53,11 @@ DEEP: tuple[Any, ...] = tuple(json.loads("[" * depth + "]" * depth) for depth in
 ANNOTATIONS = (
     "flannel.alpha.coreos.com/backend-data", "flannel.alpha.coreos.com/public-ip", "netlab/synced", "netlab/load-balancers",
     "controller.kubernetes.io/pod-deletion-cost", "deployment.kubernetes.io/revision",
+)  # fmt: skip
+ANNOTATED = (
+    NINES, "9" * 19, "-1", "1e5", "5", "[" * 3000, "[" * 100_000, "null", "{}", '{"VtepMAC":"ff:ff:ff:ff:ff:ff","VNI":1}',
+    '{"VtepMAC":"00:00:00:00:00:00"}', '{"VtepMAC":5,"VNI":"x"}', '{"services":"' + NINES + '"}', '{"services":5}', "1.2.3.4",
+    "255.255.255.255", '{"default/x":{"80/TCP":["node1"]}}', '{"default/x":5}', "a\nb", "172.30.1.1", 5, None,
 )  # fmt: skip
 OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "VALUE", "uid": "VALUE", "controller": True}
 CONTAINER = {"name": "c", "image": "nginx"}
@@ -133,7 +139,8 @@ class Cases:
         """Return a request for one field at risk."""
         kind, subresource, pattern = self.random.choice(FIELDS_AT_RISK)
         resource, namespace, name = self.random.choice([item for item in self.objects if item[0].kind == kind])
-        body = _filled(pattern, self.random.choice((*TEXTS, *TEXTS, *VALUES, *DEEP)))
+        values = ANNOTATED if "annotations" in pattern.get("metadata", {}) else (*TEXTS, *TEXTS, *VALUES, *DEEP)
+        body = _filled(pattern, self.random.choice(values))
         method, media = ("POST", MEDIA[0]) if subresource == "binding" else ("PATCH", MEDIA[1])
         return method, resource.path(namespace, name, subresource), json.dumps(body).encode(), self.headers(media)
 
@@ -240,6 +247,9 @@ def read_everything(api: Api) -> None:
         assert is_address(node.internal_ip)
         lease = parse_lease(node.metadata.name, node.spec.pod_cidr, node.metadata.annotations)
         assert not isinstance(lease, OverlayLease) or not int(lease.vtep_mac[:2], 16) & 1
+    numbers = [pod.metadata.annotations.get(ANNOTATIONS[4], "0") for pod in world.pods.values()]
+    numbers += [owned.metadata.annotations.get(ANNOTATIONS[5], "0") for owned in world.replica_sets.values()]
+    assert all(re.fullmatch("-?[0-9]{1,19}", text) for text in numbers)
     for stored in api.store.list(LEASES):
         lease = LEASES.decode(stored.body)
         assert lease.synced("nodes") < 2**64

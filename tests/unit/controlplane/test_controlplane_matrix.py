@@ -25,6 +25,11 @@ NAMES_OF = {"Node": ("node1", "node2"), "Pod": ("pod1", "pod2", "pod0"), "Lease"
 POD_SPEC = {"containers": [{"name": "c", "image": "nginx"}]}
 LABELS = {"matchLabels": {"a": "b"}}
 WORKLOAD = {"selector": LABELS, "template": {"metadata": {"labels": {"a": "b"}}, "spec": POD_SPEC}}
+FLANNEL = {
+    "flannel.alpha.coreos.com/backend-type": "vxlan",
+    "flannel.alpha.coreos.com/kube-subnet-manager": "true",
+    "flannel.alpha.coreos.com/backend-data": '{"VNI":1,"VtepMAC":"0a:58:0a:f4:01:01"}',
+}
 SPECS: dict[str, Json] = {
     "Service": {"spec": {"ports": [{"port": 80}]}},
     "Deployment": {"spec": WORKLOAD},
@@ -85,6 +90,7 @@ def fill(api: Api, *, missing: bool = False) -> None:
         if resource.kind == "Pod":
             body["spec"] = {**POD_SPEC, **({"nodeName": f"node{name[-1]}"} if name != "pod0" else {})}
         if resource.kind == "Node":
+            body["metadata"]["annotations"] = FLANNEL | {"flannel.alpha.coreos.com/public-ip": f"172.30.1.{name[-1]}"}
             body["spec"] = {"podCIDR": f"10.244.{name[-1]}.0/24"}
             body["status"] = {"addresses": [{"type": "InternalIP", "address": f"172.30.1.{name[-1]}"}]}
         api.create(ADMIN, Target(resource, namespace), body)
