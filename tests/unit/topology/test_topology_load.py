@@ -227,6 +227,24 @@ def test_empty_text_means_the_default() -> None:
     assert (lab.spec.runtime, lab.spec.networking) == ("netns", Networking())
 
 
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        (
+            "resources: {limits: 5}",
+            "f.yaml:8:132: spec.containers[0].resources.limits: expected a map of names to values, got the",
+        ),
+        ("env: [{name: A, valueFrom: {resourceFieldRef: cpu}}]", "resourceFieldRef: expected a map of fields, got text"),
+        ('readinessProbe: {httpGet: {port: 80, httpHeaders: [{name: A, value: "a\\r\\nB: c"}]}}', "must not contain control"),
+    ],
+)
+def test_what_stopped_the_daemon_is_refused_with_its_place(container: str, expected: str) -> None:
+    """Fields without effect on the network have types where some part reads them (finding B2)."""
+    found = problems(pod("p", f"containers: [{{name: c, image: nginx, {container}}}]"))
+
+    assert [expected in line for line in found] == [True]
+
+
 def test_reserved_hosts() -> None:
     """The names of the lab's own hosts are those of the naming scheme."""
     assert {EDGE, FABRIC} < RESERVED_HOSTS.keys()
