@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,7 +24,6 @@ from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane import strategy
 from netlab.controlplane.admission import (
     Ingest,
-    Mode,
     existing_namespace,
     ingest,
     preconditions,
@@ -37,8 +36,9 @@ from netlab.controlplane.controllers.naming import ALPHABET
 from netlab.controlplane.defaults import apply_defaults
 from netlab.controlplane.failures import answered
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
+from netlab.controlplane.options import DELETE_IT, STORE_IT, ApiSettings, DeleteOptions, Target, WriteOptions, Written
 from netlab.controlplane.patches import apply_patch
-from netlab.controlplane.registry import BACKGROUND, Registry, Removal
+from netlab.controlplane.registry import Registry, Removal
 from netlab.controlplane.restriction import Change, restrict
 from netlab.controlplane.selectors import selection
 from netlab.controlplane.services import ServiceAllocator
@@ -70,56 +70,7 @@ def random_suffix() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(5))
 
 
-@dataclass(frozen=True)
-class ApiSettings:
-    """The lab's ranges."""
-
-    service_subnet: str = "10.96.0.0/16"
-    node_port_range: str = "30000-32767"
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How to write: dryRun=All goes all the way but for the commit; fieldValidation is Strict, Warn or Ignore."""
-
-    dry_run: bool = False
-    field_validation: Mode = "Strict"
-
-
-@dataclass(frozen=True)
-class DeleteOptions:
-    """Kubernetes' DeleteOptions. The preconditions: delete only that object, in that version."""
-
-    grace: int | None = None
-    propagation: str = BACKGROUND
-    dry_run: bool = False
-    uid: str = ""
-    resource_version: str = ""
-
-
 STATUS_PARTS: Final = ("status", "metadata")  # of an object, what a write of its status can change
-STORE_IT: Final = WriteOptions()
-DELETE_IT: Final = DeleteOptions()
-
-
-@dataclass(frozen=True)
-class Target:
-    """The object or collection that a request names."""
-
-    resource: AnyResource
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
-
-
-@dataclass(frozen=True)
-class Written:
-    """The answer to a write. `gone`: a delete has removed the object at once."""
-
-    stored: Stored
-    warnings: tuple[str, ...] = ()
-    created: bool = False
-    gone: bool = False
 
 
 class Api:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from netlab.api.resources import Json, Resource
-from netlab.controlplane.api import Api, DeleteOptions, Target
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN
 from netlab.controlplane.client import ObjectList, WatchEvent
 from netlab.controlplane.lists import ListOptions
+from netlab.controlplane.options import DeleteOptions, Target
 from netlab.controlplane.patches import MERGE_PATCH
 from netlab.controlplane.store import decode
 from netlab.controlplane.urls import object_name, object_namespace

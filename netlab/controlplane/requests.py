@@ -12,9 +12,9 @@ from typing import Any, Final, get_args
 
 from netlab.api.resources import BY_PATH, Json
 from netlab.controlplane.admission import Mode
-from netlab.controlplane.api import DeleteOptions, Target, WriteOptions
 from netlab.controlplane.bounds import LONGEST_WATCH, MOST_SECONDS, read_json, whole_number
 from netlab.controlplane.lists import ListOptions
+from netlab.controlplane.options import DeleteOptions, Target, WriteOptions
 from netlab.controlplane.registry import BACKGROUND, FOREGROUND, ORPHAN
 from netlab.controlplane.status import bad_request, no_such_path, unsupported_media_type
 from netlab.controlplane.watch import WatchOptions

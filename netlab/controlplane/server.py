@@ -24,11 +24,12 @@ from typing import Final
 from aiohttp import web
 
 from netlab.controlplane import requests
-from netlab.controlplane.api import Api, Target, Written
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ANONYMOUS
 from netlab.controlplane.bounds import LARGEST_BODY
 from netlab.controlplane.discovery import documents
 from netlab.controlplane.failures import as_status
+from netlab.controlplane.options import Target, Written
 from netlab.controlplane.patches import FORMATS
 from netlab.controlplane.status import (
     method_not_allowed,

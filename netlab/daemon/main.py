@@ -31,12 +31,13 @@ import msgspec
 import setproctitle
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.controlplane.api import Api, ApiSettings
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.manager import Manager
+from netlab.controlplane.options import ApiSettings
 from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import Store

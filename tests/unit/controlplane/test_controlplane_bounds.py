@@ -142,11 +142,11 @@ FRONT = [{"op": "add", "path": "/a/0", "value": 1}] * 5000
 )  # fmt: skip
 def test_json_patches_have_a_budget(target: Any, patch: Any, codes: set[int]) -> None:
     """A small patch costs little: 20 copies made 481 MB of 1.8 kB (finding S2, CVE-2019-1002100)."""
-    start = time.monotonic()
+    start = time.process_time()
     found = code_of(apply_patch, JSON_PATCH, target, patch)
 
     assert found in codes
-    assert time.monotonic() - start < 5  # it was 10 s with 20 operations, minutes with 24
+    assert time.process_time() - start < 5  # it was 10 s with 20 operations, minutes with 24
 
 
 def test_a_patch_leaves_no_object_that_is_too_deep() -> None:
