@@ -123,6 +123,8 @@ class RestServer:
                     raise unauthorized()
                 return await handler(request)
         except ApiError as error:
+            if request.writer.output_size:  # the answer has begun: only a broken connection can say that it is not whole
+                raise ConnectionResetError(error.message) from error
             return status_response(error)
         except web.HTTPRequestEntityTooLarge:
             return status_response(too_large(LARGEST_BODY))

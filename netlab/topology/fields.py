@@ -107,6 +107,10 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (lab.LabSpec, "runtime"): _one_of(*lab.RUNTIMES),
     (lab.LabSpec, "nodes"): Rule(must=True, least="a lab has at least one node"),
     (lab.Lab, "spec"): _must(ANY),
+    (lab.HostStatus, "name"): _must(_text(syntax.DNS_LABEL)),
+    (lab.HostStatus, "role"): _one_of("node", "client"),
+    (lab.HostStatus, "index"): NOT_NEGATIVE,
+    (lab.HostStatus, "address"): ADDRESS,
     (lab.LabSpec, "manifests"): _text(syntax.FILE_PATH),
     # ---- Node, Lease, Event
     (cluster.NodeSpec, "podCIDR"): _text(syntax.NETWORK),

@@ -463,3 +463,27 @@ async def test_secrets_stay_closed_to_nodes(url: str) -> None:
     async with HttpClient(url, None, "node1-token") as node:
         with pytest.raises(ApiError, match='User "node:node1" cannot list resource "secrets"'):
             await node.list(SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("begins", "expected"),
+    [(False, (500, "Internal error occurred: internal error: RuntimeError: broken")), (True, "broken off")],
+)
+async def test_a_handler_that_fails(api: Api, begins: bool, expected: Any) -> None:
+    """An unexpected exception is a Status; once the answer has begun, the connection ends instead."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if begins:
+            await response.prepare(request)
+            await response.write(b"half")
+        raise RuntimeError("broken")
+
+    async with served(api, extra_routes=[web.get("/x", handler)]) as address, aiohttp.ClientSession(headers=ADMIN) as session:
+        try:
+            async with session.get(f"{address}/x") as response:
+                found: Any = (response.status, json.loads(await response.read())["message"])
+        except aiohttp.ClientError:
+            found = "broken off"
+
+    assert expected == found
