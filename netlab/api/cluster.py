@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from netlab.api import values
-from netlab.api.meta import Condition, Inert, Object, Struct
+from netlab.api.meta import INERT, Condition, Inert, Labels, Object, Quantity, Struct
 from netlab.api.values import Ipv4
 from netlab.errors import InvalidValueError
 
@@ -36,14 +36,21 @@ class NodeAddress(Struct, frozen=True, kw_only=True):
     address: str = ""
 
 
+class ContainerImage(Struct, frozen=True, kw_only=True):
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
 class NodeStatus(Struct, frozen=True, kw_only=True):
+    """What a node reports. A node's token writes it, so every field has a type."""
+
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    node_info: Inert = None
-    capacity: Inert = None
-    allocatable: Inert = None
-    daemon_endpoints: Inert = None
-    images: Inert = None
+    node_info: Annotated[Labels, INERT] = {}
+    capacity: Annotated[dict[str, Quantity], INERT] = {}
+    allocatable: Annotated[dict[str, Quantity], INERT] = {}
+    daemon_endpoints: Annotated[dict[str, dict[str, int]], INERT] = {}
+    images: Annotated[tuple[ContainerImage, ...], INERT] = ()
 
 
 class Node(Object, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from netlab.api.wellknown import LOAD_BALANCERS, PROBLEMS, SYNCED
 T = TypeVar("T")
 MOST_PROBLEMS = 20  # of one holder
 LONGEST_PROBLEM = 400  # characters
+LONGEST_VERSION = 19  # digits of a resourceVersion: a number of 63 bits
 Health = dict[str, dict[str, list[str]]]  # Service -> port -> names of healthy nodes: {"default/blue": {"80/TCP": ["node1"]}}
 
 
@@ -35,7 +36,7 @@ class Lease(Object, frozen=True, kw_only=True):
     def synced(self, plural: str) -> int:
         """Return the resourceVersion of a kind up to which the holder's kernel is programmed; 0 when it does not say."""
         version = self._annotation(SYNCED, dict[str, str]).get(plural, "0")
-        return int(version) if version.isdecimal() else 0
+        return int(version) if version.isascii() and version.isdecimal() and len(version) <= LONGEST_VERSION else 0
 
     @property
     def healthy_nodes(self) -> Health:

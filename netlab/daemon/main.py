@@ -33,16 +33,17 @@ import setproctitle
 from netlab.api.lab import HostStatus, Lab
 from netlab.api.resources import LABS
 from netlab.api.wellknown import LOOK
-from netlab.controlplane.api import Api, ApiSettings
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.manager import Manager
+from netlab.controlplane.options import ApiSettings
 from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import Store
-from netlab.controlplane.validation import problems_in
+from netlab.controlplane.validation import LabRules
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
@@ -113,7 +114,7 @@ class Daemon:
         self._store = Store.open(state.store)
         networking = lab.spec.networking
         settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
-        self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=problems_in(state.lab))
+        self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=LabRules(lab, self._store))
         self._client = LocalClient(self._api)
         self._tls = Pki(state.pki).server_context()
         self._servers: list[ServerHandle] = []

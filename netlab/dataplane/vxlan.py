@@ -31,15 +31,14 @@ from typing import Any
 
 from netlab.api import values
 from netlab.api.values import Cidr, Ipv4, Mac
+from netlab.api.wellknown import FLANNEL_BACKEND_DATA, FLANNEL_PUBLIC_IP, FLANNEL_PUBLIC_IP_OVERWRITE
 from netlab.dataplane.names import mac_address, ownership_mark
 from netlab.dataplane.state import Address, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Vxlan
 from netlab.errors import InvalidValueError
 
 PREFIX = "flannel.alpha.coreos.com/"
 BACKEND_TYPE = f"{PREFIX}backend-type"
-BACKEND_DATA = f"{PREFIX}backend-data"
-PUBLIC_IP = f"{PREFIX}public-ip"
-PUBLIC_IP_OVERWRITE = f"{PREFIX}public-ip-overwrite"
+BACKEND_DATA, PUBLIC_IP, PUBLIC_IP_OVERWRITE = FLANNEL_BACKEND_DATA, FLANNEL_PUBLIC_IP, FLANNEL_PUBLIC_IP_OVERWRITE
 KUBE_SUBNET_MANAGER = f"{PREFIX}kube-subnet-manager"
 
 BACKEND = "vxlan"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netlab.api.config import ConfigMap, Secret
-from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod
+from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod, ResourceFieldSelector, ResourceRequirements
 from netlab.errors import LabError
 
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
@@ -182,11 +182,12 @@ def _decoded(value: str) -> str:
         return value
 
 
-def _resource(reference: Mapping[str, object], container: Container) -> str:
+def _resource(reference: ResourceFieldSelector, container: Container) -> str:
     """Return a resource limit or request as kubelet prints it without a divisor; unset is 0 here (no capacity known)."""
-    kind, _, what = str(reference.get("resource", "")).partition(".")
-    resources = container.resources or {}
-    return str(resources.get(kind, {}).get(what, "0"))
+    kind, _, what = reference.resource.partition(".")
+    resources = container.resources or ResourceRequirements()
+    amount = {"limits": resources.limits, "requests": resources.requests}.get(kind, {}).get(what, "0")
+    return amount if isinstance(amount, str) else f"{amount:.15g}"
 
 
 FIELDS: dict[str, Callable[[Pod, Sources], str]] = {

@@ -17,6 +17,7 @@ import msgspec
 
 from netlab.api.apps import Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec
 from netlab.api.meta import Condition, LabelSelector, ObjectMeta
+from netlab.api.wellknown import REVISION
 from netlab.controlplane.controllers.ownership import claim, owner_reference
 from netlab.controlplane.controllers.templates import count_available, is_active, template_hash, with_condition
 from netlab.controlplane.controllers.world import World
@@ -24,7 +25,6 @@ from netlab.controlplane.controllers.writes import Write, create, delete, event,
 
 COMPONENT = "deployment-controller"
 HASH_LABEL = "pod-template-hash"
-REVISION = "deployment.kubernetes.io/revision"
 SURGE = 0.25
 KEPT_REVISIONS = 10  # Kubernetes' default revisionHistoryLimit
 

@@ -14,6 +14,7 @@ import msgspec
 from netlab.api.apps import ReplicaSet, ReplicaSetStatus
 from netlab.api.pods import Pod
 from netlab.api.selection import has_labels
+from netlab.api.wellknown import POD_DELETION_COST as DELETION_COST
 from netlab.controlplane.controllers.naming import unused_name
 from netlab.controlplane.controllers.ownership import claim
 from netlab.controlplane.controllers.templates import count_available, is_active, pod_from, ready_since
@@ -21,7 +22,6 @@ from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, update_status
 
 COMPONENT = "replicaset-controller"
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 PHASES = {"": 0, "Pending": 0, "Unknown": 1, "Running": 2}  # the earlier, the sooner deleted
 NAMED_IN_EVENT = 10  # pods named in one Event; a scale-up of a thousand is one message, not a thousand
 

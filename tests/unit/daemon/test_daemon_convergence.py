@@ -11,8 +11,9 @@ import pytest
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, SERVICES
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.store import Store
-from netlab.daemon import convergence
+from netlab.daemon import convergence, routes
 from netlab.daemon.convergence import EDGE_KINDS, NODE_KINDS, Convergence, Farthest, Report
+from netlab.errors import ApiError
 
 STARTS = {"node1": 7, "node2": 8, "edge": 9}
 
@@ -336,3 +337,16 @@ async def test_follow_counts_how_far_things_have_been():
 
     assert (first.done, first.total, ("a pod to start",)) == (second.done, second.total, first.waiting)
     assert ("the agent of node1", "a pod to start") == second.waiting
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("60", 60.0), ("0.5", 0.5), ("1e9", 3600.0), ("x", 400), ("nan", 400), ("-1", 400), ("", 400)]
+)
+def test_how_long_to_wait(text: str, expected: float) -> None:
+    """A timeout that is no number of seconds is refused before the answer begins."""
+    try:
+        found: float = routes._seconds(text)
+    except ApiError as error:
+        found = error.code
+
+    assert expected == found
