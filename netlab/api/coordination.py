@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from netlab.api.meta import Object, Struct
+from netlab.api.numbers import whole_number
 from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
 
 T = TypeVar("T")
@@ -31,8 +32,7 @@ class Lease(Object, frozen=True, kw_only=True):
 
     def synced(self, plural: str) -> int:
         """Return the resourceVersion of a kind up to which the holder's kernel is programmed; 0 when it does not say."""
-        version = self._annotation(SYNCED, dict[str, str]).get(plural, "0")
-        return int(version) if version.isdecimal() else 0
+        return whole_number(self._annotation(SYNCED, dict[str, str]).get(plural))
 
     @property
     def healthy_nodes(self) -> Health:
@@ -43,5 +43,5 @@ class Lease(Object, frozen=True, kw_only=True):
         """Return an annotation's JSON, empty where it is missing or somebody has written nonsense into it."""
         try:
             return msgspec.json.decode(self.metadata.annotations.get(name, "{}"), type=form)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except (msgspec.DecodeError, RecursionError):  # a hundred thousand brackets are no annotation either
             return form()

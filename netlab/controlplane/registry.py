@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from netlab.api.numbers import whole_number
 from netlab.api.resources import BY_KIND, NAMESPACES, PODS, RESOURCES, Json
 from netlab.api.times import timestamp
 from netlab.controlplane.services import ServiceAllocator
@@ -29,6 +30,7 @@ FOREGROUND: Final = "Foreground"
 ORPHAN: Final = "Orphan"
 FOREGROUND_FINALIZER: Final = "foregroundDeletion"
 DEFAULT_GRACE: Final = 30
+LONGEST_GRACE: Final = 10**9  # seconds; a deadline further away is no date
 Identity = tuple[AnyResource, Key]
 
 
@@ -36,7 +38,9 @@ def pod_grace(body: Json, asked: int | None) -> int:
     """Return how long a pod may take to end: not at all when nothing of it runs."""
     if not body["spec"].get("nodeName") or body.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
         return 0
-    return int(body["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE)) if asked is None else asked
+    if asked is not None:
+        return asked
+    return whole_number(body["spec"].get("terminationGracePeriodSeconds"), DEFAULT_GRACE, most=LONGEST_GRACE)
 
 
 @dataclass(frozen=True)

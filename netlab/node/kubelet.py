@@ -25,6 +25,7 @@ from typing import Any
 
 from netlab.api.cluster import Node
 from netlab.api.lab import Networking
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
 from netlab.controlplane.client import Client
@@ -276,4 +277,4 @@ class Kubelet:
 
 def _binding(pod: Pod) -> int:
     """When the pod was bound, as a new pod's last change was that: not by a clock, which two runs of one file do not share."""
-    return int(pod.metadata.resource_version)
+    return whole_number(pod.metadata.resource_version)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netlab.api.config import ConfigMap, Secret
+from netlab.api.numbers import is_digits, whole_number
 from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod
 from netlab.errors import LabError
 
@@ -219,7 +220,7 @@ def _formatted(labels: Mapping[str, str]) -> str:
 
 def port_of(container: Container, port: int | str) -> int:
     """Return the number of a port given by number or by name; 0 when the container declares no such name."""
-    if isinstance(port, int) or port.isdigit():
-        return int(port)
+    if isinstance(port, int) or is_digits(port):
+        return whole_number(port)
     declared: Sequence[int] = [p.container_port for p in container.ports if p.name == port]
     return declared[0] if declared else 0

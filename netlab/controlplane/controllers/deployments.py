@@ -17,6 +17,7 @@ import msgspec
 
 from netlab.api.apps import Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec
 from netlab.api.meta import Condition, LabelSelector, ObjectMeta
+from netlab.api.numbers import LARGEST_64, whole_number
 from netlab.controlplane.controllers.ownership import claim, owner_reference
 from netlab.controlplane.controllers.templates import count_available, is_active, template_hash, with_condition
 from netlab.controlplane.controllers.world import World
@@ -136,8 +137,7 @@ def _name(rollout: Rollout) -> str:
 
 
 def _revision(rs: ReplicaSet) -> int:
-    text = rs.metadata.annotations.get(REVISION, "0")
-    return int(text) if text.isdecimal() else 0
+    return whole_number(rs.metadata.annotations.get(REVISION), least=0, most=LARGEST_64 - 1)  # one more is a number, too
 
 
 def _next_revision(rollout: Rollout) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from netlab.api.apps import ReplicaSet, ReplicaSetStatus
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import unused_name
@@ -95,8 +96,7 @@ def deletion_order(active: list[Pod]) -> Callable[[Pod], tuple[object, ...]]:
 
 
 def _cost(pod: Pod) -> int:
-    text = pod.metadata.annotations.get(DELETION_COST, "0")
-    return int(text) if text.removeprefix("-").isdecimal() else 0
+    return whole_number(pod.metadata.annotations.get(DELETION_COST), least=-(2**31), most=2**31 - 1)  # Kubernetes' range
 
 
 def _newest_first(timestamp: str) -> tuple[int, ...]:
