@@ -1,8 +1,10 @@
 """Whole numbers in the text of objects: resourceVersions, annotations, exit codes, parts of names.
 
-The writer of an object chooses that text. `int()` raises for more than 4,300 digits, takes the digits of every script, and
-raises for a superscript two, which `isdigit()` accepts. So no text of an object goes to `int()` directly. `whole_number` takes what Kubernetes' strconv.ParseInt takes of 64 bits: ASCII digits, perhaps a minus sign. Everything else
-is the default. `digits_key` orders numbers of any length without converting them.
+The writer of an object chooses that text. `int()` raises for more than 4,300 digits, takes the digits
+of every script, and raises for a superscript two, which `isdigit()` accepts. So no text of an object
+goes to `int()` directly. `whole_number` takes what Kubernetes' strconv.ParseInt takes of 64 bits: ASCII
+digits, perhaps a minus sign. Everything else is the default. `digits_key` orders numbers of any length
+without converting them.
 """
 
 from __future__ import annotations

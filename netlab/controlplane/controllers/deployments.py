@@ -19,6 +19,7 @@ from netlab.api.apps import Deployment, DeploymentStatus, ReplicaSet, ReplicaSet
 from netlab.api.meta import Condition, LabelSelector, ObjectMeta
 from netlab.api.numbers import LARGEST_64, whole_number
 from netlab.controlplane.controllers.ownership import claim, owner_reference
+from netlab.controlplane.controllers.per_object import Step, each
 from netlab.controlplane.controllers.templates import count_available, is_active, template_hash, with_condition
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, patch, update_status
@@ -50,17 +51,18 @@ class Rollout:
         return (*self.old, self.new) if self.new else self.old
 
 
-def reconcile(world: World, now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the writes that bring every Deployment's ReplicaSets and status to what it asks for."""
-    writes: list[Write] = []
-    for key in sorted(world.deployments):
-        deployment = world.deployments[key]
-        rollout, claims = observe(world, deployment)
-        writes += claims
-        if deployment.metadata.deletion_timestamp is None:
-            writes += _scale(rollout, now) + _forget(rollout)
-        writes += _status(rollout, now)
-    return writes
+    deployments = (world.deployments[key] for key in sorted(world.deployments))
+    return each(deployments, lambda deployment: reconcile_one(world, deployment, now))
+
+
+def reconcile_one(world: World, deployment: Deployment, now: str) -> list[Write]:
+    """Return the writes for one Deployment."""
+    rollout, writes = observe(world, deployment)
+    if deployment.metadata.deletion_timestamp is None:
+        writes += _scale(rollout, now) + _forget(rollout)
+    return writes + _status(rollout, now)
 
 
 def observe(world: World, deployment: Deployment) -> tuple[Rollout, list[Write]]:
