@@ -162,7 +162,7 @@ class Informer(Generic[T]):
         """Take in that an object is gone."""
         with self._unread.contain(key):
             self._change(key, None)
-        self._unread.keep([known for known in self._unread.failures if known != key])
+        self._unread.forget(key)
 
     def _change(self, key: str, obj: T | None) -> None:
         before = self.cache.pop(key, None) if obj is None else self.cache.get(key)

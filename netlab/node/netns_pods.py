@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from netlab.api.pods import Container, Pod
+from netlab.containment import Contained, describe
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import processes
@@ -92,12 +93,22 @@ class NetnsPods:
 
     # ---- namespaces
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
-        """Make those that are missing, in one batch."""
+        """Make those that are missing, in one batch; when that is refused, one by one: returns why each of these has none."""
         missing = [path for path in pods if not self._kernel.namespace_exists(path)]
-        for path in missing:
+        with Contained() as attempt:
+            self._make(missing)
+        refused: dict[str, str] = {}
+        for path in missing if attempt.error else ():
+            with Contained() as alone:
+                self._make([path])
+            if alone.error is not None:
+                refused[pods[path].metadata.uid] = describe(alone.error)
+        return refused
+
+    def _make(self, paths: Sequence[str]) -> None:
+        for path in paths:
             (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
-        self._kernel.create_namespaces(missing)
-        return {}
+        self._kernel.create_namespaces(paths)
 
     # ---- what is asked for
     def serves_on(self, _uid: str, container: Container) -> bool:
