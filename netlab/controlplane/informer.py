@@ -74,6 +74,11 @@ class Informer(Generic[T]):
         """The objects that could not be decoded as the server has them now, by key."""
         return self._unread.failures
 
+    def problems(self) -> list[str]:
+        """Return a sentence for each object that could not be decoded."""
+        kind = self.resource.kind
+        return [f"{kind} {key} cannot be read: {failure.message}" for key, failure in self.unreadable.items()]
+
     async def run(self) -> None:
         """List and watch until cancelled; failures of the server, and answers that make no sense, only delay."""
         pause = FIRST_PAUSE

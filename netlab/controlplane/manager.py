@@ -122,11 +122,7 @@ class Manager:
     @property
     def problems(self) -> tuple[str, ...]:
         """The objects that could not be read or planned for, one sentence each, for the user."""
-        unread = (
-            f"{FIELDS[name].kind} {key} cannot be read: {failure.message}"
-            for name, informer in self._informers.items()
-            for key, failure in informer.unreadable.items()
-        )
+        unread = (words for informer in self._informers.values() for words in informer.problems())
         failed = (
             f"{key}: controller {name} failed: {failure.message}"
             for name, failed in self._failed.items()

@@ -38,6 +38,7 @@ FINAL_WAITING = frozenset(
     {"CrashLoopBackOff", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
     | {"CreateContainerConfigError", "CreateContainerError"}
 )
+REFUSED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 OF_CONFIGURATION = frozenset({ConfigError.reason, UnusableValueError.reason})
 log = logging.getLogger("netlab.node")
 
@@ -93,6 +94,7 @@ class PodWorker:
     address: str = ""
     stands: bool = False  # its sandbox is there; a status that knows an address may be older than the namespaces
     problem: str = ""
+    broken: str = ""  # what broke since its status was shown last
     released: bool = False  # the runtime has been told to end and forget everything
     records: dict[str, ContainerRecord] = field(default_factory=dict)
     asked: dict[str, Run] = field(default_factory=dict)  # runs that have not begun yet
@@ -135,6 +137,11 @@ class PodWorker:
     def serves_on(self) -> bool:
         """Tell whether all its containers end by themselves once no rule leads to the pod any more."""
         return all(self.tools.runtime.serves_on(self.uid, container) for container in self.pod.spec.containers)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why containers cannot be made, as kubelet says in an Event."""
+        return [record.message for record in self.records.values() if record.reason in REFUSED]
 
     # ---- the sandbox
     def stand(self, address: str) -> None:
