@@ -79,7 +79,7 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}  # by uid, in the order of their binding: that of their addresses
         self._woken: set[str] = set()
         self._begun = False  # the first round has looked at what an earlier daemon left
-        self._failures = PodFailures(lambda uid: self._woken.add(uid))
+        self._failures = PodFailures(self._look_later)
         self._steps = Containment(log, "kubelet", time.monotonic)  # parts of a round that broke
         self._deleted: set[str] = set()  # uids deleted for good, until the informer has seen it too
         self._doubts = self._cleared = 0  # how often every sandbox was to be looked into, and how often of that it was
@@ -162,6 +162,10 @@ class Kubelet:
         due = {uid for uid in woken if uid in self._workers and self._failures.is_due(self._workers[uid].pod)}
         self._woken |= {uid for uid in woken - due if uid in self._workers}
         return [w for uid, w in self._workers.items() if uid in due or (w.pod.terminating and self._failures.is_due(w.pod))]
+
+    def _look_later(self, uid: str) -> None:
+        """Look at a pod again in a round to come, and begin none for it: its back-off may not be over."""
+        self._woken.add(uid)
 
     def _wake(self, uid: str) -> None:
         self._woken.add(uid)

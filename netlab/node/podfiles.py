@@ -19,7 +19,7 @@ from typing import ClassVar
 from netlab.api.config import ConfigMap, Secret
 from netlab.api.numbers import is_digits, whole_number
 from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod
-from netlab.errors import LabError
+from netlab.errors import LabError, printable
 
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
 LOCALHOST_LINES = (
@@ -143,11 +143,6 @@ def _require_usable(name: str, value: str) -> None:
         raise UnusableValueError(
             f"environment variable {printable(name)}: the value is not valid UTF-8; store it encoded, for example as base64"
         )
-
-
-def printable(text: str) -> str:
-    """Return a text as it can be shown: what is no visible character is escaped, what is long is cut."""
-    return repr(text[:100])[1:-1]
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
