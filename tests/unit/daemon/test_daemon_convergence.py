@@ -23,6 +23,7 @@ class Quiet:
     idle = True
     standing = True
     problem = ""
+    problems = ()
 
     def __init__(self, pods=()):
         self.listeners = set()
@@ -288,3 +289,23 @@ async def test_follow_counts_how_far_things_have_been():
 
     assert (first.done, first.total, ("a pod to start",)) == (second.done, second.total, first.waiting)
     assert ("the agent of node1", "a pod to start") == second.waiting
+
+
+def test_what_cannot_be_read_or_planned_is_a_note_by_name():
+    """`up` ends, and names the object and why, once however many parts say it (findings B2)."""
+    with closing(lab()) as store:
+        put(store, SERVICES, "bad", "default", spec={"ports": 80})
+        put(store, LEASES, "odd", "default", spec={"renewTime": {}})
+        quiet = Quiet()
+        quiet.problems = ("deployments/default/x: controller deployment failed: no",) * 2
+        view = watching(store, quiet)
+        for node in ("node1", "node2"):
+            lease(store, node, "kube-node-lease", STARTS[node], NODE_KINDS)
+        lease(store, "netlab-edge", "kube-system", STARTS["edge"], EDGE_KINDS, {"default/blue": {"80/TCP": ["node1", "node2"]}})
+        first, second = view.look(), view.look()
+
+    assert (first.waiting, first.lagging) == ((), ())
+    assert [note.partition(":")[0] for note in first.notes] == [
+        "Lease default/odd cannot be read", "Service default/bad cannot be read", "deployments/default/x",
+    ]  # fmt: skip
+    assert first.notes == second.notes
