@@ -118,7 +118,9 @@ def _wait(
     said = [*(f"waiting for {item}" for item in last.get("waiting", ())), *last.get("notes", ())]
     waiting = "\n".join(f"  {words}" for words in said)
     if not last.get("expired"):  # the answer broke off
-        raise LabError("the daemon stopped reporting before everything had come up", remedy=f"{waiting}\n{TRY_AGAIN}".strip())
+        raise LabError(
+            "the daemon stopped reporting before everything had come up", remedy="\n".join(filter(None, (waiting, TRY_AGAIN)))
+        )
     raise LabError(f"not everything came up within {timeout:g} s", remedy=waiting)
 
 

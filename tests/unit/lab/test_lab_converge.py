@@ -7,7 +7,7 @@ import json
 import pytest
 
 from netlab.errors import LabError
-from netlab.lab.converge import _wait
+from netlab.lab.converge import TRY_AGAIN, _wait
 
 
 class Reports:
@@ -37,13 +37,13 @@ NOTE = "Service default/bad cannot be read: Expected `array`"
         pytest.param(
             [WAITING],
             "the daemon stopped reporting before everything had come up",
-            "  waiting for node node1 to be ready\n`netlab up FILE` again goes on where it stopped; `netlab logs daemon` shows why.",
+            f"  waiting for node node1 to be ready\n{TRY_AGAIN}",
             id="the reports break off",
         ),
         pytest.param(
             [],
             "the daemon stopped reporting before everything had come up",
-            "`netlab up FILE` again goes on where it stopped; `netlab logs daemon` shows why.",
+            TRY_AGAIN,
             id="no report",
         ),
     ],
