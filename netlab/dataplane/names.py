@@ -12,7 +12,7 @@ import hashlib
 
 NETNS_DIRECTORY = "/run/netns"
 LONGEST_NAME = 200  # a file name has at most 255 bytes; room is left for suffixes
-LONGEST_ALIAS = 255  # bytes of a link's alias: IFALIASZ without its NUL (linux/if.h)
+LONGEST_ALIAS = 254  # bytes of a link's alias that netlink takes: IFALIASZ (linux/if.h) without its own NUL and the attribute's
 FABRIC = "fabric"  # the namespace that holds the underlay and outside bridges
 EDGE = "edge"  # the router and load balancer between them
 

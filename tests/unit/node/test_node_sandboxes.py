@@ -193,10 +193,10 @@ def test_a_damaged_record_of_addresses_concerns_its_node(refusing):
 
 
 def test_a_long_pod_name_has_an_alias_that_the_kernel_takes():
-    """At most 255 bytes, with the lab's mark in front, and another one for every pod (findings S6)."""
+    """At most 254 bytes, with the lab's mark in front, and another one for every pod (findings S6)."""
     names = [f"{'p' * 234}{end}" for end in "ab"]
     marks = [ownership_mark("l" * 40, f"default/{name}") for name in names]
 
-    assert [len(mark) <= 255 and mark.startswith(f"netlab:{'l' * 40}:default/ppp") for mark in marks] == [True, True]
+    assert [len(mark) <= 254 and mark.startswith(f"netlab:{'l' * 40}:default/ppp") for mark in marks] == [True, True]
     assert len(set(marks)) == 2
     assert ownership_mark("lab", "default/web") == "netlab:lab:default/web"
