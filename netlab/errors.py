@@ -74,6 +74,10 @@ class EngineError(LabError):
         self.code = code
 
 
+class UnreadableError(NetlabError):
+    """An object is none of its kind: a field holds what the kind does not know."""
+
+
 class CannotTestError(NetlabError):
     """The lab could not be tested, so nothing is said about it: its daemon is dead, say."""
 
