@@ -12,6 +12,7 @@ costs nothing and each object is looked at in a consistent state.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Final
 from netlab.api.numbers import whole_number
 from netlab.api.resources import BY_KIND, NAMESPACES, PODS, RESOURCES, Json
 from netlab.api.times import timestamp
+from netlab.containment import Contained
 from netlab.controlplane.services import ServiceAllocator
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Key, Store, Stored
@@ -31,6 +33,7 @@ ORPHAN: Final = "Orphan"
 FOREGROUND_FINALIZER: Final = "foregroundDeletion"
 DEFAULT_GRACE: Final = 30
 LONGEST_GRACE: Final = 10**9  # seconds; a deadline further away is no date
+log = logging.getLogger("netlab.controlplane")
 Identity = tuple[AnyResource, Key]
 
 
@@ -64,7 +67,10 @@ class Registry:
         self._dependents: dict[str, dict[tuple[str, Key], AnyResource]] = {}  # owner's uid -> its dependents
         self._work: deque[Removal] = deque()
         for resource, stored in store.all():
-            self._index(resource, stored, None)
+            with Contained() as attempt:  # no stored object keeps the server from starting
+                self._index(resource, stored, None)
+            if attempt.error is not None:
+                log.error("object=not-indexed resource=%s key=%s", resource.plural, "/".join(stored.key), exc_info=attempt.error)
 
     # ---- storing
     def commit(self, resource: AnyResource, body: Json) -> Stored:

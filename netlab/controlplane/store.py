@@ -37,7 +37,7 @@ from netlab.api.numbers import whole_number
 from netlab.api.resources import RESOURCES, Json
 from netlab.containment import Contained, describe
 from netlab.controlplane.status import AnyResource, expired, group_resource
-from netlab.errors import ApiError, LabError
+from netlab.errors import ApiError, LabError, UnreadableError
 
 HISTORY: Final = 1024  # changes kept per kind: minutes of a busy lab, a few megabytes at most
 LOCK_SECONDS: Final = 1.0  # how long a daemon that is just ending may hold the file
@@ -96,7 +96,10 @@ def at_version(body: Json, version: int) -> Json:
 def _readable(resource: str, key: Key, body: bytes) -> Stored:
     """Return a row as the object that it is; raises for one that is none of its kind, or of another key."""
     kind = _KINDS[resource]
-    stored = Stored(decode(body), body, 0)
+    try:
+        stored = Stored(decode(body), body, 0)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnreadableError(str(error)) from error
     kind.decode(stored.body)
     version = whole_number(stored.body["metadata"]["resourceVersion"], least=0)
     if not version or stored.key != key:

@@ -240,7 +240,8 @@ class Kubelet:
         known = {(uid, c.name) for uid, pod in bound.items() for c in (*pod.spec.init_containers, *pod.spec.containers)}
         await self._runtime.recall(known)
         for node, uids in self._sandboxes.leftovers(bound).items():
-            await asyncio.to_thread(self._sandboxes.remove, node, uids)
+            with self._steps.contain(f"removal on {node}"):
+                await asyncio.to_thread(self._sandboxes.remove, node, uids)
 
     async def _tear_down(self, workers: list[PodWorker]) -> list[PodWorker]:
         """Release pods that have stopped or are gone, and remove the sandboxes of those that are; returns these."""

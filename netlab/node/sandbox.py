@@ -158,7 +158,11 @@ class Sandboxes:
             if self._state.ipam.is_dir()
             else []
         )
-        return {node: tuple(uid for uid in self._reservations(node).pods if uid not in alive) for node in sorted(nodes)}
+        found: dict[str, tuple[str, ...]] = {}
+        for node in sorted(nodes):
+            with self._failed.contain(f"addresses of {node}"):  # a damaged record is told, and concerns that node
+                found[node] = tuple(uid for uid in self._reservations(node).pods if uid not in alive)
+        return found
 
     # ---- addresses
     def _reserve(self, wanted: NodePods) -> dict[str, str]:

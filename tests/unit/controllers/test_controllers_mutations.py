@@ -32,6 +32,7 @@ from netlab.api.resources import (
     SECRETS,
     SERVICES,
 )
+from netlab.controlplane.api import Api
 
 CASES = int(os.environ.get("NETLAB_FUZZ_CASES", "40"))
 PER_TEST = 20
@@ -144,6 +145,7 @@ async def test_hostile_objects_stop_no_good_one(first: int) -> None:
         cluster = await world()
         running = cluster.running  # type: ignore[attr-defined]
         keys = await stored(cluster, random.Random(case))
+        Api(cluster.store)  # a server that starts over these objects does start
         await settle(cluster)
         await deploy_good(cluster, case)
         await settle(cluster)

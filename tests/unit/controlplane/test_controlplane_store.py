@@ -4,10 +4,12 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from netlab.api.resources import CONFIG_MAPS, LEASES, PODS, SERVICES, Json
+from netlab.controlplane.api import Api
 from netlab.controlplane.store import Event as StoreEvent
 from netlab.controlplane.store import History, Store, render
 from netlab.errors import ApiError, LabError
@@ -209,3 +211,19 @@ def test_watchers_of_a_kind_with_a_damaged_row_list_again(tmp_path: Path) -> Non
     store.close()
 
     assert gone.value.code == 410
+
+
+@pytest.mark.parametrize(
+    ("resource", "more"),
+    [
+        (SERVICES, {"spec": {"clusterIP": "no address", "ports": [{"port": 80, "nodePort": 10**9}]}}),
+        (SERVICES, {"spec": {"clusterIP": "10.96.0.7", "ports": [{"port": -1, "nodePort": -5}]}}),
+        (PODS, {"metadata": {"ownerReferences": [{"uid": ""}, {}]}}),
+    ],
+)
+def test_a_server_starts_over_objects_that_no_rule_has_seen(store: Store, resource: Any, more: Json) -> None:
+    """Values that the indexes cannot use concern their object (findings B2)."""
+    body = config("odd")
+    store.put(resource, {**body, **more, "metadata": {**body["metadata"], **more.get("metadata", {})}})
+
+    assert Api(store).store.get(resource, "default", "odd") is not None
