@@ -78,6 +78,10 @@ class EngineError(LabError):
         self.code = code
 
 
+class UnreadableError(NetlabError):
+    """An object is none of its kind: a field holds what the kind does not know."""
+
+
 class CannotTestError(NetlabError):
     """The lab could not be tested, so nothing is said about it: its daemon is dead, say."""
 
@@ -123,3 +127,8 @@ def is_conflict(error: BaseException) -> bool:
 def is_gone(error: BaseException) -> bool:
     """Tell whether the resourceVersion asked for is too old: list again."""
     return isinstance(error, ApiError) and error.code == 410
+
+
+def printable(text: str) -> str:
+    """Return text of an object as a message can show it: unprintable characters escaped, a long text cut."""
+    return repr(text[:100])[1:-1]

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from netlab.api.meta import Object, Struct
+from netlab.api.numbers import whole_number
 from netlab.api.wellknown import LOAD_BALANCERS, PROBLEMS, SYNCED
 
 T = TypeVar("T")
@@ -35,8 +36,7 @@ class Lease(Object, frozen=True, kw_only=True):
 
     def synced(self, plural: str) -> int:
         """Return the resourceVersion of a kind up to which the holder's kernel is programmed; 0 when it does not say."""
-        version = self._annotation(SYNCED, dict[str, str]).get(plural, "0")
-        return int(version) if version.isascii() and version.isdecimal() and len(version) <= LONGEST_VERSION else 0
+        return whole_number(self._annotation(SYNCED, dict[str, str]).get(plural))
 
     @property
     def healthy_nodes(self) -> Health:
@@ -56,5 +56,5 @@ class Lease(Object, frozen=True, kw_only=True):
         """Return an annotation's JSON, empty where it is missing or somebody has written nonsense into it."""
         try:
             return msgspec.json.decode(self.metadata.annotations.get(name, "{}"), type=form)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except (msgspec.DecodeError, RecursionError):  # a hundred thousand brackets are no annotation either
             return form()

@@ -16,11 +16,16 @@ agent left out although all the rest is in place is a note.
 That is several hundred looks while a lab comes up, each at everything, so a look must cost little: an object is decoded once
 (a stored body never changes, and every change has a version of its own), and what costs most to find out is asked last, when
 everything else is in place (when an agent was started is a question to the machine).
+
+An object that cannot be read, or that its controller or kubelet cannot follow, is a note and not waited for: it can go no
+further by itself, and the notes name it and say why.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -33,6 +38,7 @@ from netlab.api.meta import Object
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, node_lease
+from netlab.containment import Containment
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.status import AnyResource
@@ -40,6 +46,7 @@ from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController
 from netlab.dataplane.names import EDGE
 
+log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 PATIENCE = 3.0  # seconds for what may never come: a node whose backend does not listen is never healthy
@@ -72,6 +79,7 @@ class Report:
     waiting: tuple[str, ...] = ()
     lagging: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    expired: bool = False  # the time for waiting is over: this is the last report
 
     def encode(self) -> bytes:
         """Return the report as one JSON line."""
@@ -81,6 +89,7 @@ class Report:
             "total": self.total,
             "waiting": (*self.waiting, *self.lagging),
             "notes": self.notes,
+            "expired": self.expired,
         }
         return msgspec.json.encode(body) + b"\n"
 
@@ -132,7 +141,8 @@ class Convergence:
         self._controllers = controllers
         self._hosts = hosts
         self._kubelet = kubelet
-        self._decoded: dict[str, dict[int, Any]] = {}  # by kind, the objects of the last look by version
+        self._decoded: dict[str, dict[int, Any]] = {}  # by kind, the objects of the last look by version; None: unreadable
+        self._unread = Containment(log, "object", time.monotonic)
 
     def look(self) -> Report:
         """Return how far everything is right now."""
@@ -142,16 +152,28 @@ class Convergence:
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
         lagging = tuple(self._unhealthy(leases.get(EDGE_LEASE)))
         total = max(len(parts) + len(self._store.list(PODS)), len(waiting))  # the kubelet waits for more than pods
-        notes = () if waiting else (*self._kubelet.notes(), *self._left_out(leases))
+        notes = () if waiting else (*self._notes(), *self._left_out(leases))
         return Report(total - len(waiting), total, waiting, lagging, notes)
+
+    def _notes(self) -> tuple[str, ...]:
+        """Return what the user should know, each sentence once however many parts of the daemon say it."""
+        unread = (f"{key} cannot be read: {failure.message}" for key, failure in self._unread.failures.items())
+        damaged = (str(damaged) for damaged in self._store.damaged())
+        return tuple(dict.fromkeys([*damaged, *unread, *self._controllers.problems, *self._kubelet.notes()]))
 
     def _objects(self, resource: Resource[Kind]) -> list[Kind]:
         """Return the objects of a kind, decoded when they were not at the last look."""
         before = self._decoded.get(resource.plural, {})
-        stored = self._store.list(resource)
-        now = {s.version: before[s.version] if s.version in before else resource.decode(s.body) for s in stored}
+        now: dict[int, Any] = {}
+        for stored in self._store.list(resource):
+            if stored.version in before:
+                now[stored.version] = before[stored.version]
+                continue
+            key, now[stored.version] = f"{resource.kind} {'/'.join(filter(None, stored.key))}", None
+            with self._unread.contain(key, str(stored.version)):
+                now[stored.version] = resource.decode(stored.body)
         self._decoded[resource.plural] = now
-        return list(now.values())
+        return [obj for obj in now.values() if obj is not None]
 
     def _control_plane(self) -> Iterable[tuple[bool, str]]:
         lab = next((lab for lab in self._objects(LABS) if lab.metadata.name == self._lab), None)
@@ -265,6 +287,8 @@ class Convergence:
                 if not report.waiting:
                     told = tuple(f"gave up waiting for {sentence}" for sentence in report.lagging)
                     yield replace(report, lagging=(), notes=(*report.notes, *told))
+                else:
+                    yield replace(report, notes=self._notes(), expired=True)
                 return
 
 

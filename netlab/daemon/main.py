@@ -33,6 +33,7 @@ import setproctitle
 from netlab.api.lab import HostStatus, Lab
 from netlab.api.resources import LABS
 from netlab.api.wellknown import LOOK
+from netlab.containment import Contained
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.http import trust
@@ -214,13 +215,23 @@ class Daemon:
         with self._machinery.kernel.inside(path):
             listener = _listening(socket.AF_INET, (self._plan.api_server, API_SERVER_PORT))
         task = asyncio.get_running_loop().create_task(self._serve_fabric(listener, before and before[1]), name="fabric door")
+        task.add_done_callback(self._fabric_door_opened)
         self._fabric_door = (namespace, task)
 
     async def _serve_fabric(self, listener: socket.socket, before: asyncio.Task[ServerHandle] | None) -> ServerHandle:
         handle = await serve(self._api, [listener], self._tls)
         if before:
-            await (await before).close()
+            with Contained() as attempt:
+                await (await before).close()
+            if attempt.error is not None:
+                log.warning("door=not-closed error=%r", attempt.error)
         return handle
+
+    def _fabric_door_opened(self, task: asyncio.Task[ServerHandle]) -> None:
+        """Take in how that went; one that could not be opened is tried again with the next look at the hosts."""
+        if not task.cancelled() and (error := task.exception()):
+            log.error("door=not-opened", exc_info=error)
+            self._fabric_door = None
 
 
 def _listening(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:

@@ -2,7 +2,7 @@
 
 - The kubelet (one for all nodes, in the daemon): `kubelet` is its loop, `kubelet_pods` the life of one pod, `kubelet_probing`
   and `readiness_probes` its probes, `sandbox` its network, `kubelet_writing` what the API hears,
-  `kubelet_surroundings` what it knows, `kubelet_settled` what it waits for.
+  `kubelet_surroundings` what it knows, `kubelet_settled` what it waits for, `kubelet_failures` what broke.
   Pure: `containers`, `kubelet_status`, `kubelet_restore`, `kubelet_drain`, `kubelet_nodes`, `readiness`, `podfiles`.
 - How pods are run: `pod_runtime` is what the kubelet asks for; `netns_pods` and `netns_probes` do it with processes;
   `builtin` says which containers need none.

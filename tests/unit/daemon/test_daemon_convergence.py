@@ -24,6 +24,7 @@ class Quiet:
     idle = True
     standing = True
     problem = ""
+    problems = ()
 
     def __init__(self, pods=()):
         self.listeners = set()
@@ -350,3 +351,23 @@ def test_how_long_to_wait(text: str, expected: float) -> None:
         found = error.code
 
     assert expected == found
+
+
+def test_what_cannot_be_read_or_planned_is_a_note_by_name():
+    """`up` ends, and names the object and why, once however many parts say it (findings B2)."""
+    with closing(lab()) as store:
+        put(store, SERVICES, "bad", "default", spec={"ports": 80})
+        put(store, LEASES, "odd", "default", spec={"renewTime": {}})
+        quiet = Quiet()
+        quiet.problems = ("deployments/default/x: controller deployment failed: no",) * 2
+        view = watching(store, quiet)
+        for node in ("node1", "node2"):
+            lease(store, node, "kube-node-lease", STARTS[node], NODE_KINDS)
+        lease(store, "netlab-edge", "kube-system", STARTS["edge"], EDGE_KINDS, {"default/blue": {"80/TCP": ["node1", "node2"]}})
+        first, second = view.look(), view.look()
+
+    assert (first.waiting, first.lagging) == ((), ())
+    assert [note.partition(":")[0] for note in first.notes] == [
+        "Lease default/odd cannot be read", "Service default/bad cannot be read", "deployments/default/x",
+    ]  # fmt: skip
+    assert first.notes == second.notes
