@@ -218,12 +218,15 @@ def _sysctls(desired: NamespaceState, observed: NamespaceState, plan: _LinkPlan)
     """Return the settings to write before links are made (which inherit them), and those of links made or changed.
 
     A link just made has the kernel's defaults, whatever was observed. One with a changed MTU may have lost its settings:
-    below 1280 bytes a device has no IPv6, and no folder for it.
+    below 1280 bytes a device has no IPv6, and no folder for it. A link that is not there and not stated has none.
     """
+    there = {link.name for link in (*desired.links, *observed.links)} | {"all", "default"}
     early: list[Operation] = []
     late: list[Operation] = []
     for path, value in desired.sysctls.items():
         words = path.split("/")
+        if words[2:3] == ["conf"] and words[3] not in there:
+            continue
         if not plan.new.isdisjoint(words):
             late.append(Operation(Verb.SET, Sysctl(path, value)))
         elif observed.sysctls.get(path) != value:

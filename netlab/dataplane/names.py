@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 
 NETNS_DIRECTORY = "/run/netns"
+MARK = "netlab:"  # how the alias of every link that netlab makes begins
 LONGEST_NAME = 200  # a file name has at most 255 bytes; room is left for suffixes
 FABRIC = "fabric"  # the namespace that holds the underlay and outside bridges
 EDGE = "edge"  # the router and load balancer between them
@@ -55,4 +56,4 @@ def mac_address(*parts: str) -> str:
 
 def ownership_mark(lab: str, what: str) -> str:
     """Return the alias that says which lab a link belongs to."""
-    return f"netlab:{lab}:{what}"
+    return f"{MARK}{lab}:{what}"

@@ -46,6 +46,7 @@ _Key = tuple[str, ...]
 class _Namespace:
     links: dict[str, Link] = field(default_factory=lambda: {"lo": _LOOPBACK})
     peers: dict[str, tuple[str, str]] = field(default_factory=dict)  # veth -> (namespace, name) of the other end
+    indices: dict[str, int] = field(default_factory=dict)  # the kernel's number of a link, the next free one
     entries: dict[_Key, _Entry] = field(default_factory=lambda: {("Address", "lo", "127.0.0.1/8"): Address("lo", "127.0.0.1/8")})
     sysctls: dict[str, str] = field(default_factory=dict)
     nft: FakeNft = field(default_factory=FakeNft)
@@ -53,6 +54,10 @@ class _Namespace:
     def of(self, kind: type[_Entry]) -> list[_Entry]:
         """Return the entries of one kind."""
         return [entry for entry in self.entries.values() if isinstance(entry, kind)]
+
+    def index(self, name: str) -> int:
+        """Return the number of a link."""
+        return self.indices.setdefault(name, max(self.indices.values(), default=0) + 1)
 
     def forget(self, device: str, kinds: tuple[type[_Entry], ...]) -> None:
         """Drop a device's entries of some kinds."""
@@ -113,7 +118,7 @@ class FakeKernel:
         """Return the state of a namespace; of sysctls only those named."""
         found = self._namespace(path)
         return NamespaceState(
-            links=tuple(replace(link, kind=Veth("", "")) if name in found.peers else link for name, link in found.links.items()),
+            links=tuple(self._observed(found, link) for link in found.links.values()),
             addresses=tuple(e for e in found.entries.values() if isinstance(e, Address)),
             routes=tuple(e for e in found.entries.values() if isinstance(e, Route) and not e.connected),
             connected=tuple(e for e in found.entries.values() if isinstance(e, Route) and e.connected),
@@ -121,6 +126,12 @@ class FakeKernel:
             forwarding=tuple(e for e in found.entries.values() if isinstance(e, ForwardingEntry)),
             sysctls={name: found.sysctls[name] for name in sysctls if name in found.sysctls},
         )
+
+    def _observed(self, found: _Namespace, link: Link) -> Link:
+        if link.name not in found.peers:
+            return replace(link, index=found.index(link.name))
+        path, name = found.peers[link.name]
+        return replace(link, kind=Veth("", ""), index=found.index(link.name), peer=self._namespaces[path].index(name))
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order; raises KernelError naming the first that was refused."""
@@ -180,6 +191,7 @@ class FakeKernel:
         if link is None:
             return errno.ENODEV
         found.forget(name, (Address, Route, Neighbour, ForwardingEntry))
+        found.indices.pop(name, None)
         other = found.peers.pop(name, None)
         if other and other[0] in self._namespaces:
             self._remove_link(*other)
