@@ -4,7 +4,8 @@ It keeps what the kernel would keep and does by itself what the kernel does by i
 a link takes its entries along, a bridge's end frees its ports, a new MAC empties the ARP table. It refuses with the same
 KernelErrors. The fixture `kernel` of tests/netns runs the same cases against both.
 
-For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace.
+For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace;
+`occupants` is what somebody else has put at a path.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from netlab.dataplane.state import (
     Vxlan,
 )
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing
+from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing, Occupant
 from netlab.kernel.fake_nft import FakeNft, RefusedError
 from netlab.kernel.refusal import ABSENT, no_namespace, refused
 
@@ -73,6 +74,7 @@ class FakeKernel:
         self.performed: list[tuple[str, Operation]] = []
         self.scripts: list[tuple[str, str]] = []
         self.flows: dict[str, list[FlowFilter]] = {}
+        self.occupants: dict[str, Occupant] = {}
         self.source_ports: dict[tuple[str, str], frozenset[int]] = {}
 
     # ---- namespaces
@@ -84,6 +86,8 @@ class FakeKernel:
     def delete_namespaces(self, paths: Sequence[str]) -> None:
         """Remove named namespaces, and the far ends of their veth pairs with them."""
         for path in paths:
+            if self.occupant(path) is Occupant.OTHER:
+                continue
             for name in list(self._namespaces[path].links) if path in self._namespaces else ():
                 self._remove_link(path, name)
             self._namespaces.pop(path, None)
@@ -101,6 +105,10 @@ class FakeKernel:
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""
         return path in self._namespaces
+
+    def occupant(self, path: str) -> Occupant:
+        """Return what is found at `path`: what a test has put into `occupants`, or what the kernel was asked for."""
+        return self.occupants.get(path, Occupant.NAMESPACE if path in self._namespaces else Occupant.NOTHING)
 
     @contextmanager
     def inside(self, path: str) -> Iterator[None]:

@@ -38,6 +38,7 @@ from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
 from netlab.node.kubelet_writing import Writer
 from netlab.node.pod_runtime import Changed, News, PodRuntime, SandboxLost
+from netlab.node.processes import inode
 from netlab.node.sandbox import NodePods, Sandboxes
 from netlab.runtime.statedir import StateDirectory
 
@@ -235,19 +236,23 @@ class Kubelet:
             worker = self._workers[uid]
             if not self._sandboxes.stands(uid):  # lost again meanwhile
                 continue
-            if not worker.stands or worker.address != address or worker.problem:
-                worker.stand(address)
+            if not worker.stands or worker.address != address or worker.problem or uid in outcome.fresh:
+                worker.stand(address, fresh=uid in outcome.fresh)
                 self._wake(uid)
         for uid, problem in outcome.problems.items():
             self._workers[uid].problem = problem
         return not outcome.problems
 
     def _stand_on_nodes(self) -> None:
-        """Pods of the host network stand where their nodes do."""
+        """Pods of the host network stand where their nodes do; in a namespace that is a new one nothing of theirs runs."""
         for worker in self._workers.values():
-            on_node = worker.pod.spec.host_network and not worker.stands and self._node_stands(worker.node)
-            if on_node and (address := self._cluster.host_ip(worker.pod)):  # "" until the node is known
-                worker.stand(address)
+            if not worker.pod.spec.host_network or not self._node_stands(worker.node):
+                continue
+            home = inode(worker.node_path)
+            moved = worker.stands and home != worker.home
+            if (moved or not worker.stands) and (address := self._cluster.host_ip(worker.pod)):  # "" until the node is known
+                worker.home = home
+                worker.stand(address, fresh=moved)
                 self._wake(worker.uid)
 
     def _node_pods(self, names: set[str] | None) -> list[NodePods]:

@@ -27,7 +27,7 @@ from netlab.node.containers import ContainerRecord, Phase
 from netlab.node.kubelet_probing import Probing
 from netlab.node.kubelet_restore import restored
 from netlab.node.kubelet_status import NEW, PodView, all_initialized, completed
-from netlab.node.pod_runtime import Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import ConfigError, PodFiles, Sources
 from netlab.runtime.statedir import StateDirectory
 
@@ -77,6 +77,7 @@ class PodWorker:
     address: str = ""
     stands: bool = False  # its sandbox is there; a status that knows an address may be older than the namespaces
     problem: str = ""
+    home: int | None = None  # of a pod of the host network: the inode of the namespace that it stands in
     released: bool = False  # the runtime has been told to end and forget everything
     records: dict[str, ContainerRecord] = field(default_factory=dict)
     asked: dict[str, Run] = field(default_factory=dict)  # runs that have not begun yet
@@ -116,17 +117,30 @@ class PodWorker:
         return self.dirty or self.pod.status != self.status
 
     @property
+    def is_refused(self) -> bool:
+        """Tell whether the sandbox cannot be made until somebody removes what is in its place."""
+        return self.problem.startswith(SANDBOX_REFUSED)
+
+    @property
     def serves_on(self) -> bool:
         """Tell whether all its containers end by themselves once no rule leads to the pod any more."""
         return all(self.tools.runtime.serves_on(self.uid, container) for container in self.pod.spec.containers)
 
     # ---- the sandbox
-    def stand(self, address: str) -> None:
-        """Take in that the sandbox stands, and take over what an earlier daemon started in it."""
+    def stand(self, address: str, *, fresh: bool = False) -> None:
+        """Take in that the sandbox stands, and take over what an earlier daemon started in it.
+
+        In a `fresh` one nothing can run: whatever runs for the pod is in a namespace that nobody can reach, and is ended.
+        """
         self.address, self.problem = address, ""
-        if not self.stands:
-            self.stands = True
-            self.records = {name: containers.afresh(record) for name, record in self.records.items()}
+        if self.stands and not fresh:
+            return
+        self.stands = True
+        self.records = {name: containers.afresh(record) for name, record in self.records.items()}
+        if fresh:
+            for key in self._alive():
+                self.tools.runtime.stop(key, Stop.KILL)
+        else:
             self._take_over()
 
     def _take_over(self) -> None:

@@ -11,17 +11,16 @@ import asyncio
 import signal
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from netlab.api.pods import Container, Pod
 from netlab.errors import NetlabError
-from netlab.kernel.door import Kernel
+from netlab.kernel.door import Kernel, Occupant
 from netlab.node import processes
 from netlab.node.builtin import builtin_of, server_spec
 from netlab.node.netns_probes import CommandRunner
-from netlab.node.pod_runtime import Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import PATH, command_line
 from netlab.node.processes import CONTAINER_PREFIX
 from netlab.node.readiness import Result
@@ -29,6 +28,7 @@ from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
 from netlab.node.workloads import socket_name
 from netlab.node.workloads_link import WorkloadsLink
 from netlab.node.workloads_protocol import Report, ServerSpec, ServerStatus
+from netlab.runtime.claims import foreign, pod_refusal, record
 from netlab.runtime.statedir import StateDirectory
 
 KILLED = 137  # the exit code of a process that was ended by SIGKILL
@@ -92,12 +92,13 @@ class NetnsPods:
 
     # ---- namespaces
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
-        """Make those that are missing, in one batch."""
-        missing = [path for path in pods if not self._kernel.namespace_exists(path)]
-        for path in missing:
-            (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
+        """Make those that are missing, in one batch, except where something is that the lab did not make."""
+        occupants = {path: self._kernel.occupant(path) for path in pods}
+        taken = foreign(self._state, occupants)
+        missing = [path for path, found in occupants.items() if found is not Occupant.NAMESPACE and path not in taken]
+        record(self._state, missing)
         self._kernel.create_namespaces(missing)
-        return {}
+        return {pods[path].metadata.uid: f"{SANDBOX_REFUSED}: {pod_refusal(self._state, path)}" for path in taken}
 
     # ---- what is asked for
     def serves_on(self, _uid: str, container: Container) -> bool:

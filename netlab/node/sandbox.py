@@ -8,6 +8,10 @@ A pod's namespace may be long in coming (a container holds it, in runtime `docke
 alone what has no news: a node is looked at when a pod of it has got its namespace, when the node's own is another one than
 it was (then all that was on it is gone), and when somebody asks for a resync.
 
+A resync first looks whether the namespaces of pods are there. One that was removed by hand is made again; what runs in the
+old one is of no use any more, so the outcome names the pods whose namespace is `fresh`. A pod's cable is looked at as a pair
+(`dataplane.cables`): its end on the node may lead into a namespace that has no name any more.
+
 Addresses are host-local's (semantics 3.27, 3.28, 1.6): round robin, kept for the pod's life, on disk in `ipam/<node>`
 before they are used. The same file names every sandbox that may exist, for a daemon that comes after a crash.
 All functions block; the kubelet calls them in a thread.
@@ -24,6 +28,7 @@ import msgspec
 from netlab.api.lab import Networking
 from netlab.api.pods import Pod
 from netlab.dataplane.bridge import CNI_BRIDGE, cni_bridge, gateway_of
+from netlab.dataplane.cables import severed
 from netlab.dataplane.diff import diff
 from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod_namespace
 from netlab.dataplane.pod import Sandbox, node_link, owns, pod_state
@@ -33,6 +38,7 @@ from netlab.files import write_whole
 from netlab.ipam import exhausted, next_address
 from netlab.kernel.door import Kernel
 from netlab.node.processes import inode
+from netlab.runtime.claims import release
 from netlab.runtime.statedir import StateDirectory
 
 POD_LINK_PREFIX = "veth"
@@ -57,10 +63,14 @@ class Reservations(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round has reached: the address of each pod whose sandbox stands, and why others do not."""
+    """What a round has reached: the address of each pod whose sandbox stands, and why others do not.
+
+    `fresh` are those of the pods reached whose namespace was made since they last stood: nothing can run in it yet.
+    """
 
     addresses: Mapping[str, str]
     problems: Mapping[str, str]
+    fresh: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,8 @@ class Sandboxes:
         self._lab = lab
         self._nodes: dict[str, Reservations] = {}
         self._bridged: dict[str, int | None] = {}  # nodes that have been programmed by this daemon -> their namespace's inode
-        self._standing: set[str] = set()  # uids whose own namespace has been programmed by this daemon
+        self._standing: dict[str, int | None] = {}  # uids whose namespace this daemon has programmed -> its inode
+        self._fresh: set[str] = set()  # uids whose namespace was made by this daemon, and that have not stood in it yet
         self._lost: set[str] = set()  # uids that have lost theirs since the last round began
 
     def renewed(self, nodes: Collection[str]) -> set[str]:
@@ -103,23 +114,44 @@ class Sandboxes:
         """Give every pod its sandbox; with `resync` look into those that stand, too."""
         self._lost.clear()
         problems = {uid: words for wanted in nodes for uid, words in self._reserve(wanted).items()}
-        self._standing -= {pod.metadata.uid for wanted in nodes if wanted.node not in self._bridged for pod in wanted.pods}
         planned = {wanted.node: self._plan(wanted) for wanted in nodes}
-        paths = {s.uid: s.path for sandboxes in planned.values() for s in sandboxes if s.uid not in self._standing}
-        pods = {pod.metadata.uid: pod for wanted in nodes for pod in wanted.pods}
-        missing = self._make_namespaces({path: pods[uid] for uid, path in paths.items()})
+        self._forget_unmade(planned, resync=resync)
+        missing = self._make_missing(nodes, planned)
         problems.update(missing)
         for wanted in nodes:
             sandboxes = [sandbox for sandbox in planned[wanted.node] if sandbox.uid not in missing]
             if resync or wanted.node not in self._bridged or any(s.uid not in self._standing for s in sandboxes):
                 problems.update(self._program(wanted, sandboxes, resync=resync))
         reached = (s for sandboxes in planned.values() for s in sandboxes if s.uid in self._standing and s.uid not in problems)
-        return Outcome({sandbox.uid: sandbox.address.partition("/")[0] for sandbox in reached}, problems)
+        addresses = {sandbox.uid: sandbox.address.partition("/")[0] for sandbox in reached}
+        fresh = frozenset(self._fresh.intersection(addresses))
+        self._fresh -= fresh
+        return Outcome(addresses, problems, fresh)
+
+    def _forget_unmade(self, planned: Mapping[str, Sequence[Sandbox]], *, resync: bool) -> None:
+        """Take in which pods do not stand any more: those of a new node, and at a resync those whose namespace is gone."""
+        for node, sandboxes in planned.items():
+            for sandbox in sandboxes:
+                if node not in self._bridged or (resync and not self._is_there(sandbox)):
+                    self._standing.pop(sandbox.uid, None)
+
+    def _is_there(self, sandbox: Sandbox) -> bool:
+        home = self._standing.get(sandbox.uid)
+        return self._kernel.namespace_exists(sandbox.path) and home == inode(sandbox.path)
+
+    def _make_missing(self, nodes: Sequence[NodePods], planned: Mapping[str, Sequence[Sandbox]]) -> Mapping[str, str]:
+        """Make the namespaces that are missing; returns why some pods have none yet."""
+        pods = {pod.metadata.uid: pod for wanted in nodes for pod in wanted.pods}
+        paths = {s.path: s.uid for sandboxes in planned.values() for s in sandboxes if s.uid not in self._standing}
+        unmade = {uid for path, uid in paths.items() if not self._kernel.namespace_exists(path)}
+        missing = self._make_namespaces({path: pods[uid] for path, uid in paths.items()})
+        self._fresh |= unmade - missing.keys()
+        return missing
 
     def lose(self, uid: str) -> None:
         """Take in that a pod's namespace is not there any more, or is another one. May be called during a round."""
         self._lost.add(uid)
-        self._standing.discard(uid)
+        self._standing.pop(uid, None)
 
     def remove(self, node: str, uids: Iterable[str]) -> None:
         """Remove sandboxes: namespace, then address. What is gone already is no error.
@@ -132,10 +164,10 @@ class Sandboxes:
         leaving = {uid: found for uid in uids if (found := reservations.pods.get(uid))}
         if not leaving:
             return
-        self._kernel.delete_namespaces([namespace_path(found.namespace) for found in leaving.values()])
-        for uid, found in leaving.items():
-            (self._state.namespaces / found.namespace).unlink(missing_ok=True)
-            self._standing.discard(uid)
+        release(self._kernel, self._state, [namespace_path(found.namespace) for found in leaving.values()])
+        for uid in leaving:
+            self._standing.pop(uid, None)
+            self._fresh.discard(uid)
             del reservations.pods[uid]
         self._save(node)
 
@@ -207,15 +239,20 @@ class Sandboxes:
 
     def _program(self, wanted: NodePods, sandboxes: Sequence[Sandbox], *, resync: bool) -> dict[str, str]:
         """Program a node and these pods of it; returns what the kernel said against which."""
+        unlike = resync or wanted.node not in self._bridged
+        looked_at = [s for s in sandboxes if s.uid not in self._fresh and (unlike or s.uid not in self._standing)]
         try:
-            self._program_node(wanted, sandboxes)
+            known = {s.path: _observe(self._kernel, s.path, pod_state(s)) for s in looked_at}
+            empty = {s.path: NamespaceState() for s in sandboxes if s.uid in self._fresh}
+            changed = self._program_node(wanted, sandboxes, {**known, **empty})
         except KernelError as error:
             log.warning("node=%s sandboxes=failed error=%s", wanted.node, error.message)
             return {sandbox.uid: error.message for sandbox in sandboxes}
-        said = {sandbox.uid: self._program_pod(sandbox, resync=resync) for sandbox in sandboxes}
+        said = {s.uid: self._program_pod(s, None if changed else known.get(s.path), resync=resync) for s in sandboxes}
         return {uid: words for uid, words in said.items() if words}
 
-    def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox]) -> None:
+    def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox], pods: Mapping[str, NamespaceState]) -> bool:
+        """Program the node's side; tell whether that changed anything. `pods` are the namespaces of pods as they were found."""
         path = self._node_path(wanted.node)
         namespace = inode(path)  # before: should it be replaced meanwhile, that is seen
         bridge = cni_bridge(self._lab, wanted.subnet)
@@ -224,30 +261,40 @@ class Sandboxes:
             addresses=bridge.addresses,
             sysctls=bridge.sysctls,
         )
-        self._converge(path, desired, node=True)
+        observed = _observe(self._kernel, path, desired)
+        broken = severed(path, desired, {**pods, path: observed})
+        for where, operations in broken.items():
+            self._kernel.perform(where, operations)
+        if broken:
+            log.warning("node=%s cables=severed count=%d remedy=%r", wanted.node, sum(map(len, broken.values())), "made again")
+            observed = _observe(self._kernel, path, desired)
+        operations = diff(desired, observed, _owned_on_node)
+        self._kernel.perform(path, operations)
         self._bridged[wanted.node] = namespace
+        return bool(broken or operations)
 
     def _node_path(self, node: str) -> str:
         return namespace_path(host_namespace(self._lab, node))
 
-    def _program_pod(self, sandbox: Sandbox, *, resync: bool) -> str:
-        """Program the pod's own side; returns what the kernel said against it."""
+    def _program_pod(self, sandbox: Sandbox, known: NamespaceState | None, *, resync: bool) -> str:
+        """Program the pod's own side, of which `known` may be the state; returns what the kernel said against it."""
         if sandbox.uid in self._standing and not resync:
             return ""
+        home, desired = inode(sandbox.path), pod_state(sandbox)
         try:
-            self._converge(sandbox.path, pod_state(sandbox), node=False)
+            observed = known or _observe(self._kernel, sandbox.path, desired)
+            self._kernel.perform(sandbox.path, diff(desired, observed, owns))
         except KernelError as error:
-            self._standing.discard(sandbox.uid)
+            self._standing.pop(sandbox.uid, None)
             return error.message
-        self._standing.add(sandbox.uid)
+        self._standing[sandbox.uid] = home
         if sandbox.uid in self._lost:  # what was programmed is not the pod's any more
-            self._standing.discard(sandbox.uid)
+            self._standing.pop(sandbox.uid, None)
         return ""
 
-    def _converge(self, path: str, desired: NamespaceState, *, node: bool) -> None:
-        observed = self._kernel.observe(path, sysctls=tuple(desired.sysctls))
-        if operations := diff(desired, observed, _owned_on_node if node else owns):
-            self._kernel.perform(path, operations)
+
+def _observe(kernel: Kernel, path: str, desired: NamespaceState) -> NamespaceState:
+    return kernel.observe(path, sysctls=tuple(desired.sysctls))
 
 
 def _owned_on_node(name: str) -> bool:
