@@ -22,6 +22,7 @@ import os
 import socket
 import stat
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,13 +76,51 @@ def delete(paths: Sequence[str]) -> None:
             continue
         _detach_all(path)
         try:
-            Path(path).unlink(missing_ok=True)
+            _unlink(path)
         except OSError as error:
             raise KernelError(
                 f"The kernel refused to remove {path}: {error.strerror}.",
                 errno=error.errno or 0,
                 remedy="Another mount over its folder hides it: `umount` that one, then try again.",
             ) from error
+
+
+def _unlink(path: str) -> None:
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        _unlink_hidden(path)
+
+
+def _unlink_hidden(path: str) -> None:
+    """Unlink a name on which a mount lies that another mount hides.
+
+    The first `ip netns add` of a machine mounts the folder on itself. Names that were mounted before are then mounted twice,
+    and the lower mount cannot be reached by its path any more. In a mount namespace of its own a thread can take off the
+    folder's mount without anybody else noticing, and everything that lies on the name. When a name is unlinked that is no
+    mount point there, the kernel takes the mounts on it off in all mount namespaces.
+    """
+    failures: list[OSError] = []
+
+    def work() -> None:
+        try:
+            libc.unshare(libc.CLONE_NEWNS)
+            libc.mount("none", "/", "none", libc.MS_REC | libc.MS_PRIVATE)
+            libc.detach(str(Path(path).parent))
+            with suppress(OSError):
+                while True:
+                    libc.detach(path)
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="unlink namespace")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _detach_all(path: str) -> None:

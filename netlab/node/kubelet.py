@@ -33,6 +33,7 @@ from netlab.controlplane.loop import run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
+from netlab.node.kubelet_nodes import has_lost_pods
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
@@ -69,6 +70,7 @@ class Kubelet:
         self._informers: dict[str, Informer[Any]] = {r.plural: Informer(client, r, changed=self._changed) for r in KINDS}
         for plural in ("configmaps", "secrets"):
             self._informers[plural].on_change.append(self._configuration_changed)
+        self._informers["nodes"].on_change.append(self._node_changed)
         self._cluster = Cluster({plural: informer.cache for plural, informer in self._informers.items()}, networking)
         self._tools = Tools(kernel, runtime, state, self._cluster)
         self._sandboxes = Sandboxes(kernel, state, networking, lab, runtime.make_namespaces)
@@ -165,6 +167,13 @@ class Kubelet:
         for uid, worker in self._workers.items():
             if worker.retry_configuration():
                 self._wake(uid)
+
+    def _node_changed(self, _key: str, before: Node | None, after: Node | None) -> None:
+        """Have the pods of a node that was lost or has come back looked at: whether they are Ready depends on it."""
+        if after is not None and has_lost_pods(before) != has_lost_pods(after):
+            for worker in self._workers.values():
+                if worker.node == after.metadata.name:
+                    self._wake(worker.uid)
 
     def _pods(self) -> Iterable[Pod]:
         pods: dict[str, Pod] = self._informers["pods"].cache

@@ -51,6 +51,9 @@ class Surroundings(Protocol):
     def host_ip(self, pod: Pod) -> str:
         """Return the address of the pod's node."""
 
+    def is_node_lost(self, pod: Pod) -> bool:
+        """Tell whether the pod's node was up and is not any more."""
+
     def withdrawn(self, pod: Pod) -> bool:
         """Tell whether no rule anywhere sends new connections to the pod."""
 
@@ -109,7 +112,15 @@ class PodWorker:
 
     @property
     def view(self) -> PodView:
-        return PodView(self.address, self.tools.surroundings.host_ip(self.pod), self.stands, self.seen_at, self.records)
+        around = self.tools.surroundings
+        return PodView(
+            self.address,
+            around.host_ip(self.pod),
+            self.stands,
+            around.is_node_lost(self.pod),
+            self.seen_at,
+            self.records,
+        )
 
     @property
     def status_pending(self) -> bool:

@@ -12,7 +12,7 @@ from netlab.api.pods import Pod
 from netlab.api.resources import NODES, PODS, Json
 from netlab.controlplane.client import Client
 from netlab.errors import ApiError, is_conflict, is_not_found
-from netlab.node.kubelet_nodes import ready_condition
+from netlab.node.kubelet_nodes import Heartbeats, ready_condition
 from netlab.node.kubelet_pods import PodWorker
 from netlab.node.kubelet_status import pod_status, status_body
 
@@ -24,6 +24,7 @@ class Writer:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._heartbeats = Heartbeats()
 
     async def write_pod(self, worker: PodWorker, now: float) -> None:
         """Write a pod's status, unless it is there already or on its way back to us."""
@@ -44,8 +45,10 @@ class Writer:
 
     async def write_nodes(self, nodes: Mapping[str, Node], leases: Mapping[str, Lease], stands: Callable[[str], bool]) -> None:
         """Write the Ready condition of nodes; `leases` are all, by key."""
+        self._heartbeats.observe(leases, time.monotonic())
+        silent = self._heartbeats.silent()
         for name, node in tuple(nodes.items()):
-            conditions = ready_condition(node, stands(name), leases, time.time())
+            conditions = ready_condition(node, stands(name), leases, silent, time.time())
             if conditions is not None:
                 body = NODES.encode(Node(status=type(node.status)(conditions=conditions)))["status"]
                 await self._attempt(self._client.patch(NODES, name, {"status": body}, subresource="status"))
