@@ -72,6 +72,11 @@ def _forwarding(interfaces: Sequence[str]) -> dict[str, str]:
     return {f"net/ipv4/conf/{name}/forwarding": "1" for name in interfaces}
 
 
+def _announcing(interfaces: Sequence[str]) -> dict[str, str]:
+    """Return the setting by which a host tells its neighbors that its MAC address was put right (gratuitous ARP)."""
+    return {f"net/ipv4/conf/{name}/arp_notify": "1" for name in interfaces}
+
+
 FABRIC_SYSCTLS = {
     **NO_IPV6,
     "net/ipv4/ip_forward": "0",
@@ -90,6 +95,7 @@ NODE_SYSCTLS = {
     "net/bridge/bridge-nf-call-iptables": "1",
     **_for_interfaces("rp_filter", "0", ["eth0", CNI_BRIDGE]),
     **_forwarding(["eth0", CNI_BRIDGE]),
+    **_announcing(["eth0"]),
 }
 EDGE_SYSCTLS = {
     **NO_IPV6,
@@ -98,8 +104,9 @@ EDGE_SYSCTLS = {
     **_for_interfaces("rp_filter", "0", ["eth0", "eth1"]),
     **_for_interfaces("send_redirects", "0", ["eth0", "eth1"]),  # node to load balancer and back goes by one interface
     **_forwarding(["eth0", "eth1"]),
+    **_announcing(["eth0", "eth1"]),
 }
-CLIENT_SYSCTLS = {**NO_IPV6, "net/ipv4/ip_forward": "0"}
+CLIENT_SYSCTLS = {**NO_IPV6, "net/ipv4/ip_forward": "0", **_announcing(["eth0"])}
 SYSCTLS = {Role.NODE: NODE_SYSCTLS, Role.EDGE: EDGE_SYSCTLS, Role.CLIENT: CLIENT_SYSCTLS}
 
 

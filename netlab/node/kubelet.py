@@ -38,7 +38,7 @@ from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
 from netlab.node.kubelet_writing import Writer
-from netlab.node.pod_runtime import Changed, News, PodRuntime, SandboxLost
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Changed, News, PodRuntime, SandboxLost
 from netlab.node.processes import inode
 from netlab.node.sandbox import NodePods, Sandboxes
 from netlab.runtime.statedir import StateDirectory
@@ -249,8 +249,11 @@ class Kubelet:
                 worker.stand(address, fresh=uid in outcome.fresh)
                 self._wake(uid)
         for uid, problem in outcome.problems.items():
-            self._workers[uid].problem = problem
-        return not outcome.problems
+            worker = self._workers[uid]
+            worker.problem = problem
+            if worker.is_refused:
+                await self._writer.warn(worker.pod, SANDBOX_REFUSED, problem)
+        return all(self._workers[uid].is_refused for uid in outcome.problems)  # somebody must act: no need to hurry
 
     def _stand_on_nodes(self) -> None:
         """Pods of the host network stand where their nodes do; in a namespace that is a new one nothing of theirs runs."""

@@ -10,7 +10,10 @@ from netlab.api.cluster import Node
 from netlab.api.coordination import Lease
 from netlab.api.pods import Pod
 from netlab.api.resources import NODES, PODS, Json
+from netlab.api.times import timestamp_of
 from netlab.controlplane.client import Client
+from netlab.controlplane.controllers.writes import event
+from netlab.controlplane.performing import perform
 from netlab.errors import ApiError, is_conflict, is_not_found
 from netlab.node.kubelet_nodes import Heartbeats, ready_condition
 from netlab.node.kubelet_pods import PodWorker
@@ -25,6 +28,7 @@ class Writer:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._heartbeats = Heartbeats()
+        self._warned: set[tuple[str, str]] = set()  # uid and message
 
     async def write_pod(self, worker: PodWorker, now: float) -> None:
         """Write a pod's status, unless it is there already or on its way back to us."""
@@ -42,6 +46,15 @@ class Writer:
         """Delete a pod for good; tell whether that was done."""
         meta = pod.metadata
         return bool(await self._attempt(self._client.delete(PODS, meta.name, namespace=meta.namespace, grace_period_seconds=0)))
+
+    async def warn(self, pod: Pod, reason: str, message: str) -> None:
+        """Put a warning Event on a pod, each once."""
+        if (pod.metadata.uid, message) not in self._warned:
+            self._warned.add((pod.metadata.uid, message))
+            now = timestamp_of(time.time())
+            await self._attempt(
+                perform(self._client, event(pod, now, reason=reason, message=message, component="kubelet", warning=True))
+            )
 
     async def write_nodes(self, nodes: Mapping[str, Node], leases: Mapping[str, Lease], stands: Callable[[str], bool]) -> None:
         """Write the Ready condition of nodes; `leases` are all, by key."""
