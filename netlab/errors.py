@@ -50,6 +50,10 @@ class UnsupportedHostError(NetlabError):
     """The machine cannot run this: no privilege, a missing tool, a kernel without a feature."""
 
 
+class InvalidValueError(NetlabError):
+    """An object of the API holds a value that its field cannot have; the object is left out."""
+
+
 class KernelError(NetlabError):
     """The kernel refused an operation. `errno` is its number, 0 when it gave none."""
 

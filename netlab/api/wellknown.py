@@ -10,6 +10,8 @@ from typing import Final
 
 # ---- annotations
 SYNCED: Final = "netlab/synced"  # of a Lease: up to which resourceVersion of each kind its holder has programmed the kernel
+PROBLEMS: Final = "netlab/problems"  # of a Lease: part -> what its holder could not program, as sentences
+LOOK: Final = "netlab/look"  # of the Lab: changes when agents and edge are to look at what the kernel really holds
 LOAD_BALANCERS: Final = "netlab/load-balancers"  # of the edge's Lease: Service -> port -> healthy nodes
 APPLIED: Final = "netlab/applied"  # of an object that `netlab up` made and may prune
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"

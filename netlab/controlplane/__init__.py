@@ -7,7 +7,8 @@ A request's way: `server` (HTTP) -> `requests` (what it means) -> `api` (the ver
 - Reading: `lists`, `watch`, `selectors`, `discovery`. Patches: `patches`.
 - Clients: `client` (the Protocol), `local` (in the daemon), `http` over `connection` (agents, edge), `sync` (the command line);
   `urls`, `kubeconfig`.
-- Staying up to date: `informer` keeps a copy of a kind, `loop` runs what is level-triggered, `lease` says how far it has come.
+- Staying up to date: `informer` keeps a copy of a kind, `loop` runs what is level-triggered, `lease` says how far it has come,
+  `left_out` what could not be programmed.
 - `controllers`: pure functions from objects to writes; `manager` runs them, `performing` does a write of theirs.
 - `pki`, `certificates`: TLS.
 """

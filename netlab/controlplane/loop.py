@@ -10,9 +10,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
+from netlab.api.meta import Object
+from netlab.api.wellknown import LOOK
+
 TICK = 10.0  # seconds between rounds without news: a Lease wants to be renewed
 RESYNC = 30.0  # seconds between two looks for damage
 RETRY = 1.0  # seconds after a round that failed
+
+
+def asked_to_look(before: Object | None, after: Object | None) -> bool:
+    """Tell whether a change of the Lab asks agents and edge to look for damage now (`wellknown.LOOK`)."""
+    return _look(before) != _look(after)
+
+
+def _look(lab: Object | None) -> str:
+    return lab.metadata.annotations.get(LOOK, "") if lab else ""
 
 
 async def run_rounds(changed: asyncio.Event, round_: Callable[[bool], Awaitable[bool]]) -> NoReturn:

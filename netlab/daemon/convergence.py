@@ -7,7 +7,11 @@ whoever waits is woken by the next change of an object, and by the end of a roun
 may settle something without changing any object (a pod that was not ready and now is known not to get ready).
 
 What a host or container has become outside, an engine tells, perhaps late. Who changes a lab that runs wants to know what is,
-not what was known: then hosts and pods are looked at once more, and until that is done they are not in place.
+not what was known: then hosts and pods are looked at once more, and until that is done they are not in place. Agents and edge
+are asked to look at their kernel by an annotation of the Lab; a Lease that has come up to that Lab says that its holder has.
+
+An agent that is behind may have failed at a part of its work; its Lease says which and why, and so does the sentence. What an
+agent left out although all the rest is in place is a note.
 
 That is several hundred looks while a lab comes up, each at everything, so a look must cost little: an object is decoded once
 (a stored body never changes, and every change has a version of its own), and what costs most to find out is asked last, when
@@ -17,7 +21,7 @@ everything else is in place (when an agent was started is a question to the mach
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -98,8 +102,16 @@ class Farthest:
         return replace(report, done=self._done, total=self._total)
 
 
+async def _nobody() -> int:
+    """Ask nobody to look."""
+    return 0
+
+
 class Convergence:
-    """Looks at a lab's store and its parts."""
+    """Looks at a lab's store and its parts.
+
+    `ask_agents` asks agents and edge to look at their kernel, and returns the version of the Lab that does.
+    """
 
     def __init__(
         self,
@@ -110,8 +122,11 @@ class Convergence:
         hosts: LabController,
         kubelet: Settling,
         agent_starts: Callable[[str], Collection[int]],
+        ask_agents: Callable[[], Awaitable[int]] = _nobody,
     ) -> None:
         self._store = store
+        self._ask_agents = ask_agents
+        self._asked = 0  # the version of the Lab that asked last
         self._agent_starts = agent_starts
         self._lab = lab
         self._controllers = controllers
@@ -127,7 +142,7 @@ class Convergence:
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
         lagging = tuple(self._unhealthy(leases.get(EDGE_LEASE)))
         total = max(len(parts) + len(self._store.list(PODS)), len(waiting))  # the kubelet waits for more than pods
-        notes = () if waiting else tuple(self._kubelet.notes())
+        notes = () if waiting else (*self._kubelet.notes(), *self._left_out(leases))
         return Report(total - len(waiting), total, waiting, lagging, notes)
 
     def _objects(self, resource: Resource[Kind]) -> list[Kind]:
@@ -149,8 +164,20 @@ class Convergence:
         for node in self._objects(NODES):
             name = node.metadata.name
             yield node.is_ready, f"node {name} to be ready"
-            yield self._synced(leases.get(node_lease(name)), name, NODE_KINDS), f"the agent of {name}"
-        yield self._synced(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
+            yield self._holder(leases.get(node_lease(name)), name, NODE_KINDS, f"the agent of {name}")
+        yield self._holder(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS, "the edge")
+
+    def _holder(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource], who: str) -> tuple[bool, str]:
+        """Return whether a holder of a Lease has programmed everything, and the sentence for while it has not."""
+        if self._synced(lease, host, kinds):
+            return True, who
+        return False, next((f"{who}: {problem}" for problem in _problems(lease)), who)
+
+    def _left_out(self, leases: Mapping[str, Lease]) -> Iterable[str]:
+        """Yield what agents and edge could not program of what is there."""
+        holders = [(node_lease(node.metadata.name), f"agent of {node.metadata.name}") for node in self._objects(NODES)]
+        for key, who in (*holders, (EDGE_LEASE, "edge")):
+            yield from (f"{who}: {problem}" for problem in _problems(leases.get(key)))
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
         """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
@@ -182,6 +209,8 @@ class Convergence:
         """Tell whether a Lease says that everything is programmed, and is that of the agent that runs now."""
         if lease is None or not all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds):
             return False
+        if lease.synced(LABS.plural) < self._asked:
+            return False
         holders = {holder_identity(lease.metadata.name, start) for start in self._agent_starts(host)}
         return lease.spec.holder_identity in holders
 
@@ -193,6 +222,7 @@ class Convergence:
         if look:
             self._hosts.look_again()
             self._kubelet.look_at_everything()
+            self._asked = max(self._asked, await self._ask_agents())
         deadline = asyncio.get_running_loop().time() + seconds
         changed = asyncio.Event()
         sources = (self._store.listeners, self._kubelet.listeners, self._hosts.listeners)
@@ -236,6 +266,11 @@ class Convergence:
                     told = tuple(f"gave up waiting for {sentence}" for sentence in report.lagging)
                     yield replace(report, lagging=(), notes=(*report.notes, *told))
                 return
+
+
+def _problems(lease: Lease | None) -> Iterable[str]:
+    """Yield what the holder of a Lease could not do: `overlay: node node3: ...`."""
+    yield from lease.problems if lease else ()
 
 
 def is_balanced(service: Service) -> bool:

@@ -31,6 +31,8 @@ import msgspec
 import setproctitle
 
 from netlab.api.lab import HostStatus, Lab
+from netlab.api.resources import LABS
+from netlab.api.wellknown import LOOK
 from netlab.controlplane.api import Api, ApiSettings
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.http import trust
@@ -46,6 +48,7 @@ from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
 from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
+from netlab.errors import ApiError, is_not_found
 from netlab.files import socket_address
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
@@ -149,6 +152,7 @@ class Daemon:
             hosts=hosts,
             kubelet=kubelet,
             agent_starts=machinery.agent_starts,
+            ask_agents=self._ask_agents,
         )
         await self._serve_loopback(convergence)
         async with asyncio.TaskGroup() as tasks:
@@ -156,6 +160,17 @@ class Daemon:
             tasks.create_task(kubelet.run(), name="kubelet")
             tasks.create_task(hosts.run(), name="hosts")
             tasks.create_task(machinery.run(), name="machinery")
+
+    async def _ask_agents(self) -> int:
+        """Ask agents and edge to look at their kernel; return the version of the Lab that does, 0 while there is no Lab."""
+        asking = {"metadata": {"annotations": {LOOK: str(self._store.version)}}}  # it grows with every write
+        try:
+            body = await self._client.patch(LABS, self._lab.metadata.name, asking)
+        except ApiError as error:
+            if is_not_found(error):
+                return 0
+            raise
+        return int(body["metadata"]["resourceVersion"])
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:

@@ -43,6 +43,36 @@ _Entry = Address | Route | Neighbour | ForwardingEntry
 _Key = tuple[str, ...]
 
 
+class FakeMonitor:
+    """Hears of the operations of one namespace."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._devices: set[str] = set()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has changed."""
+        return self._descriptor
+
+    def read(self) -> frozenset[str]:
+        """Return the devices that it happened to since the last call."""
+        if self._devices:
+            os.eventfd_read(self._descriptor)
+        devices, self._devices = frozenset(self._devices), set()
+        return devices
+
+    def close(self) -> None:
+        """Stop listening."""
+        os.close(self._descriptor)
+
+    def tell(self, item: Item) -> None:
+        """Take note of an operation on an item."""
+        device = item.name if isinstance(item, Link) else item.device if isinstance(item, Address | Route) else ""
+        if device:
+            self._devices.add(device)
+            os.eventfd_write(self._descriptor, 1)
+
+
 @dataclass
 class _Namespace:
     links: dict[str, Link] = field(default_factory=lambda: {"lo": _LOOPBACK})
@@ -51,6 +81,7 @@ class _Namespace:
     entries: dict[_Key, _Entry] = field(default_factory=lambda: {("Address", "lo", "127.0.0.1/8"): Address("lo", "127.0.0.1/8")})
     sysctls: dict[str, str] = field(default_factory=dict)
     nft: FakeNft = field(default_factory=FakeNft)
+    monitors: list[FakeMonitor] = field(default_factory=list)
 
     def of(self, kind: type[_Entry]) -> list[_Entry]:
         """Return the entries of one kind."""
@@ -141,6 +172,12 @@ class FakeKernel:
         path, name = found.peers[link.name]
         return replace(link, kind=Veth("", ""), index=found.index(link.name), peer=self._namespaces[path].index(name))
 
+    def monitor(self, path: str) -> FakeMonitor:
+        """Return what hears of the changes of a namespace from now on, one's own included."""
+        monitor = FakeMonitor()
+        self._namespace(path).monitors.append(monitor)
+        return monitor
+
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order; raises KernelError naming the first that was refused."""
         found = self._namespace(path) if operations else _Namespace()
@@ -149,6 +186,8 @@ class FakeKernel:
             if number and not (operation.verb is Verb.DELETE and number in ABSENT):
                 raise refused(path, operation, number)
             self.performed.append((path, operation))
+            for monitor in found.monitors:
+                monitor.tell(operation.item)
 
     def _apply(self, path: str, found: _Namespace, operation: Operation) -> int:
         """Do one operation; return the error number, 0 when it is done."""

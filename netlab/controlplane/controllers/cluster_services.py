@@ -5,6 +5,9 @@
                             DNS server there, so a pod asks its own node (docs/architecture.md)
     kube-system/coredns     ConfigMap; key NodeHosts names nodes and clients, in the form of /etc/hosts
 
+A node or client whose address or name cannot be one has no line and no endpoint, and an Event says so: lines of NodeHosts are
+made of parsed values only, as every node's DNS server reads them.
+
 All is made when missing and its endpoints follow the nodes; a Service is not put back when the user changes it.
 """
 
@@ -14,6 +17,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from netlab.api import values
 from netlab.api.cluster import Namespace
 from netlab.api.config import ConfigMap
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
@@ -34,14 +38,15 @@ from netlab.controlplane.controllers.naming import natural
 from netlab.controlplane.controllers.ownership import owner_reference
 from netlab.controlplane.controllers.slices import SliceSet, plan_slices
 from netlab.controlplane.controllers.world import World
-from netlab.controlplane.controllers.writes import Write, create, patch, update
+from netlab.controlplane.controllers.writes import Write, create, event, patch, update
+from netlab.errors import InvalidValueError
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 
 MANAGER = "netlab"
 DNS_PORT = 53
 
 
-def reconcile(world: World, _now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Write]:
     """Return the writes that keep the cluster's own objects."""
     missing = [name for name in SYSTEM_NAMESPACES if name not in world.namespaces]
     if missing:  # first the namespaces, then what is in them
@@ -52,7 +57,7 @@ def reconcile(world: World, _now: str) -> list[Write]:
     writes: list[Write] = [create(service) for service in services(plan) if service.key not in world.services]
     writes += _endpoints(world, KUBERNETES, [Endpoint(addresses=(plan.api_server,), conditions=EndpointConditions(ready=True))])
     writes += _endpoints(world, KUBE_DNS, dns_endpoints(world))
-    return writes + _node_hosts(world, host_names(world, plan))
+    return [*writes, *_node_hosts(world, host_names(world, plan)), *_unusable(world, now)]
 
 
 def services(plan: AddressPlan) -> tuple[Service, Service]:
@@ -101,17 +106,34 @@ def dns_endpoints(world: World) -> list[Endpoint]:
 def host_names(world: World, plan: AddressPlan) -> str:
     """Return the addresses and names of nodes and clients, one host a line."""
     nodes = sorted(world.nodes.values(), key=lambda node: natural(node.metadata.name))
-    lines = [f"{node.internal_ip} {node.metadata.name}" for node in nodes if node.internal_ip]
-    lines += _client_lines(world.lab, plan) if world.lab else ()
+    hosts = [(node.internal_ip, (node.metadata.name,)) for node in nodes if node.internal_ip]
+    lines = filter(None, (_line(address, names) for address, names in (*hosts, *_clients(world.lab, plan))))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _client_lines(lab: Lab, plan: AddressPlan) -> Iterator[str]:
-    """Yield the clients: where they are, as the lab controller says once it has made them."""
-    made = {host.name: host.address for host in lab.status.hosts if host.is_client and host.address}
-    for index, client in enumerate(lab.spec.clients, start=1):
-        address = made.get(client.name) or plan.client(index)
-        yield " ".join((address, *dict.fromkeys((client.name, *client.hostnames))))
+def _clients(lab: Lab | None, plan: AddressPlan) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield address and names of the clients: where they are, as the lab controller says once it has made them."""
+    made = {host.name: host.address for host in lab.status.hosts if host.is_client and host.address} if lab else {}
+    for index, client in enumerate(lab.spec.clients if lab else (), start=1):
+        yield made.get(client.name) or plan.client(index), (client.name, *client.hostnames)
+
+
+def _line(address: str, names: Iterable[str]) -> str:
+    """Return a line of a hosts file, empty when any of it cannot be what it should."""
+    try:
+        parsed = [values.host_name(name, "a name") for name in dict.fromkeys(names)]
+        return " ".join((values.unicast(address, "an address"), *parsed))
+    except InvalidValueError:
+        return ""
+
+
+def _unusable(world: World, now: str) -> Iterator[Write]:
+    """Yield an Event for every node that has something in the place of its address."""
+    for node in world.nodes.values():
+        if node.has_address and not node.internal_ip:
+            text = next(a.address for a in node.status.addresses if a.type == "InternalIP")
+            message = f"The node has no name in DNS: its InternalIP {values.shown(text)} is not the address of a host."
+            yield event(node, now, reason="InvalidAddress", message=message, component=MANAGER, warning=True)
 
 
 def _service(key: str, labels: Labels, spec: ServiceSpec) -> Service:

@@ -95,6 +95,54 @@ def test_look(state, waiting, lagging):
     assert (waiting, lagging) == (report.waiting, report.lagging)
 
 
+def told(store, holder="node1", namespace="kube-node-lease", start=None, kinds=NODE_KINDS, **annotations):
+    """A Lease with what its holder could not do."""
+    problems = {"overlay": ["node node3: VtepMAC is ff:ff:ff:ff:ff:ff, which is not the MAC address of one device."]}
+    lease(store, holder, namespace, start or STARTS[holder], kinds, **annotations)
+    stored = store.get(LEASES, namespace, holder)
+    body = json.loads(stored.body) if isinstance(stored.body, bytes) else dict(stored.body)
+    body["metadata"]["annotations"]["netlab/problems"] = json.dumps(problems)
+    store.put(LEASES, body)
+
+
+def test_an_agent_that_failed_says_at_what():
+    """The sentence for an agent that is behind has its first problem; of one that is not, problems are notes (S2)."""
+    sentence = "overlay: node node3: VtepMAC is ff:ff:ff:ff:ff:ff, which is not the MAC address of one device."
+    with closing(lab()) as store:
+        told(store, start=5)
+        behind = watching(store).look()
+        told(store)
+        there = watching(store).look()
+
+    assert ((f"the agent of node1: {sentence}",), ()) == (behind.waiting, behind.notes)
+    assert ((), (f"agent of node1: {sentence}",)) == (there.waiting, there.notes)
+
+
+async def test_a_look_is_waited_for():
+    """After `up` asked, an agent is in place when its Lease has come up to the Lab that asked (S4)."""
+    quiet = Quiet()
+    quiet.look_again = quiet.look_at_everything = lambda: None
+    with closing(lab()) as store:
+        seen = []
+
+        async def ask() -> int:
+            put(store, LABS, "demo", metadata={"generation": 1}, status={"observedGeneration": 1})
+            return store.version
+
+        convergence_ = Convergence(
+            store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet,
+            agent_starts=lambda host: (STARTS[host],), ask_agents=ask,
+        )  # fmt: skip
+        async for report in convergence_.follow(5, look=True):
+            seen.append(report.waiting)
+            for name in ("node1", "node2"):
+                lease(store, name, "kube-node-lease", STARTS[name], (*NODE_KINDS, LABS))
+            healthy = {"default/blue": {"80/TCP": ["node1", "node2"]}}
+            lease(store, "netlab-edge", "kube-system", STARTS["edge"], (*EDGE_KINDS, LABS), healthy)
+
+    assert [("the agent of node1", "the agent of node2", "the edge"), ()] == seen
+
+
 def more_services(store):
     for number in range(12):
         put(store, SERVICES, f"s{number}", "default", spec={"type": "ClusterIP"})
