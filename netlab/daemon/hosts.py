@@ -62,6 +62,7 @@ class LabController:
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
         self._pods: Informer[Pod] = Informer(client, PODS, changed=self._changed)
         self._made: tuple[HostStatus, ...] | None = None  # the hosts that were last brought to what they should be
+        self.repairs = 0  # rounds in which hosts were not what they should be
         self.problem = ""  # why the last round failed, empty when it did not
         self.listeners: set[asyncio.Event] = set()  # set after every round: it may have changed no object
 
@@ -142,6 +143,7 @@ class LabController:
         self._before(lab, hosts)
         changes = await asyncio.to_thread(self._runtime.converge, lab, hosts)
         self._after(lab, changes)
+        self.repairs += bool(changes)
         self._made = hosts
 
     async def _register_nodes(self, lab: Lab, plan: HostPlan) -> None:
