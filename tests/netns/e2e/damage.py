@@ -102,10 +102,10 @@ DAMAGES = (
     Damage("node1: overlay neighbours flushed", "on node1 ip neigh flush dev flannel.1 nud permanent"),
     Damage("node1: a wrong neighbour", "on node1 ip neigh replace 172.30.1.2 lladdr 02:00:00:00:00:66 dev eth0 nud permanent"),
     Damage("client: a wrong neighbour", "on client ip neigh replace 203.0.113.1 lladdr 02:00:00:00:00:66 dev eth0 nud permanent"),
-    Damage("default-web1: a wrong neighbour", "on default-web1 ip neigh replace "
-           "$(on default-web1 ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p') lladdr 02:00:00:00:00:66 dev eth0 nud permanent"),
-    Damage("node1: forwarding entries flushed", "on node1 bridge fdb show dev flannel.1 | while read mac dev name rest; do "
-           "on node1 bridge fdb del $mac dev flannel.1 ${rest%% self*} 2>/dev/null || on node1 bridge fdb del $mac dev flannel.1; done"),
+    Damage("default-web1: a wrong neighbour", "gw=$(on default-web1 ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p'); "
+           "on default-web1 ip neigh replace $gw lladdr 02:00:00:00:00:66 dev eth0 nud permanent"),
+    Damage("node1: forwarding entries flushed", "on node1 bridge fdb show dev flannel.1 | while read mac rest; do "
+           "on node1 bridge fdb del $mac dev flannel.1 ${rest%% self*}; done"),
     # ---- settings
     Damage("node1: ip_forward 0", "on node1 sysctl -q net.ipv4.ip_forward=0", sample=True),
     Damage("edge: ip_forward 0", "on edge sysctl -q net.ipv4.ip_forward=0"),
