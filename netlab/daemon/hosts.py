@@ -31,6 +31,7 @@ from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
 from netlab.daemon.machinery import Machinery
+from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
 from netlab.runtime.hosts import HostPlan, plan_hosts
 
@@ -122,13 +123,17 @@ class LabController:
         plan = plan_hosts(lab, lab.status.hosts)
         leaving = [host for host in plan.removed if host.is_node and host.name in self._nodes.cache]
         staying = (*plan.wanted, *leaving)
-        if resync or self._lost or staying != self._made:
+        if resync or self._lost or staying != self._made or not self._all_stand(staying):
             await self._make(lab, staying)
         await self._register_nodes(lab, plan)
         await self._machinery.processes(lab, [host for host in staying if host.is_node])
         gone = [host for host in plan.removed if host not in leaving]
         await asyncio.to_thread(self._runtime.remove, lab.metadata.name, gone)
         await self._report(lab, staying, settled=not leaving)
+
+    def _all_stand(self, hosts: Sequence[HostStatus]) -> bool:
+        """Tell whether all hosts are there; what runs in a namespace that somebody removed cannot start again before."""
+        return all(self._runtime.stands(name) for name in (FABRIC, EDGE, *(host.name for host in hosts)))
 
     async def _make(self, lab: Lab, hosts: tuple[HostStatus, ...]) -> None:
         """Look at the hosts and make them what they should be.

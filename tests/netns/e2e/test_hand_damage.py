@@ -16,7 +16,7 @@ from labdriver import HostPicture, LabDriver, run
 TOPOLOGY = Path(__file__).parent / "damage.yaml"
 SAMPLE = [row for row in DAMAGES if row.sample]
 TRIED = (SAMPLE + [row for row in DAMAGES if not row.sample])[: fuzzing.cases(len(SAMPLE))]
-PROMISED = 45  # seconds: a look every 30, and the work
+PROMISED = 60  # seconds: a look every 30, the work, and the time of a test of everything
 
 
 @pytest.fixture(scope="module", autouse=True)
