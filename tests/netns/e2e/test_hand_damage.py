@@ -105,9 +105,7 @@ def remove_namespace(path):
 STRANGERS = [
     pytest.param(add_namespace, remove_namespace, id="a namespace"),
     pytest.param(lambda path: path.write_text("mine"), Path.unlink, id="a file"),
-    pytest.param(Path.touch, Path.unlink, id="an empty file"),
     pytest.param(lambda path: path.symlink_to("/proc/self/ns/net"), Path.unlink, id="a symbolic link"),
-    pytest.param(Path.mkdir, Path.rmdir, id="a folder"),
 ]
 
 
