@@ -241,6 +241,7 @@ class Convergence:
 
         With `look`, nothing is in place that has not been looked at since.
         """
+        repairs = self._hosts.repairs if look else None
         if look:
             self._hosts.look_again()
             self._kubelet.look_at_everything()
@@ -252,7 +253,7 @@ class Convergence:
             listeners.add(changed)
         quiet = asyncio.get_running_loop().create_task(self._tell_when_quiet(changed))
         try:
-            async for report in self._follow(changed, deadline):
+            async for report in self._follow(changed, deadline, repairs):
                 yield report
         finally:
             quiet.cancel()
@@ -265,12 +266,19 @@ class Convergence:
             await self._controllers.wait_round()
             changed.set()
 
-    async def _follow(self, changed: asyncio.Event, deadline: float) -> AsyncIterator[Report]:
+    async def _follow(self, changed: asyncio.Event, deadline: float, repairs: int | None) -> AsyncIterator[Report]:
+        """Yield reports; `repairs` of hosts were made before the look that was asked for, None when none was.
+
+        What agents keep leans on their host's links, so they are asked again after these were repaired.
+        """
         last: Report | None = None
         farthest = Farthest()
         patience: float | None = None  # until when what lags is waited for
         while True:
             changed.clear()
+            if repairs is not None and repairs != self._hosts.repairs:
+                repairs = self._hosts.repairs
+                self._asked = max(self._asked, await self._ask_agents())
             report = farthest.counted(self.look())
             if report != last:
                 yield report
