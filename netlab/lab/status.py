@@ -1,6 +1,6 @@
 """What a lab is made of right now, as one JSON document: the API server's objects, condensed to what a user asks for.
 
-    {"name", "running", "hosts": [...], "nodes": [...], "pods": [...], "services": [...]}
+    {"name", "running", "hosts": [...], "nodes": [...], "pods": [...], "services": [...], "problems": [...]}
 
 When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
 """
@@ -14,6 +14,7 @@ from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, split_key
+from netlab.controlplane.left_out import told_problems
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import ApiError, LabError, is_not_found
 from netlab.lab.find import connect, daemon_alive
@@ -50,6 +51,7 @@ def status(state: StateDirectory) -> Json:
         ],
         "pods": [_pod(pod) for pod in pods],
         "services": [_service(service, slices, healthy) for service in services],
+        "problems": _problems(client, [node.metadata.name for node in nodes]),
     }
 
 
@@ -68,6 +70,12 @@ def _load_balancer_health(client: SyncClient) -> Health:
     """Return what the edge last reported."""
     leases = (LEASES.decode(item) for item in client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
     return next((lease.healthy_nodes for lease in leases if lease.key == EDGE_LEASE), {})
+
+
+def _problems(client: SyncClient, nodes: list[str]) -> list[str]:
+    """Return what agents and edge could not program, as sentences."""
+    leases = (LEASES.decode(item) for item in client.list(LEASES).items)
+    return list(told_problems({lease.key: lease for lease in leases}, nodes))
 
 
 def pod_phase(pod: Pod) -> str:
