@@ -123,7 +123,7 @@ class RestServer:
                     raise unauthorized()
                 return await handler(request)
         except ApiError as error:
-            if request.writer.output_size:  # the answer has begun: only a broken connection can say that it is not whole
+            if request.writer.output_size:  # an answer that has begun cannot become a Status
                 raise ConnectionResetError(error.message) from error
             return status_response(error)
         except web.HTTPRequestEntityTooLarge:

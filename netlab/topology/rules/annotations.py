@@ -1,7 +1,7 @@
 """Annotations whose values netlab or Kubernetes reads: as numbers, as JSON, as addresses.
 
-An agent or a user writes such a value, another process reads it. What the table accepts, every reader can read: the
-values are bounded, so that no reader meets 5,000 digits or 100,000 brackets.
+An agent or a user writes such a value, another process reads it. What the table accepts, every
+reader can read: the values are bounded, so that no reader meets 5,000 digits or 100,000 brackets.
 """
 
 from __future__ import annotations
