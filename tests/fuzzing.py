@@ -1,9 +1,10 @@
 """Long searches: how many cases a test tries, and from which seed.
 
-A test that searches (random inputs, mutants, orders of events) has the marker `fuzz`, asks `cases(default)` how many cases to
-try and takes its randomness from `generator(case)`. In `make test` it tries its default with the fixed seed, so every run does
-the same; `make fuzz` runs the tests with the marker with many cases and a fresh seed. When such a test fails, the report
-has a section with the variables that repeat the run.
+A test that searches (random inputs, mutants, orders of events) has the marker `fuzz`, asks
+`cases(default)` how many cases to try and takes its randomness from `generator(case)`. In `make
+test` it tries its default with the fixed seed, so every run does the same; `make fuzz` runs the
+tests with the marker with many cases and a fresh seed. When such a test fails, the report has a
+section with the variables that repeat the run.
 
     NETLAB_FUZZ_CASES   number of cases of every search (default: each test's own)
     NETLAB_FUZZ_SEED    seed of every search (default: 1)

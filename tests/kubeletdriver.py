@@ -36,6 +36,7 @@ def kubelet_of(client: Client, kernel: Kernel, runtime: PodRuntime, state: State
         networking=Networking(),
         lab=state.lab,
         node_stands=NetnsRuntime(kernel, state).stands,
+        slices_after=lambda _pods: 0,
     )
 
 

@@ -40,6 +40,8 @@ class Controller:
         return cls(name, frozenset(kinds.split()), reconcile)
 
 
+SLICES_OF_PODS = "endpoint-slices"  # the controller whose slices say which pods are endpoints
+
 CONTROLLERS: tuple[Controller, ...] = (
     Controller.of(
         "cluster-services",
@@ -52,7 +54,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller.of("daemon-set", "daemon_sets nodes pods", daemon_sets.reconcile),
     Controller.of("scheduler", "labs nodes pods deployments replica_sets daemon_sets", scheduler.reconcile),
     Controller.of("endpoints", "services pods nodes endpoints", endpoints.reconcile),
-    Controller.of("endpoint-slices", "services pods nodes endpoint_slices", endpoint_slices.reconcile),
+    Controller.of(SLICES_OF_PODS, "services pods nodes endpoint_slices", endpoint_slices.reconcile),
     Controller.of("endpoints-mirroring", "services endpoints endpoint_slices", endpoints_mirroring.reconcile),
     Controller.of("load-balancer", "labs services", load_balancer.reconcile),
     Controller.of("pod-garbage", "labs nodes pods", pod_garbage.reconcile),
