@@ -100,11 +100,15 @@ class Workloads:
     async def _start(self, spec: ServerSpec) -> None:
         served = self.servers[spec.key] = ServedWorkload(spec, self.report, open_log(spec.log), namespaces.inside)
         await served.start()
+        if spec.ending and served.code is None:
+            served.end()
 
     def _update(self, served: ServedWorkload, spec: ServerSpec) -> None:
-        """Take over `draining`; a run's other settings are those it was started with."""
-        if spec.draining != served.spec.draining:
-            served.spec = msgspec.structs.replace(served.spec, draining=spec.draining)
+        """Take over `draining` and `ending`; a run's other settings are those it was started with."""
+        if (spec.draining, spec.ending) != (served.spec.draining, served.spec.ending):
+            served.spec = msgspec.structs.replace(served.spec, draining=spec.draining, ending=spec.ending)
+        if spec.ending:
+            served.end()
 
     def report(self) -> None:
         """Tell every listener the state of all servers."""
