@@ -4,11 +4,13 @@ Every flow has a thread. A try that does not end as it must is counted as lost, 
 
     short   a new TCP connection per request; an HTTP answer that names the pod must come back whole
     kept    one TCP connection for all requests: it must not break. Use it towards pods that stay
-    udp     a new socket per question: a question must be answered, and is asked once
+    udp     a new flow per question, from ports in turn: a question must be answered, and is asked once. (From a random port
+            every tenth question would belong to a flow that conntrack still knows, and would go where that one went.)
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import threading
@@ -20,6 +22,7 @@ from typing import Self
 
 from netlab.kernel.namespaces import inside
 
+PORTS = (10000, 60000)  # of the sockets that ask by UDP
 PATIENCE = 10.0  # seconds for an answer: a server may wait for its turn on a busy machine, the kernel does not
 REQUEST = b"GET /hostname HTTP/1.1\r\nHost: lab\r\n%s\r\n"
 ONCE, AGAIN = REQUEST % b"Connection: close\r\n", REQUEST % b""
@@ -123,8 +126,11 @@ def _kept(flow: Flow) -> Callable[[], str]:
 
 
 def _datagram(flow: Flow) -> Callable[[], str]:
+    ports = itertools.cycle(range(*PORTS))
+
     def ask() -> str:
         with _socket(flow, socket.SOCK_DGRAM) as endpoint:
+            endpoint.bind(("0.0.0.0", next(ports)))
             endpoint.connect(flow.target)
             endpoint.send(b"hostname")
             return endpoint.recv(2000).decode().splitlines()[0]
