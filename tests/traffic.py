@@ -69,7 +69,8 @@ class Traffic:
 
     def _run(self, flow: Flow) -> None:
         tally = self.tallies[flow.name]
-        ask = KINDS[flow.kind](flow)
+        kept: list[socket.socket] = []  # the socket that a flow goes on with
+        ask = KINDS[flow.kind](flow, kept)
         while not self._over.wait(self._pause * random.uniform(0.5, 1.5)):
             tally.tried += 1
             try:
@@ -77,6 +78,8 @@ class Traffic:
             except (OSError, ValueError) as error:
                 tally.lost[str(error) or type(error).__name__] += 1
                 tally.times.append(time.time())
+        for one in kept:
+            one.close()
 
     def lost(self) -> dict[str, dict[str, int]]:
         """Return the losses of the flows that have any."""
@@ -98,7 +101,15 @@ def _socket(flow: Flow, kind: socket.SocketKind) -> socket.socket:
     return made
 
 
-def _short(flow: Flow) -> Callable[[], str]:
+def request(path: str, target: tuple[str, int], what: str, method: str = "GET") -> str:
+    """Send one HTTP request from a namespace, outside any flow, and return the answer."""
+    with _socket(Flow("", path, target), socket.SOCK_STREAM) as connection:
+        connection.connect(target)
+        connection.sendall(f"{method} {what} HTTP/1.1\r\nHost: lab\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def _short(flow: Flow, _kept: list[socket.socket]) -> Callable[[], str]:
     def ask() -> str:
         with _socket(flow, socket.SOCK_STREAM) as connection:
             connection.connect(flow.target)
@@ -108,9 +119,7 @@ def _short(flow: Flow) -> Callable[[], str]:
     return ask
 
 
-def _kept(flow: Flow) -> Callable[[], str]:
-    kept: list[socket.socket] = []
-
+def _kept(flow: Flow, kept: list[socket.socket]) -> Callable[[], str]:
     def ask() -> str:
         try:
             if not kept:
@@ -125,7 +134,7 @@ def _kept(flow: Flow) -> Callable[[], str]:
     return ask
 
 
-def _datagram(flow: Flow) -> Callable[[], str]:
+def _datagram(flow: Flow, _kept: list[socket.socket]) -> Callable[[], str]:
     ports = itertools.cycle(range(*PORTS))
 
     def ask() -> str:

@@ -1,5 +1,4 @@
-"""Topologies for the search: every base file as documents, one with every field of every kind, and
-random mutants of them.
+"""Topologies for the search: base files, one with every field of every kind, and random mutants.
 
 The grammar is the JSON Schema that netlab makes from its models (`netlab.topology.schema`): the
 file with every field is generated from it, and so are the values and fields that a mutation puts

@@ -1,5 +1,4 @@
-"""One accepted topology through everything behind the front end, in one process and without a
-kernel.
+"""One accepted topology through everything behind the front end, in one process.
 
     file -> lab.apply -> API (validation, defaults, allocation) -> controllers until idle -> pods run and are ready
          -> per node: overlay, proxy, rules as nft text      -> DNS: the zone, and questions of every kind
