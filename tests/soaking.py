@@ -17,7 +17,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +39,8 @@ FOURTH = ("    - {name: node3,", "    - {name: node4}\n    - {name: node3,")
 NODES = ("node1", "node2", "node3")
 PROCESSES = ("daemon", "edge", *(f"agent-{node}" for node in NODES))
 WARM_UP = 0.3  # of the time: what is compared with the end is measured then
+TOGETHER = 1.5  # seconds that the actors go on while `up` runs
+RECENT = 6.0  # seconds before a loss whose changes are reported
 CHURN = "set=churn"
 PASSING = frozenset({404, 409, 503})  # the object has gone, has changed, or the daemon is away: the actor goes on
 
@@ -61,6 +63,8 @@ class Soak:
     done: Counter[str] = field(default_factory=Counter)
     troubles: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
+    rest: threading.Event = field(default_factory=threading.Event)  # the actors pause while it is set
+    diary: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=100_000))  # when what was begun
 
     @classmethod
     def begin(cls, name: str, folder: Path) -> Soak:
@@ -110,34 +114,50 @@ class Soak:
     def _act(self, actor: Callable[[Soak, SyncClient, random.Random], None]) -> None:
         chance = random.Random(actor.__name__)
         while not self.over.wait(PAUSES[actor.__name__] * chance.uniform(0.5, 1.5)):
+            if self.rest.is_set():
+                continue
             try:
                 with connect(StateDirectory.of(self.driver.name)) as client:
+                    self.note(actor.__name__)
                     actor(self, client, chance)
             except ApiError as error:
                 if error.code not in PASSING:
                     self.troubles.append(f"{actor.__name__}: {error}")
             except (LabError, OSError):  # the daemon is away
                 continue
-            self.done[actor.__name__] += 1
+
+    def note(self, what: str) -> None:
+        """Count something that is done, and when."""
+        self.done[what] += 1
+        self.diary.append((time.time(), what))
+
+    def before(self, moment: float) -> list[str]:
+        """Return what was done just before a moment."""
+        return [f"{what} {moment - when:.2f} s before" for when, what in self.diary if 0 <= moment - when < RECENT]
 
     def edit(self, chance: random.Random) -> None:
         """Add the fourth node to the file, or take it out, and bring the lab there."""
         text = TOPOLOGY.read_text()
         self.file.write_text(text.replace(*FOURTH) if chance.random() < 0.7 and FOURTH[1] not in self.file.read_text() else text)
+        self.note("node4 comes" if FOURTH[1] in self.file.read_text() else "node4 goes or nothing")
         self.up()
-        self.done["up on an edited file"] += 1
+        self.note("up is done")
 
     def kill(self, chance: random.Random) -> None:
         """Kill an agent, the edge or the daemon, and let `up` look after it."""
         process = chance.choice(PROCESSES)
         os.kill(self.driver.pid(process), signal.SIGKILL)
-        self.done[f"kill {process}"] += 1
+        self.note(f"kill {process}")
         if process == "daemon":
             self.up()
 
     def up(self) -> None:
-        """Run `up`; while others change the lab it may find that not all is in place in time, which is said and counted."""
+        """Run `up`, which waits until everything is in place: so the actors go on for a moment, then pause until it is done."""
+        pause = threading.Timer(TOGETHER, self.rest.set)
+        pause.start()
         result = run("up", "--name", self.driver.name, self.file, check=None)
+        pause.cancel()
+        self.rest.clear()
         if result.returncode != 0:
             self.troubles.append(f"up: {result.stderr[-600:]}")
 
@@ -234,8 +254,10 @@ def service(_soak: Soak, client: SyncClient, chance: random.Random) -> None:
     spec = {
         "ports": ports,
         "type": chance.choice(("ClusterIP", "NodePort")),
-        "sessionAffinity": chance.choice(("None", "ClientIP")),
+        "sessionAffinity": "ClientIP",
     }
+    if chance.random() < 0.5:
+        spec |= {"sessionAffinity": "None", "sessionAffinityConfig": None}
     client.patch(SERVICES, "edited", {"spec": spec}, namespace="default")
 
 
@@ -292,9 +314,13 @@ def output(*command: str) -> str:
 
 def report(soak: Soak, traffic: Traffic, warm: Measures, end: Measures) -> str:
     """Return the figures of a soak."""
+    losses = [
+        f"{name} at {moment:.2f}: {soak.before(moment)}" for name, tally in traffic.tallies.items() for moment in tally.times
+    ]
     return "\n".join(
         (
             traffic.table(),
+            *losses[:20],
             f"done: {json.dumps(dict(soak.done))}",
             f"fds: warm {warm.descriptors}, end {end.descriptors}",
             f"MiB: warm {warm.resident}, end {end.resident}",

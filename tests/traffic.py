@@ -44,7 +44,7 @@ class Tally:
 
     tried: int = 0
     lost: Counter[str] = field(default_factory=Counter)
-    times: deque[float] = field(default_factory=lambda: deque(maxlen=1000))  # of the losses, as time.time()
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=1000))  # when the lost ones began, as time.time()
     servers: Counter[str] = field(default_factory=Counter)
 
 
@@ -73,11 +73,12 @@ class Traffic:
         ask = KINDS[flow.kind](flow, kept)
         while not self._over.wait(self._pause * random.uniform(0.5, 1.5)):
             tally.tried += 1
+            begun = time.time()
             try:
                 tally.servers[ask()] += 1
             except (OSError, ValueError) as error:
                 tally.lost[str(error) or type(error).__name__] += 1
-                tally.times.append(time.time())
+                tally.times.append(begun)
         for one in kept:
             one.close()
 

@@ -9,6 +9,8 @@ code of `dataplane`, `proxy`, `dns`) and the keepers write the difference:
                              -> the zone that the DNS server answers from
     the lab's networks       -> table ip flannel-ipv4                (agent_tables)
 
+The health server answers once the rules are there and the node is Ready, that is, when the other nodes have a route to it:
+before, a load balancer that relies on it (UDP has no handshake to check) would lose what it sends to the node.
 After a round the Lease of the node says up to which resourceVersion of each kind all this is done; `up` waits for that.
 Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21).
 Nothing is programmed before everything has been listed once (semantics 6.20). SIGTERM ends the agent and leaves the
@@ -74,7 +76,7 @@ class Agent:
         self._tracker: ServiceTracker | None = None
         self._zone: Zone | None = None
         self._dns = DnsServer(lambda: self._zone)
-        self._dns_started = False
+        self._dns_started = self._health_started = False
         self._programmed_at: datetime | None = None
         self._waiting_since: datetime | None = None  # a round has failed since then
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
@@ -103,7 +105,6 @@ class Agent:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        await self._health.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for informer in self._informers.values():
@@ -136,6 +137,9 @@ class Agent:
         """Make kernel, health servers and DNS what the objects say."""
         services = self._service_map(node)
         await asyncio.to_thread(self._program_kernel, node, services, resync)
+        if node.is_ready and not self._health_started:
+            await self._health.start()
+            self._health_started = True
         await self._health.update(health.health_check_answers(services))
         await self._serve_names(node)
 
