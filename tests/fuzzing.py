@@ -21,9 +21,10 @@ SEED_VARIABLE: Final = "NETLAB_FUZZ_SEED"
 DEFAULT_SEED: Final = 1
 
 
-def cases(default: int) -> int:
-    """Return the number of cases to try."""
-    return int(os.environ.get(CASES_VARIABLE) or default)
+def cases(default: int, most: int | None = None) -> int:
+    """Return the number of cases to try; `most` is for searches whose case takes seconds."""
+    wanted = int(os.environ.get(CASES_VARIABLE) or default)
+    return wanted if most is None else min(wanted, most)
 
 
 def seed() -> int:

@@ -191,6 +191,7 @@ class Soak:
         with connect(StateDirectory.of(self.driver.name)) as client:
             for pod in client.list(PODS, namespace="default", label_selector="set in (extra,other)").items:
                 client.delete(PODS, pod["metadata"]["name"], namespace="default")
+            client.patch(SERVICES, "edited", {"spec": PLAIN}, namespace="default")
         for address in moody(self.driver):
             request(self.path("node1"), (address, 8080), "/ready/api/ok", "POST")
         self.driver.up(self.file)
@@ -261,6 +262,13 @@ def service(_soak: Soak, client: SyncClient, chance: random.Random) -> None:
     client.patch(SERVICES, "edited", {"spec": spec}, namespace="default")
 
 
+# What `service` edits, as in the file; `up` leaves alone what the file does not mention.
+PLAIN = {
+    "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+    "type": "ClusterIP",
+    "sessionAffinity": "None",
+    "sessionAffinityConfig": None,
+}
 ACTORS = (scale, delete, relabel, flip, extra, service)
 PAUSES = {"scale": 0.6, "delete": 0.7, "relabel": 0.7, "flip": 1.0, "extra": 1.0, "service": 1.0}  # seconds, on average
 
@@ -284,17 +292,21 @@ def picture(lab: str) -> dict[str, list[str]]:
             "routes": "ip route show table all",
             "neighbours": "ip neigh show dev flannel.1",
         }.items():
-            found[f"{node} {name}"] = sorted(map(normal, output(*inside, *command.split()).splitlines()))
+            lines = re.split(
+                r"[\n,{}]|elements =", output(*inside, *command.split())
+            )  # nft breaks lists into lines by their length
+            found[f"{node} {name}"] = sorted(filter(None, map(normal, lines)))
     return found
 
 
 NORMAL = (
-    (r"\b10\.244\.\d+\.\d+\b(?!/)", "POD"),
+    (r"(?<!\d)10\.244\.\d+\.\d+\b(?!/24)", "POD"),
     (r"\b10\.96\.\d+\.\d+\b", "SERVICE"),
     (r"\b198\.51\.100\.\d+\b", "BALANCER"),
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "MAC"),
     (r"\b[A-Z0-9]{8}-", "HASH-"),
     (r"\b3[0-2]\d{3}\b", "NODEPORT"),
+    (r"^\s*\d+ : goto", "N : goto"),  # the place of an endpoint among those of its Service
     (r"\b(REACHABLE|STALE|DELAY|PROBE|NOARP|PERMANENT)\b", ""),
     (r"veth\w+|nl\w{6,}", "VETH"),
     (r"fe80::\S+", "LINKLOCAL"),
