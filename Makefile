@@ -5,10 +5,11 @@ BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-# Variables of `make fuzz`; set them on the command line to change them.
+# Variables of `make fuzz` and `make soak`; set them on the command line to change them.
 CASES   := 20000
+SECONDS := 600
 SEED     = $(shell date +%s)
-.PHONY: help setup demo test fuzz lint format lock schema clean
+.PHONY: help setup demo test fuzz soak lint format lock schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +28,9 @@ test: setup lint  ## lint and every test tier
 
 fuzz: setup  ## every search with CASES=20000 cases and a fresh SEED
 	@$(SUDO) env NETLAB_FUZZ_CASES=$(CASES) NETLAB_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -m fuzz $(PYTEST_ARGS)
+
+soak: setup  ## a lab under traffic while everything about it changes, for SECONDS=600
+	@$(SUDO) env NETLAB_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -s tests/soak $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, import-linter, GitHub's schemas
 	@$(BIN)/ruff check

@@ -9,9 +9,11 @@ Rules:
    whenever anything changes. So it does after a write that breaks, or a plan that breaks as a whole.
 4. A controller without news in its kinds is skipped.
 5. The same Event is sent once, since its name says what it says.
-6. After the rounds the manager rests as long as they took, at most REST: in a big lab changes come by the thousand,
+6. `has_reconciled` tells how far a controller has come by itself. A write that was stale is yet to be done; one that the
+   server refused for another reason is not waited for.
+7. After the rounds the manager rests as long as they took, at most REST: in a big lab changes come by the thousand,
    and the process has other work than to look at each by itself. In a small lab that is a millisecond.
-7. An object for which a controller cannot plan (`Failed`) concerns nobody else, as in Kubernetes' work queues: it is logged
+8. An object for which a controller cannot plan (`Failed`) concerns nobody else, as in Kubernetes' work queues: it is logged
    once, has one Event, and is planned again when anything changes that its controller looks at, else after a delay that
    doubles. `problems` names it until a plan succeeds.
 """
@@ -79,6 +81,9 @@ class Manager:
         self._seen: dict[str, int] = {}  # per kind, the resourceVersion of the snapshot
         self._quiet: dict[str, int] = {}  # the same of the last snapshot that left nothing to do
         self._unfinished: set[str] = set()  # controllers whose writes were not all accepted
+        self._stale: set[str] = set()  # controllers whose last run met a stale snapshot
+        self._reconciled: dict[str, Mapping[str, int]] = {}  # by controller: the versions of its last run without a stale write
+        self.listeners: set[asyncio.Event] = set()  # set after each round: it may end without any change of an object
         self._told: set[str] = set()  # Events sent
         self._round_over = asyncio.Condition()
         self._refused: dict[str, dict[str, str]] = {}  # by controller: writes refused in its last run, and why
@@ -148,6 +153,10 @@ class Manager:
         """Tell whether there is nothing left to do about any change so far."""
         return self._is_idle(0)
 
+    def has_reconciled(self, controller: str, name: str, version: int) -> bool:
+        """Tell whether a controller has written what follows from the objects of a kind as of a resourceVersion."""
+        return self._reconciled.get(controller, {}).get(name, 0) >= version
+
     async def wait_idle(self, resource_version: int = 0) -> None:
         """Return when all changes up to a resourceVersion have been reconciled; 0 means all that there are now."""
         async with self._round_over:
@@ -183,6 +192,8 @@ class Manager:
         for controller in self._controllers:
             if controller.kinds & dirty or controller.name in self._unfinished or self._is_due(controller):
                 await self._run(controller, now, reached)
+        for listener in self.listeners:
+            listener.set()
         for name, version in reached.items():
             await self._informers[name].wait_for(version)
         failing = frozenset(key for failed in self._failed.values() for key in failed.failures)
@@ -199,6 +210,7 @@ class Manager:
     async def _run(self, controller: Controller, now: str, reached: dict[str, int]) -> None:
         """Let a controller plan and write; note in `reached` the newest resourceVersion that each kind came to."""
         self._unfinished.discard(controller.name)
+        self._stale.discard(controller.name)
         before = self._refused.pop(controller.name, {})
         writes = [write for write in self._plan(controller, now) if self._is_news(write)]
         for position, write in enumerate(writes, start=1):
@@ -208,6 +220,8 @@ class Manager:
                 reached[name] = max(version, reached.get(name, 0))
             if position % BURST == 0:
                 await asyncio.sleep(0)
+        if controller.name not in self._stale:
+            self._reconciled[controller.name] = self._seen
 
     def _plan(self, controller: Controller, now: str) -> list[Write]:
         """Return the writes of a controller, with an Event about each object that it cannot plan for."""
@@ -216,6 +230,7 @@ class Manager:
         with Contained() as attempt:
             steps = controller.reconcile(self._world, now)
         if attempt.error is not None:
+            self._stale.add(controller.name)  # it has followed nothing of what it has seen
             whole = self._world.lab
             steps = [Failed(whole, attempt.error)] if whole else []
             if whole is None and failed.is_due(controller.name):
@@ -244,6 +259,7 @@ class Manager:
         self._unfinished.add(controller.name)
         words, text = str(write), describe(error)
         if isinstance(error, ApiError) and error.reason in STALE:
+            self._stale.add(controller.name)
             log.debug("write=stale controller=%s words=%r reason=%s", controller.name, words, error.reason)
             return
         self._refused.setdefault(controller.name, {})[words] = text

@@ -31,11 +31,12 @@ import msgspec
 import setproctitle
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.api.resources import LABS
+from netlab.api.resources import ENDPOINT_SLICES, LABS, PODS
 from netlab.api.wellknown import LOOK
 from netlab.containment import Contained
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
+from netlab.controlplane.controllers.table import SLICES_OF_PODS
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
@@ -133,7 +134,9 @@ class Daemon:
             networking=self._lab.spec.networking,
             lab=self._lab.metadata.name,
             node_stands=machinery.hosts.stands,
+            slices_after=lambda pods: self._slices_after(manager, pods),
         )
+        manager.listeners.add(kubelet.changed)
 
         def after(lab: Lab, changes: int) -> None:
             self._open_fabric_door(lab)
@@ -173,6 +176,11 @@ class Daemon:
                 return 0
             raise
         return int(body["metadata"]["resourceVersion"])
+
+    def _slices_after(self, manager: Manager, pods: int) -> int | None:
+        """Return the version of the newest slices once they follow from the Pods as of a version, None before."""
+        followed = manager.has_reconciled(SLICES_OF_PODS, PODS.plural, pods)
+        return self._store.last_change(ENDPOINT_SLICES) if followed else None
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:

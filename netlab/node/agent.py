@@ -13,6 +13,8 @@ Each of these is a part of its own (agent_plane): what fails in one, or an objec
 round the Lease of the node says up to which resourceVersion of each kind all this is done, and what is not; `up` waits for that.
 Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21); so it does
 as soon as the kernel says that something happened to flannel.1 (semantics 2.22, agent_damage), and when `up` asks for it.
+The health server answers once the rules are there and the node is Ready, that is, when the other nodes have a route to it:
+before, a load balancer that relies on it (UDP has no handshake to check) would lose what it sends to the node.
 Nothing is programmed before everything has been listed once (semantics 6.20). SIGTERM ends the agent and leaves the
 kernel as it is: the data plane needs no agent.
 """
@@ -85,7 +87,7 @@ class Agent:
         self._ports: ServicePortMap = {}
         self._zone: Zone | None = None
         self._dns = DnsServer(lambda: self._zone)
-        self._dns_started = False
+        self._dns_started = self._health_started = False
         self._programmed_at: datetime | None = None
         self._waiting_since: datetime | None = None  # the rules have not been written since then
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
@@ -98,7 +100,7 @@ class Agent:
                 Part("announcement", frozenset({"nodes"}), self._announce),
                 Part("overlay", frozenset({"nodes"}), self._keep_overlay, lambda: self._overlay.refused),
                 Part("rules", ROUTED | {"nodes"}, self._keep_rules, self._refused_by_rules),
-                Part("health", ROUTED, self._keep_health),
+                Part("health", ROUTED | {"nodes"}, self._keep_health),
                 Part("dns", ROUTED | {"configmaps", "namespaces"}, self._serve_names, self._refused_by_dns),
             ),
             log,
@@ -131,7 +133,6 @@ class Agent:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        await self._health.start()
         loop = asyncio.get_running_loop()
         monitor = self._kernel.monitor(self._path)
         loop.add_reader(monitor.fileno(), self._hear, monitor)
@@ -209,6 +210,9 @@ class Agent:
         return tracker.current()
 
     async def _keep_health(self, _look: bool) -> None:
+        if self._own.is_ready and not self._health_started:
+            await self._health.start()
+            self._health_started = True
         await self._health.update(health.health_check_answers(self._ports))
 
     async def _serve_names(self, _look: bool) -> None:

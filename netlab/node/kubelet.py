@@ -37,6 +37,7 @@ from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel.door import Kernel
+from netlab.node.kubelet_drain import SlicesAfter
 from netlab.node.kubelet_failures import PodFailures
 from netlab.node.kubelet_nodes import has_lost_pods
 from netlab.node.kubelet_pods import PodWorker, Tools
@@ -65,7 +66,9 @@ class Kubelet:
         networking: Networking,
         lab: str,
         node_stands: Callable[[str], bool],
+        slices_after: SlicesAfter,
     ) -> None:
+        """Make it; `slices_after` tells how far the controllers have followed the Pods (`kubelet_drain`)."""
         self._runtime = runtime
         self._node_stands = node_stands
         self._lab = lab
@@ -76,7 +79,9 @@ class Kubelet:
         for plural in ("configmaps", "secrets"):
             self._informers[plural].on_change.append(self._configuration_changed)
         self._informers["nodes"].on_change.append(self._node_changed)
-        self._cluster = Cluster({plural: informer.cache for plural, informer in self._informers.items()}, networking)
+        self._cluster = Cluster(
+            {plural: informer.cache for plural, informer in self._informers.items()}, networking, slices_after
+        )
         self._tools = Tools(kernel, runtime, state, self._cluster)
         self._sandboxes = Sandboxes(kernel, state, networking, lab, runtime.make_namespaces)
         self._workers: dict[str, PodWorker] = {}  # by uid, in the order of their binding: that of their addresses
@@ -89,6 +94,11 @@ class Kubelet:
         runtime.subscribe(self._hear)
 
     # ---- the face
+    @property
+    def changed(self) -> asyncio.Event:
+        """What to set when `slices_after` may have another answer."""
+        return self._changed
+
     async def run(self) -> None:
         """Work until cancelled; what runs goes on running afterwards."""
         try:

@@ -26,6 +26,7 @@ from netlab.kernel.door import Kernel
 from netlab.node import containers, podfiles, readiness
 from netlab.node.containers import ContainerRecord, Phase
 from netlab.node.entering import stored_environment
+from netlab.node.kubelet_drain import Withdrawal
 from netlab.node.kubelet_probing import Probing
 from netlab.node.kubelet_restore import restored
 from netlab.node.kubelet_status import NEW, PodView, all_initialized, completed
@@ -71,8 +72,8 @@ class Surroundings(Protocol):
     def is_node_lost(self, pod: Pod) -> bool:
         """Tell whether the pod's node was up and is not any more."""
 
-    def withdrawn(self, pod: Pod) -> bool:
-        """Tell whether no rule anywhere sends new connections to the pod."""
+    def is_withdrawn(self, pod: Pod, withdrawal: Withdrawal) -> bool:
+        """Tell whether no rule anywhere sends new connections to the pod, which is terminating."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class PodWorker:
     steps: dict[str, Stop] = field(default_factory=dict)  # how firmly each container has been asked to end
     seen_at: float = field(default_factory=time.time)
     deadline: float | None = None
+    withdrawal: Withdrawal = field(default_factory=Withdrawal)
     status: PodStatus | None = None  # as it should be, at the last look
     dirty: bool = True  # something has happened since
     written: PodStatus | None = None  # what was last sent to the API
@@ -327,7 +329,7 @@ class PodWorker:
             self.deadline = now + (self.pod.spec.termination_grace_period_seconds if grace is None else grace)
             asyncio.get_running_loop().call_later(max(0.0, self.deadline - now), self.wake, self.uid)
         overdue = now >= self.deadline
-        withdrawn = overdue or self.tools.surroundings.withdrawn(self.pod)
+        withdrawn = overdue or self.tools.surroundings.is_withdrawn(self.pod, self.withdrawal)
         for key in self._alive():
             container = self._container(key.container)
             serving = container is not None and not withdrawn and self.tools.runtime.serves_on(self.uid, container)

@@ -2,7 +2,8 @@
 
 A command is a process of the machine that has entered the pod. A built-in workload is no process of its own: its node's
 workloads process holds its sockets and is told the whole set of what shall run (`workloads_link`). What it reports is the
-news: a server that it names has begun, one with a code has ended, one that is draining and serves nobody may end.
+news: a server that it names has begun, one with a code has ended. One that is to end reports its code when everybody who came
+before has been served.
 """
 
 from __future__ import annotations
@@ -44,12 +45,6 @@ class Served:
     run: Run
     spec: ServerSpec
     begun: bool = False
-    ending: bool = False
-    busy: int | None = None  # being served, as reported since it has been draining
-
-    @property
-    def idle(self) -> bool:
-        return self.spec.draining and self.busy == 0
 
 
 class NetnsPods:
@@ -162,11 +157,9 @@ class NetnsPods:
             del self._served[key.place]
             self._tell(Refused(key, "ContainerCreating", "the pod is being deleted"))
             return
-        if not served.spec.draining:
-            served.spec = msgspec.structs.replace(served.spec, draining=True)
-        served.ending = step >= Stop.END
-        if step is Stop.KILL or (served.ending and served.idle):
-            self._end_serving(key, KILLED if step is Stop.KILL else 0)
+        served.spec = msgspec.structs.replace(served.spec, draining=True, ending=step >= Stop.END)
+        if step is Stop.KILL:
+            self._end_serving(key, KILLED)
 
     def _end_serving(self, key: RunKey, code: int, message: str = "") -> None:
         del self._served[key.place]
@@ -243,15 +236,11 @@ class NetnsPods:
 
     def _heard(self, served: Served, status: ServerStatus) -> None:
         key = served.run.key
-        if served.spec.draining:
-            served.busy = status.busy
         if not served.begun:
             served.begun = True
             self._tell(Began(key))
         if status.code is not None:
             self._end_serving(key, status.code, status.message)
-        elif served.ending and served.idle:
-            self._end_serving(key, 0)
 
     def _exited(self, news: Exit) -> None:
         if not news.name.startswith(CONTAINER_PREFIX):

@@ -103,6 +103,8 @@ class Workloads:
     async def _start(self, spec: ServerSpec) -> None:
         served = self.servers[spec.key] = ServedWorkload(spec, self.report, None, namespaces.inside)
         await served.start(lambda: open_log(spec.log))
+        if spec.ending and served.code is None:
+            served.end()
 
     async def _end(self, key: str, served: ServedWorkload) -> None:
         with Contained() as attempt:
@@ -111,9 +113,11 @@ class Workloads:
             log.error("server=%s state=not-closed", key, exc_info=attempt.error)
 
     def _update(self, served: ServedWorkload, spec: ServerSpec) -> None:
-        """Take over `draining`; a run's other settings are those it was started with."""
-        if spec.draining != served.spec.draining:
-            served.spec = msgspec.structs.replace(served.spec, draining=spec.draining)
+        """Take over `draining` and `ending`; a run's other settings are those it was started with."""
+        if (spec.draining, spec.ending) != (served.spec.draining, served.spec.ending):
+            served.spec = msgspec.structs.replace(served.spec, draining=spec.draining, ending=spec.ending)
+        if spec.ending:
+            served.end()
 
     def report(self) -> None:
         """Tell every listener the state of all servers."""

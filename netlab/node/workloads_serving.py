@@ -2,6 +2,9 @@
 
 Sockets are made inside the pod's namespace and stay there; the process itself never moves. All sockets of a server are
 bound before the first one listens, so a server is up as a whole or not at all, as a program would be.
+
+When no rule leads to the pod any more, `drained` returns after everybody who came before has been served: who waits in the
+kernel to be accepted, who has connected and is about to send a first request, who waits for an answer, datagrams not yet read.
 """
 
 from __future__ import annotations
@@ -32,6 +35,9 @@ CANNOT_LISTEN, BROKEN = 1, 2  # exit codes; that of a Go program which panics is
 HTTP_METHODS = tuple(f"{word} ".encode() for word in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 LONGEST_METHOD = max(map(len, HTTP_METHODS))
 LARGEST_DATAGRAM = 65535
+FIRST_REQUEST = 1.0  # seconds that a new connection has to begin its first request when the server ends
+PASSES = 4  # of the event loop until what waited to be accepted is a connection: readiness, accept, task, connection_made
+DATAGRAMS = 1000  # read at most when the server ends: more than a socket's buffer holds
 LAST_WORDS = 2.0  # seconds that requests being served get when the server ends
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
@@ -55,9 +61,11 @@ class ServedWorkload:
         self.code: int | None = None
         self.message = ""
         self._busy = 0
+        self._idle = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
         self._changed = changed
         self._sockets: list[socket.socket] = []
-        self._datagrams: list[socket.socket] = []
+        self._datagrams: dict[socket.socket, Listener] = {}
         self._servers: list[asyncio.Server] = []
         self._connections = Connections()
         self._inside = inside
@@ -85,8 +93,33 @@ class ServedWorkload:
         ports = ", ".join(f"{listener.port}/{listener.protocol}" for listener in listeners)
         self._write(f"{self.spec.server}: serving {ports or 'nothing'}")
 
+    def end(self) -> None:
+        """Close as soon as everybody is served, with exit code 0; to be called when no rule leads here any more."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end(), name=f"end {self.spec.key}")
+
+    async def _end(self) -> None:
+        await self.drained()
+        await self.close()
+        self._exit(self.code or 0)
+
+    async def drained(self) -> None:
+        """Return when everybody who has come is served."""
+        for _ in range(PASSES):
+            await asyncio.sleep(0)
+        await self._connections.all_begun(FIRST_REQUEST)
+        while self._busy:
+            self._idle.clear()
+            await self._idle.wait()
+        for endpoint, listener in self._datagrams.items():
+            for _ in range(DATAGRAMS):
+                if not self._receive(listener, endpoint):
+                    break
+
     async def close(self) -> None:
         """Stop listening; requests being served get a moment to end, idle connections are closed."""
+        if self._ending and self._ending is not asyncio.current_task():
+            self._ending.cancel()
         for datagram in self._datagrams:
             asyncio.get_running_loop().remove_reader(datagram)
         for server in self._servers:
@@ -94,7 +127,7 @@ class ServedWorkload:
         await self._connections.close(LAST_WORDS)
         for endpoint in self._sockets:
             endpoint.close()
-        self._sockets, self._datagrams, self._servers = [], [], []
+        self._sockets, self._datagrams, self._servers = [], {}, []
         if self._log:
             self._log.close()
             self._log = None
@@ -121,7 +154,7 @@ class ServedWorkload:
         loop = asyncio.get_running_loop()
         if listener.datagram:
             endpoint.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            self._datagrams.append(endpoint)
+            self._datagrams[endpoint] = listener
             loop.add_reader(endpoint, self._receive, listener, endpoint)
             return
         if listener.http is None:
@@ -130,21 +163,25 @@ class ServedWorkload:
         first = _Sniffer if listener.raw else HttpConnection
         self._servers.append(await loop.create_server(lambda: first(service), sock=endpoint, backlog=BACKLOG))
 
-    def _receive(self, listener: Listener, endpoint: socket.socket) -> None:
-        """Answer one datagram from the very address it was sent to: a host with several would choose another."""
+    def _receive(self, listener: Listener, endpoint: socket.socket) -> bool:
+        """Answer one datagram from the very address it was sent to: a host with several would choose another.
+
+        Tell whether there was one.
+        """
         try:
             data, ancillary, _, sender = endpoint.recvmsg(LARGEST_DATAGRAM, socket.CMSG_SPACE(PKTINFO.size))
         except OSError:  # an ICMP error of an earlier answer, or another reader was faster
-            return
+            return False
         client = f"{sender[0]}:{sender[1]}"
         answer = listener.datagram(data, client) if listener.datagram else None
         self._write(f"{client} UDP {listener.port} {len(data)} bytes")
         if answer is None:
-            return
+            return True
         local = next((PKTINFO.unpack(content)[1] for level, kind, content in ancillary if kind == IP_PKTINFO), bytes(4))
         control = (socket.IPPROTO_IP, IP_PKTINFO, PKTINFO.pack(0, local, bytes(4)))
         with contextlib.suppress(OSError):  # the client has gone or the answer is too long: UDP promises nothing
             endpoint.sendmsg([answer], [control], 0, sender)
+        return True
 
     # ---- requests
     def _signed(self, handler: HttpHandler) -> HttpHandler:
@@ -164,10 +201,10 @@ class ServedWorkload:
         self._busy += 1
 
     def finish(self) -> None:
-        """Count somebody less; the last one of a draining server is news."""
+        """Count somebody less."""
         self._busy -= 1
-        if self.spec.draining and self._busy == 0:
-            self._changed()
+        if self._busy == 0:
+            self._idle.set()
 
     def _exit(self, code: int) -> None:
         """End as a process would: the answer being written still leaves, then the sockets close."""
@@ -224,6 +261,7 @@ class _Sniffer(asyncio.Protocol):
         elif len(self._seen) >= LONGEST_METHOD or not any(method.startswith(self._seen) for method in HTTP_METHODS):
             self._echoing = True
             self._service.begin()
+            self._service.connections.has_begun(self)
             self._transport.write(self._seen)
 
     def eof_received(self) -> bool:

@@ -27,6 +27,7 @@ from netlab.topology.problem import (
     Problem,
     Steps,
     did_you_mean,
+    forbidden,
     path_text,
     printable,
     quoted,
@@ -48,6 +49,7 @@ MADE_BY_NETLAB = {
     "Event": "events are what netlab reports",
     "Lease": "leases are how the lab's own parts show that they live",
 }
+NO_GENERATED_NAME = "an object of a file has a name, so that `netlab up` finds it again: set metadata.name"
 LAB_FIRST = "the first document of a topology is the Lab: apiVersion: netlab/v1alpha1, kind: Lab"
 
 
@@ -179,7 +181,10 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
             report.problem(document, at, fault)
         value = _with_runtime(_expanded(value), runtime)
     decoded = decode(value, resource.type)
-    return Item(document, at, resource, decoded, typed(decoded, resource.type))
+    obj = typed(decoded, resource.type)
+    if obj.metadata.generate_name and not obj.metadata.name:
+        report.problem(document, at, forbidden(("metadata", "generateName"), NO_GENERATED_NAME))
+    return Item(document, at, resource, decoded, obj)
 
 
 def _kind_problem(value: Any, *, expected_lab: bool) -> Problem | None:

@@ -21,6 +21,7 @@ def test_environment(monkeypatch, variables, cases, seed, repeat):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
+    assert 2 == fuzzing.cases(7, most=2)
     assert (cases, seed, repeat) == (fuzzing.cases(7), fuzzing.seed(), fuzzing.how_to_repeat())
     assert fuzzing.generator(3).random() == fuzzing.generator(3).random()
     assert fuzzing.generator(3).random() != fuzzing.generator(4).random()

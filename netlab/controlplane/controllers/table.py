@@ -44,6 +44,8 @@ class Controller:
 
 
 SLICES = "FailedToUpdateEndpointSlices"
+SLICES_OF_PODS = "endpoint-slices"  # the controller whose slices say which pods are endpoints
+
 CONTROLLERS: tuple[Controller, ...] = (
     Controller.of(
         "cluster-services",
@@ -56,7 +58,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     Controller.of("daemon-set", "daemon_sets nodes pods", daemon_sets.reconcile),
     Controller.of("scheduler", "labs nodes pods deployments replica_sets daemon_sets", scheduler.reconcile, "FailedScheduling"),
     Controller.of("endpoints", "services pods nodes endpoints", endpoints.reconcile, "FailedToUpdateEndpoint"),
-    Controller.of("endpoint-slices", "services pods nodes endpoint_slices", endpoint_slices.reconcile, SLICES),
+    Controller.of(SLICES_OF_PODS, "services pods nodes endpoint_slices", endpoint_slices.reconcile, SLICES),
     Controller.of("endpoints-mirroring", "services endpoints endpoint_slices", endpoints_mirroring.reconcile, SLICES),
     Controller.of("load-balancer", "labs services", load_balancer.reconcile, "SyncLoadBalancerFailed"),
     Controller.of("pod-garbage", "labs nodes pods", pod_garbage.reconcile),

@@ -6,8 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from netlab.api.cluster import Node, NodeStatus
+from netlab.api.lab import Lab
+from netlab.api.meta import Condition
 from netlab.controlplane.connection import Connection
 from netlab.node import agent_health
+from netlab.node.agent import Agent
 from netlab.node.agent_health import HealthServers
 from netlab.proxy.health import Answer
 
@@ -87,3 +91,23 @@ async def test_headers(servers: HealthServers, free_port: Callable[[], int]) -> 
     await writer.wait_closed()
 
     assert {"content-type: application/json", "x-content-type-options: nosniff"} <= set(head.split("\r\n"))
+
+
+async def test_a_node_that_is_not_ready_answers_no_health_check(monkeypatch):
+    """A load balancer checks UDP by the node's own health: it must not learn of a node to which others have no route yet."""
+
+    async def note(word):
+        done.append(word)
+
+    done = []
+    agent = Agent(Lab(), "node1", None)
+    monkeypatch.setattr(agent, "_program_kernel", lambda *_: done.append("rules"))
+    monkeypatch.setattr(agent, "_serve_names", lambda _node: note("names"))
+    agent._health.start, agent._health.update = lambda: note("health"), lambda _answers: note("services")
+    for ready in ("", "False", "True", "False"):
+        conditions = (Condition(type="Ready", status=ready),) if ready else ()
+        await agent._program(Node(status=NodeStatus(conditions=conditions)), resync=False)
+
+    assert [["rules"], ["rules"], ["rules", "health"], ["rules"]] == [
+        part.split() for part in " ".join(done).split("services names")[:4]
+    ]

@@ -113,6 +113,7 @@ def test_many_problems_fit_on_a_screen() -> None:
     ("documents", "expected"),
     [
         ([service("a"), service("a")], 'metadata.name: Duplicate value: "a": Service default/a is already in f.yaml:8'),
+        ([service("a").replace("name: a", "generateName: a")], "metadata.generateName: Forbidden: an object of a file"),
         ([service("kubernetes")], "metadata.name: Forbidden: Service default/kubernetes is made by netlab itself"),
         ([service("a").replace("name: a", "name: a, namespace: team")], 'metadata.namespace: Not found: "team": declare it'),
         ([service("a").replace("name: a", "name: a, namespace: kube-sistem")], '(did you mean "kube-system"?)'),
