@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from netlab.api.resources import Json
@@ -10,6 +9,7 @@ from netlab.errors import ApiError, CannotTestError, LabError
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
 from netlab.probe.runner import run_connectivity
+from netlab.runtime.lifetime import run_interruptible
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -25,6 +25,7 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
 
     try:
         client = connect(state)
-        return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf))
+        test = run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf)
+        return run_interruptible(test)
     except (LabError, ApiError) as error:
         raise CannotTestError(error.message, remedy=error.remedy) from error
