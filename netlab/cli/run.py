@@ -108,7 +108,7 @@ def describe(error: NetlabError) -> str:
     """Return an error as the user reads it."""
     if isinstance(error, InvalidTopologyError):
         return str(error)
-    if isinstance(error, ApiError) and error.reason == UNAVAILABLE:
+    if isinstance(error, ApiError) and error.reason == UNAVAILABLE and not error.remedy:
         return f"error: {error}\nLook why: netlab logs daemon. Start anew: netlab down works without it, then netlab up."
     prefix = "error: the API server says: " if isinstance(error, ApiError) else "error: "
     return prefix + str(error)

@@ -127,9 +127,9 @@ def not_acceptable() -> ApiError:
     return ApiError(406, "NotAcceptable", "only the following media types are accepted: application/json")
 
 
-def unavailable(message: str) -> ApiError:
+def unavailable(message: str, *, remedy: str = "") -> ApiError:
     """503: the API server cannot be reached, or broke off. What a client raises for every transport failure."""
-    return ApiError(503, "ServiceUnavailable", message)
+    return ApiError(503, "ServiceUnavailable", message, remedy=remedy)
 
 
 def to_status(error: ApiError) -> Json:

@@ -46,9 +46,11 @@ def problems(head: str, text: str) -> list[str]:
         ("Service", "{clusterIP: None}"),
         (  # init containers run one after the other, and another protocol is another port
             "Pod",
-            "{hostNetwork: true, initContainers: [{name: i, image: i, ports: [{containerPort: 80}]}, "
-            "{name: j, image: i, ports: [{containerPort: 80}]}], containers: [{name: c, image: i, "
-            "ports: [{containerPort: 80}, {containerPort: 80, protocol: UDP}, {containerPort: 80, hostIP: 172.30.1.1}]}]}",
+            (
+                "{hostNetwork: true, initContainers: [{name: i, image: i, ports: [{containerPort: 80}]}, "
+                "{name: j, image: i, ports: [{containerPort: 80}]}], containers: [{name: c, image: i, "
+                "ports: [{containerPort: 80}, {containerPort: 80, protocol: UDP}, {containerPort: 80, hostIP: 172.30.1.1}]}]}"
+            ),
         ),
         ("Service", "{clusterIP: None, ports: [{port: 80, targetPort: 8080}]}"),
         (
@@ -212,14 +214,18 @@ def test_services(text: str, expected: str) -> None:
         ),
         (
             "Pod",
-            "{hostNetwork: true, containers: [{name: a, image: i, ports: [{containerPort: 80}]}, "
-            "{name: b, image: i, ports: [{containerPort: 80, hostPort: 80}]}]}",
+            (
+                "{hostNetwork: true, containers: [{name: a, image: i, ports: [{containerPort: 80}]}, "
+                "{name: b, image: i, ports: [{containerPort: 80, hostPort: 80}]}]}"
+            ),
             'spec.containers[1].ports[0].hostPort: Duplicate value: "80/TCP"',
         ),
         (
             "Pod",
-            "{containers: [{name: a, image: i, ports: [{containerPort: 1, hostPort: 5}]}, "
-            "{name: b, image: i, ports: [{containerPort: 2, hostPort: 5}]}]}",
+            (
+                "{containers: [{name: a, image: i, ports: [{containerPort: 1, hostPort: 5}]}, "
+                "{name: b, image: i, ports: [{containerPort: 2, hostPort: 5}]}]}"
+            ),
             'spec.containers[1].ports[0].hostPort: Duplicate value: "5/TCP"',
         ),
         ("Container", "{name: c, image: i, env: [{name: 'a=b'}]}", "env[0].name: Invalid value"),
