@@ -20,6 +20,7 @@ from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import processes
 from netlab.node.builtin import builtin_of, server_spec
+from netlab.node.capabilities import granted
 from netlab.node.netns_probes import CommandRunner
 from netlab.node.pod_runtime import Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import PATH, command_line
@@ -191,6 +192,7 @@ class NetnsPods:
             environment=dict(run.environment),
             files=str(run.files.folder),
             working_directory=run.container.working_dir,
+            capabilities=granted(run.container),
         )
         self._running[run.key.place] = run.key
         try:

@@ -196,6 +196,31 @@ def test_services(text: str, expected: str) -> None:
                 "must be a capability without `CAP_`, like NET_ADMIN, or ALL"
             ),
         ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, ALL]}}}",
+            'capabilities.add[1]: Unsupported value: "ALL": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_ADMIN]}}}",
+            'capabilities.add[1]: Unsupported value: "SYS_ADMIN": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_MODULE]}}}",
+            'capabilities.add[1]: Unsupported value: "SYS_MODULE": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, DAC_READ_SEARCH]}}}",
+            'capabilities.add[1]: Unsupported value: "DAC_READ_SEARCH": it acts on the machine, not on the pod alone; ',
+        ),
+        (
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [CAP_NET_ADMIN]}}}",
+            '(did you mean "NET_ADMIN"?)',
+        ),
         ("Container", "{name: c, image: i, ports: [{name: http}]}", "spec.containers[0].ports[0].containerPort: Required value"),
         (
             "Container",
