@@ -2,17 +2,21 @@
 
 Importing the command line takes a tenth of a second. A ^C in that time must not end in a traceback of whatever was being
 imported: the handler below ends the process at once. Nothing has been made by then that would have to be rolled back.
-`netlab.cli.run` puts its own handler in the place of this one. What comes before the first line here, the interpreter's own
-start, is out of reach.
+`netlab.cli.run` puts its own handler in the place of this one.
+
+Nothing is imported here that the interpreter has not loaded already, so the handler stands as early as it can: `_signal` is
+what `signal` wraps, without the tenth of all modules that this takes for its enumerations. What comes before the first line
+here, the interpreter's own start and the few lines of the script that an installer writes, is out of reach.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # no stubs: see above
 import os
-import signal
 
 INTERRUPTED = 130  # as a shell reports a command that ^C ended
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
+SIGHUP, SIGINT, SIGTERM = 1, 2, 15  # a terminal that was closed, ^C, a CI runner
+IGNORED = 1  # SIG_IGN: nohup
 
 
 def end_at_once(_number: int, _frame: object) -> None:
@@ -26,9 +30,9 @@ def end_at_once(_number: int, _frame: object) -> None:
 
 def main() -> None:
     """Run the command line."""
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, end_at_once)
+    for number in (SIGINT, SIGTERM, SIGHUP):
+        if _signal.getsignal(number) != IGNORED:
+            _signal.signal(number, end_at_once)
     from netlab.cli.main import main as command_line
 
     command_line()

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from netlab.cli.entry import ENDING, INTERRUPTED
+from netlab.cli.entry import INTERRUPTED
 from netlab.cli.words import common_first
 from netlab.errors import ApiError, CannotTestError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
 AGAIN = 0.001  # seconds until a signal whose exception was dropped is sent once more
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED = 1, 2, 4

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
+
+from netlab.runtime.children import INTERRUPTS
 
 T = TypeVar("T")
-ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
 
 
 def run_until_terminated(work: Coroutine[Any, Any, None], log: logging.Logger, words: str) -> None:
@@ -35,7 +36,7 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
 
     A signal to end cancels the work; once it has ended, the handler that was there before receives the signal.
     """
-    handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in INTERRUPTS if callable(handler := signal.getsignal(number))}
     received: list[int] = []
 
     async def cancelled_by_signal() -> T:

@@ -20,7 +20,7 @@ LAB = "apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: demo}\nspec: {no
 # Runs the command line with a SIGINT at the moment that an event of Python's audit hook names the nth time: a moment is a place
 # in the program, not a time that a busy machine moves. The first import of netlab.cli.entry is where netlab's own code begins.
 SIGNALLED = """
-import os, signal, sys
+import _signal, os, signal, sys
 kind, count = sys.argv.pop(1), int(sys.argv.pop(1))
 import netlab.cli.entry
 seen = 0
@@ -30,15 +30,14 @@ def hook(event, _arguments):
         seen += 1
         if seen == count:
             os.kill(os.getpid(), signal.SIGINT)
-signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = "netlab"
-install = signal.signal
+install = _signal.signal
 def signal_and_hook(number, handler):
     before = install(number, handler)
     if number == signal.SIGHUP and handler is netlab.cli.entry.end_at_once:
         sys.addaudithook(hook)
     return before
-signal.signal = signal_and_hook
+_signal.signal = signal_and_hook
 netlab.cli.entry.main()
 """
 
