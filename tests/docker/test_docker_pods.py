@@ -157,7 +157,7 @@ async def test_a_users_image_runs_as_it_was_made(request, lab, docker_engine, im
 # The limits of the container's own group, as the kernel has them: version 2 of control groups, else version 1.
 LIMITS = (
     "cd /sys/fs/cgroup; cat pids.max 2>/dev/null || cat pids/pids.max;"
-    " cat memory.max 2>/dev/null || cat memory/memory.limit_in_bytes; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status"
+    " cat memory.max 2>/dev/null || cat memory/memory.limit_in_bytes; grep -E 'CapBnd|NoNewPrivs|Seccomp:' /proc/self/status"
 )
 
 
@@ -176,7 +176,7 @@ async def test_what_a_pod_may_take_and_do(lab, docker_engine, image_tags):
     _, said = docker_engine.run(container.id, ["sh", "-c", LIMITS], PATIENCE)
 
     assert ["1024", str(64 * 2**20)] == said.splitlines()[:2]
-    assert {"CapEff:\t0000000000001000", "NoNewPrivs:\t1", "Seccomp:\t2"} <= set(said.splitlines())
+    assert {"CapBnd:\t0000000000001000", "NoNewPrivs:\t1", "Seccomp:\t2"} <= set(said.splitlines())
 
 
 def build(engine, dockerfile: str) -> None:
