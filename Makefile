@@ -44,10 +44,12 @@ format: setup  ## put the code in ruff's format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-lock: setup  ## renew requirements-dev.lock from pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command 'make lock'
+lock: setup  ## renew requirements-dev.lock and requirements.lock from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--custom-compile-command 'make lock' --group dev --output-file requirements-dev.lock pyproject.toml
+	@$(COMPILE) --group dev --output-file requirements-dev.lock pyproject.toml
+	@$(COMPILE) --group build --constraints requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 schema: setup  ## write topologies/schema.json from the models
 	@$(BIN)/netlab schema > topologies/schema.json

@@ -105,8 +105,9 @@ class ApiError(NetlabError):
         *,
         causes: tuple[dict[str, str], ...] = (),
         details: dict[str, str] | None = None,
+        remedy: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy=remedy)
         self.code = code
         self.reason = reason
         self.causes = causes

@@ -138,9 +138,9 @@ def internal_error(error: Exception) -> ApiError:
     return ApiError(500, "InternalError", f"Internal error occurred: {describe(error)}")
 
 
-def unavailable(message: str) -> ApiError:
+def unavailable(message: str, *, remedy: str = "") -> ApiError:
     """503: the API server cannot be reached, or broke off. What a client raises for every transport failure."""
-    return ApiError(503, "ServiceUnavailable", message)
+    return ApiError(503, "ServiceUnavailable", message, remedy=remedy)
 
 
 def to_status(error: ApiError) -> Json:

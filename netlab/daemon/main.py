@@ -4,7 +4,8 @@ The order of a start, and why:
 
     1. import what the runtime needs       `up` is still preparing the lab; then wait for its order, which lab it is
     2. record this process                 whoever finds the record can end it; then let go of the lab's lock, and stand
-                                           in the record's folder: `gc` knows us by that when the record is gone
+                                           in the record's folder: `gc` knows us by that when the record is gone; give up
+                                           the capabilities that no part of a lab needs
     3. the runtime's machinery             with netns it forks the spawner: before there are threads or an event loop, with
                                            everything imported and read that its children need: that is there once then
     4. open the store, tokens, certificate the lab's objects survive the daemon
@@ -30,6 +31,7 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
+from netlab.api.capabilities import GRANTABLE
 from netlab.api.lab import HostStatus, Lab
 from netlab.api.resources import ENDPOINT_SLICES, LABS, PODS
 from netlab.api.wellknown import LOOK
@@ -54,6 +56,7 @@ from netlab.daemon.routes import converged_route
 from netlab.errors import ApiError, is_not_found
 from netlab.files import socket_address
 from netlab.ipam import API_SERVER_PORT, AddressPlan
+from netlab.kernel import privileges
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.kubelet import Kubelet
 from netlab.node.processes import ProcessRecord, strike_off, write_record
@@ -66,6 +69,13 @@ from netlab.runtime.statedir import API_SOCKET, StateDirectory
 
 DAEMON = "daemon"
 TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
+# What the daemon and its spawner keep (docs/security.md): what containers may be given, and
+CAPABILITIES = (
+    *GRANTABLE,
+    "SYS_ADMIN",  # make and enter namespaces, mount in them
+    "SYS_PTRACE",  # runtime docker: open the namespaces of containers, whose capabilities are others
+    "SYS_RESOURCE",  # as many descriptors as connections
+)
 log = logging.getLogger("netlab.daemon")
 
 
@@ -82,6 +92,7 @@ def main(runtime: str) -> None:
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
     os.close(order.lock)
     os.chdir(state.root)
+    privileges.limit(CAPABILITIES, filtered=False)  # a filter would be its children's as well, who mount and enter namespaces
     trust(str(state.certificate_authority))
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     lab = msgspec.json.decode(state.lab_file.read_bytes(), type=Lab)

@@ -5,5 +5,6 @@
 - `netlink`, `codecs`, `rtnetlink`: batches of requests; `listing`, `observed`: what the kernel lists; `conntrack`: flows;
   `monitor`: what changes, as it happens.
 - `nft`, `nft_listing`, `tables`: rules as one transaction, read back, and kept as they should be.
+- `privileges`, `seccomp`: what a process gives up for good.
 - `sysctl`: settings; `refusal`: what is said when the kernel says no.
 """

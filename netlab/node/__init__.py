@@ -13,6 +13,8 @@
   `agent_health`; `agent_damage` says when to look at what somebody changed by hand; `container` starts it in a node's container.
 - HTTP as a server: `http_server` carries the requests and answers of `http_messages`, for agents and built-in workloads.
 - Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the
-  kubelet's end, `workloads_protocol` what they say; `workload_container` serves one of them in a container.
-- Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `entering` is what exec does.
+  kubelet's end, `workloads_protocol` what they say; `workloads_sockets` makes their sockets; `workload_container` serves one of
+  them in a container.
+- Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `entering` is what exec does;
+  `capabilities` is what a pod's command may do, `pod_limits` what it may take.
 """

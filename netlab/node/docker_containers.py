@@ -20,6 +20,7 @@ from netlab.api.pods import Pod
 from netlab.node.builtin import server_spec
 from netlab.node.docker_security import secured
 from netlab.node.pod_images import Chosen
+from netlab.node.pod_limits import PROCESSES, memory_limit
 from netlab.node.pod_runtime import Run, RunKey, Stop
 from netlab.node.podfiles import expand
 from netlab.node.workloads_protocol import WorkloadArguments
@@ -51,6 +52,7 @@ def holder_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str) 
         network=NO_NETWORK,
         sysctls=NETWORK_SYSCTLS,
         hostname=hostname,
+        processes=PROCESSES,
         read_only=True,
         stop_signal=AT_ONCE,
     )
@@ -70,6 +72,8 @@ def container_spec(lab: str, run: Run, chosen: Chosen, *, network: str, ready: s
         environment=run.environment,
         working_directory=container.working_dir,
         network=network,
+        processes=PROCESSES,
+        memory=memory_limit(container),
         mounts=tuple(Mount(str(run.files.folder / name), f"/etc/{name}", writable=True) for name in FILES),
     )
     spec = _server(common, run, ready) if chosen.server else _program(common, run, chosen)

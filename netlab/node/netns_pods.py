@@ -21,6 +21,7 @@ from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel, Occupant
 from netlab.node import processes
 from netlab.node.builtin import builtin_of, server_spec
+from netlab.node.capabilities import granted
 from netlab.node.netns_probes import CommandRunner
 from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import PATH, command_line
@@ -207,6 +208,7 @@ class NetnsPods:
             environment=dict(run.environment),
             files=str(run.files.folder),
             working_directory=run.container.working_dir,
+            capabilities=granted(run.container),
         )
         self._running[run.key.place] = run.key
         with Contained() as attempt:

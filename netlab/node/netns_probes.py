@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netlab.errors import NetlabError
 from netlab.node import processes
+from netlab.node.capabilities import granted
 from netlab.node.pod_runtime import Run
 from netlab.node.processes import PROBE_PREFIX
 from netlab.node.readiness import Result
@@ -37,7 +38,15 @@ class CommandRunner:
         output = folder / f"{run.container.name}.probe"
         end = self._ends[name] = asyncio.get_running_loop().create_future()
         try:
-            spec = ContainerSpec(name, run.namespace, argv, str(output), dict(run.environment), str(folder))
+            spec = ContainerSpec(
+                name,
+                run.namespace,
+                argv,
+                str(output),
+                environment=dict(run.environment),
+                files=str(folder),
+                capabilities=granted(run.container),
+            )
             await self._spawner.spawn_container(spec)
             news = await asyncio.wait_for(end, limit)
             words = await asyncio.to_thread(_tail, output)

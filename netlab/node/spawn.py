@@ -29,7 +29,10 @@ log = logging.getLogger("netlab.node")
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process of the lab: `entry` names a function given to `Spawner.start`, run in `namespace` ("": the host's)."""
+    """A process of the lab: `entry` names a function given to `Spawner.start`, run in `namespace` ("": the host's).
+
+    `capabilities`: those that it keeps (`netlab.kernel.privileges`).
+    """
 
     name: str
     entry: str
@@ -37,11 +40,15 @@ class ProcessSpec:
     log: str
     namespace: str = ""
     title: str = ""  # what ps shows after "netlab: <lab> "; the name when empty
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A pod's command. `files` is the pod's folder (resolv.conf, hosts, hostname); "" leaves the machine's files."""
+    """A pod's command. `files` is the pod's folder (resolv.conf, hosts, hostname); "" leaves the machine's files.
+
+    `capabilities`: those that it keeps.
+    """
 
     name: str
     namespace: str
@@ -50,6 +57,7 @@ class ContainerSpec:
     environment: dict[str, str] = field(default_factory=dict)
     files: str = ""
     working_directory: str = ""
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from typing import Any, NoReturn
 import setproctitle
 
 from netlab.errors import KernelError
-from netlab.kernel import libc, namespaces
+from netlab.kernel import libc, namespaces, privileges
 from netlab.node import entering
 from netlab.node.podfiles import PodFiles
 from netlab.node.processes import ProcessRecord, strike_off, write_record
@@ -179,6 +179,7 @@ def _run_entry(request: Message, entry: Entry, lab: str) -> None:
         os.close(descriptor)
     setproctitle.setproctitle(f"netlab: {lab} {request['title'] or request['name']}")
     logs.configure()
+    privileges.limit(request["capabilities"])
     entry(request["arguments"])
 
 
@@ -188,6 +189,7 @@ def _run_command(request: Message) -> None:
     entering.enter(descriptor, PodFiles(Path(request["files"])) if request["files"] else None)
     os.close(descriptor)
     os.chdir(request["working_directory"] or "/")
+    privileges.limit(request["capabilities"])
     entering.replace_process(request["argv"], request["environment"])
 
 

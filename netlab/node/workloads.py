@@ -5,6 +5,8 @@ kubelet sends the desired set (`netlab.node.workloads_protocol`), it starts and 
 notice when the daemon goes away; the next one connects and finds everything serving.
 
 Each server fails alone: whatever breaks as it starts is its exit code and last words, and the conversation goes on.
+It serves whoever connects, so it has no capability: a child makes its sockets (`netlab.node.workloads_sockets`). When that has
+ended, so does this process; the daemon starts both again.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import msgspec
 
 from netlab.containment import Contained
 from netlab.files import socket_address
-from netlab.kernel import namespaces
+from netlab.kernel import privileges
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
-from netlab.node.workloads_serving import ServedWorkload
+from netlab.node.workloads_serving import Bind, ServedWorkload
+from netlab.node.workloads_sockets import SocketMaker
 from netlab.runtime.statedir import StateDirectory
 
 log = logging.getLogger("netlab.node")
@@ -38,10 +41,13 @@ def main(arguments: dict[str, str]) -> None:
     state = StateDirectory(arguments["lab"], Path(arguments["state"]))
     path = state.socket(socket_name(arguments["node"]))
     path.unlink(missing_ok=True)  # of a process that was killed
+    sockets = SocketMaker.start(f"netlab: {state.lab} sockets-{arguments['node']}")
+    privileges.limit(())
     try:
-        asyncio.run(_serve(path))
+        asyncio.run(_serve(path, sockets))
     finally:
         path.unlink(missing_ok=True)
+        sockets.close()
 
 
 def socket_name(node: str) -> str:
@@ -49,10 +55,11 @@ def socket_name(node: str) -> str:
     return f"workloads-{node}"
 
 
-async def _serve(path: Path) -> None:
+async def _serve(path: Path, sockets: SocketMaker) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    workloads = Workloads()
+    asyncio.get_running_loop().add_reader(sockets, ended.set)
+    workloads = Workloads(sockets)
     with socket_address(path) as address:
         server = await asyncio.start_unix_server(workloads.converse, address, limit=LONGEST_LINE)
         log.info("workloads=listening socket=%s", path)
@@ -63,8 +70,9 @@ async def _serve(path: Path) -> None:
 
 @dataclasses.dataclass
 class Workloads:
-    """All servers of the node, and who wants to hear of them."""
+    """All servers of the node, and who wants to hear of them. `bind` makes their sockets."""
 
+    bind: Bind
     servers: dict[str, ServedWorkload] = dataclasses.field(default_factory=dict)
     version: int = 0
     listeners: set[asyncio.StreamWriter] = dataclasses.field(default_factory=set)
@@ -101,7 +109,7 @@ class Workloads:
                     await self._start(spec)
 
     async def _start(self, spec: ServerSpec) -> None:
-        served = self.servers[spec.key] = ServedWorkload(spec, self.report, None, namespaces.inside)
+        served = self.servers[spec.key] = ServedWorkload(spec, self.report, None, self.bind)
         await served.start(lambda: open_log(spec.log))
         if spec.ending and served.code is None:
             served.end()

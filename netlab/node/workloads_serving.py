@@ -1,7 +1,7 @@
 """One built-in workload being served: its sockets, the counting of requests, its log.
 
-Sockets are made inside the pod's namespace and stay there; the process itself never moves. All sockets of a server are
-bound before the first one listens, so a server is up as a whole or not at all, as a program would be.
+Sockets are made in the pod's namespace (`netlab.node.workloads_sockets`); the process itself never moves. All sockets of a
+server are bound before the first one listens, so a server is up as a whole or not at all, as a program would be.
 
 When no rule leads to the pod any more, `drained` returns after everybody who came before has been served: who waits in the
 kernel to be accepted, who has connected and is about to send a first request, who waits for an answer, datagrams not yet read.
@@ -16,7 +16,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TextIO, cast
 
 import msgspec
@@ -43,20 +42,28 @@ IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
 
 log = logging.getLogger("netlab.node")
-Inside = Callable[[str], AbstractContextManager[None]]  # a stay in the network namespace of that path
+Bind = Callable[[str, str, int], socket.socket]  # namespace, protocol, port -> a bound socket
 
 
-def _here(_path: str) -> AbstractContextManager[None]:
-    return contextlib.nullcontext()
+def bound(_path: str, protocol: str, port: int) -> socket.socket:
+    """Return a socket bound to a port of the namespace that this process is in."""
+    kind = socket.SOCK_DGRAM if protocol == "UDP" else socket.SOCK_STREAM
+    endpoint = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if protocol == "TCP":
+            endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        endpoint.bind(("0.0.0.0", port))
+    except OSError as error:
+        endpoint.close()
+        raise OSError(error.errno, f"bind {port}/{protocol}: {error.strerror}") from error
+    return endpoint
 
 
 class ServedWorkload:
     """A server's life: `start`, changes told to `changed`, `close`."""
 
-    def __init__(
-        self, spec: ServerSpec, changed: Callable[[], None], output: TextIO | None = None, inside: Inside = _here
-    ) -> None:
-        """Write to `output`; make sockets `inside` the spec's namespace."""
+    def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: TextIO | None = None, bind: Bind = bound) -> None:
+        """Write to `output`; `bind` makes sockets in the spec's namespace."""
         self.spec = spec
         self.code: int | None = None
         self.message = ""
@@ -68,7 +75,7 @@ class ServedWorkload:
         self._datagrams: dict[socket.socket, Listener] = {}
         self._servers: list[asyncio.Server] = []
         self._connections = Connections()
-        self._inside = inside
+        self._make = bind
         self._log = output
 
     @property
@@ -134,21 +141,9 @@ class ServedWorkload:
 
     # ---- sockets
     def _bind(self, listeners: tuple[Listener, ...]) -> list[tuple[Listener, socket.socket]]:
-        bound = []
-        with self._inside(self.spec.path):
-            for listener in listeners:
-                kind = socket.SOCK_DGRAM if listener.protocol == "UDP" else socket.SOCK_STREAM
-                endpoint = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-                self._sockets.append(endpoint)
-                if listener.protocol == "TCP":
-                    endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    endpoint.bind(("0.0.0.0", listener.port))
-                except OSError as error:
-                    words = f"bind {listener.port}/{listener.protocol}: {error.strerror}"
-                    raise OSError(error.errno, words) from error
-                bound.append((listener, endpoint))
-        return bound
+        for listener in listeners:
+            self._sockets.append(self._make(self.spec.path, listener.protocol, listener.port))
+        return list(zip(listeners, self._sockets, strict=True))
 
     async def _listen(self, listener: Listener, endpoint: socket.socket) -> None:
         loop = asyncio.get_running_loop()

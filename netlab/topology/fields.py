@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netlab.api import apps, cluster, config, coordination, discovery, events, lab, meta, pods, services
+from netlab.api.capabilities import GRANTABLE, REFUSED
 from netlab.topology import syntax
 from netlab.topology.problem import TYPE_INVALID, Problem, Steps, invalid, required, unsupported
 from netlab.topology.syntax import Syntax
@@ -158,7 +159,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (pods.Probe, "periodSeconds"): NOT_NEGATIVE_OR_UNSET,
     (pods.Probe, "successThreshold"): NOT_NEGATIVE_OR_UNSET,
     (pods.Probe, "failureThreshold"): NOT_NEGATIVE_OR_UNSET,
-    (pods.Capabilities, "add"): _text(syntax.CAPABILITY),
+    (pods.Capabilities, "add"): _one_of(*GRANTABLE, later=REFUSED, why="it acts on the machine, not on the pod alone"),
     (pods.Capabilities, "drop"): _text(syntax.CAPABILITY),
     (pods.SecurityContext, "runAsUser"): IDENTITY,
     (pods.SecurityContext, "runAsGroup"): IDENTITY,

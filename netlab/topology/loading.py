@@ -16,7 +16,7 @@ from netlab.api import resources as r
 from netlab.api.lab import Lab, Networking
 from netlab.api.resources import BY_KIND, Json, Resource
 from netlab.errors import InvalidTopologyError
-from netlab.topology import syntax
+from netlab.topology import lists, syntax
 from netlab.topology.decoding import decode, described, typed
 from netlab.topology.document import Document, Position, Source, documents
 from netlab.topology.foreign import foreign_sentence
@@ -149,6 +149,9 @@ def _items(sources: Sequence[Source], report: _Report, runtime: str) -> list[Ite
         for document in found:
             if is_first and (sentence := foreign_sentence(document.value)):
                 raise InvalidTopologyError((f"{source.name}:1:1: {sentence}",))
+            if lists.is_list(document.value):
+                for problem in lists.problems(document.value):
+                    report.problem(document, (), problem)
             for at, value in _objects(document.value):
                 item = _item(document, at, value, report, expected_lab=is_first, runtime=runtime)
                 is_first = False
@@ -163,9 +166,8 @@ def _items(sources: Sequence[Source], report: _Report, runtime: str) -> list[Ite
 
 def _objects(value: Any) -> Iterator[tuple[Steps, Any]]:
     """Yield the objects of a document: itself, or the items of a List."""
-    if isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list):
-        for index, item in enumerate(value["items"]):
-            yield ("items", index), item
+    if lists.is_list(value):
+        yield from lists.items(value)
     else:
         yield (), value
 

@@ -21,6 +21,7 @@ _RESOURCE = re.compile(r"(limits|requests)\.(cpu|ephemeral-storage|memory|hugepa
 MOST_NAMESERVERS = 3  # semantics 11.22
 MOST_SEARCHES = 32
 LONGEST_SEARCH = 2048
+HostPort = tuple[str, str, int]  # protocol, address of the node, number
 
 
 def pod_problems(pod: Pod, _networking: Networking | None) -> Iterator[Problem]:
@@ -32,14 +33,15 @@ def pod_problems(pod: Pod, _networking: Networking | None) -> Iterator[Problem]:
 def pod_spec_problems(spec: PodSpec, at: Steps) -> Iterator[Problem]:
     """Yield what is wrong with the pod described at `at`."""
     names: set[str] = set()
-    host_ports: set[tuple[str, int, str]] = set()
+    together: set[HostPort] = set()
     for field, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
         for index, container in enumerate(containers):
             here = (*at, field, index)
             if container.name in names:
                 yield duplicate((*here, "name"), container.name)
             names.add(container.name)
-            yield from _port_problems(container, here, host_network=spec.host_network, host_ports=host_ports)
+            taken = together if field == "containers" else set()  # init containers run one after the other
+            yield from _port_problems(container, here, host_network=spec.host_network, taken=taken)
             yield from _environment_problems(container, here)
             yield from _resource_problems(container, here)
             if container.readiness_probe:
@@ -47,23 +49,24 @@ def pod_spec_problems(spec: PodSpec, at: Steps) -> Iterator[Problem]:
     yield from _dns_problems(spec, at)
 
 
-def _port_problems(
-    container: Container, at: Steps, *, host_network: bool, host_ports: set[tuple[str, int, str]]
-) -> Iterator[Problem]:
+def _port_problems(container: Container, at: Steps, *, host_network: bool, taken: set[HostPort]) -> Iterator[Problem]:
+    """Yield what is wrong with a container's ports; `taken` gets the node's ports that it has."""
     names: set[str] = set()
     for index, port in enumerate(container.ports):
         here = (*at, "ports", index)
         if port.name and port.name in names:
             yield duplicate((*here, "name"), port.name)
         names.add(port.name)
-        if not port.host_port:
-            continue
-        if host_network and port.host_port != port.container_port:
+        if host_network and port.host_port not in {0, port.container_port}:
             yield invalid((*here, "hostPort"), port.host_port, "must match `containerPort` when `hostNetwork` is true")
-        key = (port.protocol, port.host_port, port.host_ip)
-        if key in host_ports:
-            yield duplicate((*here, "hostPort"), f"{port.host_port}/{port.protocol}")
-        host_ports.add(key)
+        number = port.host_port or (port.container_port if host_network else 0)  # Kubernetes' default, not yet applied to a file
+        if not number:
+            continue
+        key = (port.protocol, port.host_ip, number)
+        if key in taken:
+            field, why = ("hostPort", "") if port.host_port else ("containerPort", "with `hostNetwork` it is a port of the node")
+            yield duplicate((*here, field), f"{number}/{port.protocol}", why)
+        taken.add(key)
 
 
 def _environment_problems(container: Container, at: Steps) -> Iterator[Problem]:

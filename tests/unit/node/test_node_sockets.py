@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -33,7 +35,9 @@ def state(request, tmp_path) -> StateDirectory:
 async def test_workloads(state, tmp_path):
     """The kubelet finds the workloads process of a node."""
     path, reports = state.socket(workloads.socket_name(NODE)), []
-    serving = asyncio.create_task(workloads._serve(path))
+    idle, writing = os.pipe()  # the maker of sockets, which is not asked for one here
+    maker: Any = SimpleNamespace(fileno=lambda: idle)
+    serving = asyncio.create_task(workloads._serve(path, maker))
     link = WorkloadsLink(path, reports.append)
     link.want([ServerSpec(key="u/c", pod="p", path="/proc/self/ns/net", server="pause", log=str(tmp_path / "log"))])
     talking = asyncio.create_task(link.run())
@@ -42,6 +46,8 @@ async def test_workloads(state, tmp_path):
     await serving
     talking.cancel()
     await asyncio.gather(talking, return_exceptions=True)
+    os.close(idle)
+    os.close(writing)
 
     assert [["u/c"]] == [[status.key for status in report.servers] for report in reports[:1]]
 

@@ -86,6 +86,32 @@ def test_a_list_counts_as_its_items() -> None:
     assert [line.split(": ")[1] for line in problems(bad)] == ["items[1].metadata.name"]
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("apiVersion: v1\nkind: List\nmetadata: {resourceVersion: '', selfLink: ''}\nitems: []", []),
+        ("apiVersion: v1\nkind: List", []),
+        ("apiVersion: v1\nkind: List\nfoo: bar\nitems: []", ["10:1: foo: unknown field"]),
+        ("apiVersion: v1\nkind: List\nitem: []", ['10:1: item: unknown field (did you mean "items"?)']),
+        ("apiVersion: v1\nkind: List\nmetadata: {x: 1}\nitems: []", ["10:12: metadata.x: unknown field"]),
+        ("apiVersion: v1\nkind: List\nmetadata: 5\nitems: []", ["10:11: metadata: expected a map"]),
+        ("apiVersion: foo/v9\nkind: List\nitems: []", ['8:13: apiVersion: Unsupported value: "foo/v9": List is of "v1"']),
+        ("kind: List\nitems: []", ['8:1: apiVersion: Required value: List is of "v1"']),
+        ("apiVersion: v1\nkind: List\nitems: {}", ["10:8: items: expected a list"]),
+        ("apiVersion: 1\nkind: List\nfoo: 1\nitems: [5]", ["8:13: apiVersion", "10:1: foo", "11:9: items[0]: expected a map"]),
+    ],
+)
+def test_a_list_is_looked_at_like_any_object(text: str, lines: list[str]) -> None:
+    """Finding M4: no key of a list and no apiVersion of it is ignored (principle 3)."""
+    if not lines:
+        assert topology(text).manifests == ()
+        return
+    found = problems(text)
+
+    assert len(found) == len(lines)
+    assert all(line.startswith(f"f.yaml:{start}") for line, start in zip(found, lines, strict=True)), found
+
+
 def test_problems_of_several_files_in_order() -> None:
     """All faults of all files at once, in the order of the files and of their lines."""
     sources = [

@@ -51,6 +51,14 @@ def problems(head: str, text: str) -> list[str]:
         ),
         ("Service", "{type: ExternalName, externalName: db.example.com.}"),
         ("Service", "{clusterIP: None}"),
+        (  # init containers run one after the other, and another protocol is another port
+            "Pod",
+            (
+                "{hostNetwork: true, initContainers: [{name: i, image: i, ports: [{containerPort: 80}]}, "
+                "{name: j, image: i, ports: [{containerPort: 80}]}], containers: [{name: c, image: i, "
+                "ports: [{containerPort: 80}, {containerPort: 80, protocol: UDP}, {containerPort: 80, hostIP: 172.30.1.1}]}]}"
+            ),
+        ),
         ("Service", "{clusterIP: None, ports: [{port: 80, targetPort: 8080}]}"),
         (
             "Service",
@@ -244,6 +252,31 @@ def test_services(text: str, expected: str) -> None:
                 "must be a capability without `CAP_`, like NET_ADMIN, or ALL"
             ),
         ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, ALL]}}}",
+            'capabilities.add[1]: Unsupported value: "ALL": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_ADMIN]}}}",
+            'capabilities.add[1]: Unsupported value: "SYS_ADMIN": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_MODULE]}}}",
+            'capabilities.add[1]: Unsupported value: "SYS_MODULE": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, DAC_READ_SEARCH]}}}",
+            'capabilities.add[1]: Unsupported value: "DAC_READ_SEARCH": it acts on the machine, not on the pod alone; ',
+        ),
+        (
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [CAP_NET_ADMIN]}}}",
+            '(did you mean "NET_ADMIN"?)',
+        ),
         ("Container", "{name: c, image: i, ports: [{name: http}]}", "spec.containers[0].ports[0].containerPort: Required value"),
         (
             "Container",
@@ -254,6 +287,27 @@ def test_services(text: str, expected: str) -> None:
             "Container",
             "{name: c, image: i, ports: [{containerPort: 1, hostPort: 5}, {containerPort: 2, hostPort: 5}]}",
             '"5/TCP"',
+        ),
+        (  # finding M6: the ports of a pod with hostNetwork are the node's, as Kubernetes' defaults make them
+            "Pod",
+            "{hostNetwork: true, containers: [{name: c, image: i, ports: [{containerPort: 80}, {containerPort: 80}]}]}",
+            'spec.containers[0].ports[1].containerPort: Duplicate value: "80/TCP"',
+        ),
+        (
+            "Pod",
+            (
+                "{hostNetwork: true, containers: [{name: a, image: i, ports: [{containerPort: 80}]}, "
+                "{name: b, image: i, ports: [{containerPort: 80, hostPort: 80}]}]}"
+            ),
+            'spec.containers[1].ports[0].hostPort: Duplicate value: "80/TCP"',
+        ),
+        (
+            "Pod",
+            (
+                "{containers: [{name: a, image: i, ports: [{containerPort: 1, hostPort: 5}]}, "
+                "{name: b, image: i, ports: [{containerPort: 2, hostPort: 5}]}]}"
+            ),
+            'spec.containers[1].ports[0].hostPort: Duplicate value: "5/TCP"',
         ),
         ("Container", "{name: c, image: i, env: [{name: 'a=b'}]}", "env[0].name: Invalid value"),
         ("Container", "{name: c, image: i, env: [{value: x}]}", "env[0].name: Required value"),
