@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from netlab.cli.main import main
+from netlab.cli.entry import main
 
 main()

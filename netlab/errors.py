@@ -50,6 +50,10 @@ class UnsupportedHostError(NetlabError):
     """The machine cannot run this: no privilege, a missing tool, a kernel without a feature."""
 
 
+class InvalidValueError(NetlabError):
+    """An object of the API holds a value that its field cannot have; the object is left out."""
+
+
 class KernelError(NetlabError):
     """The kernel refused an operation. `errno` is its number, 0 when it gave none."""
 
@@ -70,12 +74,20 @@ class DamagedRecordError(LabError):
     """A file of a lab's record cannot be read."""
 
 
+class ForeignNamespaceError(LabError):
+    """Something that the lab did not make has the name of one of its network namespaces."""
+
+
 class EngineError(LabError):
     """The container engine refused. `code` is its HTTP code: 404 for what is not there, 409 for what clashes."""
 
     def __init__(self, message: str, *, code: int = 0, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.code = code
+
+
+class UnreadableError(NetlabError):
+    """An object is none of its kind: a field holds what the kind does not know."""
 
 
 class CannotTestError(NetlabError):
@@ -97,8 +109,9 @@ class ApiError(NetlabError):
         *,
         causes: tuple[dict[str, str], ...] = (),
         details: dict[str, str] | None = None,
+        remedy: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy=remedy)
         self.code = code
         self.reason = reason
         self.causes = causes
@@ -123,3 +136,8 @@ def is_conflict(error: BaseException) -> bool:
 def is_gone(error: BaseException) -> bool:
     """Tell whether the resourceVersion asked for is too old: list again."""
     return isinstance(error, ApiError) and error.code == 410
+
+
+def printable(text: str) -> str:
+    """Return text of an object as a message can show it: unprintable characters escaped, a long text cut."""
+    return repr(text[:100])[1:-1]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from netlab.api.lab import Networking
-from netlab.api.resources import PODS
-from netlab.controlplane.client import Client
+from netlab.api.resources import ENDPOINT_SLICES, PODS
+from netlab.controlplane.local import LocalClient
 from netlab.errors import ApiError
 from netlab.kernel.door import Kernel
 from netlab.node.kubelet import Kubelet
@@ -26,7 +26,7 @@ def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": "node1", "containers": listed, **spec}}
 
 
-def kubelet_of(client: Client, kernel: Kernel, runtime: PodRuntime, state: StateDirectory) -> Kubelet:
+def kubelet_of(client: LocalClient, kernel: Kernel, runtime: PodRuntime, state: StateDirectory) -> Kubelet:
     """Make the kubelet of a lab whose nodes are bare namespaces."""
     return Kubelet(
         client=client,
@@ -36,6 +36,7 @@ def kubelet_of(client: Client, kernel: Kernel, runtime: PodRuntime, state: State
         networking=Networking(),
         lab=state.lab,
         node_stands=NetnsRuntime(kernel, state).stands,
+        slices_after=lambda _pods: client.api.store.last_change(ENDPOINT_SLICES),  # the test writes them, and at once
     )
 
 

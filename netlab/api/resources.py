@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +11,7 @@ import msgspec
 
 from netlab.api import apps, cluster, config, coordination, discovery, events, lab, pods, services
 from netlab.api.meta import Object
+from netlab.errors import UnreadableError
 
 Json = dict[str, Any]  # an object as it is stored and sent: Kubernetes' own JSON
 T = TypeVar("T", bound=Object)
@@ -41,8 +44,22 @@ class Resource(Generic[T]):
         return f"{root}{scope}/{self.plural}{tail}{sub}"
 
     def decode(self, obj: Json) -> T:
-        """Turn stored JSON into the typed object. Unknown fields are ignored: the server has refused them before."""
-        return msgspec.convert(obj, self.type)
+        """Turn stored JSON into the typed object. Unknown fields are ignored: the server has refused them before.
+
+        Raises UnreadableError, with the field, for what is no object of this kind.
+        """
+        try:
+            return msgspec.convert(obj, self.type)
+        except msgspec.ValidationError as error:
+            raise UnreadableError(str(error)) from error
+
+    def readable(self, objects: Iterable[Json]) -> list[T]:
+        """Return those of some objects that decode: one that does not is no reason to show nothing of the others."""
+        found = []
+        for obj in objects:
+            with suppress(UnreadableError):
+                found.append(self.decode(obj))
+        return found
 
     def encode(self, obj: T) -> Json:
         """Turn a typed object into JSON, `apiVersion` and `kind` filled in."""

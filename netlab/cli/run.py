@@ -1,7 +1,11 @@
 """From errors to words and exit codes; nobody else chooses an exit code (design 6).
 
 A signal to end (^C, a CI runner's SIGTERM, a closed terminal's SIGHUP) becomes an exception that nothing on the way
-catches, so that `up` rolls back what is half-made before the process ends.
+catches, so that `up` rolls back what is half-made before the process ends. It is a SystemExit because asyncio lets that one
+through its callbacks and tasks, and drops every other BaseException there with a line in the log.
+
+What would surprise you: Python prints an exception that a finalizer raises ("Exception ignored in ...") and goes on. A signal
+that arrives just then would be lost, so it is sent once more.
 """
 
 from __future__ import annotations
@@ -11,16 +15,21 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from netlab.cli.entry import INTERRUPTED
 from netlab.cli.words import common_first
 from netlab.errors import ApiError, CannotTestError, InvalidTopologyError, NetlabError, UnsupportedHostError, UsageError
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
+AGAIN = 0.001  # seconds until a signal whose exception was dropped is sent once more
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
-FAILED, INVALID, UNSUPPORTED, INTERRUPTED = 1, 2, 4, 130
+FAILED, INVALID, UNSUPPORTED = 1, 2, 4
 FULL = "Free some space there, or remove labs, which needs none: netlab down NAME, netlab gc."
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
@@ -30,7 +39,7 @@ EXIT_CODES: dict[type[NetlabError], int] = {
 }
 
 
-class InterruptedByUserError(BaseException):
+class InterruptedByUserError(SystemExit):
     """The process was asked to end; not an Exception, so that nothing mistakes it for a fault."""
 
 
@@ -41,19 +50,31 @@ def exit_code(error: NetlabError) -> int:
 
 def guarded(app: typer.Typer) -> int:
     """Run the app and return the process's exit code. No traceback reaches a user unless K8SNETLAB_DEBUG is set."""
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, _interrupt)
+    sys.unraisablehook = _send_again
+    try:
+        try:
+            for number in ENDING:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                    signal.signal(number, _interrupt)
+            return _told(app)
+        finally:
+            _ignore_signals()  # the work is done, and its exit code is decided
+    except InterruptedByUserError:
+        say("interrupted")
+        return INTERRUPTED
+
+
+def _told(app: typer.Typer) -> int:
+    """Run the app, say what went wrong, and return the exit code."""
     try:
         try:
             app(args=common_first(sys.argv[1:]), prog_name="netlab")
         finally:
             sys.stdout.flush()  # while an error of it can be told
+    except InterruptedByUserError:
+        raise
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED
-    except InterruptedByUserError:
-        say("interrupted")
-        return INTERRUPTED
     except NetlabError as error:
         say(describe(error))
         if "K8SNETLAB_DEBUG" in os.environ:
@@ -69,17 +90,30 @@ def guarded(app: typer.Typer) -> int:
     return 0
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    for number in ENDING:  # a second one must not stop the roll-back
+def _ignore_signals() -> None:
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    _ignore_signals()  # a second one must not stop the roll-back
     raise InterruptedByUserError
+
+
+def _send_again(dropped: UnraisableHookArgs) -> None:
+    """Handle an exception that Python drops: send a signal once more, print anything else as Python does."""
+    if isinstance(dropped.exc_value, InterruptedByUserError):
+        signal.signal(signal.SIGALRM, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def describe(error: NetlabError) -> str:
     """Return an error as the user reads it."""
     if isinstance(error, InvalidTopologyError):
         return str(error)
-    if isinstance(error, ApiError) and error.reason == UNAVAILABLE:
+    if isinstance(error, ApiError) and error.reason == UNAVAILABLE and not error.remedy:
         return f"error: {error}\nLook why: netlab logs daemon. Start anew: netlab down works without it, then netlab up."
     prefix = "error: the API server says: " if isinstance(error, ApiError) else "error: "
     return prefix + str(error)

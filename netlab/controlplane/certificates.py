@@ -4,6 +4,10 @@ EC P-256, because it takes a millisecond where RSA takes a tenth of a second. Th
 names are all those under which the server is reached: host loopback, its address on the fabric, and the Service
 `kubernetes`. A certificate that lacks a name, nears its end or is damaged is replaced; the authority stays, so clients go on.
 If a file of the authority itself is damaged, both are replaced, and the lab's own clients are started again (`supervisor`).
+
+Why ten years: the record that holds the certificates is in memory (/run) and ends with `down` or the machine, so no certificate
+gets old. A shorter life would only let a lab fail whose machine has a wrong clock: who can read the key can read the tokens
+beside it as well. For the same reason a certificate is valid a year before it was made.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from netlab.files import PRIVATE, write_whole
 
 LIFETIME: Final = timedelta(days=3650)
 RENEW_BEFORE: Final = timedelta(days=30)
-CLOCK_SKEW: Final = timedelta(hours=1)  # a certificate of a machine whose clock runs fast is valid on the others too
+CLOCK_SKEW: Final = timedelta(days=365)  # before now: a clock may be set back while the lab runs
 
 
 def ensure_pki(folder: Path, names: Sequence[str], *, now: datetime | None = None) -> Pki:

@@ -26,6 +26,7 @@ from netlab.api.resources import Json, Resource
 from netlab.controlplane import urls
 from netlab.controlplane.client import ObjectList, WatchEvent
 from netlab.controlplane.connection import Connection
+from netlab.controlplane.pki import unreachable
 from netlab.controlplane.status import from_status, unavailable
 
 REQUEST_SECONDS: Final = 30.0
@@ -120,7 +121,7 @@ class HttpClient:
                 status = await connection.ask(method, path, headers, content)
                 answer = _decoded(await _whole(connection))
         except OSError as error:
-            raise unavailable(f"the API server at {self.server} cannot be reached: {_words(error)}") from error
+            raise unreachable(self.server, error) from error
         if status >= 400 or not isinstance(answer, dict):
             raise from_status(status, answer, path)
         return answer

@@ -8,8 +8,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from netlab.controlplane.status import unavailable
+from netlab.errors import ApiError
 
 KUBERNETES_NAMES: Final = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
@@ -42,6 +46,25 @@ class Pki:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.certificate_file, self.key_file)
         return context
+
+
+# OpenSSL's codes (X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED) -> what a clock has to do with it.
+_WRONG_TIMES: Final = {
+    9: "the clock of this machine is before the start of the lab's certificate",
+    10: "the lab's certificate has expired, or the clock of this machine is ahead",
+}
+_SET_THE_CLOCK: Final = (
+    "Set the clock (timedatectl set-ntp true), or make the lab again with new certificates: netlab down, then netlab up FILE."
+)
+
+
+def unreachable(server: str, error: Exception) -> ApiError:
+    """Return the error of a client that got no answer. A certificate that is refused for its dates is a matter of the clock."""
+    cannot = f"the API server at {server} cannot be reached"
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _WRONG_TIMES:
+        why = f"{_WRONG_TIMES[error.verify_code]} (it says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC)"
+        return unavailable(f"{cannot}: {why}", remedy=_SET_THE_CLOCK)
+    return unavailable(f"{cannot}: {str(error) or type(error).__name__}")
 
 
 def server_names(addresses: Sequence[str], dns_domain: str = "cluster.local") -> tuple[str, ...]:

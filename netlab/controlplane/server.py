@@ -13,19 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
 from netlab.controlplane import requests
-from netlab.controlplane.api import Api, Target, Written
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ANONYMOUS
+from netlab.controlplane.bounds import LARGEST_BODY
 from netlab.controlplane.discovery import documents
+from netlab.controlplane.failures import as_status
+from netlab.controlplane.options import Target, Written
 from netlab.controlplane.patches import FORMATS
 from netlab.controlplane.status import (
     method_not_allowed,
@@ -33,6 +37,7 @@ from netlab.controlplane.status import (
     not_acceptable,
     success,
     to_status,
+    too_large,
     unauthorized,
     unavailable,
     unsupported_media_type,
@@ -43,7 +48,8 @@ from netlab.errors import ApiError
 
 log = logging.getLogger("netlab.controlplane")
 SHUTDOWN_SECONDS: Final = 0.2  # for answers on their way; all work is done before they are sent
-LARGEST_BODY: Final = 16 * 2**20
+LONGEST_WARNING: Final = 256  # characters; Kubernetes' limits, as a client reads no longer header
+LONGEST_WARNINGS: Final = 4096
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,10 +58,21 @@ def json_response(body: object, status: int = 200, *, warnings: Iterable[str] = 
     """Return a JSON answer; bytes are sent as they are. Warnings become Kubernetes' Warning headers."""
     content = body if isinstance(body, bytes) else encode(body)
     response = web.Response(body=content, status=status, content_type=requests.JSON_TYPE)
-    for warning in warnings:
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.add("Warning", f'299 - "{quoted}"')
+    for header in warning_headers(warnings):
+        response.headers.add("Warning", header)
     return response
+
+
+def warning_headers(warnings: Iterable[str]) -> Iterator[str]:
+    """Yield the values of Warning headers: ASCII on one line each, as many as a client will read."""
+    room = LONGEST_WARNINGS
+    for warning in warnings:
+        text = warning[:LONGEST_WARNING]
+        header = f'299 - "{json.dumps(text)[1:-1]}"'
+        room -= len(header)
+        if room < 0:
+            return
+        yield header
 
 
 def status_response(error: ApiError) -> web.Response:
@@ -101,13 +118,17 @@ class RestServer:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Authenticate, and answer every failure with a Status."""
         try:
-            if self.user(request) == ANONYMOUS and request.path not in OPEN_PATHS:
-                raise unauthorized()
-            return await handler(request)
+            with as_status(request.method, web.HTTPException):
+                if self.user(request) == ANONYMOUS and request.path not in OPEN_PATHS:
+                    raise unauthorized()
+                return await handler(request)
         except ApiError as error:
+            if request.writer.output_size:  # an answer that has begun cannot become a Status
+                raise ConnectionResetError(error.message) from error
             return status_response(error)
-        except web.HTTPRequestEntityTooLarge as error:
-            return status_response(ApiError(413, "RequestEntityTooLarge", f"the body of the request is too large: {error.text}"))
+        except web.HTTPRequestEntityTooLarge:
+            return status_response(too_large(LARGEST_BODY))
+        raise AssertionError  # as_status has raised
 
     # ---- one request
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -194,7 +215,7 @@ class RestServer:
         chosen = ",".join(text for text in (fields, query.get("fieldSelector", "")) if text)
         options = requests.watch_options(query)
         batches = self.api.watch(self.user(request), target, options, labels=query.get("labelSelector", ""), fields=chosen)
-        seconds = requests.number(query, "timeoutSeconds")
+        seconds = requests.watch_seconds(query)
         response = web.StreamResponse(headers={"Content-Type": requests.JSON_TYPE})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -202,7 +223,7 @@ class RestServer:
         if task is not None:
             self.watching.add(task)
         try:
-            async with asyncio.timeout(seconds or None):
+            async with asyncio.timeout(seconds):
                 await _stream(response, batches)
         except (TimeoutError, ConnectionError):  # the client asked for an end, or left
             pass
@@ -216,8 +237,9 @@ class RestServer:
 
 async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch]) -> None:
     try:
-        async for batch in batches:
-            await response.write(b"".join(event.line for event in batch))
+        with as_status("watch"):
+            async for batch in batches:
+                await response.write(b"".join(event.line for event in batch))
     except ApiError as error:
         await response.write(encode({"type": "ERROR", "object": to_status(error)}) + b"\n")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from netlab.api.resources import Json, Resource
+from netlab.containment import describe
 from netlab.errors import ApiError
 
 AnyResource = Resource[Any]
@@ -127,9 +128,19 @@ def not_acceptable() -> ApiError:
     return ApiError(406, "NotAcceptable", "only the following media types are accepted: application/json")
 
 
-def unavailable(message: str) -> ApiError:
+def too_large(limit: int) -> ApiError:
+    """413: the body of the request, or the object after it, has more bytes than an object may have."""
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
+def internal_error(error: Exception) -> ApiError:
+    """500: the server met an exception that nobody expected; its traceback is in the log."""
+    return ApiError(500, "InternalError", f"Internal error occurred: {describe(error)}")
+
+
+def unavailable(message: str, *, remedy: str = "") -> ApiError:
     """503: the API server cannot be reached, or broke off. What a client raises for every transport failure."""
-    return ApiError(503, "ServiceUnavailable", message)
+    return ApiError(503, "ServiceUnavailable", message, remedy=remedy)
 
 
 def to_status(error: ApiError) -> Json:

@@ -20,7 +20,8 @@ import msgspec
 from netlab.api.resources import Json, Resource
 from netlab.controlplane import urls
 from netlab.controlplane.client import ObjectList, WatchEvent
-from netlab.controlplane.status import from_status, unavailable
+from netlab.controlplane.pki import unreachable
+from netlab.controlplane.status import from_status
 from netlab.files import socket_address
 
 TIMEOUT: Final = 30.0
@@ -175,8 +176,7 @@ class SyncClient:
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
-            words = str(error) or type(error).__name__
-            raise unavailable(f"the API server at {self.server} cannot be reached: {words}") from error
+            raise unreachable(self.server, error) from error
 
 
 class _ThroughDoor(http.client.HTTPSConnection):

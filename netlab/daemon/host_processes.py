@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from netlab.api.lab import HostStatus, Lab
 from netlab.controlplane.auth import EDGE as EDGE_USER
@@ -14,8 +15,16 @@ from netlab.controlplane.auth import node_user, token_file
 from netlab.dataplane.names import EDGE
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.node.spawn import ProcessSpec
+from netlab.node.workloads_sockets import PRIVILEGES
 from netlab.runtime.hosts import path
 from netlab.runtime.statedir import StateDirectory
+
+# What each entry needs once it runs. Nobody else's capabilities are left to it (docs/security.md).
+CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "agent": ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"),  # links, routes, rules; DNS on port 53; conntrack and ARP
+    "edge": ("NET_ADMIN", "NET_RAW"),
+    "workloads": PRIVILEGES,  # for the child that makes its sockets; it gives up its own
+}
 
 
 def agent_name(host: str) -> str:
@@ -53,6 +62,7 @@ def host_processes(state: StateDirectory, lab: Lab, nodes: Sequence[HostStatus])
                     log=str(state.log(title)),
                     reads=() if serves else (arguments["ca"], arguments["token"]),
                     socket=str(state.socket(title)) if serves else "",
+                    capabilities=CAPABILITIES[entry],
                 )
             )
     return {spec.name: spec for spec in specs}

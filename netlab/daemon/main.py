@@ -4,7 +4,8 @@ The order of a start, and why:
 
     1. import what the runtime needs       `up` is still preparing the lab; then wait for its order, which lab it is
     2. record this process                 whoever finds the record can end it; then let go of the lab's lock, and stand
-                                           in the record's folder: `gc` knows us by that when the record is gone
+                                           in the record's folder: `gc` knows us by that when the record is gone; give up
+                                           the capabilities that no part of a lab needs
     3. the runtime's machinery             with netns it forks the spawner: before there are threads or an event loop, with
                                            everything imported and read that its children need: that is there once then
     4. open the store, tokens, certificate the lab's objects survive the daemon
@@ -31,25 +32,32 @@ from pathlib import Path
 import msgspec
 import setproctitle
 
+from netlab.api.capabilities import GRANTABLE
 from netlab.api.lab import HostStatus, Lab
-from netlab.controlplane.api import Api, ApiSettings
+from netlab.api.resources import ENDPOINT_SLICES, LABS, PODS
+from netlab.api.wellknown import LOOK
+from netlab.containment import Contained
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
+from netlab.controlplane.controllers.table import SLICES_OF_PODS
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.manager import Manager
+from netlab.controlplane.options import ApiSettings
 from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import FIRST_VERSION, Store
-from netlab.controlplane.validation import problems_in
+from netlab.controlplane.validation import LabRules
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
 from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
-from netlab.errors import NetlabError
+from netlab.errors import ApiError, NetlabError, is_not_found
 from netlab.files import socket_address, write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
+from netlab.kernel import privileges
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.kubelet import Kubelet
 from netlab.node.processes import ProcessRecord, strike_off, write_record
@@ -62,6 +70,13 @@ from netlab.runtime.statedir import API_SOCKET, ApiEndpoint, StateDirectory
 
 DAEMON = "daemon"
 TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
+# What the daemon and its spawner keep (docs/security.md): what containers may be given, and
+CAPABILITIES = (
+    *GRANTABLE,
+    "SYS_ADMIN",  # make and enter namespaces, mount in them
+    "SYS_PTRACE",  # runtime docker: open the namespaces of containers, whose capabilities are others
+    "SYS_RESOURCE",  # as many descriptors as connections
+)
 log = logging.getLogger("netlab.daemon")
 
 
@@ -78,6 +93,7 @@ def main(runtime: str) -> None:
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
     os.close(order.lock)
     os.chdir(state.root)
+    privileges.limit(CAPABILITIES, filtered=False)  # a filter would be its children's as well, who mount and enter namespaces
     trust(str(state.certificate_authority))
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     lab = state.read(state.lab_file, Lab)
@@ -122,7 +138,7 @@ class Daemon:
         self._store = Store.open(state.store, first=_first_version(state))
         networking = lab.spec.networking
         settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
-        self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=problems_in(state.lab))
+        self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=LabRules(lab, self._store))
         self._client = LocalClient(self._api)
         self._tls = Pki(state.pki).server_context()
         self._servers: list[ServerHandle] = []
@@ -140,7 +156,9 @@ class Daemon:
             networking=self._lab.spec.networking,
             lab=self._lab.metadata.name,
             node_stands=machinery.hosts.stands,
+            slices_after=lambda pods: self._slices_after(manager, pods),
         )
+        manager.listeners.add(kubelet.changed)
 
         def after(lab: Lab, changes: int) -> None:
             self._open_fabric_door(lab)
@@ -149,8 +167,7 @@ class Daemon:
 
         hosts = LabController(
             client=self._client,
-            runtime=machinery.hosts,
-            processes=machinery.processes,
+            machinery=machinery,
             lab=self._lab.metadata.name,
             before=self._prepare_hosts,
             after=after,
@@ -162,6 +179,7 @@ class Daemon:
             hosts=hosts,
             kubelet=kubelet,
             agent_starts=machinery.agent_starts,
+            ask_agents=self._ask_agents,
         )
         await self._serve_loopback(convergence)
         async with asyncio.TaskGroup() as tasks:
@@ -169,6 +187,22 @@ class Daemon:
             tasks.create_task(kubelet.run(), name="kubelet")
             tasks.create_task(hosts.run(), name="hosts")
             tasks.create_task(machinery.run(), name="machinery")
+
+    async def _ask_agents(self) -> int:
+        """Ask agents and edge to look at their kernel; return the version of the Lab that does, 0 while there is no Lab."""
+        asking = {"metadata": {"annotations": {LOOK: str(self._store.version)}}}  # it grows with every write
+        try:
+            body = await self._client.patch(LABS, self._lab.metadata.name, asking)
+        except ApiError as error:
+            if is_not_found(error):
+                return 0
+            raise
+        return int(body["metadata"]["resourceVersion"])
+
+    def _slices_after(self, manager: Manager, pods: int) -> int | None:
+        """Return the version of the newest slices once they follow from the Pods as of a version, None before."""
+        followed = manager.has_reconciled(SLICES_OF_PODS, PODS.plural, pods)
+        return self._store.last_change(ENDPOINT_SLICES) if followed else None
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:
@@ -211,13 +245,23 @@ class Daemon:
         with self._machinery.kernel.inside(path):
             listener = _listening(socket.AF_INET, (self._plan.api_server, API_SERVER_PORT))
         task = asyncio.get_running_loop().create_task(self._serve_fabric(listener, before and before[1]), name="fabric door")
+        task.add_done_callback(self._fabric_door_opened)
         self._fabric_door = (namespace, task)
 
     async def _serve_fabric(self, listener: socket.socket, before: asyncio.Task[ServerHandle] | None) -> ServerHandle:
         handle = await serve(self._api, [listener], self._tls)
         if before:
-            await (await before).close()
+            with Contained() as attempt:
+                await (await before).close()
+            if attempt.error is not None:
+                log.warning("door=not-closed error=%r", attempt.error)
         return handle
+
+    def _fabric_door_opened(self, task: asyncio.Task[ServerHandle]) -> None:
+        """Take in how that went; one that could not be opened is tried again with the next look at the hosts."""
+        if not task.cancelled() and (error := task.exception()):
+            log.error("door=not-opened", exc_info=error)
+            self._fabric_door = None
 
 
 def _listening(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:

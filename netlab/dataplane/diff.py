@@ -2,7 +2,8 @@
 
 Rules:
 1. The caller says by `owns(link name)` for which links it answers. Only there are extra things deleted; whatever sits on
-   other links is somebody else's. Items without a device (a blackhole route) are asked as `owns("")`.
+   other links is somebody else's. Items without a device (a blackhole route) are asked as `owns("")`. A link that has the
+   alias (ownership mark) of a wanted one is that one, renamed by hand: it would be in the way, and is deleted, too.
 2. Order: what is in the way goes first, dependants before what they lean on (routes, FDB, ARP, addresses, links); then
    settings, links (bridges before their ports, VXLAN last), addresses, ARP, FDB, routes: flannel's order (semantics 2.16, 2.18).
 3. A link that cannot be changed into the wanted one is deleted and made again (semantics 2.21).
@@ -11,7 +12,9 @@ Rules:
    - the last address of a device takes its routes and ARP entries, the first of a subnet its secondaries: they are set again;
    - a changed MAC empties the device's ARP table, permanent entries included.
 5. `lo` and 127.0.0.1/8 are never deleted, even by who owns `lo` (the edge, for its load balancer addresses).
-6. A second run does nothing: diff(desired, observed after perform) == ().
+6. The route to an address's own subnet is the kernel's work, done once, when address and link come up together. If it is
+   gone while both are there (`ip route flush table main`), it is put back as the kernel would have made it.
+7. A second run does nothing: diff(desired, observed after perform) == ().
 """
 
 from __future__ import annotations
@@ -92,6 +95,7 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
         *_entries(desired.addresses, kept.addresses, lambda a: a),
         *_entries(desired.neighbours, kept.neighbours, lambda n: (n.device, n.address)),
         *_entries(desired.forwarding, kept.forwarding, lambda e: (e.device, e.mac)),
+        *_lost_connected(desired, kept, plan),
         *_entries(desired.routes, kept.routes, lambda r: r.destination),
     )
 
@@ -100,7 +104,9 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
 def _plan_links(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str], bool]) -> _LinkPlan:
     wanted = {link.name: link for link in desired.links}
     present = {link.name: link for link in observed.links}
-    lost = {name for name in present if name not in wanted and name != LOOPBACK and owns(name)}
+    marks = {link.alias for link in desired.links if link.alias}
+    extra = {name: link for name, link in present.items() if name not in wanted and name != LOOPBACK}
+    lost = {name for name, link in extra.items() if owns(name) or link.alias in marks}
     lost |= {name for name, link in wanted.items() if name in present and not _compatible(link, present[name])}
     lost |= {link.name for link in present.values() if isinstance(link.kind, Vxlan) and link.kind.device in lost}
     changes = (_change(wanted[name], present.get(name), lost) for name in wanted if not _to_add(wanted[name], present, lost))
@@ -196,17 +202,34 @@ def _entries(desired: Iterable[Entry], kept: Iterable[Entry], key: Callable[[Ent
             yield Operation(Verb.SET, entry)
 
 
+def _lost_connected(desired: NamespaceState, kept: NamespaceState, plan: _LinkPlan) -> Iterator[Operation]:
+    """Yield the connected routes that are missing though their address is there, on a link that has been up all along."""
+    if kept.connected is None:
+        return
+    up = {link.name for link in kept.links if link.up} - plan.gone - {LOOPBACK}
+    present = {(route.destination, route.device) for route in kept.connected}
+    for address in desired.addresses:
+        interface = IPv4Interface(address.address)
+        key = (str(interface.network), address.device)
+        if interface.network.prefixlen < 32 and address in kept.addresses and address.device in up and key not in present:
+            present.add(key)  # a second address of the subnet has no route of its own
+            yield Operation(Verb.SET, Route(*key, source=str(interface.ip), connected=True))
+
+
 # ---- settings
 def _sysctls(desired: NamespaceState, observed: NamespaceState, plan: _LinkPlan) -> tuple[list[Operation], list[Operation]]:
     """Return the settings to write before links are made (which inherit them), and those of links made or changed.
 
     A link just made has the kernel's defaults, whatever was observed. One with a changed MTU may have lost its settings:
-    below 1280 bytes a device has no IPv6, and no folder for it.
+    below 1280 bytes a device has no IPv6, and no folder for it. A link that is not there and not stated has none.
     """
+    there = {link.name for link in (*desired.links, *observed.links)} | {"all", "default"}
     early: list[Operation] = []
     late: list[Operation] = []
     for path, value in desired.sysctls.items():
         words = path.split("/")
+        if words[2:3] == ["conf"] and words[3] not in there:
+            continue
         if not plan.new.isdisjoint(words):
             late.append(Operation(Verb.SET, Sysctl(path, value)))
         elif observed.sysctls.get(path) != value:

@@ -11,12 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from netlab.dataplane.state import NamespaceState, Operation
 
 DRAFT_COMMITS = 2  # a draft is made and removed
 UNTOUCHED = 1  # the generation of a ruleset to which nobody has ever written: there is no table
+
+
+class Occupant(Enum):
+    """What is found at the path of a network namespace."""
+
+    NOTHING = "nothing"
+    NAMESPACE = "a network namespace"
+    NAME = "the empty file of a network namespace that is gone"
+    OTHER = "something else: a symbolic link, a folder, a file with content"
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,19 @@ class FlowFilter:
     reply_source: str = ""
 
 
+class Monitor(Protocol):
+    """Hears of changes of links, addresses and routes in one namespace."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has changed."""
+
+    def read(self) -> frozenset[str]:
+        """Return the devices that it happened to since the last call, `*` for any; never blocks."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
 class Kernel(Protocol):
     """Namespaces, links, rules and flows of the Linux network stack."""
 
@@ -58,6 +81,9 @@ class Kernel(Protocol):
 
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""
+
+    def occupant(self, path: str) -> Occupant:
+        """Return what is found at `path`, without following a symbolic link."""
 
     def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
         """Give names (the keys) to namespaces that somebody else made (/proc/<pid>/ns/net); return the names given anew.
@@ -71,6 +97,9 @@ class Kernel(Protocol):
 
     def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
         """Return the state of a namespace; of sysctls only those named."""
+
+    def monitor(self, path: str) -> Monitor:
+        """Return what hears of the changes of a namespace from now on, its caller's own included."""
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order, in one netlink batch where possible.

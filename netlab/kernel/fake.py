@@ -4,7 +4,8 @@ It keeps what the kernel would keep and does by itself what the kernel does by i
 a link takes its entries along, a bridge's end frees its ports, a new MAC empties the ARP table. It refuses with the same
 KernelErrors. The fixture `kernel` of tests/netns runs the same cases against both.
 
-For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace.
+For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace;
+`occupants` is what somebody else has put at a path.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from netlab.dataplane.state import (
     Vxlan,
 )
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing
+from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing, Occupant
 from netlab.kernel.fake_nft import FakeNft, RefusedError
 from netlab.kernel.refusal import ABSENT, no_namespace, refused
 
@@ -42,17 +43,53 @@ _Entry = Address | Route | Neighbour | ForwardingEntry
 _Key = tuple[str, ...]
 
 
+class FakeMonitor:
+    """Hears of the operations of one namespace."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._devices: set[str] = set()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has changed."""
+        return self._descriptor
+
+    def read(self) -> frozenset[str]:
+        """Return the devices that it happened to since the last call."""
+        if self._devices:
+            os.eventfd_read(self._descriptor)
+        devices, self._devices = frozenset(self._devices), set()
+        return devices
+
+    def close(self) -> None:
+        """Stop listening."""
+        os.close(self._descriptor)
+
+    def tell(self, item: Item) -> None:
+        """Take note of an operation on an item."""
+        device = item.name if isinstance(item, Link) else item.device if isinstance(item, Address | Route) else ""
+        if device:
+            self._devices.add(device)
+            os.eventfd_write(self._descriptor, 1)
+
+
 @dataclass
 class _Namespace:
     links: dict[str, Link] = field(default_factory=lambda: {"lo": _LOOPBACK})
     peers: dict[str, tuple[str, str]] = field(default_factory=dict)  # veth -> (namespace, name) of the other end
+    indices: dict[str, int] = field(default_factory=dict)  # the kernel's number of a link, the next free one
     entries: dict[_Key, _Entry] = field(default_factory=lambda: {("Address", "lo", "127.0.0.1/8"): Address("lo", "127.0.0.1/8")})
     sysctls: dict[str, str] = field(default_factory=dict)
     nft: FakeNft = field(default_factory=FakeNft)
+    monitors: list[FakeMonitor] = field(default_factory=list)
 
     def of(self, kind: type[_Entry]) -> list[_Entry]:
         """Return the entries of one kind."""
         return [entry for entry in self.entries.values() if isinstance(entry, kind)]
+
+    def index(self, name: str) -> int:
+        """Return the number of a link."""
+        return self.indices.setdefault(name, max(self.indices.values(), default=0) + 1)
 
     def forget(self, device: str, kinds: tuple[type[_Entry], ...]) -> None:
         """Drop a device's entries of some kinds."""
@@ -68,6 +105,7 @@ class FakeKernel:
         self.performed: list[tuple[str, Operation]] = []
         self.scripts: list[tuple[str, str]] = []
         self.flows: dict[str, list[FlowFilter]] = {}
+        self.occupants: dict[str, Occupant] = {}
         self.source_ports: dict[tuple[str, str], frozenset[int]] = {}
 
     # ---- namespaces
@@ -79,6 +117,8 @@ class FakeKernel:
     def delete_namespaces(self, paths: Sequence[str]) -> None:
         """Remove named namespaces, and the far ends of their veth pairs with them."""
         for path in paths:
+            if self.occupant(path) is Occupant.OTHER:
+                continue
             for name in list(self._namespaces[path].links) if path in self._namespaces else ():
                 self._remove_link(path, name)
             self._namespaces.pop(path, None)
@@ -97,6 +137,10 @@ class FakeKernel:
         """Tell whether `path` is a live network namespace."""
         return path in self._namespaces
 
+    def occupant(self, path: str) -> Occupant:
+        """Return what is found at `path`: what a test has put into `occupants`, or what the kernel was asked for."""
+        return self.occupants.get(path, Occupant.NAMESPACE if path in self._namespaces else Occupant.NOTHING)
+
     @contextmanager
     def inside(self, path: str) -> Iterator[None]:
         """Check that the namespace exists; the caller's sockets are its own affair."""
@@ -113,13 +157,26 @@ class FakeKernel:
         """Return the state of a namespace; of sysctls only those named."""
         found = self._namespace(path)
         return NamespaceState(
-            links=tuple(replace(link, kind=Veth("", "")) if name in found.peers else link for name, link in found.links.items()),
+            links=tuple(self._observed(found, link) for link in found.links.values()),
             addresses=tuple(e for e in found.entries.values() if isinstance(e, Address)),
-            routes=tuple(e for e in found.entries.values() if isinstance(e, Route)),
+            routes=tuple(e for e in found.entries.values() if isinstance(e, Route) and not e.connected),
+            connected=tuple(e for e in found.entries.values() if isinstance(e, Route) and e.connected),
             neighbours=tuple(e for e in found.entries.values() if isinstance(e, Neighbour)),
             forwarding=tuple(e for e in found.entries.values() if isinstance(e, ForwardingEntry)),
             sysctls={name: found.sysctls[name] for name in sysctls if name in found.sysctls},
         )
+
+    def _observed(self, found: _Namespace, link: Link) -> Link:
+        if link.name not in found.peers:
+            return replace(link, index=found.index(link.name))
+        path, name = found.peers[link.name]
+        return replace(link, kind=Veth("", ""), index=found.index(link.name), peer=self._namespaces[path].index(name))
+
+    def monitor(self, path: str) -> FakeMonitor:
+        """Return what hears of the changes of a namespace from now on, one's own included."""
+        monitor = FakeMonitor()
+        self._namespace(path).monitors.append(monitor)
+        return monitor
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order; raises KernelError naming the first that was refused."""
@@ -129,6 +186,8 @@ class FakeKernel:
             if number and not (operation.verb is Verb.DELETE and number in ABSENT):
                 raise refused(path, operation, number)
             self.performed.append((path, operation))
+            for monitor in found.monitors:
+                monitor.tell(operation.item)
 
     def _apply(self, path: str, found: _Namespace, operation: Operation) -> int:
         """Do one operation; return the error number, 0 when it is done."""
@@ -179,6 +238,7 @@ class FakeKernel:
         if link is None:
             return errno.ENODEV
         found.forget(name, (Address, Route, Neighbour, ForwardingEntry))
+        found.indices.pop(name, None)
         other = found.peers.pop(name, None)
         if other and other[0] in self._namespaces:
             self._remove_link(*other)
@@ -244,6 +304,9 @@ def _change_link(found: _Namespace, link: Link) -> int:
     given = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "kind"}
     changed = replace(present, **{name: value for name, value in given.items() if value is not None})
     found.links[link.name] = _as_port(changed, joined=changed.master != present.master, hairpin=link.hairpin)
+    if changed.up and not present.up:
+        for address in found.of(Address):
+            _connect(found, address)
     return 0
 
 
@@ -259,6 +322,8 @@ def _key(item: Item) -> _Key:
     match item:
         case Address():
             return ("Address", item.device, item.address)
+        case Route(connected=True):
+            return ("Connected", item.destination, item.device)
         case Route():
             return ("Route", item.destination)
         case Neighbour():
@@ -276,14 +341,36 @@ def _apply_entry(found: _Namespace, verb: Verb, item: _Entry) -> int:
         return _delete_entry(found, item)
     key = _key(item)
     number = errno.EEXIST if verb is Verb.ADD and key in found.entries else _unfit(found, item)
-    if not number:
-        found.entries[key] = item
-    return number
+    if number:
+        return number
+    if isinstance(item, Address) and key not in found.entries:
+        _connect(found, item)
+    found.entries[key] = item
+    return 0
+
+
+def _connect(found: _Namespace, address: _Entry) -> None:
+    """Make the route to an address's own subnet, as the kernel does when address and link come up together."""
+    interface = IPv4Interface(address.address) if isinstance(address, Address) else None
+    if interface and address.device != "lo" and interface.network.prefixlen < 32 and found.links[address.device].up:
+        route = Route(str(interface.network), address.device, source=str(interface.ip), connected=True)
+        found.entries.setdefault(_key(route), route)
+
+
+def _disconnect(found: _Namespace, address: Address) -> None:
+    """Take away the route to an address's own subnet, unless another address of the device keeps it."""
+    network = IPv4Interface(address.address).network
+    found.entries.pop(("Connected", str(network), address.device), None)
+    for other in found.of(Address):
+        if isinstance(other, Address) and other.device == address.device and IPv4Interface(other.address).network == network:
+            _connect(found, other)
 
 
 def _delete_entry(found: _Namespace, item: _Entry) -> int:
     if found.entries.pop(_key(item), None) is None:
         return errno.ENOENT
+    if isinstance(item, Address):
+        _disconnect(found, item)
     if isinstance(item, Address) and not any(e.device == item.device for e in found.of(Address)):
         found.forget(item.device, (Route, Neighbour))
     return 0

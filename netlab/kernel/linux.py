@@ -22,7 +22,8 @@ from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl
 from netlab.kernel.codecs import NETLINK_ROUTE, Message
-from netlab.kernel.door import FlowFilter, Listing
+from netlab.kernel.door import FlowFilter, Listing, Occupant
+from netlab.kernel.monitor import LinuxMonitor
 from netlab.kernel.netlink import BATCH, Netlink
 from netlab.kernel.refusal import ABSENT, refused
 
@@ -41,6 +42,10 @@ class LinuxKernel:
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""
         return namespaces.exists(path)
+
+    def occupant(self, path: str) -> Occupant:
+        """Return what is found at `path`, without following a symbolic link."""
+        return namespaces.occupant(path)
 
     def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
         """Give names (the keys) to namespaces that somebody else made; return the names that were given anew."""
@@ -61,6 +66,10 @@ class LinuxKernel:
         """Return the state of a namespace; of sysctls only those named."""
         with namespaces.inside(path), Netlink(NETLINK_ROUTE) as netlink:
             return replace(observed.read(netlink), sysctls=sysctl.read(sysctls))
+
+    def monitor(self, path: str) -> LinuxMonitor:
+        """Return what hears of the changes of a namespace from now on, one's own included."""
+        return LinuxMonitor(path)
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order; raises KernelError naming the first that was refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -51,7 +52,7 @@ def _named_manifests(topology: Path, source: Source, entry: str) -> list[Path]:
 
 def _read(path: Path) -> Source:
     try:
-        content = sys.stdin.buffer.read(LARGEST_FILE + 1) if path == STANDARD_INPUT else _content(path)
+        content = _standard_input() if path == STANDARD_INPUT else _content(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if len(content) > LARGEST_FILE:
@@ -59,21 +60,58 @@ def _read(path: Path) -> Source:
     return Source(str(path), content.decode("utf-8", "surrogateescape"))
 
 
+def _standard_input() -> bytes:
+    if sys.stdin is None:  # Python makes no stream of a descriptor that is closed
+        raise UsageError("cannot read standard input: it is closed", remedy="Name a file, or send one: netlab validate - < FILE")
+    return sys.stdin.buffer.read(LARGEST_FILE + 1)
+
+
 def _content(path: Path) -> bytes:
-    """Return what is in a file or a pipe, as far as it may be needed. A pipe that nobody writes to is not waited for."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as stream:
-        if not stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
-            return stream.read(LARGEST_FILE + 1)
-        start = _first_bytes(stream.fileno())
-        if start == b"":
-            raise UsageError(f"cannot read {path}: it is a pipe, and nobody writes to it")
-        os.set_blocking(stream.fileno(), True)
-        return (start or b"") + stream.read(LARGEST_FILE + 1)
-
-
-def _first_bytes(descriptor: int) -> bytes | None:
-    """Return what a pipe holds, b"" when it is at its end or has no writer, None when a writer has written nothing yet."""
+    """Return what is in a file or a pipe, as far as it may be needed. Nothing that has no end is waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, LARGEST_FILE + 1)
-    except BlockingIOError:
-        return None
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+            return _of_device(descriptor, path)
+        if stat.S_ISFIFO(mode):
+            return _of_pipe(descriptor, path)
+        try:
+            return _to_the_end(descriptor)
+        except BlockingIOError as error:  # some files of /proc wait for events, like kmsg
+            raise UsageError(f"cannot read {path}: it has no end, it waits for events") from error
+    finally:
+        os.close(descriptor)
+
+
+def _of_pipe(descriptor: int, path: Path) -> bytes:
+    """Return what is written into a pipe, however late. Without a writer it is at its end at once."""
+    try:
+        start = os.read(descriptor, LARGEST_FILE + 1)
+    except BlockingIOError:  # a writer has written nothing yet
+        start = None
+    if start == b"":
+        raise UsageError(f"cannot read {path}: it is a pipe, and no process has it open for writing")
+    os.set_blocking(descriptor, True)
+    return _to_the_end(descriptor, start or b"")
+
+
+def _of_device(descriptor: int, path: Path) -> bytes:
+    """Return what comes from a terminal or the null device. Other devices hold no text; some of them have no end."""
+    if os.isatty(descriptor):
+        os.set_blocking(descriptor, True)
+        return _to_the_end(descriptor)  # typed by hand, as for `-`
+    if os.path.samestat(os.fstat(descriptor), Path(os.devnull).stat()):
+        return b""
+    words = f"cannot read {path}: it is a device, not a file"
+    raise UsageError(words, remedy="Name a file or a pipe, or - for standard input.")
+
+
+def _to_the_end(descriptor: int, start: bytes = b"") -> bytes:
+    """Return `start` and what follows, until the end or until it is larger than a topology may be."""
+    pieces, size = [start], len(start)
+    while size <= LARGEST_FILE and (piece := os.read(descriptor, LARGEST_FILE + 1 - size)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)

@@ -12,6 +12,7 @@ works on several labs does each in a child (`apart`).
 from __future__ import annotations
 
 import os
+import shlex
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -108,15 +109,18 @@ def _outcome(work: Callable[[], T]) -> _Outcome:
 
 
 def require_state_root(root: Path) -> None:
-    """Raise UnsupportedHostError when an ordinary user has no folder for what a lab keeps while it runs."""
+    """Raise UnsupportedHostError when there is no folder for what a lab keeps while it runs, or it cannot be written."""
     folder = root if root.is_dir() else root.parent
     if os.access(folder, os.W_OK | os.X_OK):
         return
-    named = os.environ.get("XDG_RUNTIME_DIR")
-    why = f"XDG_RUNTIME_DIR is {named}" if named else "XDG_RUNTIME_DIR is not set"
+    variable = STATE_ROOT_VARIABLE if STATE_ROOT_VARIABLE in os.environ else "XDG_RUNTIME_DIR"
+    why = f"{variable} is {os.environ[variable]}" if variable in os.environ else f"{variable} is not set"
     fault = "cannot be written" if folder.exists() else "is not there"
+    login = (
+        "Log in as this user rather than `su` or `sudo -u` to it, or name a private folder: export XDG_RUNTIME_DIR=$(mktemp -d)"
+    )
+    other = f"Make it (mkdir -p {shlex.quote(str(folder))}), or name another: export {STATE_ROOT_VARIABLE}=$(mktemp -d)"
     raise UnsupportedHostError(
         f"there is no folder for the lab's record: {why}, and {folder} {fault}",
-        remedy="Log in as this user rather than `su` or `sudo -u` to it, or name a private folder: "
-        "export XDG_RUNTIME_DIR=$(mktemp -d)",
+        remedy=other if variable == STATE_ROOT_VARIABLE else login,
     )

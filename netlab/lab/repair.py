@@ -10,7 +10,8 @@ memory. What a file says is either known from elsewhere, or is made again:
     api.json, sockets/api, kubeconfig, tokens/<user>, pki/
                                   by another daemon: `up` replaces one that can no longer be reached;
                                   agents that were given an older file are started again
-    store.db                      nothing else has it: `up` says so, `down` works without it
+    store.db                      nothing else has it: `up` says so, `down` works without it; a
+                                  damaged object in it is put aside by the daemon
 
 The caller holds the lab's lock.
 """
@@ -20,12 +21,14 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from netlab.api.lab import Lab
 from netlab.api.resources import LABS
 from netlab.controlplane.auth import is_token
+from netlab.controlplane.status import group_resource
 from netlab.controlplane.store import Store
 from netlab.errors import ApiError, DamagedRecordError, is_not_found
 from netlab.lab.find import connect, daemon_record, daemon_serves
@@ -116,9 +119,9 @@ def _lab_of_daemon(state: StateDirectory) -> Lab | None:
 
 
 def _lab_of_store(state: StateDirectory) -> Lab | None:
-    store = Store.open(state.store)
-    try:
+    with closing(Store.copy_of(state.store)) as store:
+        for damaged in store.damaged():
+            if damaged.resource == group_resource(LABS) and damaged.key == ("", state.lab):
+                raise state.damaged(state.store, damaged.why)
         stored = store.get(LABS, "", state.lab)
         return LABS.decode(stored.body) if stored else None
-    finally:
-        store.close()

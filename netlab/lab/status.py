@@ -1,13 +1,19 @@
 """What a lab is made of right now, as one JSON document: the API server's objects, condensed to what a user asks for.
 
-    {"name", "running", "hosts": [...], "nodes": [...], "pods": [...], "services": [...]}
+    {"name", "running", "hosts": [...], "nodes": [...], "edge": {...}, "pods": [...], "services": [...], "problems": [...]}
 
-When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
+`problems` are the notes of `up`: what failed or cannot be read, by name. An object that cannot be read stands there alone.
+
+A node or the edge that is not up has the reason as its `message`; whether it is up, the machine is asked as well
+(`machine_view`). When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
 """
 
 from __future__ import annotations
 
-from netlab.api.coordination import Health
+import msgspec
+
+from netlab.api.cluster import Node
+from netlab.api.coordination import Health, Lease
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.pods import Pod
@@ -15,8 +21,10 @@ from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SER
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
+from netlab.dataplane.names import EDGE
 from netlab.errors import ApiError, LabError, is_not_found
 from netlab.lab.find import connect, daemon_alive
+from netlab.lab.machine_view import SANDBOX_GONE, MachineView, lease_problem
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -26,11 +34,11 @@ def status(state: StateDirectory) -> Json:
         return {"name": state.lab, "running": False, "namespaces": list(state.recorded_namespaces())}
     client = connect(state)
     lab = _lab(client, state.lab)
-    pods = [PODS.decode(item) for item in client.list(PODS).items]
-    slices = [ENDPOINT_SLICES.decode(item) for item in client.list(ENDPOINT_SLICES).items]
-    nodes = [NODES.decode(item) for item in client.list(NODES).items]
-    services = [SERVICES.decode(item) for item in client.list(SERVICES).items]
-    healthy = _load_balancer_health(client)
+    pods, slices = PODS.readable(client.list(PODS).items), ENDPOINT_SLICES.readable(client.list(ENDPOINT_SLICES).items)
+    nodes, services = NODES.readable(client.list(NODES).items), SERVICES.readable(client.list(SERVICES).items)
+    edge = _edge_lease(client)
+    healthy: Health = edge.healthy_nodes if edge else {}
+    machine = MachineView(state, lab)
     return {
         "name": state.lab,
         "running": True,
@@ -41,16 +49,26 @@ def status(state: StateDirectory) -> Json:
         "nodes": [
             {
                 "name": node.metadata.name,
-                "status": "Ready" if node.is_ready else "NotReady",
+                **_readiness(machine.host_problem(node.metadata.name) or _condition_message(node)),
                 "address": node.internal_ip,
                 "podCIDR": node.spec.pod_cidr,
                 "pods": sum(pod.spec.node_name == node.metadata.name for pod in pods),
             }
             for node in nodes
         ],
-        "pods": [_pod(pod) for pod in pods],
+        "edge": _readiness(machine.host_problem(EDGE) or lease_problem(edge)),
+        "pods": [_pod(pod, machine) for pod in pods],
         "services": [_service(service, slices, healthy) for service in services],
+        "problems": _problems(client),
     }
+
+
+def _problems(client: SyncClient) -> list[str]:
+    """Return what the daemon would tell `up` of failed and unreadable objects at this moment."""
+    report: Json = {}
+    for line in client.stream("GET", "/netlab/converged?timeout=0"):
+        report = msgspec.json.decode(line)
+    return list(report.get("notes", ()))
 
 
 def _lab(client: SyncClient, name: str) -> Lab:
@@ -64,10 +82,22 @@ def _lab(client: SyncClient, name: str) -> Lab:
         raise LabError(f"lab {name!r} is half-made: its `up` ended before it had begun", remedy=remedy) from error
 
 
-def _load_balancer_health(client: SyncClient) -> Health:
+def _edge_lease(client: SyncClient) -> Lease | None:
     """Return what the edge last reported."""
-    leases = (LEASES.decode(item) for item in client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
-    return next((lease.healthy_nodes for lease in leases if lease.key == EDGE_LEASE), {})
+    leases = LEASES.readable(client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
+    return next((lease for lease in leases if lease.key == EDGE_LEASE), None)
+
+
+def _condition_message(node: Node) -> str:
+    """Return the reason why a node's Ready condition is not True."""
+    if node.is_ready:
+        return ""
+    ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
+    return (ready and ready.message) or "it has not reported yet"
+
+
+def _readiness(problem: str) -> Json:
+    return {"status": "NotReady" if problem else "Ready", "message": problem}
 
 
 def pod_phase(pod: Pod) -> str:
@@ -78,13 +108,15 @@ def pod_phase(pod: Pod) -> str:
     return str(next((reason for reason in waiting if reason), pod.status.phase or "Pending"))
 
 
-def _pod(pod: Pod) -> Json:
+def _pod(pod: Pod, machine: MachineView) -> Json:
     statuses = pod.status.container_statuses
+    phase = pod_phase(pod)
+    lost = phase == "Running" and not machine.has_sandbox(pod)
     return {
         "namespace": pod.metadata.namespace,
         "name": pod.metadata.name,
-        "ready": f"{sum(s.ready for s in statuses)}/{len(pod.spec.containers)}",
-        "status": pod_phase(pod),
+        "ready": f"{0 if lost else sum(s.ready for s in statuses)}/{len(pod.spec.containers)}",
+        "status": SANDBOX_GONE if lost else phase,
         "restarts": sum(s.restart_count for s in statuses),
         "ip": pod.status.pod_ip,
         "node": pod.spec.node_name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from netlab.api.resources import Json
@@ -12,6 +11,7 @@ from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
 from netlab.node.podfiles import PodFiles
 from netlab.probe.runner import run_connectivity
+from netlab.runtime.lifetime import run_interruptible
 from netlab.runtime.statedir import StateDirectory
 
 LARGEST_RESOLV_CONF = 65536  # bytes; what runs in a pod may write there
@@ -29,6 +29,7 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
 
     try:
         client = connect(state)
-        return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf))
+        test = run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf)
+        return run_interruptible(test)
     except (LabError, ApiError) as error:
         raise CannotTestError(error.message, remedy=error.remedy) from error

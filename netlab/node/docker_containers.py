@@ -15,10 +15,12 @@ from dataclasses import replace
 
 import msgspec
 
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.node.builtin import server_spec
 from netlab.node.docker_security import secured
 from netlab.node.pod_images import Chosen
+from netlab.node.pod_limits import PROCESSES, memory_limit
 from netlab.node.pod_runtime import Run, RunKey, Stop
 from netlab.node.podfiles import expand
 from netlab.node.workloads_protocol import WorkloadArguments
@@ -50,6 +52,7 @@ def holder_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str) 
         network=NO_NETWORK,
         sysctls=NETWORK_SYSCTLS,
         hostname=hostname,
+        processes=PROCESSES,
         read_only=True,
         stop_signal=AT_ONCE,
     )
@@ -69,6 +72,8 @@ def container_spec(lab: str, run: Run, chosen: Chosen, *, network: str, ready: s
         environment=run.environment,
         working_directory=container.working_dir,
         network=network,
+        processes=PROCESSES,
+        memory=memory_limit(container),
         mounts=tuple(Mount(str(run.files.etc / name), f"/etc/{name}", writable=True) for name in FILES),
     )
     spec = _server(common, run, ready) if chosen.server else _program(common, run, chosen)
@@ -118,5 +123,5 @@ def labels(lab: str, pod: Pod, role: str, version: str) -> dict[str, str]:
 
 
 def key_of(marks: Mapping[str, str]) -> RunKey:
-    """Return which run a container with these labels is."""
-    return RunKey(marks[OWNER_LABEL], marks[NAME_LABEL], int(marks[RUN_LABEL]))
+    """Return which run a container with these labels is; one whose labels somebody else made is no run that anybody knows."""
+    return RunKey(marks.get(OWNER_LABEL, ""), marks.get(NAME_LABEL, ""), whole_number(marks.get(RUN_LABEL), -1))

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netlab.api.pods import Capabilities, PodSecurityContext, SecurityContext
+from netlab.api.capabilities import DEFAULT
+from netlab.api.pods import PodSecurityContext, SecurityContext
+from netlab.node.capabilities import changed
 from netlab.node.pod_runtime import Run
 from netlab.node.podfiles import ConfigError
 from netlab.runtime.docker import ContainerSpec
 
-# What Docker leaves a container by default, as containerd does for Kubernetes.
-DEFAULT_CAPABILITIES = (
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
-    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
-)  # fmt: skip
-ALL = "ALL"
 ROOT = "0"
 
 
@@ -35,11 +31,12 @@ def secured(spec: ContainerSpec, run: Run, image_user: str) -> ContainerSpec:
         meta = run.pod.metadata
         who = f'pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {run.container.name}'
         raise ConfigError(f"{why} ({who}); say with runAsUser who it is to run as")
+    had = DEFAULT if spec.capabilities is None else spec.capabilities
     return replace(
         spec,
         user=spec.user if number is None and group is None else _user(number, group, otherwise),
         read_only=bool(own.read_only_root_filesystem),
-        capabilities=_capabilities(own.capabilities, spec.capabilities) if own.capabilities else spec.capabilities,
+        capabilities=changed(own.capabilities, had) if own.capabilities else spec.capabilities,
         no_new_privileges=spec.no_new_privileges or own.allow_privilege_escalation is False,
     )
 
@@ -59,9 +56,3 @@ def _user(number: int | None, group: int | None, otherwise: str) -> str:
     name, _, its_group = otherwise.partition(":")
     user = (name or ROOT, its_group) if number is None else (str(number), "")
     return ":".join(filter(None, (user[0], str(group) if group is not None else user[1])))
-
-
-def _capabilities(wanted: Capabilities, otherwise: tuple[str, ...] | None) -> tuple[str, ...]:
-    had = DEFAULT_CAPABILITIES if otherwise is None else otherwise
-    kept = () if ALL in wanted.drop else tuple(name for name in had if name not in wanted.drop)
-    return tuple(sorted({*kept, *wanted.add}))

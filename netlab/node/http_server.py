@@ -61,14 +61,31 @@ class Connections:
     def __init__(self) -> None:
         self._open: set[Connection] = set()
         self._none = asyncio.Event()
+        self._fresh: set[Connection] = set()  # whose client has not begun its first request
+        self._no_fresh = asyncio.Event()
 
     def add(self, connection: Connection) -> None:
         """Take note of a new one."""
         self._open.add(connection)
+        self._fresh.add(connection)
+
+    def has_begun(self, connection: Connection) -> None:
+        """Record that the client of a connection has begun its first request."""
+        self._fresh.discard(connection)
+        if not self._fresh:
+            self._no_fresh.set()
+
+    async def all_begun(self, patience: float) -> None:
+        """Return when the client of every open connection has begun a request, or had so many seconds for it."""
+        if self._fresh:
+            self._no_fresh.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._no_fresh.wait(), patience)
 
     def discard(self, connection: Connection) -> None:
         """Forget one that has been lost."""
         self._open.discard(connection)
+        self.has_begun(connection)
         if not self._open:
             self._none.set()
 
@@ -237,6 +254,7 @@ class HttpConnection(asyncio.Protocol):
         self._body.clear()
         self._counted = True
         self._service.begin()
+        self._service.connections.has_begun(self)
         if request.method == b"CONNECT":
             self._send(_refusal(HTTPStatus.METHOD_NOT_ALLOWED))
         elif self._http.they_are_waiting_for_100_continue:

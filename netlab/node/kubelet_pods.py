@@ -26,10 +26,11 @@ from netlab.kernel.door import Kernel
 from netlab.node import containers, podfiles, readiness
 from netlab.node.containers import ContainerRecord, Phase
 from netlab.node.entering import stored_environment
+from netlab.node.kubelet_drain import Withdrawal
 from netlab.node.kubelet_probing import Probing
 from netlab.node.kubelet_restore import restored
 from netlab.node.kubelet_status import NEW, PodView, all_initialized, completed
-from netlab.node.pod_runtime import Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import ConfigError, PodFiles, Sources, UnusableValueError
 from netlab.runtime.statedir import StateDirectory
 
@@ -38,6 +39,7 @@ FINAL_WAITING = frozenset(
     {"CrashLoopBackOff", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
     | {"CreateContainerConfigError", "CreateContainerError"}
 )
+REFUSED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 OF_CONFIGURATION = frozenset({ConfigError.reason, UnusableValueError.reason})
 log = logging.getLogger("netlab.node")
 
@@ -67,8 +69,11 @@ class Surroundings(Protocol):
     def host_ip(self, pod: Pod) -> str:
         """Return the address of the pod's node."""
 
-    def withdrawn(self, pod: Pod) -> bool:
-        """Tell whether no rule anywhere sends new connections to the pod."""
+    def is_node_lost(self, pod: Pod) -> bool:
+        """Tell whether the pod's node was up and is not any more."""
+
+    def is_withdrawn(self, pod: Pod, withdrawal: Withdrawal) -> bool:
+        """Tell whether no rule anywhere sends new connections to the pod, which is terminating."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +98,15 @@ class PodWorker:
     address: str = ""
     stands: bool = False  # its sandbox is there; a status that knows an address may be older than the namespaces
     problem: str = ""
+    broken: str = ""  # what broke since its status was shown last
+    home: int | None = None  # of a pod of the host network: the inode of the namespace that it stands in
     released: bool = False  # the runtime has been told to end and forget everything
     records: dict[str, ContainerRecord] = field(default_factory=dict)
     asked: dict[str, Run] = field(default_factory=dict)  # runs that have not begun yet
     steps: dict[str, Stop] = field(default_factory=dict)  # how firmly each container has been asked to end
     seen_at: float = field(default_factory=time.time)
     deadline: float | None = None
+    withdrawal: Withdrawal = field(default_factory=Withdrawal)
     status: PodStatus | None = None  # as it should be, at the last look
     dirty: bool = True  # something has happened since
     written: PodStatus | None = None  # what was last sent to the API
@@ -124,7 +132,15 @@ class PodWorker:
 
     @property
     def view(self) -> PodView:
-        return PodView(self.address, self.tools.surroundings.host_ip(self.pod), self.stands, self.seen_at, self.records)
+        around = self.tools.surroundings
+        return PodView(
+            self.address,
+            around.host_ip(self.pod),
+            self.stands,
+            around.is_node_lost(self.pod),
+            self.seen_at,
+            self.records,
+        )
 
     @property
     def status_pending(self) -> bool:
@@ -132,17 +148,35 @@ class PodWorker:
         return self.dirty or self.pod.status != self.status
 
     @property
+    def is_refused(self) -> bool:
+        """Tell whether the sandbox cannot be made until somebody removes what is in its place."""
+        return self.problem.startswith(SANDBOX_REFUSED)
+
+    @property
     def serves_on(self) -> bool:
         """Tell whether all its containers end by themselves once no rule leads to the pod any more."""
         return all(self.tools.runtime.serves_on(self.uid, container) for container in self.pod.spec.containers)
 
+    @property
+    def refusals(self) -> list[str]:
+        """Why containers cannot be made, as kubelet says in an Event."""
+        return [record.message for record in self.records.values() if record.reason in REFUSED]
+
     # ---- the sandbox
-    def stand(self, address: str) -> None:
-        """Take in that the sandbox stands, and take over what an earlier daemon started in it."""
+    def stand(self, address: str, *, fresh: bool = False) -> None:
+        """Take in that the sandbox stands, and take over what an earlier daemon started in it.
+
+        In a `fresh` one nothing can run: whatever runs for the pod is in a namespace that nobody can reach, and is ended.
+        """
         self.address, self.problem = address, ""
-        if not self.stands:
-            self.stands = True
-            self.records = {name: containers.afresh(record) for name, record in self.records.items()}
+        if self.stands and not fresh:
+            return
+        self.stands = True
+        self.records = {name: containers.afresh(record) for name, record in self.records.items()}
+        if fresh:
+            for key in self._alive():
+                self.tools.runtime.stop(key, Stop.KILL)
+        else:
             self._take_over()
 
     def _take_over(self) -> None:
@@ -295,7 +329,7 @@ class PodWorker:
             self.deadline = now + (self.pod.spec.termination_grace_period_seconds if grace is None else grace)
             asyncio.get_running_loop().call_later(max(0.0, self.deadline - now), self.wake, self.uid)
         overdue = now >= self.deadline
-        withdrawn = overdue or self.tools.surroundings.withdrawn(self.pod)
+        withdrawn = overdue or self.tools.surroundings.is_withdrawn(self.pod, self.withdrawal)
         for key in self._alive():
             container = self._container(key.container)
             serving = container is not None and not withdrawn and self.tools.runtime.serves_on(self.uid, container)

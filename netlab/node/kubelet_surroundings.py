@@ -14,15 +14,17 @@ from netlab.dns.environment import service_environment
 from netlab.dns.resolver import node_resolv_conf, resolv_conf
 from netlab.ipam import AddressPlan
 from netlab.node import podfiles
-from netlab.node.kubelet_drain import withdrawn
+from netlab.node.kubelet_drain import Sights, SlicesAfter, Withdrawal
+from netlab.node.kubelet_nodes import has_lost_pods
 from netlab.node.podfiles import Sources
 
 
 class Cluster:
     """The caches by plural name (`services`, `nodes`, ...), asked in the kubelet's words."""
 
-    def __init__(self, caches: Mapping[str, Mapping[str, Any]], networking: Networking) -> None:
+    def __init__(self, caches: Mapping[str, Mapping[str, Any]], networking: Networking, slices_after: SlicesAfter) -> None:
         self._caches = caches
+        self._slices_after = slices_after
         self._networking = networking
         self._plan = AddressPlan(networking, "")
 
@@ -62,9 +64,15 @@ class Cluster:
         node: Node | None = self._caches["nodes"].get(pod.spec.node_name)
         return node.internal_ip if node else ""
 
-    def withdrawn(self, pod: Pod) -> bool:
-        """Tell whether no rule anywhere sends new connections to the pod."""
+    def is_node_lost(self, pod: Pod) -> bool:
+        """Tell whether the pod's node was up and is not any more."""
+        node: Node | None = self._caches["nodes"].get(pod.spec.node_name)
+        return has_lost_pods(node)
+
+    def is_withdrawn(self, pod: Pod, withdrawal: Withdrawal) -> bool:
+        """Tell whether no rule anywhere sends new connections to a terminating pod; `withdrawal` keeps how far that is."""
         caches = self._caches
-        current = {EDGE_LEASE, *map(node_lease, caches["nodes"])}  # a removed node's Lease says nothing
+        current = {EDGE_LEASE, *map(node_lease, caches["nodes"])}  # a removed node's Lease does not count
         leases = [lease for key, lease in caches["leases"].items() if key in current]
-        return withdrawn(pod, caches["services"].values(), caches["endpointslices"].values(), leases)
+        sights = Sights(caches["services"].values(), caches["endpointslices"].values(), leases)
+        return withdrawal.is_complete(pod, self._slices_after, sights)

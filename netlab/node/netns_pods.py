@@ -2,26 +2,28 @@
 
 A command is a process of the machine that has entered the pod. A built-in workload is no process of its own: its node's
 workloads process holds its sockets and is told the whole set of what shall run (`workloads_link`). What it reports is the
-news: a server that it names has begun, one with a code has ended, one that is draining and serves nobody may end.
+news: a server that it names has begun, one with a code has ended. One that is to end reports its code when everybody who came
+before has been served.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from netlab.api.pods import Container, Pod
+from netlab.containment import Contained, describe
 from netlab.errors import NetlabError
-from netlab.kernel.door import Kernel
+from netlab.kernel.door import Kernel, Occupant
 from netlab.node import processes
 from netlab.node.builtin import builtin_of, server_spec
+from netlab.node.capabilities import granted
 from netlab.node.netns_probes import CommandRunner
-from netlab.node.pod_runtime import Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import PATH, command_line
 from netlab.node.process_marks import restore_records
 from netlab.node.processes import CONTAINER_PREFIX
@@ -30,6 +32,7 @@ from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
 from netlab.node.workloads import socket_name
 from netlab.node.workloads_link import WorkloadsLink
 from netlab.node.workloads_protocol import Report, ServerSpec, ServerStatus
+from netlab.runtime.claims import foreign, pod_refusal, record
 from netlab.runtime.statedir import StateDirectory
 
 KILLED = 137  # the exit code of a process that was ended by SIGKILL
@@ -44,12 +47,6 @@ class Served:
     run: Run
     spec: ServerSpec
     begun: bool = False
-    ending: bool = False
-    busy: int | None = None  # being served, as reported since it has been draining
-
-    @property
-    def idle(self) -> bool:
-        return self.spec.draining and self.busy == 0
 
 
 class NetnsPods:
@@ -93,12 +90,26 @@ class NetnsPods:
 
     # ---- namespaces
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
-        """Make those that are missing, in one batch."""
-        missing = [path for path in pods if not self._kernel.namespace_exists(path)]
-        for path in missing:
-            (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
-        self._kernel.create_namespaces(missing)
-        return {}
+        """Make those that are missing, except where something is that the lab did not make; returns why some have none.
+
+        All are made in one batch; when that is refused, one by one.
+        """
+        occupants = {path: self._kernel.occupant(path) for path in pods}
+        taken = foreign(self._state, occupants)
+        missing = [path for path, found in occupants.items() if found is not Occupant.NAMESPACE and path not in taken]
+        refused = {pods[path].metadata.uid: f"{SANDBOX_REFUSED}: {pod_refusal(self._state, path)}" for path in taken}
+        with Contained() as attempt:
+            self._make(missing)
+        for path in missing if attempt.error else ():
+            with Contained() as alone:
+                self._make([path])
+            if alone.error is not None:
+                refused[pods[path].metadata.uid] = describe(alone.error)
+        return refused
+
+    def _make(self, paths: Sequence[str]) -> None:
+        record(self._state, paths)
+        self._kernel.create_namespaces(paths)
 
     # ---- what is asked for
     def serves_on(self, _uid: str, container: Container) -> bool:
@@ -108,7 +119,11 @@ class NetnsPods:
     def start(self, run: Run) -> None:
         """Have a run begin at the end of this round."""
         if builtin_of(run.container):
-            self._served[run.key.place] = Served(run, server_spec(run))
+            served, refusal = _servable(run)
+            if served is None:
+                self._tell(Refused(run.key, "CreateContainerError", refusal))
+            else:
+                self._served[run.key.place] = served
         elif not run.container.command:
             image = run.container.image
             words = f'image "{image}" is not one of netlab\'s built-in workloads, and the container has no command'
@@ -119,7 +134,11 @@ class NetnsPods:
     def take_over(self, run: Run) -> Ended | None:
         """Go on with a run that an earlier daemon started."""
         if builtin_of(run.container):
-            self._served[run.key.place] = Served(run, server_spec(run), begun=True)
+            served, refusal = _servable(run)
+            if served is None:
+                return Ended(run.key, None, refusal)
+            served.begun = True
+            self._served[run.key.place] = served
             return None
         if self._spawner.adopt(container_process(*run.key.place), run.namespace) is None:
             return Ended(run.key, None, LOST)
@@ -140,11 +159,9 @@ class NetnsPods:
             del self._served[key.place]
             self._tell(Refused(key, "ContainerCreating", "the pod is being deleted"))
             return
-        if not served.spec.draining:
-            served.spec = msgspec.structs.replace(served.spec, draining=True)
-        served.ending = step >= Stop.END
-        if step is Stop.KILL or (served.ending and served.idle):
-            self._end_serving(key, KILLED if step is Stop.KILL else 0)
+        served.spec = msgspec.structs.replace(served.spec, draining=True, ending=step >= Stop.END)
+        if step is Stop.KILL:
+            self._end_serving(key, KILLED)
 
     def _end_serving(self, key: RunKey, code: int, message: str = "") -> None:
         del self._served[key.place]
@@ -196,14 +213,16 @@ class NetnsPods:
             environment=dict(run.environment),
             files=str(run.files.folder),
             working_directory=run.container.working_dir,
+            capabilities=granted(run.container),
         )
         self._running[run.key.place] = run.key
-        try:
+        with Contained() as attempt:
             if self._spawner.adopt(name, run.namespace) is None:
                 await self._spawner.spawn_container(spec)
-        except (OSError, NetlabError) as error:
+        if attempt.error is not None:
             del self._running[run.key.place]
-            self._tell(Refused(run.key, "RunContainerError", str(error)))
+            words = str(attempt.error) if isinstance(attempt.error, OSError | NetlabError) else describe(attempt.error)
+            self._tell(Refused(run.key, "RunContainerError", words))
             return
         self._tell(Began(run.key))
 
@@ -224,15 +243,11 @@ class NetnsPods:
 
     def _heard(self, served: Served, status: ServerStatus) -> None:
         key = served.run.key
-        if served.spec.draining:
-            served.busy = status.busy
         if not served.begun:
             served.begun = True
             self._tell(Began(key))
         if status.code is not None:
             self._end_serving(key, status.code, status.message)
-        elif served.ending and served.idle:
-            self._end_serving(key, 0)
 
     def _exited(self, news: Exit) -> None:
         if not news.name.startswith(CONTAINER_PREFIX):
@@ -256,3 +271,12 @@ class NetnsPods:
 def container_process(uid: str, container: str) -> str:
     """Return the name of a command's process record."""
     return f"{CONTAINER_PREFIX}{uid}-{container}"
+
+
+def _servable(run: Run) -> tuple[Served | None, str]:
+    """Return a built-in workload as its node's process is to be told of it; None, and why, when no message can hold it."""
+    with Contained() as attempt:
+        spec = server_spec(run)
+        msgspec.json.encode(spec)
+        return Served(run, spec), ""
+    return None, describe(attempt.error) if attempt.error else ""

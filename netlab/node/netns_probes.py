@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from netlab.errors import NetlabError
 from netlab.node import processes
+from netlab.node.capabilities import granted
 from netlab.node.pod_runtime import Run
 from netlab.node.processes import PROBE_PREFIX
 from netlab.node.readiness import Result
@@ -49,7 +50,16 @@ class CommandRunner:
         end = self._ends[name] = asyncio.get_running_loop().create_future()
         try:
             with _Listening(folder / f"{run.container.name}.probe") as output:
-                spec = ContainerSpec(name, run.namespace, argv, str(output.pipe), dict(run.environment), str(folder), kept=False)
+                spec = ContainerSpec(
+                    name,
+                    run.namespace,
+                    argv,
+                    str(output.pipe),
+                    environment=dict(run.environment),
+                    files=str(folder),
+                    kept=False,
+                    capabilities=granted(run.container),
+                )
                 await self._spawner.spawn_container(spec)
                 news = await asyncio.wait_for(end, limit)
                 words = output.text()

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from netlab.api.config import ConfigMap, Secret
-from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod
-from netlab.errors import LabError
+from netlab.api.numbers import is_digits, whole_number
+from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod, ResourceFieldSelector, ResourceRequirements
+from netlab.errors import LabError, printable
 
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
 LOCALHOST_LINES = (
@@ -151,11 +152,6 @@ def _require_usable(name: str, value: str) -> None:
         )
 
 
-def printable(text: str) -> str:
-    """Return a text as it can be shown: what is no visible character is escaped, what is long is cut."""
-    return repr(text[:100])[1:-1]
-
-
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """Replace `$(NAME)`; an unknown name stays as written, `$$` is a plain dollar sign."""
 
@@ -217,21 +213,12 @@ def _decoded(value: str) -> str:
         return value
 
 
-def _resource(reference: object, container: Container) -> str:
+def _resource(reference: ResourceFieldSelector, container: Container) -> str:
     """Return a resource limit or request as kubelet prints it without a divisor; unset is 0 here (no capacity known)."""
-    named = _fields(reference, "resourceFieldRef").get("resource", "")
-    kind, _, what = str(named).partition(".")
-    amounts = _fields(container.resources, "resources").get(kind)
-    return str(_fields(amounts, f"resources.{kind}").get(what, "0"))
-
-
-def _fields(value: object, path: str) -> Mapping[str, object]:
-    """Return the fields of a part of the manifest that has no effect on the network, and so may be anything."""
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        return value
-    raise ConfigError(f"{path}: expected fields, found {printable(str(value))}")
+    kind, _, what = reference.resource.partition(".")
+    resources = container.resources or ResourceRequirements()
+    amount = {"limits": resources.limits, "requests": resources.requests}.get(kind, {}).get(what, "0")
+    return amount if isinstance(amount, str) else f"{amount:.15g}"
 
 
 FIELDS: dict[str, Callable[[Pod, Sources], str]] = {
@@ -264,7 +251,7 @@ def _formatted(labels: Mapping[str, str]) -> str:
 
 def port_of(container: Container, port: int | str) -> int:
     """Return the number of a port given by number or by name; 0 when the container declares no such name."""
-    if isinstance(port, int) or port.isdigit():
-        return int(port)
+    if isinstance(port, int) or is_digits(port):
+        return whole_number(port)
     declared: Sequence[int] = [p.container_port for p in container.ports if p.name == port]
     return declared[0] if declared else 0

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from netlab.containment import Contained
 from netlab.errors import LabError
 from netlab.node import processes, spawn_zygote
 from netlab.node.entering import exit_code
@@ -28,7 +29,10 @@ log = logging.getLogger("netlab.node")
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process of the lab: `entry` names a function given to `Spawner.start`, run in `namespace` ("": the host's)."""
+    """A process of the lab: `entry` names a function given to `Spawner.start`, run in `namespace` ("": the host's).
+
+    `capabilities`: those that it keeps (`netlab.kernel.privileges`).
+    """
 
     name: str
     entry: str
@@ -38,6 +42,7 @@ class ProcessSpec:
     reads: tuple[str, ...] = ()  # files that it reads when it starts, and never again
     socket: str = ""  # the Unix socket at which it serves, if it does
     title: str = ""  # what ps shows after "netlab: <lab> "; the name when empty
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class ContainerSpec:
     """A pod's command. `files` is the pod's folder (resolv.conf, hosts, hostname); "" leaves the machine's files.
 
     The lab's log keeper writes `log`. If the command is not `kept`, it writes to the file or pipe `log` itself.
+    `capabilities`: those that it keeps.
     """
 
     name: str
@@ -55,6 +61,7 @@ class ContainerSpec:
     files: str = ""
     working_directory: str = ""
     kept: bool = True
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,13 +196,14 @@ class Spawner:
 
     async def _read(self) -> None:
         received = b""
-        try:
+        with Contained() as attempt:
             while chunk := await asyncio.get_running_loop().sock_recv(self._channel, CHUNK):
                 *lines, received = (received + chunk).split(b"\n")
                 for line in lines:
                     self._hear(json.loads(line))
-        except ConnectionError as error:
-            log.warning("spawner=lost error=%s", error)
+        if attempt.error is not None:
+            trace = None if isinstance(attempt.error, ConnectionError) else attempt.error
+            log.warning("spawner=lost error=%s", attempt.error, exc_info=trace)
         self._fail()
 
     def _fail(self) -> None:
@@ -213,7 +221,10 @@ class Spawner:
 
     def _announce(self, news: Exit) -> None:
         for listener in self._listeners:
-            listener(news)
+            with Contained() as attempt:  # the others are to hear of it, and of the ends to come
+                listener(news)
+            if attempt.error is not None:
+                log.error("process=%s news=broken", news.name, exc_info=attempt.error)
 
     # ---- processes of an earlier daemon
     def _adopted_ended(self, descriptor: int, record: ProcessRecord) -> None:

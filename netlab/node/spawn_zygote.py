@@ -34,7 +34,7 @@ from typing import Any, NoReturn
 import setproctitle
 
 from netlab.errors import KernelError
-from netlab.kernel import libc, mounts, namespaces
+from netlab.kernel import libc, mounts, namespaces, privileges
 from netlab.node import entering, log_keeper
 from netlab.node.log_pipes import LogPipes
 from netlab.node.podfiles import ETC_SIZE, PodFiles
@@ -145,6 +145,7 @@ class _Zygote:
         def work() -> None:
             setproctitle.setproctitle(f"netlab: {self._state.lab} {log_keeper.NAME}")
             logs.configure()
+            privileges.limit(())  # it opens the lab's own files alone
             log_keeper.keep_logs(listener, self._state)
 
         output = _opened_log(self._state.log(log_keeper.NAME))
@@ -212,6 +213,7 @@ def _run_entry(request: Message, entry: Entry, lab: str) -> None:
         os.close(descriptor)
     setproctitle.setproctitle(f"netlab: {lab} {request['title'] or request['name']}")
     logs.configure()
+    privileges.limit(request["capabilities"])
     entry(request["arguments"])
 
 
@@ -221,6 +223,7 @@ def _run_command(request: Message) -> None:
     entering.enter(descriptor, PodFiles(Path(request["files"])) if request["files"] else None)
     os.close(descriptor)
     os.chdir(request["working_directory"] or "/")
+    privileges.limit(request["capabilities"])
     entering.replace_process(request["argv"], request["environment"])
 
 

@@ -49,9 +49,11 @@ async def serve(arguments: WorkloadArguments) -> int:
     loop.add_signal_handler(signal.SIGTERM, end)
     await served.start()
     tell(arguments.ready, served.status)
-    while served.code is None and not (ending.is_set() and served.status.busy == 0):
+    while served.code is None and not ending.is_set():
         await changed.wait()
         changed.clear()
+    if served.code is None:
+        await served.drained()
     await served.close()
     return served.code or 0
 

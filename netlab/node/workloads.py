@@ -3,6 +3,10 @@
 One process per node, so that a thousand pods do not need a thousand interpreters. It knows nothing of Kubernetes: the
 kubelet sends the desired set (`netlab.node.workloads_protocol`), it starts and stops servers and reports. It does not
 notice when the daemon goes away; the next one connects and finds everything serving.
+
+Each server fails alone: whatever breaks as it starts is its exit code and last words, and the conversation goes on.
+It serves whoever connects, so it has no capability: a child makes its sockets (`netlab.node.workloads_sockets`). When that has
+ended, so does this process; the daemon starts both again.
 """
 
 from __future__ import annotations
@@ -18,10 +22,12 @@ from pathlib import Path
 
 import msgspec
 
+from netlab.containment import Contained
 from netlab.files import socket_address
-from netlab.kernel import namespaces
+from netlab.kernel import privileges
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
-from netlab.node.workloads_serving import ServedWorkload
+from netlab.node.workloads_serving import Bind, ServedWorkload
+from netlab.node.workloads_sockets import SocketMaker
 from netlab.runtime.log_files import CONTAINER, RotatingFile
 from netlab.runtime.statedir import StateDirectory
 
@@ -35,10 +41,13 @@ def main(arguments: dict[str, str]) -> None:
     state = StateDirectory(arguments["lab"], Path(arguments["state"]))
     path = state.socket(socket_name(arguments["node"]))
     path.unlink(missing_ok=True)  # of a process that was killed
+    sockets = SocketMaker.start(f"netlab: {state.lab} sockets-{arguments['node']}")
+    privileges.limit(())
     try:
-        asyncio.run(_serve(path))
+        asyncio.run(_serve(path, sockets))
     finally:
         path.unlink(missing_ok=True)
+        sockets.close()
 
 
 def socket_name(node: str) -> str:
@@ -46,10 +55,11 @@ def socket_name(node: str) -> str:
     return f"workloads-{node}"
 
 
-async def _serve(path: Path) -> None:
+async def _serve(path: Path, sockets: SocketMaker) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    workloads = Workloads()
+    asyncio.get_running_loop().add_reader(sockets, ended.set)
+    workloads = Workloads(sockets)
     with socket_address(path) as address:
         server = await asyncio.start_unix_server(workloads.converse, address, limit=LONGEST_LINE)
         log.info("workloads=listening socket=%s", path)
@@ -60,8 +70,9 @@ async def _serve(path: Path) -> None:
 
 @dataclasses.dataclass
 class Workloads:
-    """All servers of the node, and who wants to hear of them."""
+    """All servers of the node, and who wants to hear of them. `bind` makes their sockets."""
 
+    bind: Bind
     servers: dict[str, ServedWorkload] = dataclasses.field(default_factory=dict)
     version: int = 0
     listeners: set[asyncio.StreamWriter] = dataclasses.field(default_factory=set)
@@ -77,7 +88,7 @@ class Workloads:
                 await self.carry_out(desired)
                 self.version = desired.version
                 self.report()
-        except (ConnectionError, msgspec.DecodeError, ValueError) as error:
+        except (ConnectionError, msgspec.DecodeError, RecursionError, ValueError) as error:
             log.warning("conversation=broken error=%s", error)
         finally:
             self.listeners.discard(writer)
@@ -90,7 +101,7 @@ class Workloads:
         async with self.busy:
             wanted = {spec.key: spec for spec in desired.servers}
             gone = [key for key, served in self.servers.items() if _replaced(served.spec, wanted.get(key))]
-            await asyncio.gather(*(self.servers.pop(key).close() for key in gone))
+            await asyncio.gather(*(self._end(key, self.servers.pop(key)) for key in gone))
             for key, spec in wanted.items():
                 if key in self.servers:
                     self._update(self.servers[key], spec)
@@ -98,13 +109,23 @@ class Workloads:
                     await self._start(spec)
 
     async def _start(self, spec: ServerSpec) -> None:
-        served = self.servers[spec.key] = ServedWorkload(spec, self.report, open_log(spec.log), namespaces.inside)
-        await served.start()
+        served = self.servers[spec.key] = ServedWorkload(spec, self.report, None, self.bind)
+        await served.start(lambda: open_log(spec.log))
+        if spec.ending and served.code is None:
+            served.end()
+
+    async def _end(self, key: str, served: ServedWorkload) -> None:
+        with Contained() as attempt:
+            await served.close()
+        if attempt.error is not None:
+            log.error("server=%s state=not-closed", key, exc_info=attempt.error)
 
     def _update(self, served: ServedWorkload, spec: ServerSpec) -> None:
-        """Take over `draining`; a run's other settings are those it was started with."""
-        if spec.draining != served.spec.draining:
-            served.spec = msgspec.structs.replace(served.spec, draining=spec.draining)
+        """Take over `draining` and `ending`; a run's other settings are those it was started with."""
+        if (spec.draining, spec.ending) != (served.spec.draining, served.spec.ending):
+            served.spec = msgspec.structs.replace(served.spec, draining=spec.draining, ending=spec.ending)
+        if spec.ending:
+            served.end()
 
     def report(self) -> None:
         """Tell every listener the state of all servers."""

@@ -29,7 +29,8 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     environment: dict[str, str] = {}
     ports: tuple[tuple[int, str], ...] = ()  # declared: number, TCP or UDP
     log: str = ""
-    draining: bool = False  # the pod is terminating: tell when nobody is being served any more
+    draining: bool = False  # the pod is terminating: each answer is the last one of its connection
+    ending: bool = False  # no rule leads to the pod any more: serve who has come, then end with code 0
 
     @property
     def identity(self) -> tuple[str, int]:

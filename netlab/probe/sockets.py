@@ -101,9 +101,16 @@ async def patiently(doing: Coroutine[Any, Any, T], patience: float) -> T:
                 return task.result()
         raise TimeoutError
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        await _drop(task)
+
+
+async def _drop(task: asyncio.Future[Any]) -> None:
+    """End what nobody waits for any more. Its error is read, so that asyncio does not report it as an overlooked one."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
 
 
 async def tcp(
@@ -215,9 +222,7 @@ async def _first(sock: socket.socket, arrived: asyncio.Future[None] | None) -> b
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         return reading.result() if reading.done() else b""
     finally:
-        if not reading.done():
-            reading.cancel()
-            await asyncio.wait({reading})
+        await _drop(reading)
 
 
 async def icmp(enter: Enter, namespace: str, address: str, key: str, *, identifier: int, patience: float) -> Exchange:

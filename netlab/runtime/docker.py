@@ -63,6 +63,8 @@ class ContainerSpec:
     read_only: bool = False
     hostname: str = ""
     stop_signal: str = ""  # what the engine sends first when it is asked to stop it
+    processes: int = 0  # at most; 0: as many as there may be
+    memory: int = 0  # bytes at most, swap included; 0: as much as there is
 
 
 @dataclass(frozen=True)

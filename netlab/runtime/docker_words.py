@@ -46,6 +46,10 @@ def container_body(spec: ContainerSpec) -> dict[str, Any]:
         host |= {"CapDrop": ["ALL"], "CapAdd": list(spec.capabilities)}
     if spec.no_new_privileges:
         host["SecurityOpt"] = ["no-new-privileges:true"]
+    if spec.processes:
+        host["PidsLimit"] = spec.processes
+    if spec.memory:
+        host |= {"Memory": spec.memory, "MemorySwap": spec.memory}
     body: dict[str, Any] = {
         "Image": spec.image,
         "Labels": dict(spec.labels),

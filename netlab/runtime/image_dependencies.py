@@ -1,8 +1,9 @@
 """The libraries that the agents import, as files for the images: wheels that pip unpacks on the machine.
 
-A build has no way to a package index of its own; the machine has, whichever pip is set up for. The versions are those of the
-running netlab, so that container and machine run the same. The names are given in full, not resolved: conditions on the
-version of Python would be answered for the machine's. Kept in the user's cache folder under their hash.
+A build has no way to a package index of its own; the machine has, whichever pip is set up for. Versions and hashes are those
+of `requirements.lock`, which netlab ships: pip refuses a file that is another, wherever it comes from. The names are given in
+full, not resolved: conditions on the version of Python would be answered for the machine's. Kept in the user's cache folder
+under their hash.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import platform
 import shutil
 import sys
 import tempfile
-from importlib import metadata
+from importlib import resources
 from pathlib import Path
 
+import netlab
 from netlab.errors import LabError, UnsupportedHostError
 from netlab.runtime import programs
 
@@ -29,13 +31,26 @@ DISTRIBUTIONS = (
     "pyroute2",
     "typing-extensions",
 )
+LOCK = "requirements.lock"
 C_LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")  # wheels' words for a libc not newer than bookworm's
 FETCHING_LIMIT = 600  # seconds
 
 
 def requirements() -> tuple[str, ...]:
-    """Return the libraries with the versions that are running; one that is not installed here comes as it is."""
-    return tuple(_pinned(name) for name in DISTRIBUTIONS)
+    """Return the libraries as the lock names them, each with its version and its hashes: lines for pip."""
+    found = {name: line for line in _lock_lines() if (name := line.partition("==")[0]) in DISTRIBUTIONS}
+    if missing := [name for name in DISTRIBUTIONS if name not in found]:
+        raise LabError(f"{LOCK} does not name {', '.join(missing)}", remedy="In netlab's source: make lock.")
+    return tuple(found[name] for name in DISTRIBUTIONS)
+
+
+def _lock_lines() -> list[str]:
+    """Return the requirements of the lock, of the installed package or else of the source tree, one a line."""
+    package = Path(str(resources.files(netlab)))
+    found = next((path for path in (package / "_images" / LOCK, package.parent / LOCK) if path.is_file()), None)
+    if found is None:
+        raise LabError(f"{LOCK} is not beside {package}", remedy="Install netlab again.")
+    return found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
 
 
 def digest() -> str:
@@ -55,29 +70,25 @@ def fetch(cache: Path) -> Path:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
-        programs.run("fetch the libraries for the images", command(Path(scratch)), limit=FETCHING_LIMIT)
+        lock = Path(scratch).with_suffix(".lock")
+        lock.write_text("\n".join(requirements()), encoding="utf-8")
+        try:
+            programs.run("fetch the libraries for the images", command(Path(scratch), lock), limit=FETCHING_LIMIT)
+        finally:
+            lock.unlink()
         shutil.rmtree(Path(scratch) / "bin", ignore_errors=True)
         Path(scratch).rename(folder)
         Path(scratch).mkdir()  # for the context manager to remove
     return folder
 
 
-def command(target: Path) -> list[str]:
-    """Return pip's command line."""
+def command(target: Path, lock: Path) -> list[str]:
+    """Return pip's command line for the requirements in a file."""
     machine = platform.machine()
     return [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
         *("--target", str(target), "--no-deps", "--no-compile", "--only-binary=:all:"),
         *("--implementation", "cp", "--python-version", PYTHON),
         *(word for library in C_LIBRARIES for word in ("--platform", f"{library}_{machine}")),
-        *requirements(),
+        *("--require-hashes", "--requirement", str(lock)),
     ]
-
-
-def _pinned(name: str) -> str:
-    try:
-        return f"{name}=={metadata.version(name)}"
-    except metadata.PackageNotFoundError:
-        if name == "typing-extensions":  # needed below Python 3.13 only: this Python has it built in
-            return name
-        raise LabError(f"netlab is not installed whole: {name} is missing", remedy="Install it again with pip.") from None

@@ -86,7 +86,7 @@ class StateDirectory:
         content = path.read_bytes()
         try:
             return msgspec.json.decode(content, type=kind)
-        except ValueError as error:  # malformed, of another kind, not UTF-8
+        except (ValueError, RecursionError) as error:  # malformed, of another kind, not UTF-8, too deep
             raise self.damaged(path, str(error)) from error
 
     def damaged(self, path: Path, why: str) -> DamagedRecordError:

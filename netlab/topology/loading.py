@@ -16,7 +16,7 @@ from netlab.api import resources as r
 from netlab.api.lab import Lab, Networking
 from netlab.api.resources import BY_KIND, Json, Resource
 from netlab.errors import InvalidTopologyError
-from netlab.topology import syntax
+from netlab.topology import lists, syntax
 from netlab.topology.decoding import decode, described, typed
 from netlab.topology.document import Document, Position, Source, documents
 from netlab.topology.foreign import foreign_sentence
@@ -27,6 +27,7 @@ from netlab.topology.problem import (
     Problem,
     Steps,
     did_you_mean,
+    forbidden,
     path_text,
     printable,
     quoted,
@@ -48,6 +49,7 @@ MADE_BY_NETLAB = {
     "Event": "events are what netlab reports",
     "Lease": "leases are how the lab's own parts show that they live",
 }
+NO_GENERATED_NAME = "an object of a file has a name, so that `netlab up` finds it again: set metadata.name"
 LAB_FIRST = "the first document of a topology is the Lab: apiVersion: netlab/v1alpha1, kind: Lab"
 
 
@@ -92,7 +94,8 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
     assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
     networking = _usable(lab_item)
     for item in items:
-        values = value_problems(item.resource, item.decoded, networking)
+        found = value_problems(item.resource, item.decoded, networking)
+        values = [problem for problem in found if problem.steps[:1] != ("status",)]  # a file's status is ignored
         for problem in (*item.decoded.unknown, *item.decoded.types, *values):
             report.problem(item.document, item.at, problem)
     if lab_item:
@@ -146,6 +149,9 @@ def _items(sources: Sequence[Source], report: _Report, runtime: str) -> list[Ite
         for document in found:
             if is_first and (sentence := foreign_sentence(document.value)):
                 raise InvalidTopologyError((f"{source.name}:1:1: {sentence}",))
+            if lists.is_list(document.value):
+                for problem in lists.problems(document.value):
+                    report.problem(document, (), problem)
             for at, value in _objects(document.value):
                 item = _item(document, at, value, report, expected_lab=is_first, runtime=runtime)
                 is_first = False
@@ -160,9 +166,8 @@ def _items(sources: Sequence[Source], report: _Report, runtime: str) -> list[Ite
 
 def _objects(value: Any) -> Iterator[tuple[Steps, Any]]:
     """Yield the objects of a document: itself, or the items of a List."""
-    if isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list):
-        for index, item in enumerate(value["items"]):
-            yield ("items", index), item
+    if lists.is_list(value):
+        yield from lists.items(value)
     else:
         yield (), value
 
@@ -178,7 +183,10 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
             report.problem(document, at, fault)
         value = _with_runtime(_expanded(value), runtime)
     decoded = decode(value, resource.type)
-    return Item(document, at, resource, decoded, typed(decoded, resource.type))
+    obj = typed(decoded, resource.type)
+    if obj.metadata.generate_name and not obj.metadata.name:
+        report.problem(document, at, forbidden(("metadata", "generateName"), NO_GENERATED_NAME))
+    return Item(document, at, resource, decoded, obj)
 
 
 def _kind_problem(value: Any, *, expected_lab: bool) -> Problem | None:

@@ -162,6 +162,31 @@ async def test_a_users_image_runs_as_it_was_made(request, lab, docker_engine, im
     assert "CapBnd:\t0000000000000000" in said
 
 
+# The limits of the container's own group, as the kernel has them: version 2 of control groups, else version 1.
+LIMITS = (
+    "cd /sys/fs/cgroup; cat pids.max 2>/dev/null || cat pids/pids.max;"
+    " cat memory.max 2>/dev/null || cat memory/memory.limit_in_bytes; grep -E 'CapBnd|NoNewPrivs|Seccomp:' /proc/self/status"
+)
+
+
+async def test_what_a_pod_may_take_and_do(lab, docker_engine, image_tags):
+    """A container has 1024 processes at most and its limit of memory; its capabilities are what the manifest makes of them."""
+    daemon = lab()
+    spec = {
+        "image": image_tags["workloads"],
+        "command": ["sleep", "infinity"],
+        "resources": {"limits": {"memory": "64Mi"}},
+        "securityContext": {"capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}, "allowPrivilegeEscalation": False},
+    }
+    await daemon.client.create(PODS, pod("small", spec))
+    await settled(daemon, "small")
+    (container,) = [c for c in mine(docker_engine) if c.name.endswith("_c0_0")]
+    _, said = docker_engine.run(container.id, ["sh", "-c", LIMITS], PATIENCE)
+
+    assert ["1024", str(64 * 2**20)] == said.splitlines()[:2]
+    assert {"CapBnd:\t0000000000001000", "NoNewPrivs:\t1", "Seccomp:\t2"} <= set(said.splitlines())
+
+
 def build(engine, dockerfile: str) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:

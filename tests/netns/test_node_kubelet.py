@@ -27,6 +27,7 @@ from netlab.node.kubelet import Kubelet
 from netlab.node.netns_pods import NetnsPods
 from netlab.node.podfiles import PodFiles
 from netlab.node.spawn import ProcessSpec, Spawner
+from netlab.node.workloads_sockets import PRIVILEGES
 from netlab.runtime.log_files import read_log
 from netlab.runtime.statedir import StateDirectory
 
@@ -66,7 +67,9 @@ def state(tmp_path):
 
 async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
     arguments = {"lab": LAB, "node": "node1", "state": str(state.root)}
-    await spawner.spawn(ProcessSpec("workloads-node1", "workloads", arguments, str(state.log("workloads")), NODE_PATH))
+    await spawner.spawn(
+        ProcessSpec("workloads-node1", "workloads", arguments, str(state.log("workloads")), NODE_PATH, capabilities=PRIVILEGES)
+    )
 
 
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:

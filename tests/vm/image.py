@@ -33,7 +33,8 @@ BOX = ("ca-certificates", "dbus", "libpam-systemd", "linux-image-cloud-amd64", "
 APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Retries", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
 # What the disk depends on besides the packages.
 PROVISIONING = (
-    "Makefile", "pyproject.toml", "requirements-dev.lock", "tools/engine", "tools/packages", "tools/provision", "tools/setup",
+    "Makefile", "pyproject.toml", "requirements-dev.lock", "requirements.lock",
+    "tools/engine", "tools/packages", "tools/provision", "tools/setup",
     "tests/vm/guest/provision", "tests/vm/guest/wire", "tests/vm/guest/wire.service", "tests/vm/image.py",
 )  # fmt: skip
 NOT_SOURCE = {

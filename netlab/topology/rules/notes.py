@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from netlab.api import resources as r
 from netlab.api.lab import Lab
+from netlab.api.pods import Container, SecurityContext
 from netlab.api.selection import has_labels
 from netlab.api.services import ServiceSpec
 from netlab.api.wellknown import SERVICE_NAME_LABEL
@@ -33,9 +36,9 @@ def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
     if plan.spec.node_selector and not nodes_for(lab, plan.spec):
         yield Problem((*plan.steps, "nodeSelector"), "matches no node of the lab: the pods will stay Pending")
     if lab.spec.runtime == "netns":
-        secured = [steps for steps, container in containers_of(plan) if container.security_context is not None]
+        secured = [steps for steps, container in containers_of(plan) if _is_secured_otherwise(container)]
         for steps in (*secured, *((plan.steps,) if plan.spec.security_context is not None else ())):
-            words = "accepted, has no effect with runtime netns: it runs processes of the machine"
+            words = "with runtime netns only `capabilities` has an effect: commands are processes of the machine"
             yield Problem((*steps, "securityContext"), words)
     owners: dict[tuple[str, int], str] = {}
     for steps, container in containers_of(plan):
@@ -47,6 +50,12 @@ def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
                 number = f"{port.container_port}/{port.protocol}"
                 words = f"container {owner} of the same pod has port {number} too; they share one address"
                 yield Problem((*steps, "ports", index, "containerPort"), words)
+
+
+def _is_secured_otherwise(container: Container) -> bool:
+    """Tell whether a securityContext says more than capabilities."""
+    context = container.security_context
+    return context is not None and msgspec.structs.replace(context, capabilities=None) != SecurityContext()
 
 
 def _host_port_notes(plan: PodPlan) -> Iterator[Problem]:

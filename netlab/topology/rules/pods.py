@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from netlab.api.lab import Networking
-from netlab.api.pods import Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe
+from netlab.api.pods import Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe, ResourceRequirements
 from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, required, unsupported
+from netlab.topology.rules.status import pod_status_problems
 
 # What an environment variable's fieldRef may name (the downward API).
 FIELD_PATHS = (
@@ -15,50 +16,57 @@ FIELD_PATHS = (
     "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
 )  # fmt: skip
 _KEYED_FIELD_PATH = re.compile(r"metadata\.(labels|annotations)\['[^']+'\]")
+RESOURCES = tuple(f"{kind}.{what}" for kind in ("limits", "requests") for what in ("cpu", "ephemeral-storage", "memory"))
+_RESOURCE = re.compile(r"(limits|requests)\.(cpu|ephemeral-storage|memory|hugepages-[0-9A-Za-z]{1,20})")
 MOST_NAMESERVERS = 3  # semantics 11.22
 MOST_SEARCHES = 32
 LONGEST_SEARCH = 2048
+HostPort = tuple[str, str, int]  # protocol, address of the node, number
 
 
 def pod_problems(pod: Pod, _networking: Networking | None) -> Iterator[Problem]:
     """Yield what is wrong with a Pod."""
-    return pod_spec_problems(pod.spec, ("spec",))
+    yield from pod_spec_problems(pod.spec, ("spec",))
+    yield from pod_status_problems(pod.status)
 
 
 def pod_spec_problems(spec: PodSpec, at: Steps) -> Iterator[Problem]:
     """Yield what is wrong with the pod described at `at`."""
     names: set[str] = set()
-    host_ports: set[tuple[str, int, str]] = set()
+    together: set[HostPort] = set()
     for field, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
         for index, container in enumerate(containers):
             here = (*at, field, index)
             if container.name in names:
                 yield duplicate((*here, "name"), container.name)
             names.add(container.name)
-            yield from _port_problems(container, here, host_network=spec.host_network, host_ports=host_ports)
+            taken = together if field == "containers" else set()  # init containers run one after the other
+            yield from _port_problems(container, here, host_network=spec.host_network, taken=taken)
             yield from _environment_problems(container, here)
+            yield from _resource_problems(container, here)
             if container.readiness_probe:
                 yield from _probe_problems(container.readiness_probe, (*here, "readinessProbe"))
     yield from _dns_problems(spec, at)
 
 
-def _port_problems(
-    container: Container, at: Steps, *, host_network: bool, host_ports: set[tuple[str, int, str]]
-) -> Iterator[Problem]:
+def _port_problems(container: Container, at: Steps, *, host_network: bool, taken: set[HostPort]) -> Iterator[Problem]:
+    """Yield what is wrong with a container's ports; `taken` gets the node's ports that it has."""
     names: set[str] = set()
     for index, port in enumerate(container.ports):
         here = (*at, "ports", index)
         if port.name and port.name in names:
             yield duplicate((*here, "name"), port.name)
         names.add(port.name)
-        if not port.host_port:
-            continue
-        if host_network and port.host_port != port.container_port:
+        if host_network and port.host_port not in {0, port.container_port}:
             yield invalid((*here, "hostPort"), port.host_port, "must match `containerPort` when `hostNetwork` is true")
-        key = (port.protocol, port.host_port, port.host_ip)
-        if key in host_ports:
-            yield duplicate((*here, "hostPort"), f"{port.host_port}/{port.protocol}")
-        host_ports.add(key)
+        number = port.host_port or (port.container_port if host_network else 0)  # Kubernetes' default, not yet applied to a file
+        if not number:
+            continue
+        key = (port.protocol, port.host_ip, number)
+        if key in taken:
+            field, why = ("hostPort", "") if port.host_port else ("containerPort", "with `hostNetwork` it is a port of the node")
+            yield duplicate((*here, field), f"{number}/{port.protocol}", why)
+        taken.add(key)
 
 
 def _environment_problems(container: Container, at: Steps) -> Iterator[Problem]:
@@ -88,6 +96,19 @@ def _variable_problems(variable: EnvVar, at: Steps) -> Iterator[Problem]:
         path = source.field_ref.field_path
         if path not in FIELD_PATHS and not _KEYED_FIELD_PATH.fullmatch(path):
             yield unsupported((*here, "fieldRef", "fieldPath"), path, FIELD_PATHS)
+
+
+def _resource_problems(container: Container, at: Steps) -> Iterator[Problem]:
+    resources = container.resources or ResourceRequirements()
+    for field, amounts in (("limits", resources.limits), ("requests", resources.requests)):
+        for name, amount in amounts.items():
+            if str(amount).startswith("-"):
+                yield invalid((*at, "resources", field, name), amount, "must be greater than or equal to 0")
+    for index, variable in enumerate(container.env):
+        reference = variable.value_from.resource_field_ref if variable.value_from else None
+        if reference and reference.resource and not _RESOURCE.fullmatch(reference.resource):
+            here = (*at, "env", index, "valueFrom", "resourceFieldRef", "resource")
+            yield unsupported(here, reference.resource, RESOURCES)
 
 
 def _sources(source: EnvVarSource) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import time
 
 import pytest
-from labdriver import COMMAND, ROOT, TOPOLOGIES, Watcher
+from fuzzing import cases, generator
+from labdriver import COMMAND, ROOT, TIME_LIMIT, TOPOLOGIES, Watcher
 
 QUICKSTART = TOPOLOGIES / "quickstart.yaml"
 # Files that appear one after the other while a lab comes up: each is a moment to die at.
@@ -99,6 +102,49 @@ def test_agent_and_daemon_killed(lab):
     lab.up(QUICKSTART)
 
     assert passes(lab)
+
+
+VICTIMS = ("command", "daemon", "agent-node1", "edge", "workloads-node2", "both", "everything")
+LONGEST = {"up": 2.5, "change": 1.5, "down": 0.6}  # seconds in which something is killed: a verb takes less on an idle machine
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("case", range(cases(6, most=200)))
+def test_killed_at_any_moment(lab, case, editable):
+    """Whatever is killed while a lab comes up, changes or goes: the next `up` heals it, and `down` leaves the host as it was."""
+    chance = generator(case)
+    verb, victim = list(LONGEST)[case % len(LONGEST)], chance.choice(VICTIMS)
+    edited = editable("quickstart.yaml")
+    if verb != "up":
+        lab.up(QUICKSTART)
+        edited.write_text(
+            edited.read_text().replace("replicas: 4", "replicas: 7").replace("    - {name: node3", "    - {name: node4")
+        )
+    words = ["down", lab.name] if verb == "down" else ["up", "--name", lab.name, str(edited)]
+    command = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    time.sleep(chance.uniform(0, LONGEST[verb]))
+    killed = kill(lab, command, victim)
+    said = command.communicate(timeout=TIME_LIMIT)[1]
+
+    assert "Traceback" not in said, (verb, victim, said)
+    lab.up(QUICKSTART)
+    assert passes(lab), (verb, victim, killed)
+    lab.down()
+
+
+def kill(lab, command, victim):
+    """Kill the victim, as far as it is there; return the names of what was killed."""
+    folder = lab.state / "processes"
+    names = sorted(record.name for record in folder.iterdir()) if folder.is_dir() else []
+    wanted = {"both": ["daemon"], "everything": ["daemon", *names], "command": []}.get(victim, [victim])
+    killed = []
+    for name in dict.fromkeys(wanted):
+        with contextlib.suppress(OSError, ValueError):  # not there yet, or gone already
+            os.kill(lab.pid(name), signal.SIGKILL)
+            killed.append(name)
+    if victim in {"command", "both", "everything"}:
+        command.kill()
+    return killed
 
 
 def child_of(pid):

@@ -85,8 +85,11 @@ def annotations(output):
         ({"topology": "broken.yaml"}, "netlab-file broken.yaml 1 1 apiVersion: Required value"),
         ({"runtime": "cloud"}, "netlab --runtime: there is no runtime 'cloud'"),
         ({"topology": ""}, "the input 'topology' is empty"),
+        ({"topology": "--help"}, "error: cannot read --help: No such file or directory"),
+        ({"topology": "--timeout=1"}, "error: cannot read --timeout=1: No such file or directory"),
+        ({"runtime": "--help"}, "netlab --runtime: there is no runtime '--help'"),
     ],
-    ids=["an invalid file", "a runtime that is not there", "no file"],
+    ids=["an invalid file", "a runtime that is not there", "no file", "an option", "an option with a value", "as a runtime"],
 )
 def test_no_lab(runner, lab, inputs, words):
     """When `up` fails its words are the step's and its annotations, and nothing that follows is run."""
@@ -96,6 +99,16 @@ def test_no_lab(runner, lab, inputs, words):
     assert {"skipped"} == {step.outcome for key, step in steps.items() if key not in {"install", "up"}}
     assert words in "\n".join([*annotations(steps["up"].output), steps["up"].output])
     assert not lab.state.exists()
+
+
+@pytest.mark.parametrize("version", ["-r/etc/passwd", "--index-url=http://192.0.2.1/", "-e."])
+def test_a_version_is_no_option_of_pip(runner, lab, version, tmp_path):
+    """Finding M10: what begins with a dash is refused before anything is installed."""
+    steps = use(runner, lab, version=version)
+
+    assert ("failure", "skipped") == (steps["install"].outcome, steps["up"].outcome)
+    assert f"setup: '{version}' is not a requirement: it begins with a dash\n" == steps["install"].output
+    assert not list(tmp_path.rglob("venv"))
 
 
 def test_kept(runner, lab):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import ordinary
 import pytest
+import test_privileges
 from labdriver import TIME_LIMIT, TOPOLOGIES, talking
 
 from netlab.kernel import user_namespace
@@ -109,6 +110,15 @@ def test_the_story(user):
     user.netlab("down")
 
     assert [] == list(user.runtime.iterdir())
+
+
+def test_every_process_has_what_it_needs_alone(user):
+    """Inside the lab's user namespace as for root: the same capabilities, no way to more, the same filter (finding M9)."""
+    user.netlab("up", "--name", "mine", test_privileges.write(user.home))
+    commands = test_privileges.commands_of(user.runtime / "k8s-netlab" / "mine")
+
+    assert test_privileges.EXPECTED == test_privileges.privileges("mine", commands)
+    assert user.passes("mine")
 
 
 def test_kubectl_reaches_the_api_from_the_users_own_shell(user):

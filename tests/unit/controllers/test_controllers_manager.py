@@ -29,6 +29,7 @@ from netlab.controlplane.controllers.writes import Write, create
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.store import Store
+from netlab.errors import ApiError
 
 NODE_NAMES = ("node1", "node2", "node3")
 
@@ -239,3 +240,32 @@ async def test_manager_goes_on_after_a_refusal(monkeypatch: pytest.MonkeyPatch) 
     assert "configmaps/default/No_Name" in cluster.manager.refused[0]
     assert 0 < len(calls) <= changes
     assert all(controller.kinds <= FIELDS.keys() for controller in CONTROLLERS)
+
+
+async def test_manager_has_reconciled_only_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S8: a controller whose write met a stale snapshot has yet to follow; one whose write was refused is not waited for."""
+    answers = ["Conflict", "Invalid"]
+
+    async def refuse(_client: Any, _write: Write) -> Json:
+        raise ApiError(409, answers.pop(0) if answers else "Invalid", "no")
+
+    monkeypatch.setattr(manager, "perform", refuse)
+    pod = PODS.decode({"metadata": {"name": "p", "namespace": "default"}})
+    cluster = Cluster((Controller.of("one", "pods nodes", lambda world, _now: [create(pod)] if world.nodes else []),))
+    woken = asyncio.Event()
+    cluster.manager.listeners.add(woken)
+    task = asyncio.create_task(cluster.manager.run())
+    await cluster.idle()
+    assert cluster.manager.has_reconciled("one", "nodes", 1)
+    woken.clear()
+
+    first = int((await cluster.client.create(NODES, {"metadata": {"name": "node1"}}))["metadata"]["resourceVersion"])
+    async with asyncio.timeout(5):
+        await woken.wait()
+    assert not cluster.manager.has_reconciled("one", "nodes", first)
+    second = int((await cluster.client.create(NODES, {"metadata": {"name": "node2"}}))["metadata"]["resourceVersion"])
+    await cluster.idle()
+    task.cancel()
+
+    assert cluster.manager.has_reconciled("one", "nodes", first)
+    assert cluster.manager.has_reconciled("one", "nodes", second)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import random
 import ssl
@@ -12,9 +13,11 @@ import yaml
 from cryptography import x509
 
 from netlab.controlplane.certificates import ensure_pki
+from netlab.controlplane.http import HttpClient
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.pki import server_names
-from netlab.errors import LabError
+from netlab.controlplane.sync import SyncClient
+from netlab.errors import ApiError, LabError
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 NAMES = server_names(["172.30.0.2", "10.96.0.1"])
@@ -56,6 +59,37 @@ def test_certificates_are_reused(tmp_path: Path, names: tuple[str, ...], later: 
     second = ensure_pki(tmp_path, names, now=NOW + later)
 
     assert (True, same) == (before[0] == second.ca_file.read_bytes(), before[1] == second.certificate_file.read_bytes())
+
+
+DATES = [
+    pytest.param(timedelta(days=400), "is before the start of the lab's certificate", id="clock set back by more than a year"),
+    pytest.param(timedelta(days=-3651), "has expired, or the clock of this machine is ahead", id="expired"),
+    pytest.param(timedelta(days=364), None, id="clock set back by nearly a year"),
+    pytest.param(timedelta(days=-3649), None, id="old"),
+]
+
+
+@pytest.mark.parametrize(("made", "words"), DATES)
+async def test_a_wrong_clock_is_named(tmp_path: Path, made: timedelta, words: str | None) -> None:
+    """Finding M7: a certificate made `made` from now is good, or both clients name the clock and what to do."""
+    pki = ensure_pki(tmp_path, NAMES, now=datetime.now(UTC) + made)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=pki.server_context())
+    async with server, HttpClient(url := f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", pki.ca_file, "t") as client:
+        with SyncClient(url, pki.ca_file, "t") as other:
+            for asking in (lambda: client.request("GET", "/"), lambda: asyncio.to_thread(other.request, "GET", "/")):
+                if words is None:
+                    assert {} == await asking()
+                    continue
+                with pytest.raises(ApiError, match=words) as error:
+                    await asking()
+                assert "Set the clock" in error.value.remedy
 
 
 DAMAGES = {

@@ -14,7 +14,8 @@ import yaml
 from netlab.cli.main import app
 
 ROOT = Path(__file__).parents[3]
-PAGES = [*sorted(ROOT.glob("docs/*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+PAGES = [*sorted(ROOT.glob("docs/*.md")), *(ROOT / name for name in TOP)]
 SOURCES = [
     path for folder in ("netlab", "tests", "docs") for path in ROOT.glob(f"{folder}/**/*") if path.suffix in {".py", ".md"}
 ]

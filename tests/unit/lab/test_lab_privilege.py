@@ -11,7 +11,7 @@ from netlab.errors import LabError, NetlabError, UnsupportedHostError
 from netlab.lab import privilege
 from netlab.node.processes import ProcessRecord, write_record
 from netlab.runtime.identity import start_time
-from netlab.runtime.statedir import StateDirectory
+from netlab.runtime.statedir import StateDirectory, state_root
 
 ORDINARY = 1000
 # From Python 3.12 on a fork is warned of while there are threads, and some test before may have left one. The child of
@@ -109,7 +109,8 @@ def test_whom_to_join(monkeypatch, tmp_path, records, joined):
 )
 def test_a_folder_for_the_record(monkeypatch, tmp_path, folder, words):
     """A user without a runtime directory is told so before anything is made."""
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    for name in ("XDG_RUNTIME_DIR", "K8SNETLAB_STATE"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "k8s-netlab").mkdir()
 
     if words is None:
@@ -117,3 +118,17 @@ def test_a_folder_for_the_record(monkeypatch, tmp_path, folder, words):
         return
     with pytest.raises(UnsupportedHostError, match=words):
         privilege.require_state_root(tmp_path / folder)
+
+
+def test_a_state_root_named_by_the_variable_is_named_by_it(tmp_path, monkeypatch):
+    """Finding M11: K8SNETLAB_STATE is what decided, also when it is relative and XDG_RUNTIME_DIR is set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("K8SNETLAB_STATE", "rel/x")
+
+    with pytest.raises(UnsupportedHostError) as error:
+        privilege.require_state_root(state_root())
+
+    why = f"K8SNETLAB_STATE is rel/x, and {tmp_path}/rel is not there"
+    assert f"there is no folder for the lab's record: {why}" == error.value.message
+    assert f"mkdir -p {tmp_path}/rel)" in error.value.remedy

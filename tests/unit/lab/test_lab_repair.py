@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -156,14 +157,21 @@ def test_damaged_store_is_named(state, monkeypatch):
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"metadata": {}}', b'{"metadata": {"resourceVersion": "x"}}', b"\xff", b"5"]
 )
-def test_damaged_object_in_the_store_is_a_lab_error(state, body):
-    """An object that is none does not end in a traceback."""
+def test_lab_that_is_damaged_in_the_store_too_is_an_error(state, monkeypatch, body):
+    """If neither file says what the lab is, one sentence says so; the object is left for the daemon to put aside."""
+    monkeypatch.setattr("netlab.lab.repair.daemon_serves", lambda _: False)
+    state.lab_file.write_bytes(b"{")
     database = sqlite3.connect(state.store)
     database.execute("UPDATE objects SET body = ?", (body,))
     database.commit()
     database.close()
-    with pytest.raises(LabError, match="cannot be opened"):
-        Store.open(state.store)
+    with pytest.raises(DamagedRecordError, match=str(state.store)) as caught:
+        recorded_lab(state)
+    with closing(Store.open(state.store)) as store:
+        damaged = [found.key for found in store.damaged()]
+
+    assert "netlab down" in caught.value.remedy
+    assert damaged == [("", "demo")]
 
 
 @damages

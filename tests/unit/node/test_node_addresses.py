@@ -102,6 +102,7 @@ async def test_the_order_of_binding(tmp_path: Path, rounds: str, step: float, or
         networking=Networking(),
         lab=LAB,
         node_stands=NetnsRuntime(kernel, state).stands,
+        slices_after=lambda _pods: 0,
     )
 
     given = await bind(client, kubelet, rounds.split(), order)

@@ -6,8 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from netlab.api.cluster import Node, NodeStatus
+from netlab.api.lab import Lab
+from netlab.api.meta import Condition
 from netlab.controlplane.connection import Connection
 from netlab.node import agent_health
+from netlab.node.agent import KINDS, Agent
 from netlab.node.agent_health import HealthServers
 from netlab.proxy.health import Answer
 
@@ -87,3 +91,26 @@ async def test_headers(servers: HealthServers, free_port: Callable[[], int]) -> 
     await writer.wait_closed()
 
     assert {"content-type: application/json", "x-content-type-options: nosniff"} <= set(head.split("\r\n"))
+
+
+async def test_a_node_that_is_not_ready_answers_no_health_check(monkeypatch):
+    """A load balancer checks UDP by the node's own health: it must not learn of a node to which others have no route yet."""
+
+    def noting(word):
+        async def note(*_):
+            done.append(word)
+
+        return note
+
+    done = []
+    for part, word in (("_announce", ""), ("_keep_overlay", ""), ("_keep_rules", "rules"), ("_serve_names", "names")):
+        monkeypatch.setattr(Agent, part, noting(word))
+    agent = Agent(Lab(), "node1", None)
+    agent._health.start, agent._health.update = noting("health"), noting("services")
+    for ready in ("", "False", "True", "False"):
+        agent._own = Node(status=NodeStatus(conditions=(Condition(type="Ready", status=ready),) if ready else ()))
+        await agent._plane.run({kind.plural: "1" for kind in KINDS}, resync=True)
+
+    assert [["rules"], ["rules"], ["rules", "health"], ["rules"]] == [
+        part.split() for part in " ".join(done).split("services names")[:4]
+    ]

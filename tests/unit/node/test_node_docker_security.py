@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from netlab.api.capabilities import DEFAULT, NUMBERS
 from netlab.api.pods import Container, Pod
-from netlab.node.docker_security import DEFAULT_CAPABILITIES, secured
+from netlab.node.docker_security import secured
 from netlab.node.pod_runtime import Run
 from netlab.node.podfiles import ConfigError, PodFiles
 from netlab.runtime.docker import ContainerSpec
@@ -102,11 +103,11 @@ def test_a_builtin_workload_gains_none(wanted):
     ("wanted", "expected"),
     [
         (None, None),
-        ({"add": ["NET_ADMIN"]}, {*DEFAULT_CAPABILITIES, "NET_ADMIN"}),
-        ({"drop": ["NET_RAW", "MKNOD"]}, {*DEFAULT_CAPABILITIES} - {"NET_RAW", "MKNOD"}),
+        ({"add": ["NET_ADMIN"]}, {*DEFAULT, "NET_ADMIN"}),
+        ({"drop": ["NET_RAW", "MKNOD"]}, {*DEFAULT} - {"NET_RAW", "MKNOD"}),
         ({"drop": ["ALL"]}, set()),
         ({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}, {"NET_BIND_SERVICE"}),
-        ({"drop": ["NET_RAW"], "add": ["NET_RAW"]}, {*DEFAULT_CAPABILITIES}),
+        ({"drop": ["NET_RAW"], "add": ["NET_RAW"]}, {*DEFAULT}),
     ],
 )
 def test_capabilities(wanted, expected):
@@ -132,3 +133,17 @@ def test_switches(own, before, read_only, no_new_privileges):
     found = secured(replace(PROGRAM, no_new_privileges=before), run_of(own, {}), "")
 
     assert (read_only, no_new_privileges) == (found.read_only, found.no_new_privileges)
+
+
+MASKS = [
+    ((), 0x0),
+    (DEFAULT, 0xA80425FB),  # what containerd and Docker set, as /proc/<pid>/status of a container shows it
+    (("NET_ADMIN", "NET_RAW"), 0x3000),
+    (("SYS_ADMIN",), 0x200000),
+]
+
+
+@pytest.mark.parametrize(("names", "mask"), MASKS)
+def test_numbers_of_capabilities(names, mask):
+    """The bits are the kernel's."""
+    assert mask == sum(1 << NUMBERS[name] for name in names)

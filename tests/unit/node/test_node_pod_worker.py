@@ -58,7 +58,8 @@ async def worker(tmp_path, runtime):
         files=lambda _pod, _address: {"hostname": "p\n"},
         sources=lambda _pod, _address: Sources(),
         host_ip=lambda _pod: "172.30.1.1",
-        withdrawn=lambda _pod: False,
+        is_node_lost=lambda _pod: False,
+        is_withdrawn=lambda _pod, _withdrawal: False,
     )
     pod = Pod(metadata=ObjectMeta(name="p", namespace="default", uid="u"), spec=PodSpec(containers=(SERVER, COMMAND)))
     state = StateDirectory("lab", tmp_path)
@@ -130,7 +131,7 @@ async def test_stopping_climbs_a_ladder_and_repeats_no_step(worker, runtime):
     worker.advance()
     worker.advance()
     first = list(runtime.stopped)
-    worker.tools.surroundings.withdrawn = lambda _pod: True
+    worker.tools.surroundings.is_withdrawn = lambda _pod, _withdrawal: True
     worker.advance()
     worker.deadline = time.time()
     worker.advance()

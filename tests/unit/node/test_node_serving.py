@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from node_waiting import soon
 
+from netlab.node import workloads_serving
 from netlab.node.workloads_protocol import ServerSpec
 from netlab.node.workloads_serving import ServedWorkload
 
@@ -102,7 +103,7 @@ async def test_echo(free_port, words, end, chop):
 
 
 async def test_draining(free_port):
-    """A client of a terminating pod is sent away behind its answer, and the kubelet hears when nobody is served any more."""
+    """A client of a terminating pod is sent away behind its answer."""
     port = free_port()
     async with served("whoami", f"--port={port}") as workload:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -112,11 +113,74 @@ async def test_draining(free_port):
         writer.write(REQUEST % b"GET /health")
         async with asyncio.timeout(5):
             second = await reader.read()
-            await workload.news.wait()
         writer.close()
 
     assert [False, True] == [b"Connection: close" in answer for answer in (first, second)]
     assert 0 == workload.status.busy
+
+
+QUESTION = REQUEST % b"GET /hostname"
+
+
+async def test_the_end_serves_who_is_late(free_port):
+    """S8: who has connected before the end, and sends the first request after it, is answered."""
+    port = free_port()
+    async with netexec(port) as workload:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await soon(lambda: workload._connections._open)
+        workload.end()
+        await asyncio.sleep(0.05)
+        assert workload.code is None
+        writer.write(QUESTION)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+            await workload.news.wait()
+        writer.close()
+
+    assert (True, 0) == (answer.startswith(b"HTTP/1.1 200 OK"), workload.status.code)
+
+
+async def test_the_end_serves_who_waits_in_the_kernel(free_port):
+    """S8: connections not accepted yet and datagrams not read yet are answered, too."""
+    port = free_port()
+    async with netexec(port) as workload:
+        client = socket.create_connection(("127.0.0.1", port))  # nobody accepts it before the loop runs again
+        asker = socket.socket(type=socket.SOCK_DGRAM)
+        asker.connect(("127.0.0.1", port))
+        client.send(QUESTION)
+        for _ in range(9):
+            asker.send(b"hostname")
+        workload.end()
+        async with asyncio.timeout(5):
+            await workload.news.wait()
+        with client, asker:
+            client.settimeout(5)
+            asker.settimeout(5)
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+            datagrams = [asker.recv(100) for _ in range(9)]
+
+    assert (True, 9) == (answer.startswith(b"HTTP/1.1 200 OK"), len(datagrams))
+
+
+def netexec(port):
+    return served("agnhost", "netexec", f"--http-port={port}", f"--udp-port={port}")
+
+
+@pytest.mark.parametrize("words", [b"", b"GET / HT"], ids=["silent", "half a request"])
+async def test_the_end_does_not_wait_for_ever(free_port, words, monkeypatch):
+    """A client that has connected and says nothing holds up the end of a server for a moment only."""
+    monkeypatch.setattr(workloads_serving, "FIRST_REQUEST", 0.1)
+    port = free_port()
+    async with served("whoami", f"--port={port}") as workload:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(words)
+        workload.end()
+        async with asyncio.timeout(5):
+            await workload.news.wait()
+            await reader.read()
+        writer.close()
+
+    assert 0 == workload.status.code
 
 
 async def test_exit_by_a_request(free_port):

@@ -65,6 +65,8 @@ def test_wishes(wish: dict[str, object], part: dict[str, object]) -> None:
     ("wish", "part"),
     [
         ({"capabilities": ("NET_ADMIN",)}, {"CapDrop": ["ALL"], "CapAdd": ["NET_ADMIN"]}),
+        ({"processes": 1024}, {"PidsLimit": 1024}),
+        ({"memory": 64 * 2**20}, {"Memory": 67108864, "MemorySwap": 67108864}),
         (
             {"mounts": (Mount("/a", "/b", writable=True),)},
             {"Mounts": [{"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": False}]},

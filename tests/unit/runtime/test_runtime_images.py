@@ -170,14 +170,25 @@ def test_scripts_can_be_executed(tmp_path, mode):
 
 
 def test_the_libraries_in_the_images():
-    """Exactly what the entries of the containers import is fetched, in the versions that are running."""
+    """Exactly what the entries of the containers import is fetched, in the versions and with the hashes of the lock."""
     script = f"import sys, {', '.join(ENTRIES)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     owners = metadata.packages_distributions()
     imported = {owner.lower().replace("_", "-") for name in done.stdout.split() for owner in owners.get(name, ())}
 
     assert set(image_dependencies.DISTRIBUTIONS) - NOT_EVERYWHERE == imported - NOT_EVERYWHERE
-    assert f"h11=={metadata.version('h11')}" in image_dependencies.requirements()
+    lines = image_dependencies.requirements()
+    assert [True] * len(lines) == [
+        f"{name}==" in line and " --hash=sha256:" in line
+        for name, line in zip(image_dependencies.DISTRIBUTIONS, lines, strict=True)
+    ]
+
+
+def test_a_lock_without_a_library_is_told(monkeypatch):
+    """Nothing is fetched without a hash."""
+    monkeypatch.setattr(image_dependencies, "_lock_lines", lambda: ["h11==1 --hash=sha256:0"])
+    with pytest.raises(LabError, match=r"requirements.lock does not name dnspython, idna, "):
+        image_dependencies.requirements()
 
 
 def test_libraries_are_fetched_once(libraries, tmp_path):
@@ -185,7 +196,7 @@ def test_libraries_are_fetched_once(libraries, tmp_path):
     folders = {image_dependencies.fetch(tmp_path) for _ in range(2)}
 
     assert 1 == len(folders) == len(libraries)
-    assert {"--only-binary=:all:", "--no-deps", "3.11"} < set(libraries[0])
+    assert {"--only-binary=:all:", "--no-deps", "3.11", "--require-hashes"} < set(libraries[0])
     assert ["library.py"] == [path.name for path in folders.pop().iterdir()]
 
 

@@ -86,6 +86,32 @@ def test_a_list_counts_as_its_items() -> None:
     assert [line.split(": ")[1] for line in problems(bad)] == ["items[1].metadata.name"]
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("apiVersion: v1\nkind: List\nmetadata: {resourceVersion: '', selfLink: ''}\nitems: []", []),
+        ("apiVersion: v1\nkind: List", []),
+        ("apiVersion: v1\nkind: List\nfoo: bar\nitems: []", ["10:1: foo: unknown field"]),
+        ("apiVersion: v1\nkind: List\nitem: []", ['10:1: item: unknown field (did you mean "items"?)']),
+        ("apiVersion: v1\nkind: List\nmetadata: {x: 1}\nitems: []", ["10:12: metadata.x: unknown field"]),
+        ("apiVersion: v1\nkind: List\nmetadata: 5\nitems: []", ["10:11: metadata: expected a map"]),
+        ("apiVersion: foo/v9\nkind: List\nitems: []", ['8:13: apiVersion: Unsupported value: "foo/v9": List is of "v1"']),
+        ("kind: List\nitems: []", ['8:1: apiVersion: Required value: List is of "v1"']),
+        ("apiVersion: v1\nkind: List\nitems: {}", ["10:8: items: expected a list"]),
+        ("apiVersion: 1\nkind: List\nfoo: 1\nitems: [5]", ["8:13: apiVersion", "10:1: foo", "11:9: items[0]: expected a map"]),
+    ],
+)
+def test_a_list_is_looked_at_like_any_object(text: str, lines: list[str]) -> None:
+    """Finding M4: no key of a list and no apiVersion of it is ignored (principle 3)."""
+    if not lines:
+        assert topology(text).manifests == ()
+        return
+    found = problems(text)
+
+    assert len(found) == len(lines)
+    assert all(line.startswith(f"f.yaml:{start}") for line, start in zip(found, lines, strict=True)), found
+
+
 def test_problems_of_several_files_in_order() -> None:
     """All faults of all files at once, in the order of the files and of their lines."""
     sources = [
@@ -113,6 +139,7 @@ def test_many_problems_fit_on_a_screen() -> None:
     ("documents", "expected"),
     [
         ([service("a"), service("a")], 'metadata.name: Duplicate value: "a": Service default/a is already in f.yaml:8'),
+        ([service("a").replace("name: a", "generateName: a")], "metadata.generateName: Forbidden: an object of a file"),
         ([service("kubernetes")], "metadata.name: Forbidden: Service default/kubernetes is made by netlab itself"),
         ([service("a").replace("name: a", "name: a, namespace: team")], 'metadata.namespace: Not found: "team": declare it'),
         ([service("a").replace("name: a", "name: a, namespace: kube-sistem")], '(did you mean "kube-system"?)'),
@@ -159,7 +186,20 @@ def test_many_problems_fit_on_a_screen() -> None:
             [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 507, "
              "selector: {matchLabels: {a: b}}, "
              "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: nginx}]}}}}")],
-            "makes 507 pods in the lab; 2 nodes have addresses for 506",
+            "spec.replicas: Invalid value: 507: must be at most 506: 2 nodes have room for 253 pods each",
+        ),
+        (
+            [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: NAME}, spec: {replicas: 300, "
+             "selector: {matchLabels: {a: NAME}}, "
+             "template: {metadata: {labels: {a: NAME}}, spec: {containers: [{name: c, image: nginx}]}}}}").replace("NAME", n)
+             for n in ("d", "e")],
+            "makes 600 pods in the lab; 2 nodes have addresses for 506",
+        ),
+        (
+            [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 3000000, "
+             "selector: {matchLabels: {a: b}}, "
+             "template: {metadata: {labels: {a: b}}, spec: {hostNetwork: true, containers: [{name: c, image: nginx}]}}}}")],
+            "spec.replicas: Invalid value: 3000000: must be at most 506",
         ),
     ],
 )  # fmt: skip
@@ -212,6 +252,24 @@ def test_empty_text_means_the_default() -> None:
     lab = topology(lab=LAB + "  runtime: ''\n  networking: {podSubnet: '', kubeProxyMode: ''}\n").lab
 
     assert (lab.spec.runtime, lab.spec.networking) == ("netns", Networking())
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        (
+            "resources: {limits: 5}",
+            "f.yaml:8:132: spec.containers[0].resources.limits: expected a map of names to values, got the",
+        ),
+        ("env: [{name: A, valueFrom: {resourceFieldRef: cpu}}]", "resourceFieldRef: expected a map of fields, got text"),
+        ('readinessProbe: {httpGet: {port: 80, httpHeaders: [{name: A, value: "a\\r\\nB: c"}]}}', "must not contain control"),
+    ],
+)
+def test_what_stopped_the_daemon_is_refused_with_its_place(container: str, expected: str) -> None:
+    """Fields without effect on the network have types where some part reads them (finding B2)."""
+    found = problems(pod("p", f"containers: [{{name: c, image: nginx, {container}}}]"))
+
+    assert [expected in line for line in found] == [True]
 
 
 def test_reserved_hosts() -> None:

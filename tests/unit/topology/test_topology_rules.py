@@ -20,11 +20,18 @@ HEADS = {
     "Endpoints": "{apiVersion: v1, kind: Endpoints, metadata: {name: x}, subsets: %s}",
     "EndpointSlice": "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: x}, %s}",
     "Lab": "{apiVersion: netlab/v1alpha1, kind: Lab, metadata: {name: x}, spec: %s}",
+    "Cost": (
+        "{apiVersion: v1, kind: Pod, metadata: {name: x, annotations: {controller.kubernetes.io/pod-deletion-cost: %s}}, "
+        "spec: {containers: [{name: c, image: i}]}}"
+    ),
     "Metadata": "{apiVersion: v1, kind: ConfigMap, metadata: %s}",
     "ConfigMap": "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, %s}",
     "Secret": "{apiVersion: v1, kind: Secret, metadata: {name: x}, %s}",
 }
 TEMPLATE = "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: nginx}]}}"
+
+
+FROM_RESOURCE = "env: [{name: A, valueFrom: {resourceFieldRef: %s}}]"
 
 
 def problems(head: str, text: str) -> list[str]:
@@ -44,6 +51,14 @@ def problems(head: str, text: str) -> list[str]:
         ),
         ("Service", "{type: ExternalName, externalName: db.example.com.}"),
         ("Service", "{clusterIP: None}"),
+        (  # init containers run one after the other, and another protocol is another port
+            "Pod",
+            (
+                "{hostNetwork: true, initContainers: [{name: i, image: i, ports: [{containerPort: 80}]}, "
+                "{name: j, image: i, ports: [{containerPort: 80}]}], containers: [{name: c, image: i, "
+                "ports: [{containerPort: 80}, {containerPort: 80, protocol: UDP}, {containerPort: 80, hostIP: 172.30.1.1}]}]}"
+            ),
+        ),
         ("Service", "{clusterIP: None, ports: [{port: 80, targetPort: 8080}]}"),
         (
             "Service",
@@ -62,6 +77,12 @@ def problems(head: str, text: str) -> list[str]:
             ),
         ),
         ("Container", "{name: c, image: nginx, ports: [{containerPort: 53, protocol: UDP}, {containerPort: 53}]}"),
+        (
+            "Container",
+            "{name: c, image: i, resources: {limits: {cpu: 0.5, memory: 4294967296, a/b: 1Ki}, requests: {cpu: 100m}}}",
+        ),
+        ("Container", f"{{name: c, image: i, {FROM_RESOURCE % '{resource: limits.cpu, divisor: 1m}'}}}"),
+        ("Cost", "'-5'"),
         (
             "Container",
             "{name: c, image: i, env: [{name: A.b-c, value: ''}, {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]}",
@@ -177,6 +198,49 @@ def test_services(text: str, expected: str) -> None:
         ("Pod", "{}", "spec.containers: Required value"),
         ("Pod", "{containers: []}", "spec.containers: Required value"),
         ("Container", "{image: nginx}", "spec.containers[0].name: Required value"),
+        (
+            "Container",
+            "{name: c, image: i, resources: {limits: 5}}",
+            "resources.limits: expected a map of names to values, got the",
+        ),
+        ("Container", "{name: c, image: i, resources: {limits: {cpu: much}}}", "resources.limits.cpu: Invalid value"),
+        ("Container", "{name: c, image: i, resources: {requests: {cpu: -1}}}", "must be greater than or equal to 0"),
+        ("Container", f"{{name: c, image: i, {FROM_RESOURCE % 'cpu'}}}", "resourceFieldRef: expected a map of fields, got text"),
+        (
+            "Container",
+            f"{{name: c, image: i, {FROM_RESOURCE % '{resource: cpu}'}}}",
+            'Unsupported value: "cpu": supported values',
+        ),
+        ("Container", f"{{name: c, image: i, {FROM_RESOURCE % '{resource: limits.gpu}'}}}", "Unsupported value"),
+        (
+            "Container",
+            'name: c, image: i, readinessProbe: {httpGet: {port: 80, httpHeaders: [{name: "A\\r\\nB"}]}}'.join("{}"),
+            "httpHeaders[0].name: Invalid value",
+        ),
+        (
+            "Container",
+            'name: c, image: i, readinessProbe: {httpGet: {port: 80, httpHeaders: [{name: A, value: "a\\r\\nB: c"}]}}'.join("{}"),
+            "httpHeaders[0].value: Invalid value",
+        ),
+        (
+            "Container",
+            'name: c, image: i, readinessProbe: {httpGet: {port: 80, path: "/ HTTP/1.1\\r\\nA: b"}}'.join("{}"),
+            "httpGet.path: Invalid value",
+        ),
+        (
+            "Pod",
+            "{serviceAccountName: {a: b}, containers: [{name: c, image: i}]}",
+            "serviceAccountName: expected text, got a map",
+        ),
+        ("Cost", "'2147483648'", "must be a 32bit integer"),
+        ("Cost", "'01'", "must be a 32bit integer"),
+        (
+            "Metadata",
+            "{name: x, ownerReferences: [{apiVersion: v1, kind: Pod, name: y}]}",
+            "ownerReferences[0].uid: Required value",
+        ),
+        ("Metadata", '{name: x, finalizers: ["a\\nb"]}', "finalizers[0]: Invalid value"),
+        ("Metadata", "{name: x, creationTimestamp: yesterday}", "must be a time of RFC 3339"),
         ("Container", "{name: c}", "spec.containers[0].image: Required value"),
         ("Container", "{name: c, image: ' nginx'}", "must not have leading or trailing whitespace"),
         ("Container", "{name: c, image: i}, {name: c, image: i}", 'spec.containers[1].name: Duplicate value: "c"'),
@@ -188,6 +252,31 @@ def test_services(text: str, expected: str) -> None:
                 "must be a capability without `CAP_`, like NET_ADMIN, or ALL"
             ),
         ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, ALL]}}}",
+            'capabilities.add[1]: Unsupported value: "ALL": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_ADMIN]}}}",
+            'capabilities.add[1]: Unsupported value: "SYS_ADMIN": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_MODULE]}}}",
+            'capabilities.add[1]: Unsupported value: "SYS_MODULE": it acts on the machine, not on the pod alone; ',
+        ),
+        (  # finding M9
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, DAC_READ_SEARCH]}}}",
+            'capabilities.add[1]: Unsupported value: "DAC_READ_SEARCH": it acts on the machine, not on the pod alone; ',
+        ),
+        (
+            "Container",
+            "{name: c, image: i, securityContext: {capabilities: {add: [CAP_NET_ADMIN]}}}",
+            '(did you mean "NET_ADMIN"?)',
+        ),
         ("Container", "{name: c, image: i, ports: [{name: http}]}", "spec.containers[0].ports[0].containerPort: Required value"),
         (
             "Container",
@@ -198,6 +287,27 @@ def test_services(text: str, expected: str) -> None:
             "Container",
             "{name: c, image: i, ports: [{containerPort: 1, hostPort: 5}, {containerPort: 2, hostPort: 5}]}",
             '"5/TCP"',
+        ),
+        (  # finding M6: the ports of a pod with hostNetwork are the node's, as Kubernetes' defaults make them
+            "Pod",
+            "{hostNetwork: true, containers: [{name: c, image: i, ports: [{containerPort: 80}, {containerPort: 80}]}]}",
+            'spec.containers[0].ports[1].containerPort: Duplicate value: "80/TCP"',
+        ),
+        (
+            "Pod",
+            (
+                "{hostNetwork: true, containers: [{name: a, image: i, ports: [{containerPort: 80}]}, "
+                "{name: b, image: i, ports: [{containerPort: 80, hostPort: 80}]}]}"
+            ),
+            'spec.containers[1].ports[0].hostPort: Duplicate value: "80/TCP"',
+        ),
+        (
+            "Pod",
+            (
+                "{containers: [{name: a, image: i, ports: [{containerPort: 1, hostPort: 5}]}, "
+                "{name: b, image: i, ports: [{containerPort: 2, hostPort: 5}]}]}"
+            ),
+            'spec.containers[1].ports[0].hostPort: Duplicate value: "5/TCP"',
         ),
         ("Container", "{name: c, image: i, env: [{name: 'a=b'}]}", "env[0].name: Invalid value"),
         ("Container", "{name: c, image: i, env: [{value: x}]}", "env[0].name: Required value"),
