@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from netlab.node.log_keeper import PIPE_SUFFIX
-from netlab.node.processes import CONTAINER_PREFIX, DAEMON, ProcessRecord, read_record, write_record
+from netlab.node.processes import CONTAINER_PREFIX, DAEMON, SOCKETS_PREFIX, ProcessRecord, read_record, write_record
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
@@ -75,10 +75,17 @@ def restore_records(state: StateDirectory, proc: Path = PROC) -> tuple[str, ...]
     return tuple(record.name for record in lost)
 
 
+def running_process(state: StateDirectory, name: str, proc: Path = PROC) -> ProcessRecord | None:
+    """Return the lab's own process of that name, also when its record is damaged or gone."""
+    recorded = read_record(state, name)
+    return recorded or next((found for found in _own_processes(state, proc) if found.name == name), None)
+
+
 def _own_processes(state: StateDirectory, proc: Path) -> Iterator[ProcessRecord]:
     for found in inhabitants(proc):
         lab, _, name = found.record.name.partition(" ")
-        if found.folder == state.root.resolve() and not found.lost and lab == state.lab and name not in {DAEMON, SPAWNER}:
+        has_record = name not in {DAEMON, SPAWNER} and not name.startswith(SOCKETS_PREFIX)
+        if found.folder == state.root.resolve() and not found.lost and lab == state.lab and has_record:
             yield ProcessRecord(name, found.record.pid, found.record.start)
 
 

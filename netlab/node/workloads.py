@@ -25,6 +25,7 @@ import msgspec
 from netlab.containment import Contained
 from netlab.files import socket_address
 from netlab.kernel import privileges
+from netlab.node.processes import SOCKETS_PREFIX
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 from netlab.node.workloads_serving import Bind, ServedWorkload
 from netlab.node.workloads_sockets import SocketMaker
@@ -41,7 +42,7 @@ def main(arguments: dict[str, str]) -> None:
     state = StateDirectory(arguments["lab"], Path(arguments["state"]))
     path = state.socket(socket_name(arguments["node"]))
     path.unlink(missing_ok=True)  # of a process that was killed
-    sockets = SocketMaker.start(f"netlab: {state.lab} sockets-{arguments['node']}")
+    sockets = SocketMaker.start(f"netlab: {state.lab} {SOCKETS_PREFIX}{arguments['node']}")
     privileges.limit(())
     try:
         asyncio.run(_serve(path, sockets))

@@ -404,7 +404,9 @@ async def test_node_becomes_ready_with_its_agent(state):
     async with lab(state) as daemon:
         await until(daemon, lambda: ready_is("False"))
         lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": {"netlab/synced": "{}"}}}
-        await daemon.client.create(LEASES, lease)
+        await daemon.client.create(LEASES, lease)  # it runs, and has not programmed everything yet
+        said = {"metadata": {"annotations": {"netlab/synced": '{"nodes": "1000000"}'}}}
+        await daemon.client.patch(LEASES, "node1", said, namespace="kube-node-lease")
         await until(daemon, lambda: ready_is("True"))
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from netlab.api.pods import Container
 from netlab.files import write_whole
 from netlab.kernel import mounts
 from netlab.node import entering, processes
@@ -302,7 +303,7 @@ async def test_probe_that_floods_is_stopped_in_time_and_stores_nothing(state, na
     """The output of an exec probe is for a short message: it is read and dropped, the end kept."""
     files = _pod_files(state)
     spawner = Spawner.start(state, ENTRIES)
-    run = SimpleNamespace(files=files, container=SimpleNamespace(name="main"), namespace=namespace, environment={})
+    run = SimpleNamespace(files=files, container=Container(name="main"), namespace=namespace, environment={})
     async with running(spawner):
         runner = CommandRunner(spawner, state)
         flood = await runner.probe(run, ("yes",), 0.5)

@@ -25,7 +25,7 @@ CONTENT = (
     "tokens/admin", "tokens/edge", "tokens/node-node1",
     "pki/ca.crt", "pki/ca.key", "pki/server.crt", "pki/server.key",
     "processes/daemon", "processes/edge", "processes/agent-node1", "processes/workloads-node1", "processes/log-keeper",
-    "processes/container-*", "pods/*/hosts", "pods/*/main.env", "hosts/node1/hosts", "logs/daemon.log",
+    "processes/container-*", "pods/*/etc/hosts", "pods/*/main.env", "hosts/node1/hosts", "logs/daemon.log",
 )  # fmt: skip
 REMOVABLE = ("sockets/api", "sockets/workloads-node1", "sockets/log-keeper", "netns/{lab}-node1", "netns/{lab}-default-web*")
 DAMAGES = {

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from netlab.controlplane.store import Store
 from netlab.errors import DamagedRecordError, LabError
 from netlab.lab import find
 from netlab.lab.find import connect, daemon_record, locked
+from netlab.lab.machine_view import MachineView
 from netlab.lab.repair import damaged_access, recorded_lab
 from netlab.node import process_marks
 from netlab.node.log_keeper import pipe_of
@@ -209,21 +210,35 @@ def test_damaged_record_of_a_running_command_is_restored(state, damage):
 
 
 @damages
-def test_damaged_record_of_an_agent_is_restored(state, damage):
+def test_damaged_record_of_an_agent_is_restored(state, monkeypatch, damage):
     """A process of the lab is known by title and folder; without its record the daemon would start another."""
-    script = (
-        "import setproctitle, sys; setproctitle.setproctitle('netlab: demo agent-node1'); print(flush=True); sys.stdin.read()"
-    )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", script], cwd=state.root, **pipes) as agent:
-        agent.stdout.readline()
-        write_record(state, ProcessRecord("agent-node1", agent.pid, 1))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # `status` looks at processes alone
+    with titled(state, "agent-node1") as pid:
+        write_record(state, ProcessRecord("agent-node1", pid, 1))
         damage_file(state.processes / "agent-node1", damage)
+        problem = MachineView(state, LAB).host_problem("node1")
         restored = restore_records(state)
         record = read_record(state, "agent-node1")
-        agent.kill()
 
-    assert (restored, record.pid) == (("agent-node1",), agent.pid)
+    assert (problem, restored, record.pid) == ("", ("agent-node1",), pid)
+
+
+@pytest.mark.parametrize("name", ["spawner", "sockets-node1"])
+def test_process_that_ends_with_its_parent_gets_no_record(state, name):
+    """A record that nobody strikes off would outlive the process."""
+    with titled(state, name):
+        assert restore_records(state) == ()
+
+
+@contextmanager
+def titled(state, name):
+    """Run a process that stands in the lab's record and has a title; its pid."""
+    script = f"import setproctitle, sys; setproctitle.setproctitle('netlab: demo {name}'); print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], cwd=state.root, **pipes) as process:
+        process.stdout.readline()
+        yield process.pid
+        process.kill()
 
 
 @damages
