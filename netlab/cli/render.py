@@ -39,7 +39,7 @@ def status(body: Json) -> str:
         remedy = f"Start it again: netlab up FILE. Remove it: netlab down {body['name']}."
         return f"Lab {body['name']}: the daemon is not running{left}\n{remedy}"
     parts = [*((f"node {node['name']}", node) for node in body["nodes"]), ("the edge", body["edge"])]
-    problems = [f"{name}: {part['message']}" for name, part in parts if part["message"]]
+    problems = [*(f"{name}: {part['message']}" for name, part in parts if part["message"]), *body["problems"]]
     counts = ", ".join(counted(len(body[f"{kind}s"]), kind) for kind in ("node", "pod", "service"))
     sections = [
         f"Lab {body['name']}: {counts}  (runtime {body['runtime']}, kube-proxy mode {body['kubeProxyMode']})",
@@ -68,7 +68,8 @@ def status(body: Json) -> str:
             ],
         )
     )
-    sections += ["\n".join(problems)] * bool(problems)
+    if problems:
+        sections.append("\n".join(["Problems:", *(f"  {problem}" for problem in problems)]))
     return "\n\n".join(sections)
 
 

@@ -34,6 +34,7 @@ from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAM
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, node_lease
 from netlab.controlplane.lease import holder_identity
+from netlab.controlplane.left_out import told_problems
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Store
@@ -142,7 +143,7 @@ class Convergence:
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
         lagging = tuple(self._unhealthy(leases.get(EDGE_LEASE)))
         total = max(len(parts) + len(self._store.list(PODS)), len(waiting))  # the kubelet waits for more than pods
-        notes = () if waiting else (*self._kubelet.notes(), *self._left_out(leases))
+        notes = () if waiting else (*self._kubelet.notes(), *told_problems(leases, self._node_names))
         return Report(total - len(waiting), total, waiting, lagging, notes)
 
     def _objects(self, resource: Resource[Kind]) -> list[Kind]:
@@ -171,13 +172,11 @@ class Convergence:
         """Return whether a holder of a Lease has programmed everything, and the sentence for while it has not."""
         if self._synced(lease, host, kinds):
             return True, who
-        return False, next((f"{who}: {problem}" for problem in _problems(lease)), who)
+        return False, next((f"{who}: {problem}" for problem in (lease.problems if lease else ())), who)
 
-    def _left_out(self, leases: Mapping[str, Lease]) -> Iterable[str]:
-        """Yield what agents and edge could not program of what is there."""
-        holders = [(node_lease(node.metadata.name), f"agent of {node.metadata.name}") for node in self._objects(NODES)]
-        for key, who in (*holders, (EDGE_LEASE, "edge")):
-            yield from (f"{who}: {problem}" for problem in _problems(leases.get(key)))
+    @property
+    def _node_names(self) -> list[str]:
+        return [node.metadata.name for node in self._objects(NODES)]
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
         """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
@@ -274,11 +273,6 @@ class Convergence:
                     told = tuple(f"gave up waiting for {sentence}" for sentence in report.lagging)
                     yield replace(report, lagging=(), notes=(*report.notes, *told))
                 return
-
-
-def _problems(lease: Lease | None) -> Iterable[str]:
-    """Yield what the holder of a Lease could not do: `overlay: node node3: ...`."""
-    yield from lease.problems if lease else ()
 
 
 def is_balanced(service: Service) -> bool:

@@ -1,6 +1,6 @@
 """What a lab is made of right now, as one JSON document: the API server's objects, condensed to what a user asks for.
 
-    {"name", "running", "hosts": [...], "nodes": [...], "edge": {...}, "pods": [...], "services": [...]}
+    {"name", "running", "hosts": [...], "nodes": [...], "edge": {...}, "pods": [...], "services": [...], "problems": [...]}
 
 A node or the edge that is not up has the reason as its `message`; whether it is up, the machine is asked as well
 (`machine_view`). When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
@@ -16,6 +16,7 @@ from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, split_key
+from netlab.controlplane.left_out import told_problems
 from netlab.controlplane.sync import SyncClient
 from netlab.dataplane.names import EDGE
 from netlab.errors import ApiError, LabError, is_not_found
@@ -57,6 +58,7 @@ def status(state: StateDirectory) -> Json:
         "edge": _readiness(machine.host_problem(EDGE) or lease_problem(edge)),
         "pods": [_pod(pod, machine) for pod in pods],
         "services": [_service(service, slices, healthy) for service in services],
+        "problems": _problems(client, [node.metadata.name for node in nodes]),
     }
 
 
@@ -87,6 +89,12 @@ def _condition_message(node: Node) -> str:
 
 def _readiness(problem: str) -> Json:
     return {"status": "NotReady" if problem else "Ready", "message": problem}
+
+
+def _problems(client: SyncClient, nodes: list[str]) -> list[str]:
+    """Return what agents and edge could not program, as sentences."""
+    leases = (LEASES.decode(item) for item in client.list(LEASES).items)
+    return list(told_problems({lease.key: lease for lease in leases}, nodes))
 
 
 def pod_phase(pod: Pod) -> str:

@@ -92,7 +92,7 @@ DAMAGES = (
     Damage("edge: load balancer addresses deleted", "on edge ip addr flush dev lo"),
     # ---- routes
     *_everywhere("main table flushed", "on NAME ip route flush table main", "node1"),
-    *_with_eth0("default route deleted", "on NAME ip route del default"),
+    *(Damage(f"{name}: default route deleted", f"on {name} ip route del default") for name in ("node1", "default-web1", "client")),
     Damage("client: default route changed", "on client ip route replace default via 203.0.113.77"),
     Damage("node1: an overlay route changed", "on node1 ip route replace blackhole 10.244.1.0/24 2>/dev/null; "
            "on node1 ip route replace blackhole 10.244.0.0/24"),

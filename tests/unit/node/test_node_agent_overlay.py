@@ -149,3 +149,16 @@ def test_a_subnet_outside_the_pod_network_takes_no_route(kernel, keeper):
     keeper.keep([node(1), Node(metadata=wide.metadata, spec=NodeSpec(pod_cidr="0.0.0.0/0"), status=wide.status)])
 
     assert ([], {"node node3"}) == (reached(kernel), set(keeper.refused))
+
+
+@pytest.mark.parametrize(("damage", "resync", "repaired"), [(False, True, False), (True, True, True), (True, False, False)])
+def test_what_somebody_deleted_is_repaired_at_a_resync(kernel, keeper, damage: bool, resync: bool, repaired: bool):
+    """Only what somebody else changed counts as repaired, not what is new."""
+    keeper.keep([node(1), node(2)], resync=True)
+    first = keeper.repaired
+    if damage:
+        kernel.perform(PATH, [Operation(Verb.DELETE, Link("flannel.1"))])
+    keeper.keep([node(1), node(2)], resync=resync)
+
+    assert (False, repaired) == (first, keeper.repaired)
+    assert ([] if damage and not resync else ["172.30.1.2"]) == reached(kernel)
