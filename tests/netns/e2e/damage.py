@@ -133,5 +133,4 @@ DAMAGES = (
     Damage("node1: a link in place of its hosts", "ln -sf /nowhere $STATE/hosts/node1/hosts"),
     Damage("node1: no text in its hosts", "printf '\\351' > $STATE/hosts/node1/hosts"),
     Damage("default-web1: its files deleted", "rm -r $STATE/pods/*"),
-    Damage("the socket of the API server deleted", "rm $STATE/sockets/api"),
 )  # fmt: skip
