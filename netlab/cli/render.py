@@ -68,7 +68,8 @@ def status(body: Json) -> str:
             ],
         )
     )
-    sections += ["\n".join(["Problems:", *(f"  {problem}" for problem in problems)])] * bool(problems)
+    if problems:
+        sections.append("\n".join(["Problems:", *(f"  {problem}" for problem in problems)]))
     return "\n\n".join(sections)
 
 

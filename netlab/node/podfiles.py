@@ -30,6 +30,7 @@ LOCALHOST_LINES = (
     "fe00::1\tip6-allnodes",
     "fe00::2\tip6-allrouters",
 )
+INJECTED = ("resolv.conf", "hosts", "hostname")  # what lies over /etc in a pod
 LONGEST_HOSTNAME = 64  # Linux' own limit (semantics 11.28)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
