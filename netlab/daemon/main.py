@@ -33,6 +33,7 @@ import setproctitle
 from netlab.api.lab import HostStatus, Lab
 from netlab.controlplane.api import Api, ApiSettings
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
+from netlab.controlplane.connections import api_roster
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
@@ -57,6 +58,7 @@ from netlab.runtime.identity import start_time
 from netlab.runtime.launch import receive_order, say_ready
 from netlab.runtime.lifetime import run_until_terminated
 from netlab.runtime.statedir import API_SOCKET, StateDirectory
+from netlab.serving.descriptors import raise_limit
 
 DAEMON = "daemon"
 TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
@@ -81,6 +83,7 @@ def main(runtime: str) -> None:
     lab = msgspec.json.decode(state.lab_file.read_bytes(), type=Lab)
     try:
         machinery = make(LinuxKernel(), state, lab)
+        raise_limit()  # after the spawner's fork: a pod's command starts with the limit that `up` had
         gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with what was forked
         daemon = Daemon(state, lab, machinery, socket.socket(fileno=order.loopback))
         run_until_terminated(daemon.run(), log, f"daemon=ended lab={state.lab}")
@@ -113,6 +116,7 @@ class Daemon:
         self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=problems_in(state.lab))
         self._client = LocalClient(self._api)
         self._tls = Pki(state.pki).server_context()
+        self._roster = api_roster()  # of all listeners: their connections share the process's descriptors
         self._servers: list[ServerHandle] = []
         self._fabric_door: tuple[int, asyncio.Task[ServerHandle]] | None = None  # the namespace it is in, by inode
 
@@ -164,7 +168,13 @@ class Daemon:
             listeners = [self._loopback, _listening(socket.AF_UNIX, door)]
         port = listeners[0].getsockname()[1]
         self._servers.append(
-            await serve(self._api, listeners, self._tls, extra_routes=[converged_route(convergence, self._tokens)])
+            await serve(
+                self._api,
+                listeners,
+                self._tls,
+                extra_routes=[converged_route(convergence, self._tokens)],
+                roster=self._roster,
+            )
         )
         body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_SERVER_PORT}", "pid": os.getpid()}
         self._state.api.write_bytes(msgspec.json.encode(body))
@@ -201,7 +211,7 @@ class Daemon:
         self._fabric_door = (namespace, task)
 
     async def _serve_fabric(self, listener: socket.socket, before: asyncio.Task[ServerHandle] | None) -> ServerHandle:
-        handle = await serve(self._api, [listener], self._tls)
+        handle = await serve(self._api, [listener], self._tls, roster=self._roster)
         if before:
             await (await before).close()
         return handle
