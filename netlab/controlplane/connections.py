@@ -33,6 +33,7 @@ IDLE_SECONDS: Final = 90.0  # between two requests, as kube-apiserver
 BODY_SECONDS: Final = 30.0  # for the body of a request to arrive
 LINGER_SECONDS: Final = 2.0  # for the rest of a body that nobody reads
 STALL_SECONDS: Final = 30.0  # for a client to take something of what is due to it
+TLS_BUFFER: Final = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 WRITE_BUFFER: Final = 64 * 1024  # bytes that wait for a client outside the kernel; asyncio's own with TLS is 512 KiB
 
 

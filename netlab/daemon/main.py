@@ -33,7 +33,7 @@ import setproctitle
 from netlab.api.lab import HostStatus, Lab
 from netlab.controlplane.api import Api, ApiSettings
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
-from netlab.controlplane.connections import api_roster
+from netlab.controlplane.connections import TLS_BUFFER, api_roster
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
@@ -61,7 +61,6 @@ from netlab.runtime.statedir import API_SOCKET, StateDirectory
 from netlab.serving.descriptors import raise_limit
 
 DAEMON = "daemon"
-TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 log = logging.getLogger("netlab.daemon")
 
 

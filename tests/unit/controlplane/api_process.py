@@ -10,12 +10,13 @@ import asyncio
 import resource
 import socket
 import sys
+from asyncio import sslproto
 from pathlib import Path
 
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import TokenTable
 from netlab.controlplane.certificates import ensure_pki
-from netlab.controlplane.connections import api_roster
+from netlab.controlplane.connections import TLS_BUFFER, api_roster
 from netlab.controlplane.server import serve
 from netlab.controlplane.store import Store
 from netlab.runtime import logs
@@ -38,6 +39,7 @@ def _say(*values: int) -> None:
 async def main(limit: int, folder: Path, path: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     logs.configure()
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
     store = Store.open(":memory:")
     api = Api(store, tokens=TokenTable.of({"admin": "admin-token"}))
     tcp, unix = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
