@@ -26,6 +26,7 @@ from netlab.controlplane.admission import Ingest, Mode, existing_namespace, inge
 from netlab.controlplane.auth import ADMIN, Request, TokenTable, authorise
 from netlab.controlplane.controllers.naming import ALPHABET
 from netlab.controlplane.defaults import apply_defaults
+from netlab.controlplane.expiry import EventExpiry
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
 from netlab.controlplane.patches import apply_patch
 from netlab.controlplane.registry import BACKGROUND, Registry, Removal
@@ -127,6 +128,7 @@ class Api:
         self._clock, self._new_uid, self._new_suffix, self._validate = clock, new_uid, new_suffix, validate
         self._allocator = ServiceAllocator.of(self.settings.service_subnet, self.settings.node_port_range)
         self._registry = Registry(store, self._allocator, clock)
+        self.expiry = EventExpiry(store, self._registry, clock)
         for name in SYSTEM_NAMESPACES:
             if store.get(NAMESPACES, "", name) is None:
                 self.create(ADMIN, Target(NAMESPACES), {"metadata": {"name": name}})

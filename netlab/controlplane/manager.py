@@ -31,6 +31,7 @@ from netlab.controlplane.controllers.writes import Create, Write, is_event
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.performing import perform
 from netlab.errors import ApiError, InvalidTopologyError
+from netlab.recent import Recent
 
 log = logging.getLogger("netlab.controlplane")
 KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items()}
@@ -71,7 +72,7 @@ class Manager:
         self._seen: dict[str, int] = {}  # per kind, the resourceVersion of the snapshot
         self._quiet: dict[str, int] = {}  # the same of the last snapshot that left nothing to do
         self._unfinished: set[str] = set()  # controllers whose writes were not all accepted
-        self._told: set[str] = set()  # Events sent
+        self._told: Recent[str] = Recent()  # Events sent
         self._round_over = asyncio.Condition()
         self._refused: dict[str, dict[str, str]] = {}  # by controller: writes refused in its last run, and why
 

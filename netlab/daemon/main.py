@@ -160,6 +160,7 @@ class Daemon:
             tasks.create_task(kubelet.run(), name="kubelet")
             tasks.create_task(hosts.run(), name="hosts")
             tasks.create_task(machinery.run(), name="machinery")
+            tasks.create_task(self._api.expiry.run(), name="expiry of events")
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:
