@@ -187,3 +187,15 @@ def test_the_file_does_not_grow(tmp_path: Path) -> None:
     assert sizes["store.db-wal"] < 5_000_000, sizes
     assert path.stat().st_size < 200_000
     assert 21 == population
+
+
+def test_the_file_shrinks_again(tmp_path: Path) -> None:
+    """What many objects took is given back when they have gone: the record is in memory (/run)."""
+    store = Store.open(tmp_path / "store.db")
+    for number in range(1000):
+        store.put(CONFIG_MAPS, {"metadata": {"name": f"c{number}", "namespace": "n", "uid": "u"}, "data": {"k": "x" * 2000}})
+    for number in range(1000):
+        store.remove(CONFIG_MAPS, "n", f"c{number}")
+    store.close()
+
+    assert (tmp_path / "store.db").stat().st_size < 100_000
