@@ -67,6 +67,10 @@ class Seat:
         """Note that a request on this connection had a valid token."""
         self.known = True
 
+    def touch(self, now: float) -> None:
+        """Note that the client has just done something, for a server whose requests take no time."""
+        self.since = now
+
     def begin(self) -> None:
         """Note that a request is being served."""
         self.busy += 1
