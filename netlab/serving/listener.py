@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import os
 import socket
 import ssl
@@ -67,13 +68,12 @@ class Listener:
         self._logged = float("-inf")
         self._unlogged = 0
         self._loop.add_reader(bound, self._accept)
-        self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        self._sweeper: asyncio.TimerHandle | None = None  # runs while there are connections that have deadlines
 
     def close(self) -> None:
         """Stop accepting, close the socket and give up handshakes. Connections that have a transport stay."""
-        self._sweeper.cancel()
-        if self._pause:
-            self._pause.cancel()
+        for timer in filter(None, (self._sweeper, self._pause)):
+            timer.cancel()
         if self.socket.fileno() >= 0:
             self._loop.remove_reader(self.socket)
             self.socket.close()
@@ -103,6 +103,8 @@ class Listener:
             self._warn(f"connection=refused peer={peer} reason='all its connections are in use'")
             return
         connection.setblocking(False)
+        if self._sweeper is None and math.isfinite(self._roster.limits.stranger_seconds):
+            self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         if self._stall_seconds and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall_seconds * 1000))
         task = self._loop.create_task(self._begin(connection, seat))
@@ -158,4 +160,4 @@ class Listener:
 
     def _sweep(self) -> None:
         self._roster.expire(self._loop.time())
-        self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        self._sweeper = self._loop.call_later(SWEEP, self._sweep) if self._roster.seats else None

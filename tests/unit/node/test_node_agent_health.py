@@ -87,3 +87,20 @@ async def test_headers(servers: HealthServers, free_port: Callable[[], int]) -> 
     await writer.wait_closed()
 
     assert {"content-type: application/json", "x-content-type-options: nosniff"} <= set(head.split("\r\n"))
+
+
+async def test_idle_clients_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
+    """One client's connections are bounded over all ports; its newest one is answered (finding S3)."""
+    monkeypatch.setattr(agent_health, "HEALTHZ_PORT", free_port())
+    monkeypatch.setattr(agent_health, "METRICS_PORT", free_port())
+    monkeypatch.setattr(agent_health, "MOST_PER_CLIENT", 4)
+    servers = HealthServers(lambda _: GOOD, "nftables")
+    await servers.start()
+    idle = [socket.create_connection((HOST, agent_health.HEALTHZ_PORT)) for _ in range(40)]
+    answer = await ask(agent_health.HEALTHZ_PORT, "/healthz")
+    held = len(servers._roster.seats)
+    for line in idle:
+        line.close()
+    await servers.close()
+
+    assert ((200, GOOD.body), True) == (answer, held <= 4)
