@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from netlab.dns.messages import respond_to
@@ -31,6 +31,7 @@ from netlab.dns.zone import Zone
 from netlab.serving.descriptors import room
 from netlab.serving.listener import Listener
 from netlab.serving.roster import Limits, Roster, Seat
+from netlab.serving.streams import streams
 
 log = logging.getLogger("netlab.dns")
 LARGEST_DATAGRAM = 65535
@@ -132,13 +133,13 @@ class DnsServer:
 
     async def start(self, address: str, port: int = 53) -> None:
         """Listen. Raises OSError when the address is not there or the port is taken."""
-        streams = socket.create_server((address, port))
+        listening = socket.create_server((address, port))
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            datagrams.bind(streams.getsockname())
+            datagrams.bind(listening.getsockname())
         except OSError:
             datagrams.close()
-            streams.close()
+            listening.close()
             raise
         datagrams.setblocking(False)
         datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -147,7 +148,7 @@ class DnsServer:
         total = room(MOST_CONNECTIONS)
         own = min(MOST_PER_CLIENT, total)
         roster = Roster(Limits(total, own, own, stranger_seconds=4 * IDLE_SECONDS, idle_seconds=4 * IDLE_SECONDS))
-        self._streams = Listener("dns", streams, lambda seat: _Client(seat, self._accepted), roster)
+        self._streams = Listener("dns", listening, streams(self._accepted), roster)
         log.info("dns=listening address=%s port=%d", address, self.port)
 
     def update(self, zone: Zone | None) -> None:
@@ -214,15 +215,3 @@ def _hang_up(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
     else:
         writer.close()
-
-
-class _Client(asyncio.StreamReaderProtocol):
-    """A connection as two streams, with its seat."""
-
-    def __init__(self, seat: Seat, accepted: Callable[..., Coroutine[None, None, None]]) -> None:
-        super().__init__(asyncio.StreamReader(), lambda reader, writer: accepted(reader, writer, seat))
-        self._seat = seat
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._seat.leave()
-        super().connection_lost(exc)

@@ -53,6 +53,7 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         backlog: int = BACKLOG,
         stall_seconds: float | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> None:
         bound.listen(backlog)
         bound.setblocking(False)
@@ -62,6 +63,7 @@ class Listener:
         self._roster = roster
         self._tls = tls
         self._stall_seconds = stall_seconds
+        self._report = report  # of what would be logged else, for a user
         self._loop = asyncio.get_running_loop()
         self._starting: set[asyncio.Task[None]] = set()  # transports being made, TLS handshakes included
         self._pause: asyncio.TimerHandle | None = None
@@ -100,7 +102,7 @@ class Listener:
         seat = self._roster.admit(peer, self._loop.time())
         if seat is None:
             connection.close()
-            self._warn(f"connection=refused peer={peer} reason='all its connections are in use'")
+            self._warn(f"a connection from {peer} is refused: as many as are allowed are in use")
             return
         connection.setblocking(False)
         if self._sweeper is None and math.isfinite(self._roster.limits.stranger_seconds):
@@ -140,8 +142,8 @@ class Listener:
     # ---- no free descriptor
     def _relieve(self, error: OSError) -> None:
         relieved = self._roster.relieve()
-        closed = "yes" if relieved else "no"
-        self._warn(f"accept=failed error={os.strerror(error.errno or 0)!r} idle_connection_closed={closed}")
+        remedy = "an idle one is closed" if relieved else "the next attempt follows when one has ended"
+        self._warn(f"cannot accept a connection: {os.strerror(error.errno or 0)}; {remedy}")
         if not relieved:
             self._loop.remove_reader(self.socket)
             self._pause = self._loop.call_later(PAUSE, self._resume)
@@ -150,12 +152,15 @@ class Listener:
         self._loop.add_reader(self.socket, self._accept)
 
     def _warn(self, message: str) -> None:
-        """Log one line per interval, and in it how many were left out."""
+        """Log or report one line per interval; the log has in it how many were left out."""
         now = self._loop.time()
         if now - self._logged < LOG_INTERVAL:
             self._unlogged += 1
             return
-        log.warning("listener=%s %s unlogged_before=%d", self._name, message, self._unlogged)
+        if self._report:
+            self._report(message)
+        else:
+            log.warning("listener=%s message=%r unlogged_before=%d", self._name, message, self._unlogged)
         self._logged, self._unlogged = now, 0
 
     def _sweep(self) -> None:
