@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -19,15 +18,6 @@ from netlab.kernel.namespaces import inside
 CONNECTIONS = 1005
 LOG_LIMIT = 50_000  # bytes that an attack may add to a log
 NAME = "super-app.default.svc.cluster.local"
-
-
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """The test's own descriptors are not what runs out."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager

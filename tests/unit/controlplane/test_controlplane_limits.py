@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource as limits
 import socket
 import ssl
 import subprocess
@@ -86,15 +85,6 @@ def connect(stack: ExitStack, port: int, source: str, said: bytes = b"") -> sock
     line.connect(("127.0.0.1", port))
     line.sendall(said)
     return line
-
-
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """The test's own descriptors are not what runs out."""
-    soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
-    limits.setrlimit(limits.RLIMIT_NOFILE, (hard, hard))
-    yield
-    limits.setrlimit(limits.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.usefixtures("many_files")
