@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock schema clean
+# Variables of `make fuzz`; set them on the command line to change them.
+CASES   := 20000
+SEED     = $(shell date +%s)
+.PHONY: help setup demo test fuzz lint format lock schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +24,9 @@ demo: setup  ## boot topologies/quickstart.yaml, test it, show it; leaves the la
 test: setup lint  ## lint and every test tier
 	@tools/test-tools
 	@$(SUDO) env CI="$(CI)" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: setup  ## every search with CASES=20000 cases and a fresh SEED
+	@$(SUDO) env NETLAB_FUZZ_CASES=$(CASES) NETLAB_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -m fuzz $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy, import-linter, GitHub's schemas
 	@$(BIN)/ruff check

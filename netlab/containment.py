@@ -110,6 +110,10 @@ class Containment:
             self._log.warning("%s=%s state=failed error=%r", self._kind, key, failure.message, exc_info=trace)
         return failure
 
+    def forget(self, key: str) -> None:
+        """Forget an object: it has succeeded elsewhere, or is gone."""
+        self._failures.pop(key, None)
+
     def keep(self, keys: Collection[str]) -> None:
         """Forget the objects that no longer exist; `keys` are those that do."""
         for key in [key for key in self._failures if key not in keys]:

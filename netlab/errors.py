@@ -50,6 +50,10 @@ class UnsupportedHostError(NetlabError):
     """The machine cannot run this: no privilege, a missing tool, a kernel without a feature."""
 
 
+class InvalidValueError(NetlabError):
+    """An object of the API holds a value that its field cannot have; the object is left out."""
+
+
 class KernelError(NetlabError):
     """The kernel refused an operation. `errno` is its number, 0 when it gave none."""
 
@@ -72,6 +76,10 @@ class EngineError(LabError):
     def __init__(self, message: str, *, code: int = 0, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.code = code
+
+
+class UnreadableError(NetlabError):
+    """An object is none of its kind: a field holds what the kind does not know."""
 
 
 class CannotTestError(NetlabError):
@@ -119,3 +127,8 @@ def is_conflict(error: BaseException) -> bool:
 def is_gone(error: BaseException) -> bool:
     """Tell whether the resourceVersion asked for is too old: list again."""
     return isinstance(error, ApiError) and error.code == 410
+
+
+def printable(text: str) -> str:
+    """Return text of an object as a message can show it: unprintable characters escaped, a long text cut."""
+    return repr(text[:100])[1:-1]

@@ -2,11 +2,17 @@
 
 A reader sees the old content or the new, never half of one. The address of a Unix socket has room for 107 bytes (unix(7));
 the record of a lab may lie deeper, and names of labs and nodes may be long, so a socket is addressed through its folder.
+
+Pods and commands on hosts write some of these files: their /etc/hosts, /etc/hostname and resolv.conf. Such a file holds any
+bytes, of any number, and somebody may have put a link, a folder or a pipe in its place. It is read with `read_plain`, which
+follows no link, waits for nobody and reads no more than asked for, and compared as bytes.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +30,46 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     scratch.replace(path)
 
 
-def write_in_place(path: Path, text: str) -> None:
+def read_plain(path: Path, limit: int) -> bytes | None:
+    """Return the first `limit` bytes of a plain file; None where there is none: nothing, a link, a folder, a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit)
+
+
+def holds(path: Path, content: bytes) -> bool:
+    """Tell whether a path is a plain file with just this content."""
+    return read_plain(path, len(content) + 1) == content
+
+
+def clear_way(path: Path) -> None:
+    """Remove what is no plain file where one is to be; what a link points to is left alone."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        shutil.rmtree(path)
+    elif not stat.S_ISREG(mode):
+        path.unlink(missing_ok=True)
+
+
+def write_in_place(path: Path, content: str | bytes) -> None:
     """Replace a file's content and keep the file: it may be mounted in running containers. Unchanged is untouched."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+    encoded = content.encode() if isinstance(content, str) else content
+    if holds(path, encoded):
+        return
+    clear_way(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(encoded)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import fuzzing
 import pytest
 from hypothesis import HealthCheck, settings
 from labdriver import TOPOLOGIES, HostPicture, LabDriver, run
@@ -19,6 +20,15 @@ settings.register_profile(
     "netlab", derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("netlab")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Add the seed to the report of a search that failed."""
+    report = yield
+    if report.failed and item.get_closest_marker("fuzz"):
+        report.sections.append(("repeat this search with", fuzzing.how_to_repeat()))
+    return report
 
 
 @pytest.fixture(scope="session")

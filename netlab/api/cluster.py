@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from netlab.api.meta import Condition, Inert, Object, Struct
+from typing import Annotated, Literal
+
+from netlab.api import values
+from netlab.api.meta import INERT, Condition, Inert, Labels, Object, Quantity, Struct
+from netlab.api.values import Ipv4
+from netlab.errors import InvalidValueError
 
 
 class NamespaceSpec(Struct, frozen=True, kw_only=True):
@@ -31,14 +36,21 @@ class NodeAddress(Struct, frozen=True, kw_only=True):
     address: str = ""
 
 
+class ContainerImage(Struct, frozen=True, kw_only=True):
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
 class NodeStatus(Struct, frozen=True, kw_only=True):
+    """What a node reports. A node's token writes it, so every field has a type."""
+
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    node_info: Inert = None
-    capacity: Inert = None
-    allocatable: Inert = None
-    daemon_endpoints: Inert = None
-    images: Inert = None
+    node_info: Annotated[Labels, INERT] = {}
+    capacity: Annotated[dict[str, Quantity], INERT] = {}
+    allocatable: Annotated[dict[str, Quantity], INERT] = {}
+    daemon_endpoints: Annotated[dict[str, dict[str, int]], INERT] = {}
+    images: Annotated[tuple[ContainerImage, ...], INERT] = ()
 
 
 class Node(Object, frozen=True, kw_only=True):
@@ -46,9 +58,23 @@ class Node(Object, frozen=True, kw_only=True):
     status: NodeStatus = NodeStatus()
 
     @property
-    def internal_ip(self) -> str:
-        """The node's address on the underlay, empty while it has none."""
-        return next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
+    def internal_ip(self) -> Ipv4 | Literal[""]:
+        """The node's address on the underlay, empty while it has none that can be one."""
+        try:
+            return self.address
+        except InvalidValueError:
+            return ""
+
+    @property
+    def address(self) -> Ipv4:
+        """The node's address on the underlay. Raises InvalidValueError when it has none that can be one."""
+        text = next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
+        return values.unicast(text, "its InternalIP")
+
+    @property
+    def has_address(self) -> bool:
+        """Whether something stands where its address should be."""
+        return any(a.type == "InternalIP" and a.address for a in self.status.addresses)
 
     @property
     def is_ready(self) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
 
 from netlab.api.meta import Object, Struct
-from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
+from netlab.api.numbers import whole_number
+from netlab.api.wellknown import LOAD_BALANCERS, PROBLEMS, SYNCED
 
 T = TypeVar("T")
+MOST_PROBLEMS = 20  # of one holder
+LONGEST_PROBLEM = 400  # characters
+LONGEST_VERSION = 19  # digits of a resourceVersion: a number of 63 bits
 Health = dict[str, dict[str, list[str]]]  # Service -> port -> names of healthy nodes: {"default/blue": {"80/TCP": ["node1"]}}
 
 
@@ -26,22 +31,30 @@ class Lease(Object, frozen=True, kw_only=True):
 
     @property
     def has_reported(self) -> bool:
-        """Its holder has programmed its kernel at least once."""
-        return SYNCED in self.metadata.annotations
+        """Its holder has programmed its kernel, all of it, at least once."""
+        return bool(self._annotation(SYNCED, dict[str, str]))
 
     def synced(self, plural: str) -> int:
         """Return the resourceVersion of a kind up to which the holder's kernel is programmed; 0 when it does not say."""
-        version = self._annotation(SYNCED, dict[str, str]).get(plural, "0")
-        return int(version) if version.isdecimal() else 0
+        return whole_number(self._annotation(SYNCED, dict[str, str]).get(plural))
 
     @property
     def healthy_nodes(self) -> Health:
         """Who can take traffic behind every load balancer address; empty for a holder other than the edge."""
         return self._annotation(LOAD_BALANCERS, Health)
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What its holder could not program: `overlay: node node3: ...`. Few, short, in one line each, whatever it wrote."""
+        told = self._annotation(PROBLEMS, dict[str, list[str]])
+        lines = (f"{part}: {sentence}" for part, sentences in told.items() for sentence in sentences)
+        return tuple(
+            "".join(c if c.isprintable() else "?" for c in line[:LONGEST_PROBLEM]) for line in islice(lines, MOST_PROBLEMS)
+        )
+
     def _annotation(self, name: str, form: type[T]) -> T:
         """Return an annotation's JSON, empty where it is missing or somebody has written nonsense into it."""
         try:
             return msgspec.json.decode(self.metadata.annotations.get(name, "{}"), type=form)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except (msgspec.DecodeError, RecursionError):  # a hundred thousand brackets are no annotation either
             return form()

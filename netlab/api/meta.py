@@ -25,9 +25,11 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, rename=wire_name, omit_d
     """The base of all API types: immutable, keyword-only, defaults left out on the wire."""
 
 
-# A field that is accepted and has no effect on the network. `extra` lets the decoder recognise it.
-Inert = Annotated[Any, msgspec.Meta(extra={"inert": True})]
+# Marks a field that is accepted and has no effect on the network. `extra` lets the decoder recognize it.
+INERT = msgspec.Meta(extra={"inert": True})
+Inert = Annotated[Any, INERT]  # one that no part of netlab reads; a field that is read has a type as well
 Labels = dict[str, str]
+Quantity = str | float  # an amount of a resource: "500m", "64Mi", 2
 
 
 class OwnerReference(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from netlab.api.meta import Condition, Inert, Labels, Object, Struct
+from typing import Annotated
+
+from netlab.api.meta import INERT, Condition, Inert, Labels, Object, Quantity, Struct
 
 
 class ContainerPort(Struct, frozen=True, kw_only=True):
@@ -24,11 +26,19 @@ class ObjectFieldSelector(Struct, frozen=True, kw_only=True):
     api_version: str = ""
 
 
+class ResourceFieldSelector(Struct, frozen=True, kw_only=True):
+    """A resource of a container as an environment variable: `limits.cpu`."""
+
+    resource: str = ""
+    container_name: str = ""
+    divisor: Quantity = ""
+
+
 class EnvVarSource(Struct, frozen=True, kw_only=True):
     config_map_key_ref: KeySelector | None = None
     secret_key_ref: KeySelector | None = None
     field_ref: ObjectFieldSelector | None = None
-    resource_field_ref: Inert = None
+    resource_field_ref: Annotated[ResourceFieldSelector | None, INERT] = None
 
 
 class EnvVar(Struct, frozen=True, kw_only=True):
@@ -119,6 +129,12 @@ class PodSecurityContext(Struct, frozen=True, kw_only=True):
     windows_options: Inert = None
 
 
+class ResourceRequirements(Struct, frozen=True, kw_only=True):
+    limits: dict[str, Quantity] = {}
+    requests: dict[str, Quantity] = {}
+    claims: Inert = None
+
+
 class Container(Struct, frozen=True, kw_only=True):
     name: str = ""
     image: str = ""
@@ -133,7 +149,7 @@ class Container(Struct, frozen=True, kw_only=True):
     liveness_probe: Inert = None
     startup_probe: Inert = None
     lifecycle: Inert = None
-    resources: Inert = None
+    resources: Annotated[ResourceRequirements | None, INERT] = None
     security_context: SecurityContext | None = None
     stdin: Inert = None
     stdin_once: Inert = None
@@ -189,8 +205,8 @@ class PodSpec(Struct, frozen=True, kw_only=True):
     runtime_class_name: Inert = None
     scheduler_name: Inert = None
     security_context: PodSecurityContext | None = None
-    service_account: Inert = None
-    service_account_name: Inert = None
+    service_account: Annotated[str, INERT] = ""
+    service_account_name: Annotated[str, INERT] = ""
     share_process_namespace: Inert = None
     tolerations: Inert = None
     topology_spread_constraints: Inert = None

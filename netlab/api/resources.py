@@ -9,6 +9,7 @@ import msgspec
 
 from netlab.api import apps, cluster, config, coordination, discovery, events, lab, pods, services
 from netlab.api.meta import Object
+from netlab.errors import UnreadableError
 
 Json = dict[str, Any]  # an object as it is stored and sent: Kubernetes' own JSON
 T = TypeVar("T", bound=Object)
@@ -41,8 +42,14 @@ class Resource(Generic[T]):
         return f"{root}{scope}/{self.plural}{tail}{sub}"
 
     def decode(self, obj: Json) -> T:
-        """Turn stored JSON into the typed object. Unknown fields are ignored: the server has refused them before."""
-        return msgspec.convert(obj, self.type)
+        """Turn stored JSON into the typed object. Unknown fields are ignored: the server has refused them before.
+
+        Raises UnreadableError, with the field, for what is no object of this kind.
+        """
+        try:
+            return msgspec.convert(obj, self.type)
+        except msgspec.ValidationError as error:
+            raise UnreadableError(str(error)) from error
 
     def encode(self, obj: T) -> Json:
         """Turn a typed object into JSON, `apiVersion` and `kind` filled in."""

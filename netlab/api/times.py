@@ -24,5 +24,5 @@ def seconds_of(moment: str | int) -> float:
     """Return a Time or MicroTime as seconds since the epoch, 0 for what is none."""
     try:
         return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -10,9 +10,17 @@ from typing import Final
 
 # ---- annotations
 SYNCED: Final = "netlab/synced"  # of a Lease: up to which resourceVersion of each kind its holder has programmed the kernel
+PROBLEMS: Final = "netlab/problems"  # of a Lease: part -> what its holder could not program, as sentences
+LOOK: Final = "netlab/look"  # of the Lab: changes when agents and edge are to look at what the kernel really holds
 LOAD_BALANCERS: Final = "netlab/load-balancers"  # of the edge's Lease: Service -> port -> healthy nodes
 APPLIED: Final = "netlab/applied"  # of an object that `netlab up` made and may prune
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+POD_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"  # which pods a ReplicaSet deletes first
+REVISION: Final = "deployment.kubernetes.io/revision"  # of a ReplicaSet: which of its Deployment's templates it holds
+FLANNEL_BACKEND_DATA: Final = "flannel.alpha.coreos.com/backend-data"  # of a Node: its end of the overlay (semantics 2.8)
+FLANNEL_PUBLIC_IP: Final = "flannel.alpha.coreos.com/public-ip"  # of a Node: where the others send encapsulated packets
+FLANNEL_PUBLIC_IP_OVERWRITE: Final = "flannel.alpha.coreos.com/public-ip-overwrite"
 
 # ---- labels
 HOST_NAME_LABEL: Final = "kubernetes.io/hostname"

@@ -66,6 +66,8 @@ def status(body: Json) -> str:
             ],
         )
     )
+    if body["problems"]:
+        sections.append("\n".join(["Problems:", *(f"  {problem}" for problem in body["problems"])]))
     return "\n\n".join(sections)
 
 

@@ -1,13 +1,15 @@
 """The Kubernetes API of a lab, from the store to its clients.
 
-A request's way: `server` (HTTP) -> `requests` (what it means) -> `api` (the verbs) -> `auth`, `admission`, `schema`, `defaults`,
-`strategy`, `services` with `allocation`, `validation` (may it be, what is filled in) -> `registry` (what follows from it)
--> `store` (SQLite). `status` is how any of them says no.
+A request's way: `server` (HTTP) -> `requests` (what it means, as `options`) -> `api` (the verbs) -> `auth`, `admission`,
+`schema`, `defaults`, `strategy`, `services` with `allocation`, `validation`, `restriction` (may it be, what is filled in)
+-> `registry` (what follows from it) -> `store` (SQLite). `binding` reads the one body that is no object. `status` makes the
+error answers, `bounds` limits what a request may cost, `failures` answers for exceptions that nobody expected.
 
 - Reading: `lists`, `watch`, `selectors`, `discovery`. Patches: `patches`.
 - Clients: `client` (the Protocol), `local` (in the daemon), `http` over `connection` (agents, edge), `sync` (the command line);
   `urls`, `kubeconfig`.
-- Staying up to date: `informer` keeps a copy of a kind, `loop` runs what is level-triggered, `lease` says how far it has come.
+- Staying up to date: `informer` keeps a copy of a kind, `loop` runs what is level-triggered, `lease` says how far it has come,
+  `left_out` what could not be programmed.
 - `controllers`: pure functions from objects to writes; `manager` runs them, `performing` does a write of theirs.
 - `pki`, `certificates`: TLS.
 """

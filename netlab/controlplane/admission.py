@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from netlab.api.resources import NAMESPACES, Json
+from netlab.controlplane.bounds import own_copy
 from netlab.controlplane.schema import check_types, prune
-from netlab.controlplane.status import AnyResource, bad_request, cannot_be_handled, forbidden, not_found
-from netlab.controlplane.store import Store, decode, encode
+from netlab.controlplane.status import AnyResource, bad_request, cannot_be_handled, conflict, forbidden, not_found
+from netlab.controlplane.store import Store
 
 Mode = Literal["Strict", "Warn", "Ignore"]
 
@@ -25,7 +27,7 @@ def ingest(resource: AnyResource, body: Any, namespace: str, mode: Mode) -> Inge
     """Copy a client's body and make it one of this kind, or say in Kubernetes' words why it is none."""
     if not isinstance(body, dict):
         raise bad_request("the body of the request must be a JSON object")
-    own = _of_kind(resource, decode(encode(body)))
+    own = _of_kind(resource, own_copy(body))
     unknown = prune(resource, own)
     if unknown and mode == "Strict":
         fields = ", ".join(f'unknown field "{path}"' for path in unknown)
@@ -70,3 +72,20 @@ def protected_namespace(resource: AnyResource, name: str, protected: tuple[str, 
     """Refuse to delete the namespaces that every cluster has."""
     if resource is NAMESPACES and name in protected:
         raise forbidden(resource, name, "this namespace may not be deleted")
+
+
+def same_version(resource: AnyResource, name: str, new: Json, old: Json) -> None:
+    """Refuse a write that was made from another version of the object, or is meant for another object of that name."""
+    meta, before = new["metadata"], old["metadata"]
+    preconditions(resource, name, old, {"UID": meta.get("uid", "")})
+    if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:
+        raise conflict(resource, name)
+
+
+def preconditions(resource: AnyResource, name: str, body: Json, wanted: Mapping[str, str]) -> None:
+    """Refuse to go on unless the object has the UID and the ResourceVersion that are asked for."""
+    meta = body["metadata"]
+    for word, found in (("UID", meta["uid"]), ("ResourceVersion", meta["resourceVersion"])):
+        if (asked := wanted.get(word)) and asked != found:
+            why = f"Precondition failed: {word} in precondition: {asked}, {word} in object meta: {found}"
+            raise conflict(resource, name, why)

@@ -14,29 +14,42 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from netlab.api.resources import NAMESPACES, PODS, Json
+from netlab.api.resources import NAMESPACES, NODES, PODS, Json
 from netlab.api.times import timestamp
 from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane import strategy
-from netlab.controlplane.admission import Ingest, Mode, existing_namespace, ingest, protected_namespace
-from netlab.controlplane.auth import ADMIN, Request, TokenTable, authorise
+from netlab.controlplane.admission import (
+    Ingest,
+    existing_namespace,
+    ingest,
+    preconditions,
+    protected_namespace,
+    same_version,
+)
+from netlab.controlplane.auth import ADMIN, NODE_PREFIX, Request, TokenTable, authorise
+from netlab.controlplane.binding import BINDINGS, binding_target
 from netlab.controlplane.controllers.naming import ALPHABET
 from netlab.controlplane.defaults import apply_defaults
 from netlab.controlplane.expiry import EventExpiry
+from netlab.controlplane.failures import answered
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
+from netlab.controlplane.options import DELETE_IT, STORE_IT, ApiSettings, DeleteOptions, Target, WriteOptions, Written
 from netlab.controlplane.patches import apply_patch
-from netlab.controlplane.registry import BACKGROUND, Registry, Removal
+from netlab.controlplane.registry import Registry, Removal
+from netlab.controlplane.restriction import Change, restrict
 from netlab.controlplane.selectors import selection
 from netlab.controlplane.services import ServiceAllocator
 from netlab.controlplane.status import (
     AnyResource,
+    FieldProblem,
     Problem,
     already_exists,
     bad_request,
+    cannot_be_handled,
     conflict,
     invalid,
     method_not_allowed,
@@ -45,6 +58,7 @@ from netlab.controlplane.status import (
 from netlab.controlplane.store import Store, Stored, at_version, encode
 from netlab.controlplane.validation import problems_of
 from netlab.controlplane.watch import Batch, WatchOptions, watch
+from netlab.topology.problem import TYPE_INVALID
 
 
 def utc_now() -> datetime:
@@ -57,55 +71,7 @@ def random_suffix() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(5))
 
 
-@dataclass(frozen=True)
-class ApiSettings:
-    """The lab's ranges."""
-
-    service_subnet: str = "10.96.0.0/16"
-    node_port_range: str = "30000-32767"
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How to write: dryRun=All goes all the way but for the commit; fieldValidation is Strict, Warn or Ignore."""
-
-    dry_run: bool = False
-    field_validation: Mode = "Strict"
-
-
-@dataclass(frozen=True)
-class DeleteOptions:
-    """Kubernetes' DeleteOptions. The preconditions: delete only that object, in that version."""
-
-    grace: int | None = None
-    propagation: str = BACKGROUND
-    dry_run: bool = False
-    uid: str = ""
-    resource_version: str = ""
-
-
-STORE_IT: Final = WriteOptions()
-DELETE_IT: Final = DeleteOptions()
-
-
-@dataclass(frozen=True)
-class Target:
-    """The object or collection that a request names."""
-
-    resource: AnyResource
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
-
-
-@dataclass(frozen=True)
-class Written:
-    """The answer to a write. `gone`: a delete has removed the object at once."""
-
-    stored: Stored
-    warnings: tuple[str, ...] = ()
-    created: bool = False
-    gone: bool = False
+STATUS_PARTS: Final = ("status", "metadata")  # of an object, what a write of its status can change
 
 
 class Api:
@@ -134,17 +100,20 @@ class Api:
                 self.create(ADMIN, Target(NAMESPACES), {"metadata": {"name": name}})
 
     # ---- reading
+    @answered
     def list(self, user: str, target: Target, options: ListOptions) -> ListAnswer:
         """Return the objects of a collection, selected and cut into pages."""
         self._authorise(user, "list", target)
         return list_objects(self.store, target.resource, target.namespace, options)
 
+    @answered
     def get(self, user: str, target: Target) -> Stored:
         """Return one object; its `status` subresource is the object itself."""
         stored = self._find(target)
         self._authorise(user, "get", target, stored)
         return self._there(target, stored)
 
+    @answered
     def watch(
         self, user: str, target: Target, options: WatchOptions, *, labels: str = "", fields: str = ""
     ) -> AsyncIterator[Batch]:
@@ -154,15 +123,16 @@ class Api:
         return watch(self.store, target.resource, replace(options, namespace=target.namespace, selection=chosen))
 
     # ---- writing
+    @answered
     def create(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Create an object from a body, which is not changed."""
         taken = ingest(target.resource, body, target.namespace, options.field_validation)
         target = replace(target, name=self._name(target, taken))
         self._authorise(user, "create", target)
         existing_namespace(self.store, target.resource, target.namespace)
-        return self._create(target, taken, options)
+        return self._create(user, target, taken, options)
 
-    def _create(self, target: Target, taken: Ingest, options: WriteOptions) -> Written:
+    def _create(self, user: str, target: Target, taken: Ingest, options: WriteOptions) -> Written:
         resource, new = target.resource, taken.body
         apply_defaults(resource, new)
         strategy.prepare_create(resource, new)
@@ -171,6 +141,7 @@ class Api:
         meta["name"] = target.name
         meta["uid"], meta["creationTimestamp"] = self._new_uid(), timestamp(self._clock())
         self._check(resource, new, [])
+        self._restrict(user, target, new, None)
         if self.store.get(resource, target.namespace, target.name) is not None:
             raise already_exists(resource, target.name)
         self._allocate(target, new)
@@ -178,6 +149,7 @@ class Api:
             return Written(Stored(new, encode(new), 0), taken.warnings, created=True)
         return Written(self._registry.commit(resource, new), taken.warnings, created=True)
 
+    @answered
     def update(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Replace an object, or its status."""
         stored = self._find(target)
@@ -189,9 +161,10 @@ class Api:
         if stored is None and target.resource.kind in strategy.CREATE_ON_UPDATE and not target.subresource:
             self._authorise(user, "create", target)
             existing_namespace(self.store, target.resource, target.namespace)
-            return self._create(target, taken, options)
-        return self._replace(target, self._there(target, stored), taken, options)
+            return self._create(user, target, taken, options)
+        return self._replace(user, target, self._there(target, stored), taken, options)
 
+    @answered
     def patch(
         self, user: str, target: Target, media_type: str, patch: object, options: WriteOptions = STORE_IT
     ) -> Written:  # fmt: skip
@@ -203,19 +176,21 @@ class Api:
         taken = ingest(target.resource, changed, target.namespace, options.field_validation)
         if taken.body["metadata"].get("name") != target.name:
             raise bad_request(f'metadata.name: a patch cannot rename "{target.name}"')
-        return self._replace(target, stored, taken, options)
+        return self._replace(user, target, stored, taken, options)
 
-    def _replace(self, target: Target, stored: Stored, taken: Ingest, options: WriteOptions) -> Written:
+    def _replace(self, user: str, target: Target, stored: Stored, taken: Ingest, options: WriteOptions) -> Written:
         resource, new, old = target.resource, taken.body, stored.body
-        self._check_version(target, new, old)
+        same_version(target.resource, target.name, new, old)
         if target.subresource == "status":
             new = strategy.prepare_status_update(resource, new, old)
+            self._check(resource, new, [], parts=STATUS_PARTS)
         else:
             apply_defaults(resource, new)
             strategy.prepare_update(resource, new, old)
             self._check(resource, new, strategy.change_problems(resource, new, old))
             self._allocate(target, new)
             strategy.count_generation(resource, new, old)
+        self._restrict(user, target, new, old)
         new = at_version(new, stored.version)
         if new == old:
             return Written(stored, taken.warnings)
@@ -223,23 +198,29 @@ class Api:
             return Written(Stored(new, encode(new), stored.version), taken.warnings)
         return Written(self._registry.commit(resource, new), taken.warnings)
 
-    def bind(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
+    @answered
+    def bind(self, user: str, target: Target, body: object, options: WriteOptions = STORE_IT) -> Written:
         """Assign a pod to a node: the pods/binding subresource of a scheduler."""
         stored = self._find(target)
         self._authorise(user, "create", target, stored)
         stored = self._there(target, stored)
-        node = body.get("target", {}).get("name", "") if isinstance(body.get("target"), dict) else ""
-        if target.resource is not PODS or not node:
-            raise bad_request("a Binding names the node in target.name, and only pods can be bound")
-        if bound := stored.body["spec"].get("nodeName"):
-            raise conflict(PODS, target.name, f'pod {target.name} is already assigned to node "{bound}"')
+        node = binding_target(body, target.name)
+        if self.store.get(NODES, "", node) is None:
+            words = f'Not found: "{node}": there is no Node of this name'
+            raise invalid(BINDINGS, target.name, [FieldProblem("target.name", words, "FieldValueNotFound")])
         pod = stored.copy()
+        if bound := pod["spec"].get("nodeName"):
+            raise conflict(PODS, target.name, f'pod {target.name} is already assigned to node "{bound}"')
+        if "deletionTimestamp" in pod["metadata"]:
+            raise conflict(PODS, target.name, f"pod {target.name} is being deleted, cannot be assigned to a host")
         pod["spec"]["nodeName"] = node
+        self._check(PODS, pod, [])
         if options.dry_run:
             return Written(Stored(pod, encode(pod), stored.version), created=True)
         return Written(self._registry.commit(PODS, pod), created=True)
 
     # ---- deleting
+    @answered
     def delete(self, user: str, target: Target, options: DeleteOptions = DELETE_IT) -> Written:
         """Delete an object, or ask for it where somebody must finish first."""
         stored = self._find(target)
@@ -248,13 +229,16 @@ class Api:
         if target.subresource:
             raise method_not_allowed()
         protected_namespace(target.resource, target.name, SYSTEM_NAMESPACES)
-        self._check_preconditions(target, stored, options)
+        preconditions(
+            target.resource, target.name, stored.body, {"UID": options.uid, "ResourceVersion": options.resource_version}
+        )
         removal = Removal(target.resource, stored.key, options.grace, options.propagation)
         if options.dry_run:
             return Written(stored, gone=self._registry.deleted(removal, stored) is None)
         last = self._registry.delete(removal)
         return Written(last, gone=self.store.get(target.resource, *stored.key) is None)
 
+    @answered
     def delete_collection(
         self, user: str, target: Target, chosen: ListOptions, options: DeleteOptions = DELETE_IT
     ) -> ListAnswer:  # fmt: skip
@@ -279,6 +263,10 @@ class Api:
         body = stored.body if stored else None
         authorise(Request(user, verb, target.resource, target.namespace, target.name, target.subresource, body))
 
+    def _restrict(self, user: str, target: Target, new: Json, old: Json | None) -> None:
+        node = self.store.get(NODES, "", user.removeprefix(NODE_PREFIX))
+        restrict(Change(user, target.resource, target.subresource, new, old, node.body if node else None))
+
     def _name(self, target: Target, taken: Ingest) -> str:
         meta = taken.body["metadata"]
         name, prefix = meta.get("name", ""), meta.get("generateName", "")
@@ -287,8 +275,15 @@ class Api:
             name = candidate if self.store.get(target.resource, target.namespace, candidate) is None else ""
         return str(name)
 
-    def _check(self, resource: AnyResource, body: Json, problems: Sequence[Problem]) -> None:
+    def _check(
+        self, resource: AnyResource, body: Json, problems: Sequence[Problem], *, parts: tuple[str, ...] = ()
+    ) -> None:  # fmt: skip
+        """Refuse a body with problems: 400 for values of the wrong type, 422 for others. `parts`: all that was written."""
         found = [*problems, *self._validate(resource, body)]
+        if parts:
+            found = [problem for problem in found if problem.path.startswith(parts)]
+        if wrong := [problem for problem in found if problem.reason == TYPE_INVALID]:
+            raise cannot_be_handled(resource, f"{wrong[0].path}: {wrong[0].message}")
         if found:
             raise invalid(resource, body["metadata"].get("name", ""), found)
 
@@ -297,21 +292,3 @@ class Api:
             return
         if problems := self._allocator.allocate(f"{target.namespace}/{target.name}", body["spec"]):
             raise invalid(target.resource, target.name, problems)
-
-    def _check_version(self, target: Target, new: Json, old: Json) -> None:
-        meta, before = new["metadata"], old["metadata"]
-        if meta.get("uid") and meta["uid"] != before["uid"]:
-            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
-            raise conflict(target.resource, target.name, why)
-        if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:
-            raise conflict(target.resource, target.name)
-
-    def _check_preconditions(self, target: Target, stored: Stored, options: DeleteOptions) -> None:
-        meta = stored.body["metadata"]
-        for word, wanted, found in (
-            ("UID", options.uid, meta["uid"]),
-            ("ResourceVersion", options.resource_version, meta["resourceVersion"]),
-        ):
-            if wanted and wanted != found:
-                why = f"Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}"
-                raise conflict(target.resource, target.name, why)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from netlab.controlplane.bounds import read_json
 from netlab.controlplane.selectors import selection
 from netlab.controlplane.status import AnyResource, bad_request
-from netlab.controlplane.store import Store, Stored, decode, encode
+from netlab.controlplane.store import Store, Stored, encode
 from netlab.errors import ApiError
 
 
@@ -62,8 +63,8 @@ def _token(version: int, last: Stored) -> str:
 
 def _read_token(text: str) -> _Token:
     try:
-        return msgspec.convert(decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))), _Token)
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        return msgspec.convert(read_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))), _Token)
+    except (binascii.Error, msgspec.ValidationError, ApiError, ValueError) as error:
         raise bad_request("continue key is not valid: it is not one that this server gave") from error
 
 

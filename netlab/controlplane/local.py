@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from netlab.api.resources import Json, Resource
-from netlab.controlplane.api import Api, DeleteOptions, Target
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN
 from netlab.controlplane.client import ObjectList, WatchEvent
+from netlab.controlplane.failures import as_status
 from netlab.controlplane.lists import ListOptions
+from netlab.controlplane.options import DeleteOptions, Target
 from netlab.controlplane.patches import MERGE_PATCH
 from netlab.controlplane.store import decode
 from netlab.controlplane.urls import object_name, object_namespace
@@ -56,6 +58,8 @@ class LocalClient:
         self, resource: Resource[Any], *, resource_version: str, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[WatchEvent]:
         options = WatchOptions(resource_version)
-        async for batch in self.api.watch(self.user, Target(resource), options, labels=label_selector, fields=field_selector):
-            for event in batch:
-                yield WatchEvent(event.type, decode(event.stored.raw))
+        batches = self.api.watch(self.user, Target(resource), options, labels=label_selector, fields=field_selector)
+        with as_status("watch"):
+            async for batch in batches:
+                for event in batch:
+                    yield WatchEvent(event.type, decode(event.stored.raw))

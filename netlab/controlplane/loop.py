@@ -2,27 +2,47 @@
 
 A round compares what is wanted with what is, all of it; one without news writes nothing. Every RESYNC seconds a round is
 told to look also for what somebody changed behind our back (kube-proxy's syncPeriod).
+
+A round contains what concerns one object (`netlab.containment`). One that breaks all the same is logged, once for each
+message, and tried again: the loop goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
+
+from netlab.api.meta import Object
+from netlab.api.wellknown import LOOK
+from netlab.containment import Containment
 
 TICK = 10.0  # seconds between rounds without news: a Lease wants to be renewed
 RESYNC = 30.0  # seconds between two looks for damage
 RETRY = 1.0  # seconds after a round that failed
+log = logging.getLogger("netlab.controlplane")
+
+
+def asked_to_look(before: Object | None, after: Object | None) -> bool:
+    """Tell whether a change of the Lab asks agents and edge to look for damage now (`wellknown.LOOK`)."""
+    return _look(before) != _look(after)
+
+
+def _look(lab: Object | None) -> str:
+    return lab.metadata.annotations.get(LOOK, "") if lab else ""
 
 
 async def run_rounds(changed: asyncio.Event, round_: Callable[[bool], Awaitable[bool]]) -> NoReturn:
     """Run rounds for ever. A round is given whether to look for damage, and returns whether it could do all it wanted."""
     now = asyncio.get_running_loop().time
     resync_at = now() + RESYNC
+    broken = Containment(log, "loop", now)
     while True:
         changed.clear()
-        resync = now() >= resync_at
-        done = await round_(resync)
+        resync, done = now() >= resync_at, False
+        with broken.contain("round"):
+            done = await round_(resync)
         if resync:
             resync_at = now() + RESYNC
         try:

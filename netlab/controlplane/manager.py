@@ -6,31 +6,39 @@ Rules:
 2. Conflict, NotFound and AlreadyExists mean that the snapshot was stale. The change that made it stale is on its way
    and starts the next round: nothing is tried again on the same snapshot, so there is no busy loop.
 3. A write that the server refuses for another reason is logged and kept in `refused`; its controller runs again
-   whenever anything changes.
+   whenever anything changes. So it does after a write that breaks, or a plan that breaks as a whole.
 4. A controller without news in its kinds is skipped.
 5. The same Event is sent once, since its name says what it says.
 6. After the rounds the manager rests as long as they took, at most REST: in a big lab changes come by the thousand,
    and the process has other work than to look at each by itself. In a small lab that is a millisecond.
+7. An object for which a controller cannot plan (`Failed`) concerns nobody else, as in Kubernetes' work queues: it is logged
+   once, has one Event, and is planned again when anything changes that its controller looks at, else after a delay that
+   doubles. `problems` names it until a plan succeeds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from netlab.api.resources import Resource
+from netlab.api.numbers import whole_number
+from netlab.api.resources import Json, Resource
 from netlab.api.times import timestamp
+from netlab.containment import Contained, Containment, describe
 from netlab.controlplane.client import Client
+from netlab.controlplane.controllers.per_object import Failed, Step
 from netlab.controlplane.controllers.table import CONTROLLERS, Controller
 from netlab.controlplane.controllers.world import FIELDS, World
-from netlab.controlplane.controllers.writes import Create, Write, is_event
+from netlab.controlplane.controllers.writes import Create, Write, event, is_event
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.performing import perform
-from netlab.errors import ApiError, InvalidTopologyError
+from netlab.errors import ApiError
 from netlab.recent import Recent
 
 log = logging.getLogger("netlab.controlplane")
@@ -75,6 +83,7 @@ class Manager:
         self._told: Recent[str] = Recent()  # Events sent
         self._round_over = asyncio.Condition()
         self._refused: dict[str, dict[str, str]] = {}  # by controller: writes refused in its last run, and why
+        self._failed = {row.name: Containment(log, row.name, time.monotonic) for row in self._controllers}
 
     @classmethod
     def over(
@@ -97,12 +106,30 @@ class Manager:
                 tasks.create_task(informer.run())
             clock = asyncio.get_running_loop().time
             while True:
-                await self._changed.wait()
+                await self._news()
                 self._changed.clear()
                 if all(informer.has_synced for informer in self._informers.values()):
                     start = clock()
                     await self._settle()
                     await asyncio.sleep(min(clock() - start, REST))
+
+    async def _news(self) -> None:
+        """Wait until something has changed, or an object that failed is to be tried again."""
+        due = min((d for failed in self._failed.values() if (d := failed.next_due) is not None), default=None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                await self._changed.wait()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The objects that could not be read or planned for, one sentence each, for the user."""
+        unread = (words for informer in self._informers.values() for words in informer.problems())
+        failed = (
+            f"{key}: controller {name} failed: {failure.message}"
+            for name, failed in self._failed.items()
+            for key, failure in failed.failures.items()
+        )
+        return (*unread, *failed)
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -150,27 +177,31 @@ class Manager:
             self._round_over.notify_all()
 
     async def _round(self) -> bool:
-        """Look, plan, write; tell whether anything was changed."""
+        """Look, plan, write; tell whether anything was changed, or an object fails that did not before."""
         dirty = self._look()
         now = self._now()
         reached: dict[str, int] = {}
         for controller in self._controllers:
-            if controller.kinds & dirty or controller.name in self._unfinished:
+            if controller.kinds & dirty or controller.name in self._unfinished or self._is_due(controller):
                 await self._run(controller, now, reached)
         for name, version in reached.items():
             await self._informers[name].wait_for(version)
-        return bool(reached)
+        failing = frozenset(key for failed in self._failed.values() for key in failed.failures)
+        fresh = failing - self._world.failing
+        self._world = replace(self._world, failing=failing, failures=[])
+        if fresh:  # nobody waits for these any more: the scheduler need not wait for their pods
+            self._unfinished.update(controller.name for controller in self._controllers)
+        return bool(reached) or bool(fresh)
+
+    def _is_due(self, controller: Controller) -> bool:
+        due = self._failed[controller.name].next_due
+        return due is not None and due <= time.monotonic()
 
     async def _run(self, controller: Controller, now: str, reached: dict[str, int]) -> None:
         """Let a controller plan and write; note in `reached` the newest resourceVersion that each kind came to."""
         self._unfinished.discard(controller.name)
         before = self._refused.pop(controller.name, {})
-        try:
-            writes = [write for write in controller.reconcile(self._world, now) if self._is_news(write)]
-        except InvalidTopologyError as error:  # a Lab whose ranges make no sense: the other controllers go on
-            self._refused[controller.name] = {controller.name: str(error)}
-            log.warning("lab=invalid controller=%s message=%r", controller.name, str(error))
-            return
+        writes = [write for write in self._plan(controller, now) if self._is_news(write)]
         for position, write in enumerate(writes, start=1):
             version = await self._attempt(controller, write, before)
             name = KINDS.get(write.resource.kind)
@@ -179,31 +210,57 @@ class Manager:
             if position % BURST == 0:
                 await asyncio.sleep(0)
 
+    def _plan(self, controller: Controller, now: str) -> list[Write]:
+        """Return the writes of a controller, with an Event about each object that it cannot plan for."""
+        steps: list[Step] = []
+        failed = self._failed[controller.name]
+        with Contained() as attempt:
+            steps = controller.reconcile(self._world, now)
+        if attempt.error is not None:
+            whole = self._world.lab
+            steps = [Failed(whole, attempt.error)] if whole else []
+            if whole is None and failed.is_due(controller.name):
+                failed.failed(controller.name, attempt.error)
+        failures = {step.key: step for step in steps if isinstance(step, Failed)}
+        for key, failure in failures.items():
+            version = failure.object.metadata.resource_version
+            if failed.is_due(key, version):
+                failed.failed(key, failure.error, version)
+        failed.keep({*failures, *([controller.name] if attempt.error is not None else [])})
+        return [_event(step, controller, now) if isinstance(step, Failed) else step for step in steps]
+
     async def _attempt(self, controller: Controller, write: Write, before: Mapping[str, str]) -> int:
         """Do one write and return the resourceVersion it led to, 0 when it was not accepted."""
-        try:
+        body: Json = {}
+        with Contained() as attempt:
             body = await perform(self._client, write)
-        except ApiError as error:
-            self._unfinished.add(controller.name)
-            words, text = str(write), error.message
-            if error.reason in STALE:
-                log.debug("write=stale controller=%s words=%r reason=%s", controller.name, words, error.reason)
-                return 0
-            self._refused.setdefault(controller.name, {})[words] = text
-            if before.get(words) != text:  # said once, however often it is tried
-                log.warning(
-                    "write=refused controller=%s words=%r reason=%s message=%r", controller.name, words, error.reason, text
-                )
+        if attempt.error is not None:
+            self._not_done(controller, write, attempt.error, before)
             return 0
         log.debug("write=done controller=%s words=%r", controller.name, str(write))
-        return int(body.get("metadata", {}).get("resourceVersion", 0))
+        return whole_number(body.get("metadata", {}).get("resourceVersion"))
+
+    def _not_done(self, controller: Controller, write: Write, error: Exception, before: Mapping[str, str]) -> None:
+        """Note a write that was not accepted; what is refused or broken is said once, however often it is tried."""
+        self._unfinished.add(controller.name)
+        words, text = str(write), describe(error)
+        if isinstance(error, ApiError) and error.reason in STALE:
+            log.debug("write=stale controller=%s words=%r reason=%s", controller.name, words, error.reason)
+            return
+        self._refused.setdefault(controller.name, {})[words] = text
+        if before.get(words) != text:
+            trace = None if isinstance(error, ApiError) else error
+            log.warning("write=refused controller=%s words=%r message=%r", controller.name, words, text, exc_info=trace)
 
     def _look(self) -> set[str]:
         """Take a new snapshot of the kinds that have changed, and return which these are."""
         versions = {name: informer.resource_version for name, informer in self._informers.items()}
         dirty = {name for name, version in versions.items() if version != self._seen.get(name)}
-        fresh = {name: dict(self._informers[name].cache) for name in dirty}
-        self._world = replace(self._world, **fresh)
+        fresh: dict[str, Any] = {name: dict(self._informers[name].cache) for name in dirty}
+        unreadable = frozenset(
+            f"{informer.resource.plural}/{key}" for informer in self._informers.values() for key in informer.unreadable
+        )
+        self._world = replace(self._world, **fresh, unreadable=unreadable, failures=[])
         self._seen = versions
         return dirty
 
@@ -214,3 +271,8 @@ class Manager:
         known = write.object.key in self._told
         self._told.add(write.object.key)
         return not known
+
+
+def _event(failed: Failed, controller: Controller, now: str) -> Write:
+    """Return the Event about an object that a controller could not plan for."""
+    return event(failed.object, now, reason=controller.reason, message=failed.message, component=controller.name, warning=True)

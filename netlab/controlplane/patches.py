@@ -9,16 +9,22 @@ instead (415), and the format gets its row in FORMATS when those keys are here.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from netlab.api.resources import Json
+from netlab.controlplane.bounds import MOST_COPIED, MOST_OPERATIONS, MOST_SHIFTED, whole_number
 from netlab.controlplane.status import bad_request, unsupported_media_type
 from netlab.errors import ApiError
+from netlab.topology.problem import quoted
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
+decode = msgspec.json.Decoder().decode
+encode = msgspec.json.Encoder().encode
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -42,21 +48,53 @@ def _merge_patch(target: Json, patch: Any) -> Json:
 
 
 # ---- RFC 6902
+@dataclass
+class _Budget:
+    """What the operations of one patch have cost: bytes added by copies, list elements moved.
+
+    Without it, twenty operations that copy a list into itself make a million elements of one.
+    """
+
+    copied: int = 0
+    shifted: int = 0
+
+    def copy(self, value: Any) -> Any:
+        """Return a copy of a value, as long as all copies together stay below Kubernetes' limit."""
+        content = encode(value)
+        self.copied += len(content)
+        if self.copied > MOST_COPIED:
+            raise _unprocessable(
+                f"Unable to complete the copy, the accumulated size increase of copy is {self.copied},"
+                f" exceeding the limit {MOST_COPIED}"
+            )
+        return decode(content)
+
+    def shift(self, elements: int) -> None:
+        """Count the elements behind the place of an insertion or a removal."""
+        self.shifted += elements
+        if self.shifted > MOST_SHIFTED:
+            raise _unprocessable(f"the operations move more than {MOST_SHIFTED} list elements")
+
+
+def _unprocessable(why: str) -> ApiError:
+    return ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {why}")
+
+
 def _steps(pointer: Any) -> list[str]:
     if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
-        raise bad_request(f"a JSON patch path begins with '/': {pointer!r}")
+        raise bad_request(f"a JSON patch path begins with '/': {quoted(pointer)}")
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
 def _index(step: str, length: int) -> int:
-    if step.isdecimal() and int(step) <= length:
-        return int(step)
+    number = whole_number(step)
+    if number is not None and 0 <= number <= length:
+        return number
     raise _no_such_path(step)
 
 
 def _no_such_path(step: str) -> ApiError:
-    message = f'the server rejected our request due to an error in our request: the path has no "{step}"'
-    return ApiError(422, "Invalid", message)
+    return _unprocessable(f"the path has no {quoted(step)}")
 
 
 def _child(parent: Any, step: str) -> Any:
@@ -73,12 +111,14 @@ def _resolve(document: Any, steps: list[str]) -> Any:
     return document
 
 
-def _add(document: Any, steps: list[str], value: Any) -> Any:
+def _add(document: Any, steps: list[str], value: Any, budget: _Budget) -> Any:
     if not steps:
         return value
     parent, last = _resolve(document, steps[:-1]), steps[-1]
     if isinstance(parent, list):
-        parent.insert(len(parent) if last == "-" else _index(last, len(parent)), value)
+        index = len(parent) if last == "-" else _index(last, len(parent))
+        budget.shift(len(parent) - index)
+        parent.insert(index, value)
     elif isinstance(parent, dict):
         parent[last] = value
     else:
@@ -86,43 +126,70 @@ def _add(document: Any, steps: list[str], value: Any) -> Any:
     return document
 
 
-def _remove(document: Any, steps: list[str]) -> Any:
+def _remove(document: Any, steps: list[str], budget: _Budget) -> Any:
     if not steps:
         raise bad_request("a JSON patch cannot remove the whole object")
     parent, last = _resolve(document, steps[:-1]), steps[-1]
     _child(parent, last)
-    del parent[int(last) if isinstance(parent, list) else last]
+    if isinstance(parent, list):
+        budget.shift(len(parent) - int(last))
+        del parent[int(last)]
+    else:
+        del parent[last]
     return document
 
 
-def _operation(document: Any, operation: Json) -> Any:
+def _replace(document: Any, steps: list[str], value: Any, _budget: _Budget) -> Any:
+    if not steps:
+        return value
+    parent, last = _resolve(document, steps[:-1]), steps[-1]
+    _child(parent, last)
+    parent[int(last) if isinstance(parent, list) else last] = value
+    return document
+
+
+def _test(document: Any, steps: list[str], value: Any, _budget: _Budget) -> Any:
+    if _resolve(document, steps) != value:
+        raise _unprocessable(f"JSON patch test failed at {quoted('/' + '/'.join(steps))}")
+    return document
+
+
+_WITH_VALUE: Final[dict[str, Callable[[Any, list[str], Any, _Budget], Any]]] = {"add": _add, "replace": _replace, "test": _test}
+
+
+def _operation(document: Any, operation: Json, budget: _Budget) -> Any:
     name, steps = operation.get("op"), _steps(operation.get("path"))
-    if name in {"add", "replace", "test"} and "value" not in operation:
-        raise bad_request(f"JSON patch operation {name!r} needs a value")
-    if name == "add":
-        return _add(document, steps, operation["value"])
+    if not isinstance(name, str):
+        raise bad_request(f"a JSON patch operation is named by text in `op`, not by {quoted(name)}")
+    if with_value := _WITH_VALUE.get(name):
+        if "value" not in operation:
+            raise bad_request(f"JSON patch operation {quoted(name)} needs a value")
+        return with_value(document, steps, operation["value"], budget)
     if name == "remove":
-        return _remove(document, steps)
-    if name == "replace":
-        _resolve(document, steps)
-        return _add(_remove(document, steps), steps, operation["value"]) if steps else operation["value"]
+        return _remove(document, steps, budget)
     if name in {"move", "copy"}:
         source = _steps(operation.get("from"))
-        value = copy.deepcopy(_resolve(document, source))
-        return _add(_remove(document, source) if name == "move" else document, steps, value)
-    if name == "test":
-        if _resolve(document, steps) != operation["value"]:
-            raise ApiError(422, "Invalid", f"the server rejected our request: JSON patch test failed at {operation['path']}")
-        return document
-    raise bad_request(f"JSON patch has no operation {name!r}")
+        value = _resolve(document, source)
+        if name == "copy":
+            return _add(document, steps, budget.copy(value), budget)
+        if steps[: len(source)] == source and steps != source:
+            raise _unprocessable("a value cannot be moved into itself")
+        return _add(_remove(document, source, budget), steps, value, budget)
+    raise bad_request(f"JSON patch has no operation {quoted(name)}")
 
 
 def _json_patch(target: Json, patch: Any) -> Json:
     if not isinstance(patch, list) or not all(isinstance(operation, dict) for operation in patch):
         raise bad_request("a JSON patch must be a list of operations")
-    document: Any = target
-    for operation in patch:
-        document = _operation(document, operation)
+    if len(patch) > MOST_OPERATIONS:
+        why = f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {len(patch)}"
+        raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {why}")
+    document, budget = target, _Budget()
+    try:
+        for operation in patch:
+            document = _operation(document, operation, budget)
+    except RecursionError as error:  # each move can make an object one level deeper
+        raise _unprocessable("the operations nest the object too deeply") from error
     if not isinstance(document, dict):
         raise bad_request("a JSON patch must leave an object")
     return document

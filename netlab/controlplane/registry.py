@@ -12,14 +12,17 @@ costs nothing and each object is looked at in a consistent state.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from netlab.api.numbers import whole_number
 from netlab.api.resources import BY_KIND, NAMESPACES, PODS, RESOURCES, Json
 from netlab.api.times import timestamp
+from netlab.containment import Contained
 from netlab.controlplane.services import ServiceAllocator
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Key, Store, Stored
@@ -29,6 +32,8 @@ FOREGROUND: Final = "Foreground"
 ORPHAN: Final = "Orphan"
 FOREGROUND_FINALIZER: Final = "foregroundDeletion"
 DEFAULT_GRACE: Final = 30
+LONGEST_GRACE: Final = 10**9  # seconds; a deadline further away is no date
+log = logging.getLogger("netlab.controlplane")
 Identity = tuple[AnyResource, Key]
 
 
@@ -36,7 +41,9 @@ def pod_grace(body: Json, asked: int | None) -> int:
     """Return how long a pod may take to end: not at all when nothing of it runs."""
     if not body["spec"].get("nodeName") or body.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
         return 0
-    return int(body["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE)) if asked is None else asked
+    if asked is not None:
+        return asked
+    return whole_number(body["spec"].get("terminationGracePeriodSeconds"), DEFAULT_GRACE, most=LONGEST_GRACE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,10 @@ class Registry:
         self._dependents: dict[str, dict[tuple[str, Key], AnyResource]] = {}  # owner's uid -> its dependents
         self._work: deque[Removal] = deque()
         for resource, stored in store.all():
-            self._index(resource, stored)
+            with Contained() as attempt:  # no stored object keeps the server from starting
+                self._index(resource, stored)
+            if attempt.error is not None:
+                log.error("object=not-indexed resource=%s key=%s", resource.plural, "/".join(stored.key), exc_info=attempt.error)
 
     # ---- storing
     def commit(self, resource: AnyResource, body: Json) -> Stored:

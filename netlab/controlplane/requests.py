@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-import msgspec
-
 from netlab.api.resources import BY_PATH, Json
 from netlab.controlplane.admission import Mode
-from netlab.controlplane.api import DeleteOptions, Target, WriteOptions
+from netlab.controlplane.bounds import LONGEST_WATCH, MOST_SECONDS, read_json, whole_number
 from netlab.controlplane.lists import ListOptions
+from netlab.controlplane.options import DeleteOptions, Target, WriteOptions
 from netlab.controlplane.registry import BACKGROUND, FOREGROUND, ORPHAN
 from netlab.controlplane.status import bad_request, no_such_path, unsupported_media_type
-from netlab.controlplane.store import decode
 from netlab.controlplane.watch import WatchOptions
+from netlab.topology.problem import printable, quoted
 
 Query = Mapping[str, str]
 JSON_TYPE: Final = "application/json"
@@ -61,9 +60,16 @@ def flag(query: Query, name: str) -> bool:
 def number(query: Query, name: str) -> int | None:
     """Return a numeric parameter, None when it is absent."""
     text = query.get(name, "")
-    if text and not text.removeprefix("-").isdecimal():
-        raise bad_request(f'{name}: Invalid value: "{text}": it must be a whole number')
-    return int(text) if text else None
+    found = whole_number(text) if text else None
+    if text and found is None:
+        raise bad_request(f'{name}: Invalid value: "{printable(text)}": it must be a whole number of at most 64 bits')
+    return found
+
+
+def watch_seconds(query: Query) -> float | None:
+    """Return after how many seconds a watch ends by itself, None when the client does not ask for an end."""
+    seconds = number(query, "timeoutSeconds") or 0
+    return min(seconds, LONGEST_WATCH) if seconds > 0 else None
 
 
 def dry_run(values: object) -> bool:
@@ -72,7 +78,7 @@ def dry_run(values: object) -> bool:
         return False
     if values in ("All", ["All"]):
         return True
-    raise bad_request(f'dryRun: Unsupported value: {values!r}: supported values: "All"')
+    raise bad_request(f'dryRun: Unsupported value: {quoted(values)}: supported values: "All"')
 
 
 def write_options(query: Query) -> WriteOptions:
@@ -100,32 +106,41 @@ def watch_options(query: Query) -> WatchOptions:
 
 def delete_options(query: Query, body: Any) -> DeleteOptions:
     """Read a delete: from the DeleteOptions in its body, else from its parameters."""
-    given: Json = body if isinstance(body, dict) else {}
-    preconditions = given.get("preconditions") or {}
+    given: Json = _map(body, "the body of a delete")
+    preconditions = _map(given.get("preconditions"), "preconditions")
     orphan = given.get("orphanDependents") or flag(query, "orphanDependents")
     policy = given.get("propagationPolicy") or query.get("propagationPolicy") or (ORPHAN if orphan else BACKGROUND)
     grace = given.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
     if policy not in PROPAGATION:
         listed = ", ".join(f'"{word}"' for word in PROPAGATION)
-        raise bad_request(f'propagationPolicy: Unsupported value: "{policy}": supported values: {listed}')
-    if grace is not None and (not isinstance(grace, int) or grace < 0):
-        raise bad_request("gracePeriodSeconds: Invalid value: it must be a whole number, 0 or more")
+        raise bad_request(f"propagationPolicy: Unsupported value: {quoted(policy)}: supported values: {listed}")
+    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool) or not 0 <= grace <= MOST_SECONDS):
+        raise bad_request(f"gracePeriodSeconds: Invalid value: it must be a whole number from 0 to {MOST_SECONDS}")
     return DeleteOptions(
         grace=grace,
         propagation=policy,
         dry_run=dry_run(given.get("dryRun") or query.get("dryRun")),
-        uid=str(preconditions.get("uid") or ""),
-        resource_version=str(preconditions.get("resourceVersion") or ""),
+        uid=_text(preconditions.get("uid"), "preconditions.uid"),
+        resource_version=_text(preconditions.get("resourceVersion"), "preconditions.resourceVersion"),
     )
+
+
+def _map(value: Any, words: str) -> Json:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise bad_request(f"{words}: Invalid value: it must be a map of fields")
+    return value
+
+
+def _text(value: Any, words: str) -> str:
+    if value is not None and not isinstance(value, str):
+        raise bad_request(f"{words}: Invalid value: it must be text")
+    return value or ""
 
 
 def read_body(media_type: str, content: bytes, accepted: tuple[str, ...] = (JSON_TYPE,)) -> Any:
     """Decode a request's body; 415 for a format that is not read here (protobuf, YAML)."""
     if media_type not in accepted:
         raise unsupported_media_type(", ".join(accepted))
-    try:
-        return decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"the body of the request is no JSON: {error}") from error
-    except RecursionError as error:
-        raise bad_request("the body of the request is nested too deeply") from error
+    return read_json(content)

@@ -3,7 +3,7 @@
 Kubernetes decodes into typed objects, so that what it does not know never reaches its store. netlab stores JSON; this
 module makes the same true: from the types of `netlab.api` it derives, once per kind, the tree of known field names
 (`Shape`) and walks every body along it. A null means "not given", as it does to Go's decoder, and is dropped; below
-an `Inert` field anything is kept as it is.
+an `Inert` field without a type anything is kept as it is.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def _below(info: inspect.Type) -> Shape | None:
             return shape_of(info)
         case inspect.VarTupleType():
             return _below(info.item_type)
+        case inspect.Metadata():
+            return _below(info.type)
         case inspect.UnionType():
             return next((shape for shape in map(_below, info.types) if shape), None)
         case _:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from netlab.api.resources import Json
+from netlab.controlplane.bounds import whole_number
 from netlab.controlplane.status import AnyResource, bad_request
+from netlab.topology.problem import quoted
 
 Predicate = Callable[[Json], bool]
 LabelTest = Callable[[dict[str, str]], bool]
@@ -59,13 +61,14 @@ def _label_test(match: re.Match[str]) -> LabelTest:
 
 
 def _comparison(key: str, operator: str, value: str) -> LabelTest:
-    if not value.removeprefix("-").isdecimal():
-        raise bad_request(f"unable to parse requirement: {value!r} is not a whole number, as {operator!r} needs")
-    bound, sign = int(value), 1 if operator == ">" else -1
+    bound, sign = whole_number(value), 1 if operator == ">" else -1
+    if bound is None:
+        words = f"is not a whole number of at most 64 bits, as {operator!r} needs"
+        raise bad_request(f"unable to parse requirement: {quoted(value)} {words}")
 
     def test(labels: dict[str, str]) -> bool:
-        text = labels.get(key, "")
-        return text.removeprefix("-").isdecimal() and (int(text) - bound) * sign > 0
+        number = whole_number(labels.get(key, ""))
+        return number is not None and (number - bound) * sign > 0
 
     return test
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import socket
 import ssl
@@ -26,8 +27,9 @@ from typing import Final
 from aiohttp import web
 
 from netlab.controlplane import requests
-from netlab.controlplane.api import Api, Target, Written
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ANONYMOUS
+from netlab.controlplane.bounds import LARGEST_BODY
 from netlab.controlplane.connections import (
     BODY_SECONDS,
     IDLE_SECONDS,
@@ -38,6 +40,8 @@ from netlab.controlplane.connections import (
     api_roster,
 )
 from netlab.controlplane.discovery import documents
+from netlab.controlplane.failures import as_status
+from netlab.controlplane.options import Target, Written
 from netlab.controlplane.patches import FORMATS
 from netlab.controlplane.status import (
     method_not_allowed,
@@ -45,6 +49,7 @@ from netlab.controlplane.status import (
     not_acceptable,
     success,
     to_status,
+    too_large,
     unauthorized,
     unavailable,
     unsupported_media_type,
@@ -57,8 +62,9 @@ from netlab.serving.roster import Roster
 
 log = logging.getLogger("netlab.controlplane")
 SHUTDOWN_SECONDS: Final = 0.2  # for answers on their way; all work is done before they are sent
-LARGEST_BODY: Final = 16 * 2**20
 PIECE: Final = 64 * 1024  # bytes of a watch written at once; a single larger event is one piece
+LONGEST_WARNING: Final = 256  # characters; Kubernetes' limits, as a client reads no longer header
+LONGEST_WARNINGS: Final = 4096
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -67,10 +73,21 @@ def json_response(body: object, status: int = 200, *, warnings: Iterable[str] = 
     """Return a JSON answer; bytes are sent as they are. Warnings become Kubernetes' Warning headers."""
     content = body if isinstance(body, bytes) else encode(body)
     response = web.Response(body=content, status=status, content_type=requests.JSON_TYPE)
-    for warning in warnings:
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.add("Warning", f'299 - "{quoted}"')
+    for header in warning_headers(warnings):
+        response.headers.add("Warning", header)
     return response
+
+
+def warning_headers(warnings: Iterable[str]) -> Iterator[str]:
+    """Yield the values of Warning headers: ASCII on one line each, as many as a client will read."""
+    room = LONGEST_WARNINGS
+    for warning in warnings:
+        text = warning[:LONGEST_WARNING]
+        header = f'299 - "{json.dumps(text)[1:-1]}"'
+        room -= len(header)
+        if room < 0:
+            return
+        yield header
 
 
 def status_response(error: ApiError) -> web.Response:
@@ -118,17 +135,20 @@ class RestServer:
         """Authenticate, and answer every failure with a Status."""
         with self.seats.serving(request) as seat:
             try:
-                if self.user(request) != ANONYMOUS:
-                    seat.prove()
-                elif request.path not in OPEN_PATHS:
-                    raise unauthorized()
-                await _receive_body(request)
-                return await handler(request)
+                with as_status(request.method, web.HTTPException):
+                    if self.user(request) != ANONYMOUS:
+                        seat.prove()
+                    elif request.path not in OPEN_PATHS:
+                        raise unauthorized()
+                    await _receive_body(request)
+                    return await handler(request)
             except ApiError as error:
+                if request.writer.output_size:  # the answer has begun: only a broken connection can say that it is not whole
+                    raise ConnectionResetError(error.message) from error
                 return status_response(error)
-            except web.HTTPRequestEntityTooLarge as error:
-                words = f"the body of the request is too large: {error.text}"
-                return status_response(ApiError(413, "RequestEntityTooLarge", words))
+            except web.HTTPRequestEntityTooLarge:
+                return status_response(too_large(LARGEST_BODY))
+        raise AssertionError  # as_status has raised
 
     # ---- one request
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -215,7 +235,7 @@ class RestServer:
         chosen = ",".join(text for text in (fields, query.get("fieldSelector", "")) if text)
         options = requests.watch_options(query)
         batches = self.api.watch(self.user(request), target, options, labels=query.get("labelSelector", ""), fields=chosen)
-        seconds = requests.number(query, "timeoutSeconds")
+        seconds = requests.watch_seconds(query)
         response = web.StreamResponse(headers={"Content-Type": requests.JSON_TYPE})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -223,7 +243,7 @@ class RestServer:
         if task is not None:
             self.watching.add(task)
         try:
-            async with asyncio.timeout(seconds or None):
+            async with asyncio.timeout(seconds):
                 await _stream(response, batches)
         except StalledError:
             log.warning("watch=cut kind=%s peer=%s reason=%r", target.resource.plural, request.remote, "the client does not read")
@@ -256,9 +276,10 @@ class StalledError(Exception):
 
 async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch]) -> None:
     try:
-        async for batch in batches:
-            for piece in pieces(batch):
-                await _write(response, piece)
+        with as_status("watch", StalledError):
+            async for batch in batches:
+                for piece in pieces(batch):
+                    await _write(response, piece)
     except ApiError as error:
         await _write(response, encode({"type": "ERROR", "object": to_status(error)}) + b"\n")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from netlab.api.resources import Json, Resource
+from netlab.containment import describe
 from netlab.errors import ApiError
 
 AnyResource = Resource[Any]
@@ -125,6 +126,16 @@ def unsupported_media_type(accepted: str) -> ApiError:
 def not_acceptable() -> ApiError:
     """406: the client wants a format this server cannot write."""
     return ApiError(406, "NotAcceptable", "only the following media types are accepted: application/json")
+
+
+def too_large(limit: int) -> ApiError:
+    """413: the body of the request, or the object after it, has more bytes than an object may have."""
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
+def internal_error(error: Exception) -> ApiError:
+    """500: the server met an exception that nobody expected; its traceback is in the log."""
+    return ApiError(500, "InternalError", f"Internal error occurred: {describe(error)}")
 
 
 def unavailable(message: str) -> ApiError:

@@ -7,7 +7,10 @@ Rules:
    and the lab's namespaces with it).
 3. An object is serialised once. Lists, watches and the database share those bytes (`Stored.raw`, `Event.line`).
 4. Stored bodies are never changed in place; a change stores a new body. Who wants to edit one copies it first.
-5. Each kind keeps a History of recent changes, so that busy Leases don't push Services out. A watcher is only a
+5. A row that is no object of its kind any more (damaged on disk, left by another release, written when no rule stood in the
+   way) is put aside as the store opens, into a table of its own: `damaged` names it while nothing has taken its place. So one
+   row never keeps a daemon from starting; `netlab up` with a file that holds the object writes it again.
+6. Each kind keeps a History of recent changes, so that busy Leases don't push Services out. A watcher is only a
    position in it: the backlog and the live stream are one code path, a slow watcher costs no memory and in the end
    meets 410 Expired, as in Kubernetes. A History is bounded by count and by bytes, and holds bytes only: the body of a
    version that is not the newest (five times as large as its bytes) is decoded again for a watcher that selects.
@@ -20,6 +23,7 @@ Kubernetes' watch cache), not the global counter.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from bisect import bisect_right
 from collections import Counter
@@ -30,9 +34,11 @@ from typing import Final
 
 import msgspec
 
+from netlab.api.numbers import whole_number
 from netlab.api.resources import RESOURCES, Json
+from netlab.containment import Contained, describe
 from netlab.controlplane.status import AnyResource, expired, group_resource
-from netlab.errors import ApiError, LabError
+from netlab.errors import ApiError, LabError, UnreadableError
 
 HISTORY: Final = 1024  # changes kept per kind, up to twice as many: minutes of a busy lab
 HISTORY_BYTES: Final = 1 << 20  # of their lines, up to twice as many; a change costs a little more than twice its line
@@ -49,10 +55,16 @@ CREATE TABLE IF NOT EXISTS objects (
     resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (resource, namespace, name)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS damaged (
+    resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, body BLOB, why TEXT NOT NULL,
+    PRIMARY KEY (resource, namespace, name)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS changes (resource TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 Key = tuple[str, str]  # namespace ("" for cluster-scoped kinds) and name
+_KINDS: Final = {group_resource(resource): resource for resource in RESOURCES}
+log = logging.getLogger("netlab.controlplane")
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 
@@ -95,6 +107,36 @@ def render(body: Json) -> Stored:
 def at_version(body: Json, version: int) -> Json:
     """Return the body with another resourceVersion; the original stays as it is."""
     return {**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}}
+
+
+def _readable(resource: str, key: Key, body: bytes) -> Stored:
+    """Return a row as the object that it is; raises for one that is none of its kind, or of another key."""
+    kind = _KINDS[resource]
+    try:
+        stored = Stored(decode(body), body, 0)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnreadableError(str(error)) from error
+    kind.decode(stored.body)
+    version = whole_number(stored.body["metadata"]["resourceVersion"], least=0)
+    if not version or stored.key != key:
+        raise LabError(f"its metadata is that of version {version} of {stored.key}, stored as {key}")
+    return Stored(stored.body, body, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """An object that was put aside as the store opened, and why."""
+
+    resource: str
+    key: Key
+    why: str
+
+    def __str__(self) -> str:
+        kind = _KINDS[self.resource].kind if self.resource in _KINDS else self.resource
+        return (
+            f"{kind} {'/'.join(filter(None, self.key))} is damaged in the lab's store and was left out: {self.why};"
+            " `netlab up FILE` writes it again if FILE holds it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +230,33 @@ class Store:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._objects: dict[str, dict[Key, Stored]] = {group_resource(r): {} for r in RESOURCES}
-        for resource, body in database.execute("SELECT resource, body FROM objects"):
-            stored = Stored(decode(body), body, 0)
-            version = int(stored.body["metadata"]["resourceVersion"])
-            self._objects.setdefault(resource, {})[stored.key] = Stored(stored.body, body, version)
+        self._damaged: list[Damaged] = []
+        for row in database.execute("SELECT resource, namespace, name, body FROM objects").fetchall():
+            self._load(*row)
         self._population = Counter(stored.key[0] for objects in self._objects.values() for stored in objects.values())
         changes = dict(database.execute("SELECT resource, version FROM changes"))
         self.version: int = max(changes.values(), default=FIRST_VERSION)
         self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for who looks at the whole
         self._histories = {name: History(changes.get(name, FIRST_VERSION)) for name in self._objects}
+
+    def _load(self, resource: str, namespace: str, name: str, body: bytes) -> None:
+        """Take in one row, or put it aside."""
+        with Contained() as attempt:
+            self._objects[resource][namespace, name] = _readable(resource, (namespace, name), body)
+        if attempt.error is None:
+            return
+        why = describe(attempt.error)
+        log.error("object=damaged resource=%s key=%s/%s error=%r", resource, namespace, name, why)
+        self._damaged.append(Damaged(resource, (namespace, name), why))
+        row = resource, namespace, name
+        self._database.execute("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?, ?, ?)", (*row, body, why))
+        self._database.execute("DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?", row)
+        newest = "SELECT coalesce(max(version), ?) + 1 FROM changes"  # watchers list again: for them it is gone
+        self._database.execute(f"INSERT OR REPLACE INTO changes VALUES (?, ({newest}))", (resource, FIRST_VERSION))  # noqa: S608
+
+    def damaged(self) -> tuple[Damaged, ...]:
+        """Return the objects that were put aside as the store opened, and that nothing has taken the place of."""
+        return tuple(found for found in self._damaged if found.key not in self._objects.get(found.resource, {}))
 
     @classmethod
     def open(cls, path: Path | str) -> Store:

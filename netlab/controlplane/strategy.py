@@ -5,8 +5,9 @@ The functions get bodies that they may edit and return what is wrong; they know 
 
 What would surprise:
 - `generation` counts changes of the wanted state only, and only some kinds have one.
-- A Node may be created with its status; a status update of Node, Pod and Service may change labels and annotations
-  (flannel writes its annotations so), that of a Deployment may not.
+- A Node may be created with its status; a status update of Node, Pod and Service may change labels and annotations, as in
+  Kubernetes (flannel writes its annotations so), that of a Deployment may not. What a node's token may change that way is
+  less: `netlab.controlplane.restriction`.
 - A Pod's spec is fixed but for its images; here, as Binding does, an empty nodeName may be set once by an update.
 """
 
@@ -22,7 +23,7 @@ from netlab.controlplane.status import AnyResource, FieldProblem
 
 # Kinds with a generation, and where their wanted state is: everything but metadata and status.
 WITH_GENERATION = frozenset({"Deployment", "ReplicaSet", "DaemonSet", "EndpointSlice", "Lab"})
-METADATA_BY_STATUS = frozenset({"Node", "Pod", "Service", "Lab"})  # status updates that may change labels and annotations
+METADATA_BY_STATUS = frozenset({"Node", "Pod", "Service"})  # status updates that may change labels and annotations
 CREATE_ON_UPDATE = frozenset({"Lease", "Endpoints", "Event", "Service"})  # a PUT of these creates what is not there
 SYSTEM_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 FIRST_STATUS: dict[str, Json] = {

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from netlab.api.resources import Json
+from netlab.controlplane.bounds import whole_number
 from netlab.controlplane.selectors import Predicate
 from netlab.controlplane.status import AnyResource, bad_request, expired
 from netlab.controlplane.store import Event, Store, Stored, at_version, event_line, render
+from netlab.topology.problem import printable
 
 BOOKMARK_INTERVAL: Final = 10.0  # seconds; Kubernetes' is about a minute, netlab's clients take silence for a dead server
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
@@ -39,9 +41,11 @@ class WatchOptions:
 
 def parse_version(text: str) -> int:
     """Return a resourceVersion as a number; "" and "0" mean any."""
-    if text and not text.isdecimal():
-        raise bad_request(f'resourceVersion: Invalid value: "{text}": it must be a whole number, as the server gave it')
-    return int(text or 0)
+    version = whole_number(text or "0")
+    if version is None or version < 0:
+        words = "it must be a whole number, as the server gave it"
+        raise bad_request(f'resourceVersion: Invalid value: "{printable(text)}": {words}')
+    return version
 
 
 def selected(event: Event, selection: Predicate) -> Event | None:

@@ -7,17 +7,26 @@ whoever waits is woken by the next change of an object, and by the end of a roun
 may settle something without changing any object (a pod that was not ready and now is known not to get ready).
 
 What a host or container has become outside, an engine tells, perhaps late. Who changes a lab that runs wants to know what is,
-not what was known: then hosts and pods are looked at once more, and until that is done they are not in place.
+not what was known: then hosts and pods are looked at once more, and until that is done they are not in place. Agents and edge
+are asked to look at their kernel by an annotation of the Lab; a Lease that has come up to that Lab says that its holder has.
+
+An agent that is behind may have failed at a part of its work; its Lease says which and why, and so does the sentence. What an
+agent left out although all the rest is in place is a note.
 
 That is several hundred looks while a lab comes up, each at everything, so a look must cost little: an object is decoded once
 (a stored body never changes, and every change has a version of its own), and what costs most to find out is asked last, when
 everything else is in place (when an agent was started is a question to the machine).
+
+An object that cannot be read, or that its controller or kubelet cannot follow, is a note and not waited for: it can go no
+further by itself, and the notes name it and say why.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +38,7 @@ from netlab.api.meta import Object
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, node_lease
+from netlab.containment import Containment
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.status import AnyResource
@@ -36,6 +46,7 @@ from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController
 from netlab.dataplane.names import EDGE
 
+log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 PATIENCE = 3.0  # seconds for what may never come: a node whose backend does not listen is never healthy
@@ -68,6 +79,7 @@ class Report:
     waiting: tuple[str, ...] = ()
     lagging: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    expired: bool = False  # the time for waiting is over: this is the last report
 
     def encode(self) -> bytes:
         """Return the report as one JSON line."""
@@ -77,6 +89,7 @@ class Report:
             "total": self.total,
             "waiting": (*self.waiting, *self.lagging),
             "notes": self.notes,
+            "expired": self.expired,
         }
         return msgspec.json.encode(body) + b"\n"
 
@@ -98,8 +111,16 @@ class Farthest:
         return replace(report, done=self._done, total=self._total)
 
 
+async def _nobody() -> int:
+    """Ask nobody to look."""
+    return 0
+
+
 class Convergence:
-    """Looks at a lab's store and its parts."""
+    """Looks at a lab's store and its parts.
+
+    `ask_agents` asks agents and edge to look at their kernel, and returns the version of the Lab that does.
+    """
 
     def __init__(
         self,
@@ -110,14 +131,18 @@ class Convergence:
         hosts: LabController,
         kubelet: Settling,
         agent_starts: Callable[[str], Collection[int]],
+        ask_agents: Callable[[], Awaitable[int]] = _nobody,
     ) -> None:
         self._store = store
+        self._ask_agents = ask_agents
+        self._asked = 0  # the version of the Lab that asked last
         self._agent_starts = agent_starts
         self._lab = lab
         self._controllers = controllers
         self._hosts = hosts
         self._kubelet = kubelet
-        self._decoded: dict[str, dict[int, Any]] = {}  # by kind, the objects of the last look by version
+        self._decoded: dict[str, dict[int, Any]] = {}  # by kind, the objects of the last look by version; None: unreadable
+        self._unread = Containment(log, "object", time.monotonic)
 
     def look(self) -> Report:
         """Return how far everything is right now."""
@@ -127,16 +152,28 @@ class Convergence:
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
         lagging = tuple(self._unhealthy(leases.get(EDGE_LEASE)))
         total = max(len(parts) + len(self._store.list(PODS)), len(waiting))  # the kubelet waits for more than pods
-        notes = () if waiting else tuple(self._kubelet.notes())
+        notes = () if waiting else (*self._notes(), *self._left_out(leases))
         return Report(total - len(waiting), total, waiting, lagging, notes)
+
+    def _notes(self) -> tuple[str, ...]:
+        """Return what the user should know, each sentence once however many parts of the daemon say it."""
+        unread = (f"{key} cannot be read: {failure.message}" for key, failure in self._unread.failures.items())
+        damaged = (str(damaged) for damaged in self._store.damaged())
+        return tuple(dict.fromkeys([*damaged, *unread, *self._controllers.problems, *self._kubelet.notes()]))
 
     def _objects(self, resource: Resource[Kind]) -> list[Kind]:
         """Return the objects of a kind, decoded when they were not at the last look."""
         before = self._decoded.get(resource.plural, {})
-        stored = self._store.list(resource)
-        now = {s.version: before[s.version] if s.version in before else resource.decode(s.body) for s in stored}
+        now: dict[int, Any] = {}
+        for stored in self._store.list(resource):
+            if stored.version in before:
+                now[stored.version] = before[stored.version]
+                continue
+            key, now[stored.version] = f"{resource.kind} {'/'.join(filter(None, stored.key))}", None
+            with self._unread.contain(key, str(stored.version)):
+                now[stored.version] = resource.decode(stored.body)
         self._decoded[resource.plural] = now
-        return list(now.values())
+        return [obj for obj in now.values() if obj is not None]
 
     def _control_plane(self) -> Iterable[tuple[bool, str]]:
         lab = next((lab for lab in self._objects(LABS) if lab.metadata.name == self._lab), None)
@@ -149,8 +186,20 @@ class Convergence:
         for node in self._objects(NODES):
             name = node.metadata.name
             yield node.is_ready, f"node {name} to be ready"
-            yield self._synced(leases.get(node_lease(name)), name, NODE_KINDS), f"the agent of {name}"
-        yield self._synced(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS), "the edge"
+            yield self._holder(leases.get(node_lease(name)), name, NODE_KINDS, f"the agent of {name}")
+        yield self._holder(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS, "the edge")
+
+    def _holder(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource], who: str) -> tuple[bool, str]:
+        """Return whether a holder of a Lease has programmed everything, and the sentence for while it has not."""
+        if self._synced(lease, host, kinds):
+            return True, who
+        return False, next((f"{who}: {problem}" for problem in _problems(lease)), who)
+
+    def _left_out(self, leases: Mapping[str, Lease]) -> Iterable[str]:
+        """Yield what agents and edge could not program of what is there."""
+        holders = [(node_lease(node.metadata.name), f"agent of {node.metadata.name}") for node in self._objects(NODES)]
+        for key, who in (*holders, (EDGE_LEASE, "edge")):
+            yield from (f"{who}: {problem}" for problem in _problems(leases.get(key)))
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
         """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
@@ -182,6 +231,8 @@ class Convergence:
         """Tell whether a Lease says that everything is programmed, and is that of the agent that runs now."""
         if lease is None or not all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds):
             return False
+        if lease.synced(LABS.plural) < self._asked:
+            return False
         holders = {holder_identity(lease.metadata.name, start) for start in self._agent_starts(host)}
         return lease.spec.holder_identity in holders
 
@@ -193,6 +244,7 @@ class Convergence:
         if look:
             self._hosts.look_again()
             self._kubelet.look_at_everything()
+            self._asked = max(self._asked, await self._ask_agents())
         deadline = asyncio.get_running_loop().time() + seconds
         changed = asyncio.Event()
         sources = (self._store.listeners, self._kubelet.listeners, self._hosts.listeners)
@@ -235,7 +287,14 @@ class Convergence:
                 if not report.waiting:
                     told = tuple(f"gave up waiting for {sentence}" for sentence in report.lagging)
                     yield replace(report, lagging=(), notes=(*report.notes, *told))
+                else:
+                    yield replace(report, notes=self._notes(), expired=True)
                 return
+
+
+def _problems(lease: Lease | None) -> Iterable[str]:
+    """Yield what the holder of a Lease could not do: `overlay: node node3: ...`."""
+    yield from lease.problems if lease else ()
 
 
 def is_balanced(service: Service) -> bool:

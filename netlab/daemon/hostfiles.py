@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from netlab.api.lab import HostStatus, Lab
 from netlab.dataplane.names import EDGE
 from netlab.dns.resolver import node_resolv_conf
-from netlab.files import write_whole
+from netlab.files import clear_way, holds, write_whole
 from netlab.ipam import AddressPlan
 from netlab.runtime.statedir import StateDirectory
 
@@ -35,5 +35,6 @@ def write_host_files(state: StateDirectory, lab: Lab, hosts: Iterable[HostStatus
     for host, files in host_files(lab, hosts).items():
         for name, content in files.items():
             path = state.host(host) / name
-            if not path.exists() or path.read_text() != content:
+            if not holds(path, content.encode()):  # commands on the host write there, too
+                clear_way(path)
                 write_whole(path, content)

@@ -27,6 +27,7 @@ from netlab.api.meta import Labels, ObjectMeta
 from netlab.api.pods import Pod
 from netlab.api.resources import LABS, NODES, PODS, Json
 from netlab.api.wellknown import HOST_NAME_LABEL
+from netlab.containment import Contained, describe
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
@@ -105,17 +106,21 @@ class LabController:
         lab = self._labs.cache.get(self._lab)
         if lab is None or not (self._nodes.has_synced and self._pods.has_synced):
             return True
-        try:
+        with Contained() as attempt:
             await self._reconcile(lab, resync=resync)
-        except NetlabError as error:
-            if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
-                return True
-            if str(error) != self.problem:  # an engine that is away is told once, not every second
-                log.warning("round=failed lab=%s error=%s", self._lab, error.message)
-            self.problem = str(error)
-            return False
-        self.problem = ""
-        return True
+        error = attempt.error
+        if error is None:
+            self.problem = ""
+            return True
+        if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
+            return True
+        words = str(error) if isinstance(error, NetlabError) else describe(error)
+        if words != self.problem:  # an engine that is away is told once, not every second
+            log.warning(
+                "round=failed lab=%s error=%s", self._lab, words, exc_info=None if isinstance(error, NetlabError) else error
+            )
+        self.problem = words
+        return False
 
     async def _reconcile(self, lab: Lab, *, resync: bool) -> None:
         plan = plan_hosts(lab, lab.status.hosts)

@@ -31,22 +31,27 @@ import msgspec
 import setproctitle
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.controlplane.api import Api, ApiSettings
+from netlab.api.resources import LABS
+from netlab.api.wellknown import LOOK
+from netlab.containment import Contained
+from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
 from netlab.controlplane.connections import TLS_BUFFER, api_roster
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.manager import Manager
+from netlab.controlplane.options import ApiSettings
 from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
 from netlab.controlplane.store import Store
-from netlab.controlplane.validation import problems_in
+from netlab.controlplane.validation import LabRules
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
 from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
+from netlab.errors import ApiError, is_not_found
 from netlab.files import socket_address
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.linux import LinuxKernel
@@ -112,7 +117,7 @@ class Daemon:
         self._store = Store.open(state.store)
         networking = lab.spec.networking
         settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
-        self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=problems_in(state.lab))
+        self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=LabRules(lab, self._store))
         self._client = LocalClient(self._api)
         self._tls = Pki(state.pki).server_context()
         self._roster = api_roster()  # of all listeners: their connections share the process's descriptors
@@ -153,6 +158,7 @@ class Daemon:
             hosts=hosts,
             kubelet=kubelet,
             agent_starts=machinery.agent_starts,
+            ask_agents=self._ask_agents,
         )
         await self._serve_loopback(convergence)
         async with asyncio.TaskGroup() as tasks:
@@ -161,6 +167,17 @@ class Daemon:
             tasks.create_task(hosts.run(), name="hosts")
             tasks.create_task(machinery.run(), name="machinery")
             tasks.create_task(self._api.expiry.run(), name="expiry of events")
+
+    async def _ask_agents(self) -> int:
+        """Ask agents and edge to look at their kernel; return the version of the Lab that does, 0 while there is no Lab."""
+        asking = {"metadata": {"annotations": {LOOK: str(self._store.version)}}}  # it grows with every write
+        try:
+            body = await self._client.patch(LABS, self._lab.metadata.name, asking)
+        except ApiError as error:
+            if is_not_found(error):
+                return 0
+            raise
+        return int(body["metadata"]["resourceVersion"])
 
     # ---- where the API server listens
     async def _serve_loopback(self, convergence: Convergence) -> None:
@@ -208,13 +225,23 @@ class Daemon:
         with self._machinery.kernel.inside(path):
             listener = _listening(socket.AF_INET, (self._plan.api_server, API_SERVER_PORT))
         task = asyncio.get_running_loop().create_task(self._serve_fabric(listener, before and before[1]), name="fabric door")
+        task.add_done_callback(self._fabric_door_opened)
         self._fabric_door = (namespace, task)
 
     async def _serve_fabric(self, listener: socket.socket, before: asyncio.Task[ServerHandle] | None) -> ServerHandle:
         handle = await serve(self._api, [listener], self._tls, roster=self._roster)
         if before:
-            await (await before).close()
+            with Contained() as attempt:
+                await (await before).close()
+            if attempt.error is not None:
+                log.warning("door=not-closed error=%r", attempt.error)
         return handle
+
+    def _fabric_door_opened(self, task: asyncio.Task[ServerHandle]) -> None:
+        """Take in how that went; one that could not be opened is tried again with the next look at the hosts."""
+        if not task.cancelled() and (error := task.exception()):
+            log.error("door=not-opened", exc_info=error)
+            self._fabric_door = None
 
 
 def _listening(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:

@@ -7,10 +7,14 @@ missing when the time is over.
 
 from __future__ import annotations
 
+import math
+
 from aiohttp import web
 
 from netlab.controlplane.auth import ADMIN, TokenTable
+from netlab.controlplane.status import bad_request
 from netlab.daemon.convergence import Convergence
+from netlab.topology.problem import printable
 
 LONGEST = 3600.0  # seconds
 
@@ -21,11 +25,21 @@ def converged_route(convergence: Convergence, tokens: TokenTable) -> web.RouteDe
     async def converged(request: web.Request) -> web.StreamResponse:
         if tokens.authenticate(request.headers.get("Authorization")) != ADMIN:
             raise web.HTTPForbidden
+        seconds = _seconds(request.query.get("timeout", "60"))
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        seconds = min(float(request.query.get("timeout", "60")), LONGEST)
         async for report in convergence.follow(seconds, look="look" in request.query):
             await response.write(report.encode())
         return response
 
     return web.get("/netlab/converged", converged)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise bad_request(f'timeout: Invalid value: "{printable(text)}": it must be a number of seconds')
+    return min(seconds, LONGEST)

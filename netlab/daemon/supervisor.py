@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from netlab.node import processes
 from netlab.node.spawn import Exit, ProcessSpawner, ProcessSpec
@@ -102,18 +103,25 @@ class Supervisor:
     def _ended(self, news: Exit) -> None:
         if self._pids.get(news.name) == news.pid:
             del self._pids[news.name]
-        spec = self._wanted.get(news.name)
-        if spec is None:
-            return
+        if news.name in self._wanted:
+            self._start_later(news.name, f"ended pid={news.pid} code={news.code}")
+
+    def _start_later(self, name: str, state: str) -> None:
         loop = asyncio.get_running_loop()
-        account = self._accounts.setdefault(news.name, Account(started=loop.time()))
+        account = self._accounts.setdefault(name, Account(started=loop.time()))
         delay = account.delay(loop.time())
-        log.warning("process=%s pid=%d state=ended code=%s restart-in=%gs", news.name, news.pid, news.code, delay)
-        self._restarts[news.name] = loop.call_later(delay, self._restart, news.name)
+        log.warning("process=%s state=%s restart-in=%gs", name, state, delay)
+        self._restarts[name] = loop.call_later(delay, self._restart, name)
 
     def _restart(self, name: str) -> None:
         self._restarts.pop(name, None)
         if spec := self._wanted.get(name):
             task = asyncio.get_running_loop().create_task(self._start(spec), name=f"restart {name}")
             self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+            task.add_done_callback(partial(self._started, name))
+
+    def _started(self, name: str, task: asyncio.Task[None]) -> None:
+        """Take in how a start went; one that broke is tried again as a process that has ended."""
+        self._starting.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._start_later(name, f"not started: {error}")

@@ -11,7 +11,9 @@ Rules:
    - the last address of a device takes its routes and ARP entries, the first of a subnet its secondaries: they are set again;
    - a changed MAC empties the device's ARP table, permanent entries included.
 5. `lo` and 127.0.0.1/8 are never deleted, even by who owns `lo` (the edge, for its load balancer addresses).
-6. A second run does nothing: diff(desired, observed after perform) == ().
+6. The route to an address's own subnet is the kernel's work, done once, when address and link come up together. If it is
+   gone while both are there (`ip route flush table main`), it is put back as the kernel would have made it.
+7. A second run does nothing: diff(desired, observed after perform) == ().
 """
 
 from __future__ import annotations
@@ -92,6 +94,7 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
         *_entries(desired.addresses, kept.addresses, lambda a: a),
         *_entries(desired.neighbours, kept.neighbours, lambda n: (n.device, n.address)),
         *_entries(desired.forwarding, kept.forwarding, lambda e: (e.device, e.mac)),
+        *_lost_connected(desired, kept, plan),
         *_entries(desired.routes, kept.routes, lambda r: r.destination),
     )
 
@@ -194,6 +197,20 @@ def _entries(desired: Iterable[Entry], kept: Iterable[Entry], key: Callable[[Ent
     for entry in desired:
         if present.get(key(entry)) != entry:
             yield Operation(Verb.SET, entry)
+
+
+def _lost_connected(desired: NamespaceState, kept: NamespaceState, plan: _LinkPlan) -> Iterator[Operation]:
+    """Yield the connected routes that are missing though their address is there, on a link that has been up all along."""
+    if kept.connected is None:
+        return
+    up = {link.name for link in kept.links if link.up} - plan.gone - {LOOPBACK}
+    present = {(route.destination, route.device) for route in kept.connected}
+    for address in desired.addresses:
+        interface = IPv4Interface(address.address)
+        key = (str(interface.network), address.device)
+        if interface.network.prefixlen < 32 and address in kept.addresses and address.device in up and key not in present:
+            present.add(key)  # a second address of the subnet has no route of its own
+            yield Operation(Verb.SET, Route(*key, source=str(interface.ip), connected=True))
 
 
 # ---- settings

@@ -12,6 +12,7 @@ import hashlib
 
 NETNS_DIRECTORY = "/run/netns"
 LONGEST_NAME = 200  # a file name has at most 255 bytes; room is left for suffixes
+LONGEST_ALIAS = 254  # bytes of a link's alias that netlink takes: IFALIASZ (linux/if.h) without its own NUL and the attribute's
 FABRIC = "fabric"  # the namespace that holds the underlay and outside bridges
 EDGE = "edge"  # the router and load balancer between them
 
@@ -54,5 +55,9 @@ def mac_address(*parts: str) -> str:
 
 
 def ownership_mark(lab: str, what: str) -> str:
-    """Return the alias that says which lab a link belongs to."""
-    return f"netlab:{lab}:{what}"
+    """Return the alias that says which lab a link belongs to; with a digest where the kernel would not take it whole."""
+    mark = f"netlab:{lab}:{what}"
+    if len(mark.encode()) <= LONGEST_ALIAS:
+        return mark
+    kept = mark.encode()[: LONGEST_ALIAS - 9].decode(errors="ignore")
+    return f"{kept}-{digest(mark)}"

@@ -71,7 +71,7 @@ class Address:
 class Route:
     """A route of the main table. `destination` is a prefix; the default route is `0.0.0.0/0`.
 
-    Routes that the kernel makes itself with an address (`proto kernel`) and routes with a metric are never shown.
+    Routes with a metric are never shown. `connected` marks a route that the kernel makes itself with an address.
     """
 
     destination: str
@@ -80,6 +80,7 @@ class Route:
     onlink: bool = False
     source: str = ""
     type: str = "unicast"  # or blackhole, unreachable, prohibit
+    connected: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ class ForwardingEntry:
 
 @dataclass(frozen=True)
 class NamespaceState:
-    """The state of one namespace; sysctls by path below /proc/sys, e.g. `net/ipv4/ip_forward`: `1`."""
+    """The state of one namespace; sysctls by path below /proc/sys, e.g. `net/ipv4/ip_forward`: `1`.
+
+    `connected` is only observed: the routes that the kernel made with `addresses`. None: they were not looked at.
+    """
 
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
@@ -110,6 +114,7 @@ class NamespaceState:
     neighbours: tuple[Neighbour, ...] = ()
     forwarding: tuple[ForwardingEntry, ...] = ()
     sysctls: dict[str, str] = field(default_factory=dict)
+    connected: tuple[Route, ...] | None = None
 
 
 class Verb(Enum):
@@ -202,6 +207,7 @@ def _route_words(verb: Verb, route: Route) -> str:
         _optional("dev", route.device),
         _optional("src", route.source),
         "onlink" if route.onlink else "",
+        "proto kernel scope link" if route.connected else "",
     )
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netlab.dns.records import is_address, is_name
+from netlab.api import values
+from netlab.dns.records import is_name
+from netlab.errors import InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,10 @@ def parse_hosts(text: str) -> Hosts:
     addresses: dict[str, tuple[str, ...]] = {}
     names: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
-        address, *aliases = line.partition("#")[0].split() or [""]
-        if not is_address(address):
+        text, *aliases = line.partition("#")[0].split() or [""]
+        try:
+            address = values.ip(text, "an address")
+        except InvalidValueError:
             continue
         for alias in (a.lower().rstrip(".") for a in aliases if is_name(a)):
             addresses[alias] = _with(addresses.get(alias, ()), address)

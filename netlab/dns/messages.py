@@ -55,6 +55,11 @@ def respond_to(message: bytes, zone: Zone | None, *, rotation: int = 0, stream: 
     return Response(_render(query, answer, room), answer.rotations)
 
 
+def failure(message: bytes) -> Response:
+    """Return SERVFAIL, for a message whose answer could not be computed."""
+    return Response(_header_only(message, dns.rcode.SERVFAIL))
+
+
 def _parsed(message: bytes) -> dns.message.Message | dns.rcode.Rcode:
     """Read a query with one question, or return the code that says why it cannot be read."""
     if message[2] >> 3 & 0xF != dns.opcode.QUERY:

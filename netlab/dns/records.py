@@ -13,6 +13,7 @@ What would surprise you:
   cluster IP exists whether or not anybody serves it.
 - An endpoint's name is its hostname, else its address with dashes. Several endpoints may share a hostname.
 - The port of a headless Service's SRV record is the endpoint's, the other's is the Service's.
+- What cannot be an address, a port or a label is an error here, when objects come, and not when somebody asks.
 - ExternalName with an address for a name is no alias of anything: it does not exist, as with CoreDNS.
 """
 
@@ -26,8 +27,10 @@ from dataclasses import dataclass, field
 import dns.exception
 import dns.name
 
+from netlab.api import values
 from netlab.api.discovery import Endpoint, EndpointSlice
 from netlab.api.services import Service
+from netlab.errors import InvalidValueError
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123
 ADDRESS_TYPES = frozenset({"IPv4", "IPv6"})  # the third, FQDN, has no address to answer with
@@ -53,23 +56,41 @@ class ServiceRecords:
 
 
 def service_records(service: Service, slices: Iterable[EndpointSlice]) -> ServiceRecords | None:
-    """Return what the Service owns in the zone, None when its name does not exist."""
+    """Return what the Service owns in the zone, None when its name does not exist. Raises InvalidValueError."""
+    for part in (service.metadata.namespace, service.metadata.name):
+        if not LABEL.fullmatch(part):
+            raise InvalidValueError(f"Its name {values.shown(part)} is not a DNS label.")
     if service.spec.type == "ExternalName":
         alias = service.spec.external_name
         return ServiceRecords(alias=alias) if is_name(alias) and not is_address(alias) else None
     ready = tuple(_ready(service, slices))
     endpoints: dict[str, dict[str, None]] = {}
     for _, endpoint in ready:
-        for address in endpoint.addresses[:1]:  # the first stands for all (EndpointSlice API: they are fungible)
-            endpoints.setdefault(endpoint_label(endpoint), {})[address] = None
+        # The first address stands for all (EndpointSlice API: they are fungible).
+        address = values.ip(endpoint.addresses[0], "the address of an endpoint")
+        endpoints.setdefault(endpoint_label(endpoint), {})[address] = None
     named = {label: tuple(addresses) for label, addresses in endpoints.items()}
     if service.headless:
         return _headless(ready, named) if ready else None
-    addresses = service.spec.cluster_ips or tuple(filter(None, (service.spec.cluster_ip,)))
+    texts = service.spec.cluster_ips or tuple(filter(None, (service.spec.cluster_ip,)))
+    addresses = tuple(values.ip(text, "spec.clusterIP") for text in texts)
     if not addresses:
         return None  # not allocated yet
-    ports = {(port.name.lower(), port.protocol.lower()): (ServiceRecord(port.port),) for port in service.spec.ports if port.name}
+    ports = {
+        (port.name.lower(), port.protocol.lower()): (ServiceRecord(values.port(port.port, "a port")),)
+        for port in service.spec.ports
+        if port.name
+    }
     return ServiceRecords(addresses=addresses, endpoints=named, ports=ports)
+
+
+def check_slice(piece: EndpointSlice) -> None:
+    """Raise InvalidValueError when a slice holds what cannot be named or numbered in DNS."""
+    for endpoint in piece.endpoints if piece.address_type in ADDRESS_TYPES else ():
+        for address in endpoint.addresses[:1]:
+            values.ip(address, "the address of an endpoint")
+    for port in piece.ports:
+        values.port_or_none(port.port or 0, "a port")
 
 
 def _headless(ready: tuple[tuple[EndpointSlice, Endpoint], ...], named: Mapping[str, tuple[str, ...]]) -> ServiceRecords:
@@ -99,7 +120,7 @@ def _ready(service: Service, slices: Iterable[EndpointSlice]) -> Iterator[tuple[
 def endpoint_label(endpoint: Endpoint) -> str:
     """Return an endpoint's name below its Service: its hostname, else its dashed address (semantics 11.4)."""
     hostname = endpoint.hostname.lower()
-    return hostname if LABEL.fullmatch(hostname) else dashed(endpoint.addresses[0])
+    return hostname if LABEL.fullmatch(hostname) else dashed(values.ip(endpoint.addresses[0], "the address of an endpoint"))
 
 
 def dashed(address: str) -> str:
@@ -111,8 +132,10 @@ def dashed(address: str) -> str:
 def undashed(label: str) -> str | None:
     """Read an address from a label, None when it is not one."""
     separator = "." if label.count("-") == 3 and "--" not in label else ":"
-    address = label.replace("-", separator)
-    return address if is_address(address) else None
+    try:
+        return values.ip(label.replace("-", separator), "a label")
+    except InvalidValueError:
+        return None
 
 
 def is_address(text: str) -> bool:

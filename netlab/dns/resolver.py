@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from netlab.api.numbers import is_digits
 from netlab.api.pods import PodDNSConfig
 
 MOST_NAMESERVERS = 3  # glibc reads no more
@@ -33,7 +34,7 @@ class ResolverConfig:
     def ndots(self) -> int:
         """From how many dots on a name is tried as it is before the search list."""
         values = [option.partition(":")[2] for option in self.options if option.startswith("ndots:")]
-        return min(int(values[-1]), LARGEST_NDOTS) if values and values[-1].isdigit() else DEFAULT_NDOTS
+        return min(int(values[-1]), LARGEST_NDOTS) if values and is_digits(values[-1]) else DEFAULT_NDOTS
 
     def __str__(self) -> str:
         lines = [f"search {' '.join(self.searches)}"] if self.searches else []

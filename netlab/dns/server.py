@@ -9,6 +9,7 @@ several orders and handed out in turn (semantics 11.27).
 Rules.
 - Nothing sent to us is an exception: what is too short or is itself a response gets silence, what cannot be read FORMERR,
   another operation than a query NOTIMP, another class than IN and zone transfers REFUSED (11.17).
+- A question whose answer raises an exception gets SERVFAIL, and the others go on.
 - Without a zone, as long as the API has not been read, the answer is SERVFAIL, which makes a resolver ask again (11.17).
 - UDP answers fit into what the asker can take: 512 bytes, or its EDNS size up to 4096; a set of records that does not fit is
   shortened and TC set, and the same question over TCP gets all of it (11.26).
@@ -26,7 +27,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from netlab.dns.messages import respond_to
+from netlab.containment import Contained, describe
+from netlab.dns.messages import Response, failure, respond_to
 from netlab.dns.zone import Zone
 from netlab.serving.descriptors import room
 from netlab.serving.listener import Listener
@@ -84,6 +86,7 @@ class Responder:
         self._supplier = zone_supplier
         self._zone: Zone | None = None
         self._answers: dict[tuple[bytes, bool], Kept] = {}
+        self._has_failed = False
 
     def update(self, zone: Zone | None) -> None:
         """Answer from another zone from now on; None asks the supplier again."""
@@ -91,6 +94,13 @@ class Responder:
             return  # nothing changed: what is kept is still right
         self._zone = zone
         self._answers.clear()
+        self._has_failed = False
+
+    def _failed(self, error: Exception) -> None:
+        """Log the first question of a zone whose answer could not be computed; there may be thousands."""
+        if not self._has_failed:
+            log.warning("question=failed error=%r", describe(error), exc_info=error)
+        self._has_failed = True
 
     def answer(self, message: bytes, *, stream: bool = False) -> bytes | None:
         """Return the response to a message, None for silence. `stream`: over TCP, where size does not matter."""
@@ -101,7 +111,12 @@ class Responder:
             return message[:2] + kept.responses[turn]
         if self._zone is None:
             self._zone = self._supplier()
-        response = respond_to(message, self._zone, rotation=turn, stream=stream)
+        response: Response | None = None
+        with Contained() as attempt:
+            response = respond_to(message, self._zone, rotation=turn, stream=stream)
+        if attempt.error:
+            self._failed(attempt.error)
+            return failure(message).wire
         if response is None:
             return None
         if kept is not None:

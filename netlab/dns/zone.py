@@ -47,9 +47,10 @@ from netlab.api.discovery import EndpointSlice
 from netlab.api.pods import Pod
 from netlab.api.services import Service
 from netlab.api.wellknown import KUBE_DNS
+from netlab.containment import Contained
 from netlab.dns.answers import LARGEST_MESSAGE, Answer, Asked, Node, Origin, nothing, respond
 from netlab.dns.hosts import Hosts, parse_hosts
-from netlab.dns.records import ServiceRecord, ServiceRecords, service_records, undashed
+from netlab.dns.records import ServiceRecord, ServiceRecords, check_slice, service_records, undashed
 from netlab.dns.reverse import address_of, reverse_zone
 
 VERSION = "1.1.0"  # of Kubernetes' DNS specification
@@ -68,7 +69,26 @@ class Source:
     service: Service
     slices: tuple[EndpointSlice, ...]
     records: ServiceRecords | None
+    refused: Mapping[str, Exception] = field(default_factory=dict)  # `service ns/name`, `endpointslice ns/name` -> why
     nodes: dict[Labels, Node] = field(default_factory=dict)  # of names that were asked for, and exist
+
+    @classmethod
+    def of(cls, service: Service, slices: tuple[EndpointSlice, ...]) -> Source:
+        """Compute a Service's records; an object that does not parse is left out alone."""
+        refused: dict[str, Exception] = {}
+        sound: list[EndpointSlice] = []
+        for piece in slices:
+            with Contained() as checked:
+                check_slice(piece)
+                sound.append(piece)
+            if checked.error:
+                refused[f"endpointslice {piece.key}"] = checked.error
+        records = None
+        with Contained() as computed:
+            records = service_records(service, sound)
+        if computed.error:
+            refused[f"service {service.key}"] = computed.error
+        return cls(service, slices, records, refused)
 
     def still(self, service: Service, slices: tuple[EndpointSlice, ...]) -> bool:
         """Tell whether the records are up to date."""
@@ -125,7 +145,7 @@ class Zone:
             own = tuple(slices.get(service.key, ()))
             source = old.get(service.key)
             if source is None or not source.still(service, own):
-                source = Source(service, own, service_records(service, own))
+                source = Source.of(service, own)
             sources[service.key] = source
         zone = cls(
             origin=Origin(dns.name.from_text(domain.lower()), ttl, serial),
@@ -136,6 +156,11 @@ class Zone:
             pod_mode=pod_mode,
         )
         return previous if previous and zone.says_the_same(previous) else zone
+
+    @property
+    def refused(self) -> dict[str, Exception]:
+        """The objects that are left out, and why."""
+        return {name: error for source in self.sources.values() if source.refused for name, error in source.refused.items()}
 
     def says_the_same(self, other: Zone) -> bool:
         """Tell whether two zones give the same answers but for the serial, which moves only when the content does."""

@@ -12,23 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from netlab.api.cluster import Node
 from netlab.api.discovery import EndpointSlice
-from netlab.api.resources import ENDPOINT_SLICES, NODES, SERVICES
+from netlab.api.lab import Lab
+from netlab.api.meta import Object
+from netlab.api.resources import ENDPOINT_SLICES, LABS, NODES, SERVICES
 from netlab.api.services import Service
-from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS
+from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS, PROBLEMS
+from netlab.containment import Containment
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
-from netlab.controlplane.loop import run_rounds
-from netlab.edge.frontends import Check, Frontend, backends, frontends, is_ours, load_balancer_addresses, unserved
+from netlab.controlplane.left_out import LeftOut
+from netlab.controlplane.loop import asked_to_look, run_rounds
+from netlab.edge.frontends import Check, Offered, Usable, is_ours, offered, unserved, usable
 from netlab.edge.health import Checker
 from netlab.edge.programming import Programmer
 from netlab.edge.reporting import Reporter, health_report
 from netlab.edge.rules import Balancing
-from netlab.errors import ApiError, KernelError
 from netlab.kernel.door import Kernel
 from netlab.runtime.identity import own_start_time
 
@@ -43,59 +48,75 @@ class Balancer:
         self._services: Informer[Service] = Informer(client, SERVICES, changed=self._changed)
         self._slices: Informer[EndpointSlice] = Informer(client, ENDPOINT_SLICES, changed=self._changed)
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
+        self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
+        self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
         self._checker = Checker(probe, self._changed)
         self._programmer = Programmer(kernel, path)
         self._reporter = Reporter(client)
         self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())
         self._seen: tuple[object, ...] = ()
         self._started = False
+        self._synced: dict[str, str] = {}  # what the kernel was last brought to
+        self._parts = Containment(log, "part", time.monotonic)
+        self._left_out = LeftOut(log)
 
     async def run(self) -> None:
         """Serve until cancelled. The kernel keeps its rules afterwards."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for informer in (self._services, self._slices, self._nodes):
+                for informer in self._informers:
                     tasks.create_task(informer.run())
                 tasks.create_task(run_rounds(self._changed, self._round))
         finally:
             await self._checker.close()
 
+    @property
+    def _informers(self) -> tuple[Informer[Any], ...]:
+        return (self._services, self._slices, self._nodes, self._labs)
+
+    def _note_look(self, _key: str, before: Object | None, after: Object | None) -> None:
+        self._look = self._look or asked_to_look(before, after)
+
     async def _round(self, resync: bool) -> bool:
         """Bring the kernel to what is known now; False when something refused."""
-        informers = (self._services, self._slices, self._nodes)
-        if not all(informer.has_synced for informer in informers):
+        if not all(informer.has_synced for informer in self._informers):
             return True  # semantics 6.20; their news will wake us
-        synced = synced_versions(informers)
+        synced = synced_versions(self._informers)
+        look = resync or self._look
         services = tuple(self._services.cache.values())
-        balancing = self._ask(services)
+        found, nodes = offered(services), usable(self._nodes.cache.values())
+        balancing = self._ask(found, nodes)
         if not (self._started or self._checker.all_asked):
             return True
-        addresses = frozenset(address for service in services for address in load_balancer_addresses(service))
-        try:
-            await asyncio.to_thread(self._programmer.program, balancing, addresses, resync=resync)
+        self._left_out.report("objects", {**found.refused, **nodes.refused})
+        self._look = False
+        with self._parts.contain("rules") as programmed:
+            await asyncio.to_thread(self._programmer.program, balancing, found.addresses, resync=look)
             self._started = True
-            await self._lease.renew(synced, {LOAD_BALANCERS: health_report(balancing)})
-            for service, message in unserved(services):
+            self._synced = synced
+        self._look = self._look or (look and programmed.error is not None)
+        self._left_out.report("rules", {"": programmed.error} if programmed.error else self._programmer.refused)
+        with self._parts.contain("lease") as told:
+            if self._synced:
+                more = {LOAD_BALANCERS: health_report(balancing), PROBLEMS: self._left_out.problems}
+                await self._lease.renew(self._synced, more)
+            for service, message in unserved(services, {**found.refused, **self._programmer.refused}):
                 await self._reporter.tell(service, message)
-        except (KernelError, ApiError) as error:
-            log.warning("round=failed error=%r", str(error))
-            return False
-        return True
+        return not (programmed.error or told.error)
 
-    def _ask(self, services: tuple[Service, ...]) -> Balancing:
+    def _ask(self, found: Offered, nodes: Usable) -> Balancing:
         """Have the right questions asked, and return what follows from the answers so far."""
-        offered, nodes = frontends(services), backends(self._nodes.cache.values())
-        self._checker.watch({f.path: [f.check(node) for node in nodes] for f in offered})
-        seen = self._relevant(services, offered)
+        self._checker.watch({f.path: [f.check(node) for node in nodes.backends] for f in found.frontends})
+        seen = self._relevant(found, nodes)
         if seen != self._seen:
             self._seen = seen
             self._checker.hurry()
-        healthy = {f: tuple(node for node in nodes if self._checker.is_healthy(f.check(node))) for f in offered}
-        return Balancing(healthy, nodes)
+        healthy = {f: tuple(node for node in nodes.backends if self._checker.is_healthy(f.check(node))) for f in found.frontends}
+        return Balancing(healthy, nodes.backends)
 
-    def _relevant(self, services: tuple[Service, ...], offered: tuple[Frontend, ...]) -> tuple[object, ...]:
+    def _relevant(self, found: Offered, nodes: Usable) -> tuple[object, ...]:
         """Return a value that changes when something has changed that may change a node's answer."""
-        ours = {service.key for service in services if is_ours(service)}
+        ours = {service.key for service in self._services.cache.values() if is_ours(service)}
         slices = (piece for piece in self._slices.cache.values() if piece.service_key in ours)
         versions = sorted((piece.key, piece.metadata.resource_version) for piece in slices)
-        return offered, backends(self._nodes.cache.values()), tuple(versions)
+        return found.frontends, nodes.backends, tuple(versions)

@@ -7,20 +7,24 @@ Rules (semantics 4.10, 4.20, 6.12, 6.15):
 3. Under externalTrafficPolicy Local every node says on healthCheckNodePort whether it has a ready endpoint; under
    Cluster every node will do, and what is checked is the way itself: the node port for TCP. UDP has no handshake, so
    there the node's own health (kube-proxy's port 10256) must do.
+4. Objects are parsed here: a Service or Node that holds what cannot be an address, a port or a name is left out, alone
+   (`Offered.refused` says which and why), and no text of a user goes further than this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from ipaddress import IPv4Network, collapse_addresses
 
+from netlab.api import values
 from netlab.api.cluster import Node
 from netlab.api.services import Service, ServicePort
+from netlab.api.values import Cidr, HostName, Ipv4, Transport
+from netlab.containment import Contained, describe
 from netlab.proxy.health import HEALTHZ_PORT
+from netlab.proxy.servicemap import affinity_timeout
 
-EVERYBODY = IPv4Network("0.0.0.0/0")
 NO_NODE_PORT = (
     "Port {ports} has no node port (is allocateLoadBalancerNodePorts false?), and this load balancer reaches the nodes "
     "through node ports only: nothing is forwarded. Allow node ports on the Service."
@@ -39,7 +43,7 @@ class Check:
     """One question to one node. Equal checks of several Services are asked once."""
 
     kind: CheckKind
-    address: str
+    address: Ipv4
     port: int
 
     def __str__(self) -> str:
@@ -51,21 +55,21 @@ class Check:
 class Backend:
     """A node that traffic can be sent to."""
 
-    name: str
-    address: str
+    name: HostName
+    address: Ipv4
 
 
 @dataclass(frozen=True)
 class Frontend:
     """One port of one Service at its load balancer addresses. `protocol` is in lower case."""
 
-    namespace: str
-    service: str
-    protocol: str
+    namespace: HostName
+    service: HostName
+    protocol: Transport
     port: int
     node_port: int
-    addresses: tuple[str, ...]
-    source_ranges: tuple[str, ...] = ()  # prefixes that do not overlap; empty: everybody
+    addresses: tuple[Ipv4, ...]
+    source_ranges: tuple[Cidr, ...] = ()  # prefixes that do not overlap; empty: everybody
     affinity_timeout: int = 0  # seconds; 0: no session affinity
     health_check_node_port: int = 0  # 0: externalTrafficPolicy Cluster
 
@@ -93,41 +97,65 @@ class Frontend:
         return Check(CheckKind.HTTP, backend.address, HEALTHZ_PORT)
 
 
-def frontends(services: Iterable[Service]) -> tuple[Frontend, ...]:
+@dataclass(frozen=True)
+class Offered:
+    """What the load balancer offers, the addresses it answers at, and the objects left out: `service ns/name` -> why."""
+
+    frontends: tuple[Frontend, ...] = ()
+    addresses: frozenset[Ipv4] = frozenset()
+    refused: Mapping[str, Exception] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Usable:
+    """The nodes that can be asked, in order of name, and those left out: `node name` -> why."""
+
+    backends: tuple[Backend, ...] = ()
+    refused: Mapping[str, Exception] = field(default_factory=dict)
+
+
+def offered(services: Iterable[Service]) -> Offered:
     """Return what is offered, in order of name. Of two Services with the same address and port the first by name has it."""
-    taken: set[tuple[str, str, int]] = set()
-    offered: list[Frontend] = []
+    taken: set[tuple[Ipv4, Transport, int]] = set()
+    found: list[Frontend] = []
+    addresses: set[Ipv4] = set()
+    refused: dict[str, Exception] = {}
     for service in sorted(services, key=lambda s: s.key):
-        addresses = load_balancer_addresses(service)
-        for port in service.spec.ports:
-            keys = {(address, port.protocol, port.port) for address in addresses}
-            free = tuple(a for a in addresses if (a, port.protocol, port.port) not in taken)
-            if free and port.node_port:
-                taken |= keys
-                offered.append(_frontend(service, port, free))
-    return tuple(offered)
+        own: list[Frontend] = []
+        with Contained() as attempt:
+            given = load_balancer_addresses(service)
+            own = [_frontend(service, port, given) for port in service.spec.ports if given and port.node_port]
+        if attempt.error:
+            refused[f"service {service.key}"] = attempt.error
+            continue
+        addresses.update(given)
+        for frontend in own:
+            free = tuple(a for a in given if (a, frontend.protocol, frontend.port) not in taken)
+            taken.update((address, frontend.protocol, frontend.port) for address in given)
+            if free:
+                found.append(frontend if free == given else replace(frontend, addresses=free))
+    return Offered(tuple(found), frozenset(addresses), refused)
 
 
-def _frontend(service: Service, port: ServicePort, addresses: tuple[str, ...]) -> Frontend:
+def frontends(services: Iterable[Service]) -> tuple[Frontend, ...]:
+    """Return the frontends alone."""
+    return offered(services).frontends
+
+
+def _frontend(service: Service, port: ServicePort, addresses: tuple[Ipv4, ...]) -> Frontend:
     spec = service.spec
     local = spec.external_traffic_policy == "Local"
     return Frontend(
-        namespace=service.metadata.namespace,
-        service=service.metadata.name,
-        protocol=port.protocol.lower(),
-        port=port.port,
-        node_port=port.node_port,
+        namespace=values.host_name(service.metadata.namespace, "metadata.namespace"),
+        service=values.host_name(service.metadata.name, "metadata.name"),
+        protocol=values.transport(port.protocol, "the protocol of a port"),
+        port=values.port(port.port, "a port"),
+        node_port=values.port(port.node_port, "a nodePort"),
         addresses=addresses,
-        source_ranges=_ranges(spec.load_balancer_source_ranges),
-        affinity_timeout=service.affinity_timeout,
-        health_check_node_port=spec.health_check_node_port if local else 0,
+        source_ranges=values.source_ranges(spec.load_balancer_source_ranges, "spec.loadBalancerSourceRanges"),
+        affinity_timeout=affinity_timeout(service),
+        health_check_node_port=values.port_or_none(spec.health_check_node_port, "spec.healthCheckNodePort") if local else 0,
     )
-
-
-def _ranges(prefixes: Iterable[str]) -> tuple[str, ...]:
-    """Return prefixes that do not overlap, which is what nft wants of a set of them; none for everybody."""
-    networks = tuple(collapse_addresses(IPv4Network(prefix.strip(), strict=False) for prefix in prefixes))
-    return () if EVERYBODY in networks else tuple(str(network) for network in networks)
 
 
 def is_ours(service: Service) -> bool:
@@ -135,22 +163,39 @@ def is_ours(service: Service) -> bool:
     return service.spec.type == "LoadBalancer" and not service.spec.load_balancer_class
 
 
-def load_balancer_addresses(service: Service) -> tuple[str, ...]:
-    """Return the addresses the Service has been given, none for other kinds of Services."""
+def load_balancer_addresses(service: Service) -> tuple[Ipv4, ...]:
+    """Return the addresses the Service has been given, none for other kinds of Services. Raises InvalidValueError."""
     if not is_ours(service):
         return ()
-    return tuple(ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip)
+    given = [ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip]
+    return tuple(dict.fromkeys(values.unicast(address, "an address of status.loadBalancer") for address in given))
 
 
-def unserved(services: Iterable[Service]) -> Iterator[tuple[Service, str]]:
+def unserved(services: Iterable[Service], refused: Mapping[str, Exception]) -> Iterator[tuple[Service, str]]:
     """Yield the Services that cannot be served though they are ours, with the sentence for their event."""
     for service in services:
+        if error := refused.get(f"service {service.key}"):
+            yield service, f"The load balancer does not serve this Service: {describe(error)}"
+            continue
         missing = [str(port.port) for port in service.spec.ports if not port.node_port]
         if load_balancer_addresses(service) and missing:
             yield service, NO_NODE_PORT.format(ports=", ".join(missing))
 
 
+def usable(nodes: Iterable[Node]) -> Usable:
+    """Return the nodes that can be asked: those with an address that are not being deleted."""
+    found: list[Backend] = []
+    refused: dict[str, Exception] = {}
+    for node in nodes:
+        if node.metadata.deletion_timestamp or not node.has_address:
+            continue
+        with Contained() as attempt:
+            found.append(Backend(values.host_name(node.metadata.name, "metadata.name"), node.address))
+        if attempt.error:
+            refused[f"node {node.metadata.name}"] = attempt.error
+    return Usable(tuple(sorted(found)), refused)
+
+
 def backends(nodes: Iterable[Node]) -> tuple[Backend, ...]:
-    """Return the nodes that can be asked, in order of name: those with an address that are not being deleted."""
-    usable = (n for n in nodes if n.internal_ip and not n.metadata.deletion_timestamp)
-    return tuple(sorted(Backend(n.metadata.name, n.internal_ip) for n in usable))
+    """Return the usable nodes alone."""
+    return usable(nodes).backends

@@ -7,7 +7,7 @@ belong into a thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
@@ -34,6 +34,12 @@ class Programmer:
         self._tables = TableKeeper(kernel, path)
         self._balancing: Balancing | None = None
         self._addresses: frozenset[str] | None = None
+
+    @property
+    def refused(self) -> Mapping[str, Exception]:
+        """The Services whose rules were left out: `service ns/name` -> why."""
+        refused = self._tables.refused(FAMILY, TABLE)
+        return {f"service {path.rsplit('/', 2)[0]}": error for path, error in refused.items()}
 
     def program(self, balancing: Balancing, addresses: frozenset[str], *, resync: bool = False) -> None:
         """Make it so; `resync` also looks for what somebody else has changed. After a KernelError the next call looks afresh."""

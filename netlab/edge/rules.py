@@ -45,6 +45,7 @@ from netlab.netfilter.ruleset import (
 
 FAMILY = "ip"
 TABLE = "netlab-edge"
+LONGEST_BASE = 255 - len("firewall-")  # of the kernel's names of chains and sets
 DISPATCH = "ip daddr . meta l4proto . th dport vmap"
 DISPATCH_TYPE = "ipv4_addr . inet_proto . inet_service : verdict"
 MASQUERADE_MARK = "0x4000"  # kube-proxy's bit
@@ -105,7 +106,7 @@ def compile_rules(balancing: Balancing, previous: Ruleset | None = None) -> Rule
 
 
 def _fragment(frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
-    name = f"{digest(frontend.path)}-{frontend.path}"
+    name = _base(frontend.path)
     chains: list[Chain] = []
     sets: list[Set] = []
     elements: dict[str, dict[str, str]] = {}
@@ -117,17 +118,25 @@ def _fragment(frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
         return Fragment.of(chains, sets, elements)
     elements["service-ports"] = _dispatch(frontend, f"goto service-{name}")
     rules = ["ip saddr @node-addresses jump mark-for-masquerade"]
-    for backend in healthy:
+    nodes = [(backend, _base(frontend.path, backend.name)) for backend in healthy]
+    for backend, node in nodes:
         send: tuple[str, ...] = (f"meta l4proto {frontend.protocol} dnat to {backend.address}:{frontend.node_port}",)
         if frontend.affinity_timeout:
-            memory = f"affinity-{name}/{backend.name}"
+            memory = f"affinity-{node}"
             sets.append(Set(memory, "ipv4_addr", ("dynamic", "timeout"), frontend.affinity_timeout))
-            rules.append(f"ip saddr @{memory} goto node-{name}/{backend.name}")
+            rules.append(f"ip saddr @{memory} goto node-{node}")
             send = (f"update @{memory} {{ ip saddr }}", *send)
-        chains.append(Chain(f"node-{name}/{backend.name}", send))
-    branches = ", ".join(f"{n} : goto node-{name}/{backend.name}" for n, backend in enumerate(healthy))
+        chains.append(Chain(f"node-{node}", send))
+    branches = ", ".join(f"{number} : goto node-{node}" for number, (_, node) in enumerate(nodes))
     rules.append(f"numgen random mod {len(healthy)} vmap {{ {branches} }}")
     return Fragment.of([*chains, Chain(f"service-{name}", tuple(rules))], sets, elements)
+
+
+def _base(path: str, node: str = "") -> str:
+    """Return what the names of a frontend's chains share, with a node's name for those of one node; cut where too long."""
+    whole = f"{path}/{node}" if node else path
+    name = f"{digest(path)}-{whole}"
+    return name if len(name) <= LONGEST_BASE else f"{digest(whole)}-{whole[: LONGEST_BASE - 12]}..."
 
 
 def _dispatch(frontend: Frontend, verdict: str) -> dict[str, str]:

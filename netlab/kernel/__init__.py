@@ -2,7 +2,8 @@
 
 - `door`: the Protocol; `linux`: the real one; `fake`, `fake_nft`: the one for tests, which passes the same contract tests.
 - `namespaces`, `libc`: network namespaces without a process each; `user_namespace`, `mounts`: without root.
-- `netlink`, `codecs`, `rtnetlink`: batches of requests; `listing`, `observed`: what the kernel lists; `conntrack`: flows.
+- `netlink`, `codecs`, `rtnetlink`: batches of requests; `listing`, `observed`: what the kernel lists; `conntrack`: flows;
+  `monitor`: what changes, as it happens.
 - `nft`, `nft_listing`, `tables`: rules as one transaction, read back, and kept as they should be.
 - `sysctl`: settings; `refusal`: what is said when the kernel says no.
 """

@@ -47,6 +47,19 @@ class FlowFilter:
     reply_source: str = ""
 
 
+class Monitor(Protocol):
+    """Hears of changes of links, addresses and routes in one namespace."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has changed."""
+
+    def read(self) -> frozenset[str]:
+        """Return the devices that it happened to since the last call, `*` for any; never blocks."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
 class Kernel(Protocol):
     """Namespaces, links, rules and flows of the Linux network stack."""
 
@@ -71,6 +84,9 @@ class Kernel(Protocol):
 
     def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
         """Return the state of a namespace; of sysctls only those named."""
+
+    def monitor(self, path: str) -> Monitor:
+        """Return what hears of the changes of a namespace from now on, its caller's own included."""
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order, in one netlink batch where possible.

@@ -42,6 +42,36 @@ _Entry = Address | Route | Neighbour | ForwardingEntry
 _Key = tuple[str, ...]
 
 
+class FakeMonitor:
+    """Hears of the operations of one namespace."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._devices: set[str] = set()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has changed."""
+        return self._descriptor
+
+    def read(self) -> frozenset[str]:
+        """Return the devices that it happened to since the last call."""
+        if self._devices:
+            os.eventfd_read(self._descriptor)
+        devices, self._devices = frozenset(self._devices), set()
+        return devices
+
+    def close(self) -> None:
+        """Stop listening."""
+        os.close(self._descriptor)
+
+    def tell(self, item: Item) -> None:
+        """Take note of an operation on an item."""
+        device = item.name if isinstance(item, Link) else item.device if isinstance(item, Address | Route) else ""
+        if device:
+            self._devices.add(device)
+            os.eventfd_write(self._descriptor, 1)
+
+
 @dataclass
 class _Namespace:
     links: dict[str, Link] = field(default_factory=lambda: {"lo": _LOOPBACK})
@@ -49,6 +79,7 @@ class _Namespace:
     entries: dict[_Key, _Entry] = field(default_factory=lambda: {("Address", "lo", "127.0.0.1/8"): Address("lo", "127.0.0.1/8")})
     sysctls: dict[str, str] = field(default_factory=dict)
     nft: FakeNft = field(default_factory=FakeNft)
+    monitors: list[FakeMonitor] = field(default_factory=list)
 
     def of(self, kind: type[_Entry]) -> list[_Entry]:
         """Return the entries of one kind."""
@@ -115,11 +146,18 @@ class FakeKernel:
         return NamespaceState(
             links=tuple(replace(link, kind=Veth("", "")) if name in found.peers else link for name, link in found.links.items()),
             addresses=tuple(e for e in found.entries.values() if isinstance(e, Address)),
-            routes=tuple(e for e in found.entries.values() if isinstance(e, Route)),
+            routes=tuple(e for e in found.entries.values() if isinstance(e, Route) and not e.connected),
+            connected=tuple(e for e in found.entries.values() if isinstance(e, Route) and e.connected),
             neighbours=tuple(e for e in found.entries.values() if isinstance(e, Neighbour)),
             forwarding=tuple(e for e in found.entries.values() if isinstance(e, ForwardingEntry)),
             sysctls={name: found.sysctls[name] for name in sysctls if name in found.sysctls},
         )
+
+    def monitor(self, path: str) -> FakeMonitor:
+        """Return what hears of the changes of a namespace from now on, one's own included."""
+        monitor = FakeMonitor()
+        self._namespace(path).monitors.append(monitor)
+        return monitor
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order; raises KernelError naming the first that was refused."""
@@ -129,6 +167,8 @@ class FakeKernel:
             if number and not (operation.verb is Verb.DELETE and number in ABSENT):
                 raise refused(path, operation, number)
             self.performed.append((path, operation))
+            for monitor in found.monitors:
+                monitor.tell(operation.item)
 
     def _apply(self, path: str, found: _Namespace, operation: Operation) -> int:
         """Do one operation; return the error number, 0 when it is done."""
@@ -244,6 +284,9 @@ def _change_link(found: _Namespace, link: Link) -> int:
     given = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "kind"}
     changed = replace(present, **{name: value for name, value in given.items() if value is not None})
     found.links[link.name] = _as_port(changed, joined=changed.master != present.master, hairpin=link.hairpin)
+    if changed.up and not present.up:
+        for address in found.of(Address):
+            _connect(found, address)
     return 0
 
 
@@ -259,6 +302,8 @@ def _key(item: Item) -> _Key:
     match item:
         case Address():
             return ("Address", item.device, item.address)
+        case Route(connected=True):
+            return ("Connected", item.destination, item.device)
         case Route():
             return ("Route", item.destination)
         case Neighbour():
@@ -276,14 +321,36 @@ def _apply_entry(found: _Namespace, verb: Verb, item: _Entry) -> int:
         return _delete_entry(found, item)
     key = _key(item)
     number = errno.EEXIST if verb is Verb.ADD and key in found.entries else _unfit(found, item)
-    if not number:
-        found.entries[key] = item
-    return number
+    if number:
+        return number
+    if isinstance(item, Address) and key not in found.entries:
+        _connect(found, item)
+    found.entries[key] = item
+    return 0
+
+
+def _connect(found: _Namespace, address: _Entry) -> None:
+    """Make the route to an address's own subnet, as the kernel does when address and link come up together."""
+    interface = IPv4Interface(address.address) if isinstance(address, Address) else None
+    if interface and address.device != "lo" and interface.network.prefixlen < 32 and found.links[address.device].up:
+        route = Route(str(interface.network), address.device, source=str(interface.ip), connected=True)
+        found.entries.setdefault(_key(route), route)
+
+
+def _disconnect(found: _Namespace, address: Address) -> None:
+    """Take away the route to an address's own subnet, unless another address of the device keeps it."""
+    network = IPv4Interface(address.address).network
+    found.entries.pop(("Connected", str(network), address.device), None)
+    for other in found.of(Address):
+        if isinstance(other, Address) and other.device == address.device and IPv4Interface(other.address).network == network:
+            _connect(found, other)
 
 
 def _delete_entry(found: _Namespace, item: _Entry) -> int:
     if found.entries.pop(_key(item), None) is None:
         return errno.ENOENT
+    if isinstance(item, Address):
+        _disconnect(found, item)
     if isinstance(item, Address) and not any(e.device == item.device for e in found.of(Address)):
         found.forget(item.device, (Route, Neighbour))
     return 0

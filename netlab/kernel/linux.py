@@ -23,6 +23,7 @@ from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl
 from netlab.kernel.codecs import NETLINK_ROUTE, Message
 from netlab.kernel.door import FlowFilter, Listing
+from netlab.kernel.monitor import LinuxMonitor
 from netlab.kernel.netlink import BATCH, Netlink
 from netlab.kernel.refusal import ABSENT, refused
 
@@ -61,6 +62,10 @@ class LinuxKernel:
         """Return the state of a namespace; of sysctls only those named."""
         with namespaces.inside(path), Netlink(NETLINK_ROUTE) as netlink:
             return replace(observed.read(netlink), sysctls=sysctl.read(sysctls))
+
+    def monitor(self, path: str) -> LinuxMonitor:
+        """Return what hears of the changes of a namespace from now on, one's own included."""
+        return LinuxMonitor(path)
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order; raises KernelError naming the first that was refused."""

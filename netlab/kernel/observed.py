@@ -1,7 +1,7 @@
 """What the kernel lists, as a NamespaceState: the reading half of `rtnetlink`.
 
-Left out, as nobody states them: routes the kernel makes itself (`proto kernel`), routes with a metric or of other tables,
-ARP and FDB entries that are not permanent, a bridge's own FDB.
+Left out, as nobody states them: routes with a metric or of other tables, ARP and FDB entries that are not permanent, a
+bridge's own FDB. The routes the kernel makes itself with an address (`proto kernel`) are listed apart, as `connected`.
 """
 
 from __future__ import annotations
@@ -80,10 +80,12 @@ def read(netlink: Netlink) -> NamespaceState:
     names = {message["index"]: message.get("IFLA_IFNAME", "") for message in messages}
     links = tuple(_link(message, names) for message in messages)
     forwarding = netlink.dump(_FORWARDING) if any(isinstance(link.kind, Vxlan) for link in links) else []
+    routes = tuple(_routes(netlink.dump(_ROUTES), names))
     return NamespaceState(
         links=links,
         addresses=tuple(_addresses(netlink.dump(_ADDRESSES), names)),
-        routes=tuple(_routes(netlink.dump(_ROUTES), names)),
+        routes=tuple(route for route in routes if not route.connected),
+        connected=tuple(route for route in routes if route.connected),
         neighbours=tuple(Neighbour(*entry) for entry in _permanent(netlink.dump(_NEIGHBOURS), names)),
         forwarding=tuple(ForwardingEntry(device, mac, remote) for device, remote, mac in _permanent(forwarding, names)),
     )
@@ -142,7 +144,7 @@ def _addresses(messages: Iterable[Values], names: Names) -> Iterable[Address]:
 
 def _routes(messages: Iterable[Values], names: Names) -> Iterable[Route]:
     for message in messages:
-        foreign = message["proto"] == rtnl.rt_proto["kernel"] or message["tos"] or message.get("RTA_PRIORITY") is not None
+        foreign = message["tos"] or message.get("RTA_PRIORITY") is not None
         if foreign or message.get("RTA_TABLE") != TABLE_MAIN or message["type"] not in _ROUTE_TYPES:
             continue
         yield Route(
@@ -152,6 +154,7 @@ def _routes(messages: Iterable[Values], names: Names) -> Iterable[Route]:
             onlink=bool(message["flags"] & RTNH_F_ONLINK),
             source=message.get("RTA_PREFSRC", ""),
             type=_ROUTE_TYPES[message["type"]],
+            connected=message["proto"] == rtnl.rt_proto["kernel"],
         )
 
 

@@ -7,7 +7,8 @@ What would surprise you:
 - A bridge follows the smallest MTU of its ports, and 1500 when it has none, until somebody *changes* its MTU. So it is made
   with one byte less, and the second request changes that to what is wanted, for good.
 - A VXLAN's forwarding entry travels as a neighbour of family AF_BRIDGE.
-- Two verbs differ in flags alone: ADD is exclusive, SET creates or replaces.
+- Two verbs differ in flags alone: ADD is exclusive, SET creates or replaces. A connected route is appended, as the kernel
+  itself does: a replacement would take the place of the same subnet's route on another device.
 """
 
 from __future__ import annotations
@@ -177,11 +178,11 @@ def _route(verb: Verb, route: Route, index_of: IndexOf) -> Message:
     return request(
         rtmsg,
         rtnl.RTM_NEWROUTE,
-        _NEW[verb],
+        netlink.NLM_F_CREATE | netlink.NLM_F_APPEND if route.connected else _NEW[verb],
         attributes,
         **fixed,
         flags=RTNH_F_ONLINK if route.onlink else 0,
-        proto=rtnl.rt_proto["boot"],  # what `ip route add` writes
+        proto=rtnl.rt_proto["kernel" if route.connected else "boot"],  # "boot" is what `ip route add` writes
         scope=rtnl.rt_scope["link" if route.type == "unicast" and not route.gateway else "universe"],
         type=ROUTE_TYPES[route.type],
     )

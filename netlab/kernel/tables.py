@@ -10,6 +10,9 @@ anybody, raises its generation; after a write of ours it should have grown by on
 3. The same comparison adopts the tables of a process that was killed: nothing is flushed, no packet sees a gap
    (semantics 6.21, 18.24).
 4. After an error nothing is taken for known either.
+   A fragment fails alone: one whose text may not stand in a script (`netfilter.vetting`) is left out before nft is asked. When
+   the kernel refuses a transaction, fragments are added to a dormant draft by halves until those that it refuses are found;
+   the others are written. If the draft takes them all, the error was about the tables as they are, and is raised.
 5. While a table is not known, packets may meet any rules at all, also ones that are gone by the time it is looked at, and
    conntrack goes on treating their flows so: who cares about that asks whether a table `was_unknown`.
 """
@@ -17,16 +20,20 @@ anybody, raises its generation; after a write of ours it should have grown by on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from netlab.containment import Containment
 from netlab.errors import KernelError
 from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, Kernel, Listing
 from netlab.netfilter.repair import repair
-from netlab.netfilter.ruleset import Ruleset
+from netlab.netfilter.ruleset import Fragment, Ruleset
 from netlab.netfilter.script import contents, render, transaction
+from netlab.netfilter.vetting import vet, without
 
 DRAFT = "netlab-draft"  # the name of a table that is only there to be listed
+FRAME = ""  # the fragment that all others lean on
 Name = tuple[str, str]  # family and table
 log = logging.getLogger("netlab.kernel")
 
@@ -34,9 +41,13 @@ log = logging.getLogger("netlab.kernel")
 class TableKeeper:
     """The tables that one process keeps in one namespace. All calls block."""
 
-    def __init__(self, kernel: Kernel, path: str) -> None:
+    def __init__(self, kernel: Kernel, path: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._kernel = kernel
         self._path = path
+        self._vetted: dict[Name, Mapping[str, Fragment]] = {}
+        self._unsafe: dict[Name, dict[str, Exception]] = {}
+        self._culprits: dict[Name, dict[str, Fragment]] = {}  # fragments that the kernel refused
+        self._refusals = Containment(log, "fragment", clock)
         self._written: dict[Name, Ruleset] = {}
         self._generation = 0
         self._unknown: frozenset[Name] = frozenset()
@@ -44,9 +55,70 @@ class TableKeeper:
     def keep(self, *wanted: Ruleset, resync: bool = False) -> bool:
         """Make the tables what is wanted; tell whether anything was written.
 
-        With `resync` somebody else's changes to the ruleset are looked for first. Raises KernelError; the next call
-        then looks afresh.
+        With `resync` somebody else's changes to the ruleset are looked for first. Fragments that cannot be written are left
+        out (`refused`). Raises KernelError for any other refusal; the next call then looks afresh.
         """
+        sound = [self._sound(ruleset) for ruleset in wanted]
+        try:
+            return self._keep(sound, resync=resync)
+        except KernelError:
+            if not self._find_culprits(sound):
+                raise
+        return self._keep([self._sound(ruleset) for ruleset in wanted], resync=True)
+
+    def refused(self, family: str, table: str) -> Mapping[str, Exception]:
+        """Return the fragments of a table that are left out, and why."""
+        name = (family, table)
+        failures = {key: self._refusals.failures.get(_place(name, key)) for key in self._culprits.get(name, ())}
+        return {**self._unsafe.get(name, {}), **{key: failure.error for key, failure in failures.items() if failure}}
+
+    def _sound(self, ruleset: Ruleset) -> Ruleset:
+        """Return a table without the fragments that cannot be written."""
+        name = _name(ruleset)
+        vetted, self._unsafe[name] = vet(ruleset, self._vetted.get(name, {}))
+        self._vetted[name] = vetted.fragments
+        culprits = self._culprits.get(name, {})
+        for key, fragment in dict(culprits).items():
+            if ruleset.fragments.get(key) != fragment:
+                del culprits[key]
+        waiting = [key for key in culprits if not self._refusals.is_due(_place(name, key))]
+        return without(vetted, waiting)
+
+    def _find_culprits(self, wanted: Sequence[Ruleset]) -> bool:
+        """Find the fragments that the kernel refuses; tell whether there are any."""
+        found = False
+        for ruleset in wanted:
+            frame = [FRAME] if FRAME in ruleset.fragments else []
+            if self._refusal(ruleset, frame):
+                continue  # the fault is not in what objects add
+            others = [key for key in ruleset.fragments if key != FRAME]
+            for key, error in self._admit(ruleset, frame, others).items():
+                self._culprits.setdefault(_name(ruleset), {})[key] = ruleset.fragments[key]
+                self._refusals.failed(_place(_name(ruleset), key), error)
+                found = True
+        return found
+
+    def _admit(self, ruleset: Ruleset, admitted: list[str], keys: Sequence[str]) -> dict[str, KernelError]:
+        """Add to `admitted` those of `keys` that the kernel takes beside it; return the others, and why not."""
+        error = self._refusal(ruleset, [*admitted, *keys])
+        if error is None:
+            admitted += keys
+            return {}
+        if len(keys) <= 1:
+            return dict.fromkeys(keys, error)
+        half = len(keys) // 2
+        refused = self._admit(ruleset, admitted, keys[:half])
+        return {**refused, **self._admit(ruleset, admitted, keys[half:])}
+
+    def _refusal(self, ruleset: Ruleset, keys: Sequence[str]) -> KernelError | None:
+        """Return why the kernel does not take some fragments of a table together, None when it does."""
+        try:
+            self._canonical(without(ruleset, ruleset.fragments.keys() - frozenset(keys)))
+        except KernelError as error:
+            return error
+        return None
+
+    def _keep(self, wanted: Sequence[Ruleset], *, resync: bool) -> bool:
         generation = self._kernel.nft_generation(self._path)
         before = set(self._written)
         if resync and generation != self._generation:
@@ -97,6 +169,10 @@ class TableKeeper:
     def _canonical(self, wanted: Ruleset) -> Listing:
         draft = replace(wanted, table=DRAFT)
         return self._kernel.nft_canonical(self._path, contents(draft), draft.family, draft.table)
+
+
+def _place(name: Name, key: str) -> str:
+    return f"{'/'.join(name)}:{key}"
 
 
 def _name(ruleset: Ruleset) -> Name:

@@ -19,6 +19,7 @@ from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Manifest, Topology
 
+TRY_AGAIN = "`netlab up FILE` again goes on where it stopped; `netlab logs daemon` shows why."
 LEAST_WAIT = 0.5  # seconds for one look at a lab, however long its daemon took to start
 # Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
 UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
@@ -114,8 +115,13 @@ def _wait(
         if report["converged"]:
             return tuple(report["notes"])
         on_progress(Progress(report["done"], report["total"], tuple(report["waiting"])))
-    waiting = last.get("waiting", ["the daemon ended"])
-    raise LabError(f"not everything came up within {timeout:g} s", remedy="\n".join(f"  waiting for {item}" for item in waiting))
+    said = [*(f"waiting for {item}" for item in last.get("waiting", ())), *last.get("notes", ())]
+    waiting = "\n".join(f"  {words}" for words in said)
+    if not last.get("expired"):  # the answer broke off
+        raise LabError(
+            "the daemon stopped reporting before everything had come up", remedy="\n".join(filter(None, (waiting, TRY_AGAIN)))
+        )
+    raise LabError(f"not everything came up within {timeout:g} s", remedy=waiting)
 
 
 def _reports(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:

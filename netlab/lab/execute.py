@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from netlab.api.pods import Pod
 from netlab.api.resources import PODS
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
@@ -17,6 +15,7 @@ from netlab.lab.find import connect
 from netlab.lab.pods import is_alive, pods_meant
 from netlab.lab.privilege import obtain
 from netlab.node.entering import execute as execute_inside
+from netlab.node.entering import stored_environment
 from netlab.node.podfiles import PodFiles
 from netlab.runtime.docker_host_specs import container_name
 from netlab.runtime.statedir import StateDirectory
@@ -46,7 +45,7 @@ def _in_pod(state: StateDirectory, pod: Pod, command: Sequence[str], container: 
     if pod.spec.host_network:
         return _on_host(state, pod.spec.node_name, command)
     files = PodFiles(state.pod(pod.metadata.uid))
-    environment = {**_terminal(), **_environment(files, container or names[0])}
+    environment = {**_terminal(), **stored_environment(files, container or names[0])}
     path = namespace_path(pod_namespace(state.lab, pod.metadata.namespace, pod.metadata.name))
     return execute_inside(path, command, environment, files)
 
@@ -58,12 +57,6 @@ def _on_host(state: StateDirectory, host: str, command: Sequence[str]) -> int:
     folder = state.host(host)
     files = PodFiles(folder) if folder.is_dir() else None
     return execute_inside(namespace_path(host_namespace(state.lab, host)), command, dict(os.environ), files)
-
-
-def _environment(files: PodFiles, container: str) -> dict[str, str]:
-    """Return the environment a container was started with."""
-    path = files.environment(container)
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
 
 
 def _terminal() -> dict[str, str]:

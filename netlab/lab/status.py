@@ -1,23 +1,33 @@
 """What a lab is made of right now, as one JSON document: the API server's objects, condensed to what a user asks for.
 
-    {"name", "running", "hosts": [...], "nodes": [...], "pods": [...], "services": [...]}
+    {"name", "running", "hosts": [...], "nodes": [...], "pods": [...], "services": [...], "problems": [...]}
+
+`problems` are the notes of `up`: what failed or cannot be read, by name. An object that cannot be read stands there alone.
 
 When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
 from netlab.api.coordination import Health
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
+from netlab.api.meta import Object
 from netlab.api.pods import Pod
-from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
+from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json, Resource
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
-from netlab.errors import ApiError, LabError, is_not_found
+from netlab.errors import ApiError, LabError, UnreadableError, is_not_found
 from netlab.lab.find import connect, daemon_alive
 from netlab.runtime.statedir import StateDirectory
+
+T = TypeVar("T", bound=Object)
 
 
 def status(state: StateDirectory) -> Json:
@@ -26,10 +36,8 @@ def status(state: StateDirectory) -> Json:
         return {"name": state.lab, "running": False, "namespaces": list(state.recorded_namespaces())}
     client = connect(state)
     lab = _lab(client, state.lab)
-    pods = [PODS.decode(item) for item in client.list(PODS).items]
-    slices = [ENDPOINT_SLICES.decode(item) for item in client.list(ENDPOINT_SLICES).items]
-    nodes = [NODES.decode(item) for item in client.list(NODES).items]
-    services = [SERVICES.decode(item) for item in client.list(SERVICES).items]
+    pods, slices = _readable(client, PODS), _readable(client, ENDPOINT_SLICES)
+    nodes, services = _readable(client, NODES), _readable(client, SERVICES)
     healthy = _load_balancer_health(client)
     return {
         "name": state.lab,
@@ -50,7 +58,25 @@ def status(state: StateDirectory) -> Json:
         ],
         "pods": [_pod(pod) for pod in pods],
         "services": [_service(service, slices, healthy) for service in services],
+        "problems": _problems(client),
     }
+
+
+def _readable(client: SyncClient, resource: Resource[T]) -> list[T]:
+    """Return the objects of a kind that decode."""
+    found = []
+    for item in client.list(resource).items:
+        with suppress(UnreadableError):
+            found.append(resource.decode(item))
+    return found
+
+
+def _problems(client: SyncClient) -> list[str]:
+    """Return what the daemon would tell `up` of failed and unreadable objects at this moment."""
+    report: Json = {}
+    for line in client.stream("GET", "/netlab/converged?timeout=0"):
+        report = msgspec.json.decode(line)
+    return list(report.get("notes", ()))
 
 
 def _lab(client: SyncClient, name: str) -> Lab:

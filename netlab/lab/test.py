@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 from netlab.api.resources import Json
 from netlab.errors import ApiError, CannotTestError, LabError
+from netlab.files import read_plain
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
 from netlab.probe.runner import run_connectivity
 from netlab.runtime.statedir import StateDirectory
+
+LARGEST_RESOLV_CONF = 65536  # bytes; what runs in a pod may write there
 
 
 def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_progress: Callable[[int, int], None]) -> Json:
@@ -21,7 +24,7 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
     obtain(state, "test")
 
     def resolv_conf(uid: str) -> str:
-        return (state.pod(uid) / "resolv.conf").read_text()
+        return (read_plain(state.pod(uid) / "resolv.conf", LARGEST_RESOLV_CONF) or b"").decode(errors="replace")
 
     try:
         client = connect(state)

@@ -229,19 +229,26 @@ def _pick_any(groups: Groups, _packet: Packet, _context: Context) -> tuple[Verdi
 
 
 TERMS: tuple[Term, ...] = (
-    Term(r"ip (?P<which>[sd]addr) (?P<negated>!= )?@(?P<set>\S+)", match=_match_set),
-    Term(r"(?P<address>ip daddr \. )?meta l4proto \. th dport vmap @(?P<map>\S+)", decide=_look_up),
+    Term(r"ip (?P<which>[sd]addr) (?P<negated>!= )?@(?P<set>[\w./-]+)", match=_match_set),
+    Term(r"(?P<address>ip daddr \. )?meta l4proto \. th dport vmap @(?P<map>[\w./-]+)", decide=_look_up),
     Term(r"ip (?P<which>[sd]addr) (?P<negated>!= )?(?P<members>\d[\d./]*|\{ [\d./, ]+ \})", match=_match_address),
     Term(r"(?P<protocol>tcp|udp|sctp) dport (?P<port>\d+)", match=_match_port),
     Term(r"fib (?P<which>[sd]addr) type local", match=_match_local),
     Term(r"ct state (?P<states>[a-z,]+)", match=_match_state),
     Term(r"meta mark set meta mark (?P<operator>[|^]) (?P<bits>0x[0-9a-f]+)", change=_change_mark),
     Term(r"meta mark & (?P<mask>0x[0-9a-f]+) (?P<operator>[=!]=) (?P<value>0x[0-9a-f]+|0)", match=_match_mark),
-    Term(r"numgen random mod (?P<modulus>\d+) vmap \{ (?P<branches>.+) \}", decide=_pick_any),
-    Term(r"update @(?P<set>\S+) \{ ip saddr \}", change=_unchanged),
+    Term(r"numgen random mod (?P<modulus>\d+) vmap \{ (?P<branches>[\w./:, -]+) \}", decide=_pick_any),
+    Term(r"update @(?P<set>[\w./-]+) \{ ip saddr \}", change=_unchanged),
     Term(r"meta l4proto (?P<protocol>tcp|udp|sctp|icmp)", match=_match_protocol),
     Term(r"dnat to (?P<address>[\d.]+)(?::(?P<port>\d+))?", change=_translate, decide=_accept),
     Term(r"masquerade(?: fully-random)?", change=_masquerade, decide=_accept),
-    Term(r"(?P<verdict>accept|drop|reject|return|(?:jump|goto) \S+)", decide=_decide),
+    Term(r"(?P<verdict>accept|drop|reject|return|(?:jump|goto) [\w./-]+)", decide=_decide),
 )
-_COMPILED = tuple((re.compile(rf"{term.pattern}(?=\s|$)"), term) for term in TERMS)
+_COMPILED = tuple((re.compile(rf"{term.pattern}(?=\s|$)", re.ASCII), term) for term in TERMS)
+_ANY_TERM = "|".join(re.sub(r"\(\?P<\w+>", "(?:", term.pattern) for term in TERMS)
+_RULE = re.compile(rf"(?:{_ANY_TERM})(?: (?:{_ANY_TERM}))*", re.ASCII)
+
+
+def is_known(rule: str) -> bool:
+    """Tell whether a rule consists of terms of the table and nothing else, one space apart."""
+    return _RULE.fullmatch(rule) is not None

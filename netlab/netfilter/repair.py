@@ -9,6 +9,7 @@ What would surprise you
     - Chains that a stranger made in our table are removed: nobody else writes there (semantics 8.1). Other tables are
       never looked at.
     - Elements are put back as the kernel would print them, which nft also reads.
+    - A table with a name in it that could not stand in a script (made past nft, by netlink) is deleted and made anew.
     - Sets filled by packets (session affinity) are not compared: what is in them is the clients' doing.
 """
 
@@ -20,6 +21,7 @@ from typing import Protocol
 
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import element_commands, render, set_command
+from netlab.netfilter.vetting import UnsafeTextError, check_element, check_name, script_of
 
 
 class Listing(Protocol):
@@ -53,8 +55,15 @@ def repair(observed: Listing, canonical: Listing, new: Ruleset) -> str:
     """Return the script that turns the observed table into `new`, empty when it is right already."""
     if not observed.exists:
         return render(new)
-    lines = _write(f"{new.family} {new.table}", inspect(observed, canonical, new), new)
-    return "".join(f"{line}\n" for line in lines)
+    damage = inspect(observed, canonical, new)
+    try:
+        for name in (*damage.strange_chains, *damage.strange_sets):
+            check_name("name", name)
+        for key in (_key(element) for elements in damage.strange_elements.values() for element in elements):
+            check_element(key)
+    except UnsafeTextError:
+        return f"delete table {new.family} {new.table}\n{render(new)}"
+    return script_of(_write(f"{new.family} {new.table}", damage, new))
 
 
 def inspect(observed: Listing, canonical: Listing, new: Ruleset) -> Damage:

@@ -20,6 +20,8 @@ What would surprise you
     - A set cannot change its type or timeout: it is deleted and made again, and every chain that names it is emptied
       before and filled after, even if its text stays the same.
     - A changed base chain (hook, priority) is likewise deleted and made again.
+    - The last thing done with a script is to look for characters that no command has (`vetting.script_of`); what the
+      commands are made of has been vetted before, fragment by fragment.
     - Elements of one set are written many to a command: nft reads ten thousand at once far faster than one by one.
 """
 
@@ -30,6 +32,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from netlab.netfilter.ruleset import EMPTY, Fragment, Ruleset, Set, merge
+from netlab.netfilter.vetting import script_of
 
 ELEMENTS_PER_COMMAND = 500
 Members = Mapping[str, Mapping[str, str]]
@@ -81,7 +84,7 @@ class Plan:
 
 def _difference(ruleset: Ruleset, before: Fragment, after: Fragment) -> str:
     lines = _write(f"{ruleset.family} {ruleset.table}", _plan(before, after), before, after)
-    return "".join(f"{line}\n" for line in lines)
+    return script_of(lines)
 
 
 def _plan(before: Fragment, after: Fragment) -> Plan:

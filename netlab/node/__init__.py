@@ -2,15 +2,15 @@
 
 - The kubelet (one for all nodes, in the daemon): `kubelet` is its loop, `kubelet_pods` the life of one pod, `kubelet_probing`
   and `readiness_probes` its probes, `sandbox` its network, `kubelet_writing` what the API hears,
-  `kubelet_surroundings` what it knows, `kubelet_settled` what it waits for.
+  `kubelet_surroundings` what it knows, `kubelet_settled` what it waits for, `kubelet_failures` what broke.
   Pure: `containers`, `kubelet_status`, `kubelet_restore`, `kubelet_drain`, `kubelet_nodes`, `readiness`, `podfiles`.
 - How pods are run: `pod_runtime` is what the kubelet asks for; `netns_pods` and `netns_probes` do it with processes;
   `builtin` says which containers need none.
 - With containers: `docker_pods` is asked and hears the engine's news; `docker_runs` is each run's life, `docker_start` its start,
   `docker_found` what an earlier daemon left; `docker_sandboxes` are the pods' networks, `docker_work` waits for the engine,
   `docker_ready` hears of servers that listen; pure: `docker_containers`, `docker_security`. `pod_images` chooses images.
-- The agent (one process per node): `agent` is its loop, `agent_overlay`, `agent_tables` and `agent_health` are its parts;
-  `container` starts it in a node's container.
+- The agent (one process per node): `agent` is its loop, `agent_plane` contains its parts: `agent_overlay`, `agent_tables`,
+  `agent_health`; `agent_damage` says when to look at what somebody changed by hand; `container` starts it in a node's container.
 - HTTP as a server: `http_server` carries the requests and answers of `http_messages`, for agents and built-in workloads.
 - Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the
   kubelet's end, `workloads_protocol` what they say; `workload_container` serves one of them in a container.

@@ -9,8 +9,10 @@ code of `dataplane`, `proxy`, `dns`) and the keepers write the difference:
                              -> the zone that the DNS server answers from
     the lab's networks       -> table ip flannel-ipv4                (agent_tables)
 
-After a round the Lease of the node says up to which resourceVersion of each kind all this is done; `up` waits for that.
-Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21).
+Each of these is a part of its own (agent_plane): what fails in one, or an object that one cannot use, stops no other. After a
+round the Lease of the node says up to which resourceVersion of each kind all this is done, and what is not; `up` waits for that.
+Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21); so it does
+as soon as the kernel says that something happened to flannel.1 (semantics 2.22, agent_damage), and when `up` asks for it.
 Nothing is programmed before everything has been listed once (semantics 6.20). SIGTERM ends the agent and leaves the
 kernel as it is: the data plane needs no agent.
 """
@@ -19,7 +21,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,20 +33,26 @@ from netlab.api.cluster import Namespace, Node
 from netlab.api.config import ConfigMap
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
-from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, SERVICES, Resource
+from netlab.api.meta import Object
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, NAMESPACES, NODES, SERVICES, Resource
 from netlab.api.services import Service
-from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, node_lease
+from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, PROBLEMS, node_lease
+from netlab.containment import Containment
 from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
-from netlab.controlplane.loop import run_rounds
+from netlab.controlplane.loop import asked_to_look, run_rounds
+from netlab.dataplane.vxlan import device_name
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
-from netlab.errors import ApiError, KernelError
+from netlab.kernel.door import Monitor
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.monitor import ANY
 from netlab.kernel.namespaces import OWN
+from netlab.node.agent_damage import Damage
 from netlab.node.agent_health import HealthServers
 from netlab.node.agent_overlay import OverlayKeeper, announcement
+from netlab.node.agent_plane import Part, Plane
 from netlab.node.agent_tables import RulesKeeper
 from netlab.proxy import health
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
@@ -51,7 +60,8 @@ from netlab.runtime.identity import own_start_time
 from netlab.runtime.lifetime import run_until_terminated
 from netlab.serving.descriptors import raise_limit
 
-KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
+KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES, LABS)
+ROUTED = frozenset({"services", "endpointslices"})  # the kinds that lead to endpoints
 log = logging.getLogger("netlab.node")
 
 
@@ -73,19 +83,38 @@ class Agent:
         self._rules = RulesKeeper(self._kernel, self._path, lab.spec.networking)
         self._lease = LeaseKeeper(client, node_lease(node), own_start_time())
         self._tracker: ServiceTracker | None = None
+        self._ports: ServicePortMap = {}
         self._zone: Zone | None = None
         self._dns = DnsServer(lambda: self._zone)
         self._dns_started = False
         self._programmed_at: datetime | None = None
-        self._waiting_since: datetime | None = None  # a round has failed since then
+        self._waiting_since: datetime | None = None  # the rules have not been written since then
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
+        self._look = False  # somebody asked for a look at the kernel
+        self._damage = Damage()
+        self._repaired = False  # the last look found damage
+        self._own = Node()  # the own Node object of this round
+        self._telling = Containment(log, "part", time.monotonic)
+        self._plane = Plane(
+            (
+                Part("announcement", frozenset({"nodes"}), self._announce),
+                Part("overlay", frozenset({"nodes"}), self._keep_overlay, lambda: self._overlay.refused),
+                Part("rules", ROUTED | {"nodes"}, self._keep_rules, self._refused_by_rules),
+                Part("health", ROUTED, self._keep_health),
+                Part("dns", ROUTED | {"configmaps", "namespaces"}, self._serve_names, self._refused_by_dns),
+            ),
+            log,
+            time.monotonic,
+        )
 
     def _note(self, kind: str) -> Callable[[str, Any, Any], None]:
         """Return what notes a change of a kind for the next round."""
 
-        def note(key: str, _before: object, _after: object) -> None:
-            if kind in {"services", "endpointslices"}:
+        def note(key: str, before: Object | None, after: Object | None) -> None:
+            if kind in ROUTED:
                 self._news.add((kind, key))
+            if kind == LABS.plural and asked_to_look(before, after):
+                self._look = True
 
         return note
 
@@ -105,14 +134,26 @@ class Agent:
     async def run(self) -> None:
         """Run until cancelled."""
         await self._health.start()
+        loop = asyncio.get_running_loop()
+        monitor = self._kernel.monitor(self._path)
+        loop.add_reader(monitor.fileno(), self._hear, monitor)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for informer in self._informers.values():
                     tasks.create_task(informer.run())
                 tasks.create_task(run_rounds(self._changed, self._round))
         finally:
+            loop.remove_reader(monitor.fileno())
+            monitor.close()
             await self._dns.close()
             await self._health.close()
+
+    def _hear(self, monitor: Monitor) -> None:
+        """Look at the overlay soon after something happened to it (semantics 2.22)."""
+        if monitor.read() & {device_name(self._lab.spec.networking.backend.vni), ANY}:
+            loop = asyncio.get_running_loop()
+            if (due := self._damage.heard(loop.time())) is not None:
+                loop.call_at(due, self._changed.set)
 
     async def _round(self, resync: bool) -> bool:
         """Bring kernel, DNS and health servers to what is known now; False when something refused."""
@@ -120,25 +161,40 @@ class Agent:
         node = self._nodes.get(self._name)
         if node is None or not all(informer.has_synced for informer in informers):
             return True  # semantics 6.20, or not registered yet; the news will wake us
-        synced = synced_versions(informers)
-        try:
-            if missing := announcement(self._lab, node):
-                await self._client.patch(NODES, self._name, {"metadata": {"annotations": missing}})
-            await self._program(node, resync=resync)
-            await self._lease.renew(synced)
-        except (KernelError, ApiError, OSError) as error:
-            self._waiting_since = self._waiting_since or datetime.now(UTC)
-            log.warning("round=failed node=%s error=%r", self._name, str(error))
-            return False
-        self._programmed_at, self._waiting_since = datetime.now(UTC), None
-        return True
+        self._own = node
+        now = asyncio.get_running_loop().time
+        look, self._look = resync or self._look or self._damage.is_due(now()), False
+        done = await self._plane.run(synced_versions(informers), resync=look)
+        if look:
+            self._damage.looked(now(), repaired=self._repaired)
+        self._note_progress()
+        with self._telling.contain("lease") as told:
+            await self._lease.renew(self._plane.synced, {PROBLEMS: self._plane.problems})
+        return done and told.error is None
 
-    async def _program(self, node: Node, *, resync: bool) -> None:
-        """Make kernel, health servers and DNS what the objects say."""
-        services = self._service_map(node)
-        await asyncio.to_thread(self._program_kernel, node, services, resync)
-        await self._health.update(health.health_check_answers(services))
-        await self._serve_names(node)
+    def _note_progress(self) -> None:
+        if self._plane.is_failing("rules"):
+            self._waiting_since = self._waiting_since or datetime.now(UTC)
+        else:
+            self._programmed_at, self._waiting_since = datetime.now(UTC), None
+
+    # ---- the parts
+    async def _announce(self, _look: bool) -> None:
+        if missing := announcement(self._lab, self._own):
+            await self._client.patch(NODES, self._name, {"metadata": {"annotations": missing}})
+
+    async def _keep_overlay(self, look: bool) -> None:
+        nodes = tuple(self._nodes.values())
+        changes = await asyncio.to_thread(self._overlay.keep, nodes, resync=look)
+        self._repaired = look and changes > 0
+
+    async def _keep_rules(self, look: bool) -> None:
+        node = self._own
+        self._ports = self._service_map(node)
+        await asyncio.to_thread(self._rules.keep, node, self._ports, resync=look)
+
+    def _refused_by_rules(self) -> Mapping[str, Exception]:
+        return {**(self._tracker.refused if self._tracker else {}), **self._rules.refused}
 
     def _service_map(self, node: Node) -> ServicePortMap:
         """Return the ports of all Services as this node sees them; only those with news are computed anew."""
@@ -155,12 +211,10 @@ class Agent:
                 tracker.set_slice(key, self._slices.get(key))
         return tracker.current()
 
-    def _program_kernel(self, node: Node, services: ServicePortMap, resync: bool) -> None:
-        """Write overlay and rules; blocking, in a thread of its own."""
-        self._overlay.keep(self._nodes.values(), resync=resync)
-        self._rules.keep(node, services, resync=resync)
+    async def _keep_health(self, _look: bool) -> None:
+        await self._health.update(health.health_check_answers(self._ports))
 
-    async def _serve_names(self, node: Node) -> None:
+    async def _serve_names(self, _look: bool) -> None:
         hosts: ConfigMap | None = self._informers["configmaps"].cache.get(HOST_NAMES)
         namespaces: dict[str, Namespace] = self._informers["namespaces"].cache
         self._zone = Zone.build(
@@ -174,8 +228,11 @@ class Agent:
         )
         self._dns.update(self._zone)
         if not self._dns_started:
-            await self._dns.start(node.internal_ip)
+            await self._dns.start(self._own.address)
             self._dns_started = True
+
+    def _refused_by_dns(self) -> Mapping[str, Exception]:
+        return self._zone.refused if self._zone else {}
 
     def _healthz(self, live: bool) -> health.Answer:
         answer = health.livez if live else health.healthz

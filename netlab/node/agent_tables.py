@@ -10,6 +10,7 @@ next packet.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from netlab.api.cluster import Node
 from netlab.api.lab import Networking
@@ -34,8 +35,16 @@ class RulesKeeper:
         self._wanted: NodeTables | None = None
         self._services: ServicePortMap | None = None  # those whose rules the kernel holds, as far as is known
 
+    @property
+    def refused(self) -> Mapping[str, Exception]:
+        """What was left out of the tables: `service ns/name`, or the own node for flannel's table."""
+        if self._wanted is None:
+            return {}
+        services = self._tables.refused(FAMILY, TABLE)
+        return self._wanted.refused | {f"service {key}": error for key, error in services.items()}
+
     def keep(self, node: Node, services: ServicePortMap, *, resync: bool = False) -> None:
-        """Write the rules of these Services. Raises KernelError; the next call then looks afresh."""
+        """Write the rules of these Services. Raises KernelError or InvalidValueError; the next call then looks afresh."""
         had_rules = self._kernel.nft_generation(self._path) != UNTOUCHED  # without rules no flow is tracked
         if self._wanted is None:
             self._wanted = NodeTables(node, self._networking)

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 
+from netlab.containment import Containment
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node.docker_containers import CONTAINER, NODE, SANDBOX, key_of
@@ -73,6 +75,7 @@ class DockerPods:
         self._listener: Callable[[News], None] = lambda _news: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[Run] = []
+        self._failed = Containment(log, "engine", time.monotonic)
         self._leaving: set[str] = set()  # uids being released
         self._doubts = self._cleared = 0  # how often all containers were to be looked at, and how often of that they were
         self._early: list[Event] | None = []  # what happened before we knew what there is
@@ -100,6 +103,8 @@ class DockerPods:
         self._loop = asyncio.get_running_loop()
         self._holders.open()
         await self._ready.open()
+        if self._unlisten:  # an attempt before this one got so far
+            await asyncio.to_thread(self._unlisten)
         self._unlisten = await self._work.call(self._engine.events, {LAB_LABEL: self._lab}, self._happens)
         uids = {uid for uid, _ in known}
         strays = []
@@ -150,11 +155,10 @@ class DockerPods:
     async def _remove(self, uid: str, others: tuple[asyncio.Task[None], ...]) -> None:
         """Remove a pod's containers once nothing is being started any more; tried again while the engine refuses."""
         await asyncio.gather(*others, return_exceptions=True)
-        try:
+        with self._failed.contain(f"removal of {uid}") as attempt:
             listed = await self._work.call(self._engine.containers, {LAB_LABEL: self._lab, OWNER_LABEL: uid})
             await self._work.call(self._engine.remove, [container.id for container in listed])
-        except NetlabError as error:
-            log.warning("uid=%s removal=failed error=%s", uid, error)
+        if attempt.error is not None:
             asyncio.get_running_loop().call_later(1.0, self._begin_removing, uid)
             return
         self._runs.forget(uid)
@@ -218,12 +222,11 @@ class DockerPods:
 
     async def _look(self, doubts: int) -> None:
         known = self._holders.ids | self._runs.ids  # what starts while we ask may not be in the answer
-        try:
+        with self._failed.contain("look at all containers") as attempt:
             listed = await self._work.call(self._engine.containers, {LAB_LABEL: self._lab})
             paused = [container for container in listed if container.state == PAUSED]
             await self._work.call(self._engine.resume, [c.id for c in paused if c.labels.get(ROLE_LABEL) in OF_PODS])
-        except NetlabError as error:
-            log.warning("look=failed error=%s", error.message)
+        if attempt.error is not None:
             asyncio.get_running_loop().call_later(1.0, self.look_again)
             return
         present = {container.id: container for container in listed}

@@ -27,7 +27,8 @@ class ReadySocket:
         self._transport: asyncio.BaseTransport | None = None
 
     async def open(self) -> None:
-        """Begin to listen."""
+        """Begin to listen; again, when an attempt before this one got so far."""
+        self.close()
         self.path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         with socket_address(self.path) as address:
@@ -51,7 +52,7 @@ class _Hearing(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, _addr: object) -> None:
         try:
             status = msgspec.json.decode(data, type=ServerStatus)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return
         uid, _, name = status.key.partition("/")
         self._listens(RunKey(uid, name, status.run))

@@ -14,10 +14,12 @@ The container of an ended run stays, for its log, until the next one runs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netlab.api.pods import Container
+from netlab.containment import Contained, describe
 from netlab.errors import EngineError, NetlabError
 from netlab.node.builtin import builtin_of
 from netlab.node.docker_containers import SERVER_LABEL, STOP_SIGNALS, key_of
@@ -35,6 +37,8 @@ CANNOT_RUN, CANNOT_RUN_CODE = "OCI runtime create failed", 128  # the program is
 # network namespace was lost, an image was removed this moment.
 NEVER_CODE = 400
 NEVER_WORDS = ("unable to find user", "unable to find group", "is not a directory")  # with the code 500
+
+log = logging.getLogger("netlab.node")
 
 
 def refused_for_good(error: NetlabError) -> bool:
@@ -101,23 +105,29 @@ class Runs:
     async def _begin(self, tracked: Tracked, found: docker.Container | None) -> None:
         """Start a run's container, after what is left of an older one."""
         run = tracked.run
-        try:
+        with Contained() as attempt:
             await self._work.call(self._engine.remove, [found.id] if found else [])
             tracked.container = await self._starter.start(run)
-        except ImageUnavailableError as error:
+        if attempt.error is not None:
+            self._not_begun(tracked, attempt.error)
+            return
+        old = tuple(self._old.get(run.key.place, ()))
+        self._progress(tracked)
+        await self._work.attempt(self._remove_old(run.key.place, old))
+
+    def _not_begun(self, tracked: Tracked, error: Exception) -> None:
+        """Tell why a run could not begin, in kubelet's words; what nobody expected is that run's, too."""
+        key = tracked.run.key
+        if isinstance(error, ImageUnavailableError | ConfigError):
             self._refuse(tracked, error.reason, str(error))
-        except ConfigError as error:
-            self._refuse(tracked, "CreateContainerConfigError", str(error))
-        except NetlabError as error:
-            if CANNOT_RUN in error.message:
-                self._tracked.pop(run.key.place, None)
-                self._tell(Ended(run.key, CANNOT_RUN_CODE, error.message))
-            else:
-                self._refuse(tracked, "CreateContainerError" if refused_for_good(error) else "RunContainerError", str(error))
+        elif not isinstance(error, NetlabError):
+            log.error("uid=%s container=%s start=broken", key.uid, key.container, exc_info=error)
+            self._refuse(tracked, "CreateContainerError", describe(error))
+        elif CANNOT_RUN in error.message:
+            self._tracked.pop(key.place, None)
+            self._tell(Ended(key, CANNOT_RUN_CODE, error.message))
         else:
-            old = tuple(self._old.get(run.key.place, ()))
-            self._progress(tracked)
-            await self._work.attempt(self._remove_old(run.key.place, old))
+            self._refuse(tracked, "CreateContainerError" if refused_for_good(error) else "RunContainerError", str(error))
 
     async def _remove_old(self, place: Place, old: Sequence[str]) -> None:
         """Remove ended runs' containers; those that the engine keeps go with the next run."""

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import netlab
 from netlab.api.pods import Pod
+from netlab.containment import Containment, describe
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import podfiles
 from netlab.node.docker_containers import holder_spec
 from netlab.node.docker_work import Work
+from netlab.node.pod_runtime import STARTING
 from netlab.runtime.docker import Container, Engine
 from netlab.runtime.statedir import StateDirectory
 
-STARTING = "its sandbox is being started"
 log = logging.getLogger("netlab.node")
 
 
@@ -51,6 +53,7 @@ class Holders:
         self._running: dict[str, Container] = {}
         self._bound: set[str] = set()  # their namespaces have the pods' paths
         self._problems: dict[str, str] = {}
+        self._failed = Containment(log, "pod", time.monotonic)
 
     def find(self, uid: str, container: Container) -> None:
         """Take in a holder that an earlier daemon started."""
@@ -84,15 +87,15 @@ class Holders:
     async def _hold(self, pod: Pod, path: str) -> None:
         """Start a pod's holder, or go on with it, and give its namespace the pod's path."""
         uid = pod.metadata.uid
-        try:
+        with self._failed.contain(pod.key, pod.metadata.resource_version) as attempt:
             if uid not in self._running:
                 hostname = podfiles.hostname(pod, self._domain)
                 spec = holder_spec(self._state.lab, pod, image=self._image, hostname=hostname, version=netlab.__version__)
                 (self._running[uid],) = await self._work.call(self._engine.start, [spec])
             await self._work.call(self._bind, path, self._running[uid])
-        except NetlabError as error:
-            log.warning("pod=%s sandbox=failed error=%s", pod.key, error)
-            self._problems[uid] = str(error)  # told when it is asked for again
+        if attempt.error is not None:
+            known = isinstance(attempt.error, NetlabError)
+            self._problems[uid] = str(attempt.error) if known else describe(attempt.error)  # told when it is asked for again
             return
         if uid in self._running:  # it may have ended meanwhile
             self._bound.add(uid)

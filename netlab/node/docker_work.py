@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from netlab.containment import Contained
 from netlab.errors import NetlabError
 
 Answer = TypeVar("Answer")
@@ -38,10 +39,11 @@ class Work:
 
     async def attempt(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what need not succeed: what it was for has gone, or is looked at again."""
-        try:
+        with Contained() as attempt:
             await work
-        except NetlabError as error:
-            log.warning("work=failed error=%s", error)
+        if attempt.error is not None:
+            trace = None if isinstance(attempt.error, NetlabError) else attempt.error
+            log.warning("work=failed error=%s", attempt.error, exc_info=trace)
 
     async def end(self) -> None:
         """Give up everything."""

@@ -23,10 +23,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
+from netlab.containment import Contained, describe
 from netlab.errors import KernelError
+from netlab.files import read_plain
 from netlab.kernel import libc, mounts, namespaces
 from netlab.kernel.libc import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, MS_BIND, MS_REC, MS_SLAVE
-from netlab.node.podfiles import PodFiles
+from netlab.node.podfiles import LONGEST_HOSTNAME, PodFiles
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # a shell's exit codes
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,9 +48,14 @@ def enter(descriptor: int, files: PodFiles | None) -> None:
         return
     sources = {f"/etc/{name}": str(files.folder / name) for name in ("resolv.conf", "hosts", "hostname")}
     _lay_over(sources)
-    hostname = (files.folder / "hostname").read_text(encoding="utf-8").strip()
-    if hostname:
-        socket.sethostname(hostname)
+    if hostname := hostname_in(read_plain(files.folder / "hostname", LONGEST_HOSTNAME + 1) or b""):
+        socket.sethostname(os.fsdecode(hostname))
+
+
+def hostname_in(content: bytes) -> bytes:
+    """Return the name that a hostname file sets, b"" when it holds none: what runs there may have written anything."""
+    name = content.partition(b"\n")[0].strip()
+    return name if len(name) <= LONGEST_HOSTNAME and b"\0" not in name else b""
 
 
 def _show_devices() -> None:
@@ -75,6 +84,14 @@ def _lay_over(sources: Mapping[str, str]) -> None:
         libc.mount(source, os.path.realpath(target), "none", MS_BIND)
 
 
+def stored_environment(files: PodFiles, container: str) -> dict[str, str]:
+    """Return the environment that a container was started with; nothing where none is on record that can be read."""
+    try:
+        return msgspec.json.decode(files.environment(container).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError, RecursionError):
+        return {}
+
+
 def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None = None) -> int:
     """Run a command inside a host or pod with this terminal, and return its exit code.
 
@@ -95,7 +112,7 @@ def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], fi
         failure = failures.read()
         status = os.waitpid(pid, 0)[1]
     if failure:
-        number, _, words = failure.decode().partition(" ")
+        number, _, words = failure.decode(errors="replace").partition(" ")
         raise KernelError(
             f"Could not enter {namespace_path}: {words}.", errno=int(number), remedy="Run netlab as root (`netlab doctor`)."
         )
@@ -110,10 +127,12 @@ def exit_code(status: int) -> int:
 
 def _become(descriptor: int, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None, failures: int) -> None:
     """Enter and execute in a forked child; never returns."""
-    try:
+    with Contained() as attempt:  # nothing may unwind into the stack of the process that was forked
         enter(descriptor, files)
-    except OSError as error:
-        os.write(failures, f"{error.errno or errno.EIO} {error.strerror}".encode())
+    if attempt.error is not None:
+        number = attempt.error.errno if isinstance(attempt.error, OSError) else None
+        words = getattr(attempt.error, "strerror", None) or describe(attempt.error)
+        os.write(failures, f"{number or errno.EIO} {words}".encode(errors="backslashreplace"))
         os._exit(1)
     replace_process(argv, env)
 

@@ -12,6 +12,9 @@ Theory. Informers keep copies of what matters; whatever changes sets one event; 
 A worker is woken by a change of its pod, news of the runtime, a probe's verdict or a timer, so a round costs what has
 changed. Now and then the sandboxes are looked at for damage, and at once when a node's namespace is another one. Nothing is
 kept that a new daemon could not find again: the pod's status, `ipam/<node>` and what the runtime finds running tell it all.
+
+Each pod fails alone, as a pod worker of Kubernetes does: whatever breaks in its worker is logged, has an Event (FailedSync)
+and is tried again with back-off, or at once when the pod changes. The others of the round are not held up.
 """
 
 from __future__ import annotations
@@ -25,19 +28,21 @@ from typing import Any
 
 from netlab.api.cluster import Node
 from netlab.api.lab import Networking
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
+from netlab.containment import Containment
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
-from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
+from netlab.node.kubelet_failures import PodFailures
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
 from netlab.node.kubelet_writing import Writer
-from netlab.node.pod_runtime import Changed, News, PodRuntime, SandboxLost
+from netlab.node.pod_runtime import STARTING, Changed, News, PodRuntime, SandboxLost
 from netlab.node.sandbox import NodePods, Sandboxes
 from netlab.runtime.statedir import StateDirectory
 
@@ -74,6 +79,8 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}  # by uid, in the order of their binding: that of their addresses
         self._woken: set[str] = set()
         self._begun = False  # the first round has looked at what an earlier daemon left
+        self._failures = PodFailures(self._look_later)
+        self._steps = Containment(log, "kubelet", time.monotonic)  # parts of a round that broke
         self._deleted: set[str] = set()  # uids deleted for good, until the informer has seen it too
         self._doubts = self._cleared = 0  # how often every sandbox was to be looked into, and how often of that it was
         runtime.subscribe(self._hear)
@@ -93,14 +100,22 @@ class Kubelet:
 
     def settled(self) -> list[str]:
         """Return a sentence for each pod and node that is not yet what it will be; empty when `up` need not wait."""
-        workers = self._workers
-        pods = [words for pod in self._pods() if (words := unsettled(pod, workers.get(pod.metadata.uid)))]
+        pods = [words for pod in self._pods() if (words := self._unsettled(pod))]
         doubts = ["the pods' networks to be looked into"] if self._doubts != self._cleared else []
         return [*doubts, *pods, *self._runtime.settled()]
 
+    def _unsettled(self, pod: Pod) -> str:
+        if words := self._failures.message(pod):
+            return "" if self._failures.is_final(pod) else words
+        return unsettled(pod, self._workers.get(pod.metadata.uid))
+
     def notes(self) -> list[str]:
-        """Return a sentence for each pod that is settled in a way the user should know: unschedulable, crashing."""
-        return [words for pod in self._pods() if (words := note(pod, self._workers.get(pod.metadata.uid)))]
+        """Return a sentence for each pod that is settled in a way the user should know, and for what cannot be read."""
+        pods = [words for pod in self._pods() if (words := self._note(pod))]
+        return [*pods, *(words for informer in self._informers.values() for words in informer.problems())]
+
+    def _note(self, pod: Pod) -> str:
+        return self._failures.message(pod) or note(pod, self._workers.get(pod.metadata.uid))
 
     def look_again(self) -> None:
         """Look into every sandbox in the next round: what they are wired to may have been made anew."""
@@ -118,27 +133,39 @@ class Kubelet:
         if not all(informer.has_synced for informer in self._informers.values()):
             return True
         try:
-            await self._meet_pods()
-            doubts = self._doubts
+            return await self._look(resync)
+        finally:
+            for listener in self.listeners:
+                listener.set()
+
+    async def _look(self, resync: bool) -> bool:
+        await self._meet_pods()
+        doubts, done = self._doubts, False
+        with self._steps.contain("sandboxes"):
             done = await self._make_sandboxes(resync=resync or doubts != self._cleared)
-            self._cleared = doubts if done else self._cleared
-            looked_at = self._to_look_at()
-            for worker in looked_at:
+        self._cleared = doubts if done else self._cleared
+        looked_at = self._to_look_at()
+        for worker in looked_at:
+            with self._failures.looking(worker):
                 worker.advance()
+        with self._steps.contain("runtime"):
             await self._runtime.carry_out(self._nodes)
-            await self._finish(looked_at)
+        await self._finish(looked_at)
+        with self._steps.contain("nodes"):
             await self._writer.write_nodes(self._nodes, self._informers["leases"].cache, self._node_stands)
-        except KernelError as error:
-            log.warning("round=failed error=%s", error.message)
-            done = False
-        for listener in self.listeners:
-            listener.set()
-        return done
+        self._failures.keep({pod.key for pod in self._pods()} | {worker.pod.key for worker in self._workers.values()})
+        return done and not (self._failures or self._steps.failures)
 
     def _to_look_at(self) -> list[PodWorker]:
         """Return the workers woken since the last round; those of terminating pods look at the rules each time."""
         woken, self._woken = self._woken, set()
-        return [w for uid, w in self._workers.items() if uid in woken or w.pod.terminating]
+        due = {uid for uid in woken if uid in self._workers and self._failures.is_due(self._workers[uid].pod)}
+        self._woken |= {uid for uid in woken - due if uid in self._workers}
+        return [w for uid, w in self._workers.items() if uid in due or (w.pod.terminating and self._failures.is_due(w.pod))]
+
+    def _look_later(self, uid: str) -> None:
+        """Look at a pod again in a round to come, and begin none for it: its back-off may not be over."""
+        self._woken.add(uid)
 
     def _wake(self, uid: str) -> None:
         self._woken.add(uid)
@@ -147,7 +174,11 @@ class Kubelet:
         self._changed.set()
 
     def _hear(self, news: News) -> None:
-        """Take in news of the runtime."""
+        """Take in news of the runtime: it must not break off for one pod's sake."""
+        with self._steps.contain("news"):
+            self._take_in(news)
+
+    def _take_in(self, news: News) -> None:
         if isinstance(news, Changed):
             if news.uid:
                 self._wake(news.uid)
@@ -158,7 +189,8 @@ class Kubelet:
                 worker.stands = False
             self._wake(news.uid)
         elif worker := self._workers.get(news.key.uid):
-            worker.hear(news)
+            with self._failures.guarded(worker):
+                worker.hear(news)
 
     def _configuration_changed(self, *_: object) -> None:
         for uid, worker in self._workers.items():
@@ -178,17 +210,20 @@ class Kubelet:
         self._deleted &= {p.metadata.uid for p in self._pods()}
         bound = {p.metadata.uid: p for p in self._pods() if p.spec.node_name and p.metadata.uid not in self._deleted}
         if not self._begun:
-            await self._clear_leftovers(bound)
+            await self._clear_leftovers(bound)  # refused as a whole, and tried again, while an engine is away
             self._begun = True
         await self._tear_down([worker for uid, worker in self._workers.items() if uid not in bound])
         leaving = {worker.pod.key for uid, worker in self._workers.items() if uid not in bound}  # a namespace has the pod's name
         new = [pod for uid, pod in bound.items() if uid not in self._workers and pod.key not in leaving]
-        for pod in sorted(new, key=_binding):
-            self._workers[pod.metadata.uid] = self._worker(pod)
-            self._woken.add(pod.metadata.uid)
+        for pod in sorted(filter(self._failures.is_due, new), key=_binding):
+            with self._failures.meeting(pod):
+                self._workers[pod.metadata.uid] = self._worker(pod)
+                self._woken.add(pod.metadata.uid)
         for uid, worker in self._workers.items():
             if uid in bound and worker.pod is not bound[uid]:
-                worker.pod = bound[uid]
+                before, worker.pod = worker.pod, bound[uid]
+                if worker.pod.spec != before.spec:
+                    worker.retry_configuration()
                 self._wake(uid)
 
     def _worker(self, pod: Pod) -> PodWorker:
@@ -205,18 +240,23 @@ class Kubelet:
         known = {(uid, c.name) for uid, pod in bound.items() for c in (*pod.spec.init_containers, *pod.spec.containers)}
         await self._runtime.recall(known)
         for node, uids in self._sandboxes.leftovers(bound).items():
-            await asyncio.to_thread(self._sandboxes.remove, node, uids)
+            with self._steps.contain(f"removal on {node}"):
+                await asyncio.to_thread(self._sandboxes.remove, node, uids)
 
     async def _tear_down(self, workers: list[PodWorker]) -> list[PodWorker]:
         """Release pods that have stopped or are gone, and remove the sandboxes of those that are; returns these."""
         for worker in workers:
-            worker.release()
-        gone = [worker for worker in workers if worker.gone]
-        by_node: dict[str, list[str]] = {}
-        for worker in gone:
-            by_node.setdefault(worker.node, []).append(worker.uid)
-        for node, uids in by_node.items():
-            await asyncio.to_thread(self._sandboxes.remove, node, uids)
+            with self._failures.guarded(worker):
+                worker.release()
+        by_node: dict[str, list[PodWorker]] = {}
+        for worker in workers:
+            if worker.gone:
+                by_node.setdefault(worker.node, []).append(worker)
+        gone: list[PodWorker] = []
+        for node, leaving in by_node.items():
+            with self._steps.contain(f"removal on {node}"):
+                await asyncio.to_thread(self._sandboxes.remove, node, [worker.uid for worker in leaving])
+                gone += leaving
         for worker in gone:
             del self._workers[worker.uid]
             await asyncio.to_thread(shutil.rmtree, worker.files.folder, ignore_errors=True)
@@ -236,10 +276,14 @@ class Kubelet:
             if not self._sandboxes.stands(uid):  # lost again meanwhile
                 continue
             if not worker.stands or worker.address != address or worker.problem:
-                worker.stand(address)
+                with self._failures.guarded(worker):
+                    worker.stand(address)
                 self._wake(uid)
         for uid, problem in outcome.problems.items():
-            self._workers[uid].problem = problem
+            worker = self._workers[uid]
+            worker.problem = problem
+            if problem != STARTING:
+                await self._writer.tell(worker.pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {problem}")
         return not outcome.problems
 
     def _stand_on_nodes(self) -> None:
@@ -247,7 +291,8 @@ class Kubelet:
         for worker in self._workers.values():
             on_node = worker.pod.spec.host_network and not worker.stands and self._node_stands(worker.node)
             if on_node and (address := self._cluster.host_ip(worker.pod)):  # "" until the node is known
-                worker.stand(address)
+                with self._failures.guarded(worker):
+                    worker.stand(address)
                 self._wake(worker.uid)
 
     def _node_pods(self, names: set[str] | None) -> list[NodePods]:
@@ -268,12 +313,22 @@ class Kubelet:
         stopped = [worker for worker in looked_at if worker.pod.terminating and worker.stopped]
         for worker in looked_at:
             if worker not in stopped:
-                await self._writer.write_pod(worker, now)
+                await self._show(worker, now)
         for worker in await self._tear_down(stopped):
             if await self._writer.delete_pod(worker.pod):
                 self._deleted.add(worker.uid)
 
+    async def _show(self, worker: PodWorker, now: float) -> None:
+        """Write a pod's status, and an Event for whatever keeps it from running."""
+        with self._failures.showing(worker):
+            await self._writer.write_pod(worker, now)
+        words, worker.broken = worker.broken, ""
+        if words:
+            await self._writer.tell(worker.pod, "FailedSync", f"Error syncing pod, retrying: {words}")
+        for message in worker.refusals:
+            await self._writer.tell(worker.pod, "Failed", f"Error: {message}")
+
 
 def _binding(pod: Pod) -> int:
     """When the pod was bound, as a new pod's last change was that: not by a clock, which two runs of one file do not share."""
-    return int(pod.metadata.resource_version)
+    return whole_number(pod.metadata.resource_version)

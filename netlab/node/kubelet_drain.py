@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable
 
 from netlab.api.coordination import Lease
 from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES
 from netlab.api.selection import has_labels
@@ -29,7 +30,7 @@ def withdrawn(pod: Pod, services: Iterable[Service], slices: Iterable[EndpointSl
     concerned = [s for s in slices if s.service_key in mine or any(_is(e, pod) for e in s.endpoints)]
     if any(_is(e, pod) and not e.conditions.is_terminating for s in concerned for e in s.endpoints):
         return False
-    version = max((int(s.metadata.resource_version or 0) for s in concerned), default=0)
+    version = max((whole_number(s.metadata.resource_version) for s in concerned), default=0)
     if any(lease.synced(ENDPOINT_SLICES.plural) < version for lease in leases):
         return False
     node = pod.spec.node_name

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from netlab.api.cluster import Node
 from netlab.api.coordination import Lease
 from netlab.api.meta import Condition
+from netlab.api.numbers import whole_number
 from netlab.api.resources import NODES
 from netlab.api.times import seconds_of, timestamp_of
 from netlab.api.wellknown import node_lease
@@ -45,7 +46,7 @@ def ready_condition(node: Node, stands: bool, leases: Mapping[str, Lease], now: 
 
 def _is_known(node: Node, leases: Mapping[str, Lease], now: float) -> bool:
     """Tell whether all who have reported, and still do, hold the node as it is now."""
-    version = int(node.metadata.resource_version or 0)
+    version = whole_number(node.metadata.resource_version)
     return all(lease.synced(NODES.plural) >= version for lease in leases.values() if lease.has_reported and _lives(lease, now))
 
 

@@ -19,16 +19,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from netlab.api.pods import Container, Pod, PodStatus
+from netlab.containment import Contained, describe
 from netlab.errors import NetlabError
 from netlab.files import write_in_place, write_whole
 from netlab.kernel.door import Kernel
 from netlab.node import containers, podfiles, readiness
 from netlab.node.containers import ContainerRecord, Phase
+from netlab.node.entering import stored_environment
 from netlab.node.kubelet_probing import Probing
 from netlab.node.kubelet_restore import restored
 from netlab.node.kubelet_status import NEW, PodView, all_initialized, completed
 from netlab.node.pod_runtime import Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
-from netlab.node.podfiles import ConfigError, PodFiles, Sources
+from netlab.node.podfiles import ConfigError, PodFiles, Sources, UnusableValueError
 from netlab.runtime.statedir import StateDirectory
 
 LOST = 137  # the exit code Kubernetes shows for a container that vanished
@@ -36,7 +38,22 @@ FINAL_WAITING = frozenset(
     {"CrashLoopBackOff", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
     | {"CreateContainerConfigError", "CreateContainerError"}
 )
+REFUSED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+OF_CONFIGURATION = frozenset({ConfigError.reason, UnusableValueError.reason})
 log = logging.getLogger("netlab.node")
+
+
+def refusal(error: Exception) -> tuple[str, str]:
+    """Return reason and message of a container that could not be started, in kubelet's words.
+
+    What nobody expected is a manifest that this code cannot follow: it concerns this container alone.
+    """
+    if isinstance(error, ConfigError):
+        return error.reason, error.message
+    if isinstance(error, OSError | NetlabError):
+        return "RunContainerError", str(error)
+    log.error("container=refused", exc_info=error)
+    return ConfigError.reason, describe(error)
 
 
 class Surroundings(Protocol):
@@ -77,6 +94,7 @@ class PodWorker:
     address: str = ""
     stands: bool = False  # its sandbox is there; a status that knows an address may be older than the namespaces
     problem: str = ""
+    broken: str = ""  # what broke since its status was shown last
     released: bool = False  # the runtime has been told to end and forget everything
     records: dict[str, ContainerRecord] = field(default_factory=dict)
     asked: dict[str, Run] = field(default_factory=dict)  # runs that have not begun yet
@@ -119,6 +137,11 @@ class PodWorker:
     def serves_on(self) -> bool:
         """Tell whether all its containers end by themselves once no rule leads to the pod any more."""
         return all(self.tools.runtime.serves_on(self.uid, container) for container in self.pod.spec.containers)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why containers cannot be made, as kubelet says in an Event."""
+        return [record.message for record in self.records.values() if record.reason in REFUSED]
 
     # ---- the sandbox
     def stand(self, address: str) -> None:
@@ -164,12 +187,11 @@ class PodWorker:
         if record.due > now:
             asyncio.get_running_loop().call_later(record.due - now, self.wake, self.uid)
             return
-        try:
+        with Contained() as attempt:
             self._start(container, record)
-        except ConfigError as error:
-            self._wait(container, "CreateContainerConfigError", error.message)
-        except (OSError, NetlabError) as error:
-            self._wait(container, "RunContainerError", str(error))
+        if attempt.error is not None:
+            self.asked.pop(container.name, None)
+            self._wait(container, *refusal(attempt.error))
 
     def _wait(self, container: Container, reason: str, message: str) -> None:
         record, now = self.records.get(container.name, NEW), time.time()
@@ -192,10 +214,7 @@ class PodWorker:
         return Run(self.pod, container, number, self.namespace_path, self.address, self.files, environment)
 
     def _stored_environment(self, container: Container) -> dict[str, str]:
-        try:
-            return dict(json.loads(self.files.environment(container.name).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError):
-            return {}
+        return stored_environment(self.files, container.name)
 
     # ---- what happens
     def hear(self, news: Began | Ended | Refused) -> None:
@@ -250,7 +269,7 @@ class PodWorker:
 
     def retry_configuration(self) -> bool:
         """Try containers again that wait for a ConfigMap or Secret; tell whether there are any."""
-        waiting = {name: r for name, r in self.records.items() if r.reason == "CreateContainerConfigError"}
+        waiting = {name: r for name, r in self.records.items() if r.reason in OF_CONFIGURATION}
         self.records.update({name: containers.due_now(record) for name, record in waiting.items()})
         return bool(waiting)
 

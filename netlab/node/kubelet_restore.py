@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Container, ContainerStatus, Pod
 from netlab.api.times import seconds_of
 from netlab.node import readiness
@@ -59,6 +60,5 @@ def _termination(status: ContainerStatus) -> Termination | None:
     if not detail:
         return None
     started, finished = seconds_of(detail.get("startedAt", "")), seconds_of(detail.get("finishedAt", ""))
-    return Termination(
-        int(detail.get("exitCode", 0)), started, finished, str(detail.get("message", "")), str(detail.get("containerID", ""))
-    )
+    code = whole_number(detail.get("exitCode"), least=-(2**31), most=2**31 - 1)
+    return Termination(code, started, finished, str(detail.get("message", "")), str(detail.get("containerID", "")))

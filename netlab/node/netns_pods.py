@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from netlab.api.pods import Container, Pod
+from netlab.containment import Contained, describe
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import processes
@@ -92,12 +93,22 @@ class NetnsPods:
 
     # ---- namespaces
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
-        """Make those that are missing, in one batch."""
+        """Make those that are missing, in one batch; when that is refused, one by one: returns why each of these has none."""
         missing = [path for path in pods if not self._kernel.namespace_exists(path)]
-        for path in missing:
+        with Contained() as attempt:
+            self._make(missing)
+        refused: dict[str, str] = {}
+        for path in missing if attempt.error else ():
+            with Contained() as alone:
+                self._make([path])
+            if alone.error is not None:
+                refused[pods[path].metadata.uid] = describe(alone.error)
+        return refused
+
+    def _make(self, paths: Sequence[str]) -> None:
+        for path in paths:
             (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
-        self._kernel.create_namespaces(missing)
-        return {}
+        self._kernel.create_namespaces(paths)
 
     # ---- what is asked for
     def serves_on(self, _uid: str, container: Container) -> bool:
@@ -107,7 +118,11 @@ class NetnsPods:
     def start(self, run: Run) -> None:
         """Have a run begin at the end of this round."""
         if builtin_of(run.container):
-            self._served[run.key.place] = Served(run, server_spec(run))
+            served, refusal = _servable(run)
+            if served is None:
+                self._tell(Refused(run.key, "CreateContainerError", refusal))
+            else:
+                self._served[run.key.place] = served
         elif not run.container.command:
             image = run.container.image
             words = f'image "{image}" is not one of netlab\'s built-in workloads, and the container has no command'
@@ -118,7 +133,11 @@ class NetnsPods:
     def take_over(self, run: Run) -> Ended | None:
         """Go on with a run that an earlier daemon started."""
         if builtin_of(run.container):
-            self._served[run.key.place] = Served(run, server_spec(run), begun=True)
+            served, refusal = _servable(run)
+            if served is None:
+                return Ended(run.key, None, refusal)
+            served.begun = True
+            self._served[run.key.place] = served
             return None
         if self._spawner.adopt(container_process(*run.key.place), run.namespace) is None:
             return Ended(run.key, None, LOST)
@@ -193,12 +212,13 @@ class NetnsPods:
             working_directory=run.container.working_dir,
         )
         self._running[run.key.place] = run.key
-        try:
+        with Contained() as attempt:
             if self._spawner.adopt(name, run.namespace) is None:
                 await self._spawner.spawn_container(spec)
-        except (OSError, NetlabError) as error:
+        if attempt.error is not None:
             del self._running[run.key.place]
-            self._tell(Refused(run.key, "RunContainerError", str(error)))
+            words = str(attempt.error) if isinstance(attempt.error, OSError | NetlabError) else describe(attempt.error)
+            self._tell(Refused(run.key, "RunContainerError", words))
             return
         self._tell(Began(run.key))
 
@@ -251,3 +271,12 @@ class NetnsPods:
 def container_process(uid: str, container: str) -> str:
     """Return the name of a command's process record."""
     return f"{CONTAINER_PREFIX}{uid}-{container}"
+
+
+def _servable(run: Run) -> tuple[Served | None, str]:
+    """Return a built-in workload as its node's process is to be told of it; None, and why, when no message can hold it."""
+    with Contained() as attempt:
+        spec = server_spec(run)
+        msgspec.json.encode(spec)
+        return Served(run, spec), ""
+    return None, describe(attempt.error) if attempt.error else ""

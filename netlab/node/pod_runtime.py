@@ -26,6 +26,7 @@ from netlab.api.pods import Container, Pod
 from netlab.node.podfiles import PodFiles
 from netlab.node.readiness import Result
 
+STARTING = "its sandbox is being started"  # why a pod has no namespace yet where that is no failure
 Place = tuple[str, str]  # uid and container: whichever of its runs
 
 

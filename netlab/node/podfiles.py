@@ -14,10 +14,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from netlab.api.config import ConfigMap, Secret
-from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod
-from netlab.errors import LabError
+from netlab.api.numbers import is_digits, whole_number
+from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod, ResourceFieldSelector, ResourceRequirements
+from netlab.errors import LabError, printable
 
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
 LOCALHOST_LINES = (
@@ -31,12 +33,21 @@ LOCALHOST_LINES = (
 LONGEST_HOSTNAME = 64  # Linux' own limit (semantics 11.28)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 
 
 class ConfigError(LabError):
-    """A container cannot be made as its manifest says: reason CreateContainerConfigError."""
+    """A container cannot be made as its manifest says; `reason` is kubelet's word for it."""
+
+    reason: ClassVar[str] = "CreateContainerConfigError"
+
+
+class UnusableValueError(ConfigError):
+    """A value cannot be handed to a container: kubelet finds that out when it has the container made."""
+
+    reason: ClassVar[str] = "CreateContainerError"
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,8 @@ def hosts(pod: Pod, address: str, domain: str) -> str:
 def environment(pod: Pod, container: Container, sources: Sources, *, name: str, base: Mapping[str, str]) -> dict[str, str]:
     """Return a container's environment: `base`, services, then envFrom, then env, each overriding the former.
 
-    `name` is the pod's hostname. Raises ConfigError with kubelet's words when a reference that is not optional fails.
+    `name` is the pod's hostname. Raises ConfigError with kubelet's words when a reference that is not optional fails, and
+    for a value that no process can be given, as Kubernetes does from 1.34 on: a Secret holds any bytes.
     """
     found = {**base, "HOSTNAME": name, **sources.services}
     for source in container.env_from:
@@ -118,7 +130,19 @@ def environment(pod: Pod, container: Container, sources: Sources, *, name: str, 
             found[variable.name] = expand(variable.value, found)
         elif (value := _value_from(pod, container, variable.value_from, sources)) is not None:
             found[variable.name] = value
+    for key, value in found.items():
+        _require_usable(key, value)
     return found
+
+
+def _require_usable(name: str, value: str) -> None:
+    """Refuse what is not UTF-8 (such a byte of a Secret is a surrogate here) or has a NUL in it."""
+    if "\0" in name or "\0" in value:
+        raise UnusableValueError(f"environment variable {printable(name)}: the value contains a NUL byte")
+    if SURROGATE.search(value):
+        raise UnusableValueError(
+            f"environment variable {printable(name)}: the value is not valid UTF-8; store it encoded, for example as base64"
+        )
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -159,7 +183,7 @@ def _value_from(pod: Pod, container: Container, source: EnvVarSource, sources: S
             word = "ConfigMap" if kind == "configmap" else "Secret"
             raise ConfigError(f"couldn't find key {selector.key} in {word} {pod.metadata.namespace}/{selector.name}")
         return content.get(selector.key)
-    if source.resource_field_ref:
+    if source.resource_field_ref is not None:
         return _resource(source.resource_field_ref, container)
     return None
 
@@ -182,11 +206,12 @@ def _decoded(value: str) -> str:
         return value
 
 
-def _resource(reference: Mapping[str, object], container: Container) -> str:
+def _resource(reference: ResourceFieldSelector, container: Container) -> str:
     """Return a resource limit or request as kubelet prints it without a divisor; unset is 0 here (no capacity known)."""
-    kind, _, what = str(reference.get("resource", "")).partition(".")
-    resources = container.resources or {}
-    return str(resources.get(kind, {}).get(what, "0"))
+    kind, _, what = reference.resource.partition(".")
+    resources = container.resources or ResourceRequirements()
+    amount = {"limits": resources.limits, "requests": resources.requests}.get(kind, {}).get(what, "0")
+    return amount if isinstance(amount, str) else f"{amount:.15g}"
 
 
 FIELDS: dict[str, Callable[[Pod, Sources], str]] = {
@@ -219,7 +244,7 @@ def _formatted(labels: Mapping[str, str]) -> str:
 
 def port_of(container: Container, port: int | str) -> int:
     """Return the number of a port given by number or by name; 0 when the container declares no such name."""
-    if isinstance(port, int) or port.isdigit():
-        return int(port)
+    if isinstance(port, int) or is_digits(port):
+        return whole_number(port)
     declared: Sequence[int] = [p.container_port for p in container.ports if p.name == port]
     return declared[0] if declared else 0

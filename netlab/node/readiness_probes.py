@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from netlab.api.numbers import is_digits
 from netlab.api.pods import Container, HTTPGetAction, Probe
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
@@ -82,7 +83,7 @@ async def _http(kernel: Kernel, action: HTTPGetAction, target: Target) -> Result
 def verdict(status_line: bytes) -> Result:
     """Judge an HTTP status line as kubelet does."""
     words = status_line.decode("latin-1").split(None, 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdecimal():
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not is_digits(words[1]):
         return Result(success=False, message=NOT_HTTP)
     code = int(words[1])
     if 200 <= code < 400:

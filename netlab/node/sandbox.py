@@ -8,6 +8,10 @@ A pod's namespace may be long in coming (a container holds it, in runtime `docke
 alone what has no news: a node is looked at when a pod of it has got its namespace, when the node's own is another one than
 it was (then all that was on it is gone), and when somebody asks for a resync.
 
+Each pod fails alone. A batch that the kernel refuses is gone through again pod by pod, so that what is wrong with one is said
+of that one, and the others stand. The pod is left out of the batches that follow until its back-off is over or it changes.
+A node whose own part is refused (its bridge) takes its pods along.
+
 Addresses are host-local's (semantics 3.27, 3.28, 1.6): round robin, kept for the pod's life, on disk in `ipam/<node>`
 before they are used. The same file names every sandbox that may exist, for a daemon that comes after a crash.
 All functions block; the kubelet calls them in a thread.
@@ -16,6 +20,7 @@ All functions block; the kubelet calls them in a thread.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,12 +28,12 @@ import msgspec
 
 from netlab.api.lab import Networking
 from netlab.api.pods import Pod
+from netlab.containment import Contained, Containment, describe
 from netlab.dataplane.bridge import CNI_BRIDGE, cni_bridge, gateway_of
 from netlab.dataplane.diff import diff
 from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod_namespace
 from netlab.dataplane.pod import Sandbox, node_link, owns, pod_state
 from netlab.dataplane.state import NamespaceState
-from netlab.errors import KernelError
 from netlab.files import write_whole
 from netlab.ipam import exhausted, next_address
 from netlab.kernel.door import Kernel
@@ -87,6 +92,7 @@ class Sandboxes:
         self._bridged: dict[str, int | None] = {}  # nodes that have been programmed by this daemon -> their namespace's inode
         self._standing: set[str] = set()  # uids whose own namespace has been programmed by this daemon
         self._lost: set[str] = set()  # uids that have lost theirs since the last round began
+        self._failed = Containment(log, "sandbox", time.monotonic)  # what was refused: ports of pods by uid, nodes, namespaces
 
     def renewed(self, nodes: Collection[str]) -> set[str]:
         """Return those of all nodes on which nothing of ours can be: new ones, and those whose namespace is a new one."""
@@ -102,9 +108,12 @@ class Sandboxes:
     def ensure(self, nodes: Sequence[NodePods], *, resync: bool = False) -> Outcome:
         """Give every pod its sandbox; with `resync` look into those that stand, too."""
         self._lost.clear()
-        problems = {uid: words for wanted in nodes for uid, words in self._reserve(wanted).items()}
+        problems: dict[str, str] = {}
+        planned: dict[str, tuple[Sandbox, ...]] = {}
         self._standing -= {pod.metadata.uid for wanted in nodes if wanted.node not in self._bridged for pod in wanted.pods}
-        planned = {wanted.node: self._plan(wanted) for wanted in nodes}
+        for wanted in nodes:
+            planned[wanted.node], refused = self._planned(wanted)
+            problems.update(refused)
         paths = {s.uid: s.path for sandboxes in planned.values() for s in sandboxes if s.uid not in self._standing}
         pods = {pod.metadata.uid: pod for wanted in nodes for pod in wanted.pods}
         missing = self._make_namespaces({path: pods[uid] for uid, path in paths.items()})
@@ -136,6 +145,8 @@ class Sandboxes:
         for uid, found in leaving.items():
             (self._state.namespaces / found.namespace).unlink(missing_ok=True)
             self._standing.discard(uid)
+            for key in (uid, namespace_path(found.namespace)):
+                self._failed.forget(key)
             del reservations.pods[uid]
         self._save(node)
 
@@ -147,7 +158,11 @@ class Sandboxes:
             if self._state.ipam.is_dir()
             else []
         )
-        return {node: tuple(uid for uid in self._reservations(node).pods if uid not in alive) for node in sorted(nodes)}
+        found: dict[str, tuple[str, ...]] = {}
+        for node in sorted(nodes):
+            with self._failed.contain(f"addresses of {node}"):  # a damaged record is told, and concerns that node
+                found[node] = tuple(uid for uid in self._reservations(node).pods if uid not in alive)
+        return found
 
     # ---- addresses
     def _reserve(self, wanted: NodePods) -> dict[str, str]:
@@ -186,6 +201,23 @@ class Sandboxes:
     def _save(self, node: str) -> None:
         write_whole(self._state.ipam / node, msgspec.json.encode(self._nodes[node]))
 
+    def _planned(self, wanted: NodePods) -> tuple[tuple[Sandbox, ...], Mapping[str, str]]:
+        """Reserve addresses and return the sandboxes of a node, and why pods have none: all of them for a damaged record."""
+        held = {pod.metadata.uid: words for pod in wanted.pods if (words := self._held(pod))}
+        sandboxes: tuple[Sandbox, ...] = ()
+        with self._failed.contain(f"addresses of {wanted.node}") as attempt:
+            held.update(self._reserve(wanted))
+            sandboxes = tuple(sandbox for sandbox in self._plan(wanted) if sandbox.uid not in held)
+        if attempt.error is not None:
+            return (), {pod.metadata.uid: describe(attempt.error) for pod in wanted.pods}
+        return sandboxes, held
+
+    def _held(self, pod: Pod) -> str:
+        """Return why a pod is left out of this round: it was refused, and its back-off is not over; "" when it takes part."""
+        uid = pod.metadata.uid
+        failure = self._failed.failures.get(uid)
+        return failure.message if failure and not self._failed.is_due(uid, pod.metadata.resource_version) else ""
+
     # ---- the kernel
     def _plan(self, wanted: NodePods) -> tuple[Sandbox, ...]:
         reserved = self._reservations(wanted.node).pods
@@ -206,14 +238,35 @@ class Sandboxes:
         )
 
     def _program(self, wanted: NodePods, sandboxes: Sequence[Sandbox], *, resync: bool) -> dict[str, str]:
-        """Program a node and these pods of it; returns what the kernel said against which."""
-        try:
+        """Program a node and these pods of it; returns what was said against which."""
+        refused = self._program_ports(wanted, sandboxes)
+        said = {s.uid: self._program_pod(s, resync=resync) for s in sandboxes if s.uid not in refused}
+        return {**refused, **{uid: words for uid, words in said.items() if words}}
+
+    def _program_ports(self, wanted: NodePods, sandboxes: Sequence[Sandbox]) -> dict[str, str]:
+        """Give a node the ports of its pods, all at once; when that is refused, one pod after the other."""
+        with Contained() as together:
             self._program_node(wanted, sandboxes)
-        except KernelError as error:
-            log.warning("node=%s sandboxes=failed error=%s", wanted.node, error.message)
-            return {sandbox.uid: error.message for sandbox in sandboxes}
-        said = {sandbox.uid: self._program_pod(sandbox, resync=resync) for sandbox in sandboxes}
-        return {uid: words for uid, words in said.items() if words}
+        if together.error is None:
+            for sandbox in sandboxes:
+                self._failed.forget(sandbox.uid)
+            return {}
+        accepted = [sandbox for sandbox in sandboxes if sandbox.uid in self._standing]
+        with self._failed.contain(f"node {wanted.node}") as own:
+            self._program_node(wanted, accepted)
+        if own.error is not None:  # it is the node's own part, or a pod that stood
+            return {sandbox.uid: describe(own.error) for sandbox in sandboxes}
+        versions = {pod.metadata.uid: pod.metadata.resource_version for pod in wanted.pods}
+        refused: dict[str, str] = {}
+        for sandbox in sandboxes:
+            if sandbox.uid in self._standing:
+                continue
+            with self._failed.contain(sandbox.uid, versions.get(sandbox.uid, "")) as alone:
+                self._program_node(wanted, [*accepted, sandbox])
+                accepted.append(sandbox)
+            if alone.error is not None:
+                refused[sandbox.uid] = describe(alone.error)
+        return refused
 
     def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox]) -> None:
         path = self._node_path(wanted.node)
@@ -234,11 +287,11 @@ class Sandboxes:
         """Program the pod's own side; returns what the kernel said against it."""
         if sandbox.uid in self._standing and not resync:
             return ""
-        try:
+        with self._failed.contain(sandbox.path) as attempt:
             self._converge(sandbox.path, pod_state(sandbox), node=False)
-        except KernelError as error:
+        if attempt.error is not None:
             self._standing.discard(sandbox.uid)
-            return error.message
+            return describe(attempt.error)
         self._standing.add(sandbox.uid)
         if sandbox.uid in self._lost:  # what was programmed is not the pod's any more
             self._standing.discard(sandbox.uid)

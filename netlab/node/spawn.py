@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from netlab.containment import Contained
 from netlab.errors import LabError
 from netlab.node import processes, spawn_zygote
 from netlab.node.entering import exit_code
@@ -183,13 +184,14 @@ class Spawner:
 
     async def _read(self) -> None:
         received = b""
-        try:
+        with Contained() as attempt:
             while chunk := await asyncio.get_running_loop().sock_recv(self._channel, CHUNK):
                 *lines, received = (received + chunk).split(b"\n")
                 for line in lines:
                     self._hear(json.loads(line))
-        except ConnectionError as error:
-            log.warning("spawner=lost error=%s", error)
+        if attempt.error is not None:
+            trace = None if isinstance(attempt.error, ConnectionError) else attempt.error
+            log.warning("spawner=lost error=%s", attempt.error, exc_info=trace)
         self._fail()
 
     def _fail(self) -> None:
@@ -207,7 +209,10 @@ class Spawner:
 
     def _announce(self, news: Exit) -> None:
         for listener in self._listeners:
-            listener(news)
+            with Contained() as attempt:  # the others are to hear of it, and of the ends to come
+                listener(news)
+            if attempt.error is not None:
+                log.error("process=%s news=broken", news.name, exc_info=attempt.error)
 
     # ---- processes of an earlier daemon
     def _adopted_ended(self, descriptor: int, record: ProcessRecord) -> None:

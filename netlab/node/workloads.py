@@ -3,6 +3,8 @@
 One process per node, so that a thousand pods do not need a thousand interpreters. It knows nothing of Kubernetes: the
 kubelet sends the desired set (`netlab.node.workloads_protocol`), it starts and stops servers and reports. It does not
 notice when the daemon goes away; the next one connects and finds everything serving.
+
+Each server fails alone: whatever breaks as it starts is its exit code and last words, and the conversation goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TextIO
 
 import msgspec
 
+from netlab.containment import Contained
 from netlab.files import socket_address
 from netlab.kernel import namespaces
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
@@ -76,7 +79,7 @@ class Workloads:
                 await self.carry_out(desired)
                 self.version = desired.version
                 self.report()
-        except (ConnectionError, msgspec.DecodeError, ValueError) as error:
+        except (ConnectionError, msgspec.DecodeError, RecursionError, ValueError) as error:
             log.warning("conversation=broken error=%s", error)
         finally:
             self.listeners.discard(writer)
@@ -89,7 +92,7 @@ class Workloads:
         async with self.busy:
             wanted = {spec.key: spec for spec in desired.servers}
             gone = [key for key, served in self.servers.items() if _replaced(served.spec, wanted.get(key))]
-            await asyncio.gather(*(self.servers.pop(key).close() for key in gone))
+            await asyncio.gather(*(self._end(key, self.servers.pop(key)) for key in gone))
             for key, spec in wanted.items():
                 if key in self.servers:
                     self._update(self.servers[key], spec)
@@ -97,8 +100,14 @@ class Workloads:
                     await self._start(spec)
 
     async def _start(self, spec: ServerSpec) -> None:
-        served = self.servers[spec.key] = ServedWorkload(spec, self.report, open_log(spec.log), namespaces.inside)
-        await served.start()
+        served = self.servers[spec.key] = ServedWorkload(spec, self.report, None, namespaces.inside)
+        await served.start(lambda: open_log(spec.log))
+
+    async def _end(self, key: str, served: ServedWorkload) -> None:
+        with Contained() as attempt:
+            await served.close()
+        if attempt.error is not None:
+            log.error("server=%s state=not-closed", key, exc_info=attempt.error)
 
     def _update(self, served: ServedWorkload, spec: ServerSpec) -> None:
         """Take over `draining`; a run's other settings are those it was started with."""

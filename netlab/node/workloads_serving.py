@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import socket
 import struct
@@ -19,6 +20,7 @@ from typing import TextIO, cast
 import msgspec
 
 from netlab.api.times import timestamp_of
+from netlab.containment import Contained, describe
 from netlab.errors import KernelError
 from netlab.node.http_messages import HttpHandler, Request, Response
 from netlab.node.http_server import Connections, HttpConnection, HttpService
@@ -32,7 +34,7 @@ from netlab.serving.roster import Limits, Roster, Seat
 
 BACKLOG = 4096  # somaxconn's default today
 MOST_CONNECTIONS = 1024  # of a pod, as nginx's worker_connections; then the longest idle one makes room
-BAD_ARGUMENTS, CANNOT_LISTEN = 2, 1
+CANNOT_LISTEN, BROKEN = 1, 2  # exit codes; that of a Go program which panics is 2
 HTTP_METHODS = tuple(f"{word} ".encode() for word in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 LONGEST_METHOD = max(map(len, HTTP_METHODS))
 LARGEST_DATAGRAM = 65535
@@ -40,6 +42,7 @@ LAST_WORDS = 2.0  # seconds that requests being served get when the server ends
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
 
+log = logging.getLogger("netlab.node")
 Inside = Callable[[str], AbstractContextManager[None]]  # a stay in the network namespace of that path
 
 
@@ -72,20 +75,23 @@ class ServedWorkload:
     def status(self) -> ServerStatus:
         return ServerStatus(key=self.spec.key, run=self.spec.run, code=self.code, message=self.message, busy=self._busy)
 
-    async def start(self) -> None:
-        """Bind, then listen. A failure becomes the server's exit code and last words, also in its log."""
-        try:
-            listeners = SERVERS[self.spec.server](Process(self.spec, self._exit))
-            bound = self._bind(listeners)
-            for listener, endpoint in bound:
-                await self._listen(listener, endpoint)
-        except BadArgumentsError as error:
-            await self._fail(BAD_ARGUMENTS, str(error))
-        except (OSError, KernelError) as error:
-            await self._fail(CANNOT_LISTEN, getattr(error, "strerror", None) or str(error))
-        else:
-            ports = ", ".join(f"{listener.port}/{listener.protocol}" for listener in listeners)
-            self._write(f"{self.spec.server}: serving {ports or 'nothing'}")
+    async def start(self, open_log: Callable[[], TextIO] | None = None) -> None:
+        """Open the log, bind, then listen. Any failure becomes the server's exit code and last words, also in its log."""
+        with Contained() as attempt:
+            if open_log is not None:
+                self._log = open_log()
+            await self._start()
+        if attempt.error is not None:
+            with Contained():  # its last words may not find room; it has ended all the same
+                await self._fail(*last_words(attempt.error))
+
+    async def _start(self) -> None:
+        listeners = SERVERS[self.spec.server](Process(self.spec, self._exit))
+        bound = self._bind(listeners)
+        for listener, endpoint in bound:
+            await self._listen(listener, endpoint)
+        ports = ", ".join(f"{listener.port}/{listener.protocol}" for listener in listeners)
+        self._write(f"{self.spec.server}: serving {ports or 'nothing'}")
 
     async def close(self) -> None:
         """Stop listening; requests being served get a moment to end, idle connections are closed."""
@@ -178,13 +184,25 @@ class ServedWorkload:
         self._changed()
 
     async def _fail(self, code: int, message: str) -> None:
-        self._write(f"{self.spec.server}: {message}")
         self.code, self.message = code, message
-        await self.close()
+        try:
+            self._write(f"{self.spec.server}: {message}")
+        finally:
+            await self.close()
 
     def _write(self, line: str) -> None:
         if self._log:
             self._log.write(f"{timestamp_of(time.time())} {line}\n")
+
+
+def last_words(error: Exception) -> tuple[int, str]:
+    """Return the exit code and the message of a server that could not start, as its program would have them."""
+    if isinstance(error, BadArgumentsError):
+        return error.code, str(error)
+    if isinstance(error, OSError | KernelError):
+        return CANNOT_LISTEN, getattr(error, "strerror", None) or str(error)
+    log.error("server=broken", exc_info=error)
+    return BROKEN, describe(error)
 
 
 class _Sniffer(asyncio.Protocol):

@@ -38,6 +38,8 @@ class RulesHints:
             yield from self._found.get(name, ())
 
     def _look(self, node: Node) -> Iterator[str]:
+        if not node.internal_ip:
+            return  # its agent writes no rules either
         name, snapshot = node.metadata.name, self._snapshot
         path = names.namespace_path(names.host_namespace(snapshot.name, name))
         services = build(snapshot.services, snapshot.slices, node)

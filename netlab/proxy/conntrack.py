@@ -23,11 +23,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
+from netlab.api.values import Ipv4
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
-Frontend = tuple[str, int]  # destination address and port, as the client sends
-Target = tuple[str, int]  # address and port of an endpoint
+AnyAddress = Literal[""]
+Frontend = tuple[Ipv4 | AnyAddress, int]  # destination address and port, as the client sends
+Target = tuple[Ipv4, int]  # address and port of an endpoint
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class StaleFlow:
     """Flows to forget: all fields given must match (the fields of the kernel door's FlowFilter, by the same names)."""
 
     protocol: str = "udp"
-    destination: str = ""
+    destination: Ipv4 | AnyAddress = ""
     destination_port: int = 0
-    reply_source: str = ""
+    reply_source: Ipv4 | AnyAddress = ""
 
 
-def stale_flows(old: ServicePortMap | None, new: ServicePortMap, node_addresses: Iterable[str] = ()) -> tuple[StaleFlow, ...]:
+def stale_flows(
+    old: ServicePortMap | None, new: ServicePortMap, node_addresses: Iterable[Ipv4 | AnyAddress] = ()
+) -> tuple[StaleFlow, ...]:
     """Return the flows to forget after the rules of `new` have replaced those of `old`; None: nobody knows which.
 
     `node_addresses` are the addresses that serve node ports; without any, a node port is matched by its number alone.
@@ -56,7 +61,9 @@ def stale_flows(old: ServicePortMap | None, new: ServicePortMap, node_addresses:
     return tuple(dict.fromkeys(_compare(before, after)))
 
 
-def _serving(keys: list[str], service_map: ServicePortMap, nodes: tuple[str, ...]) -> dict[Frontend, frozenset[Target]]:
+def _serving(
+    keys: list[str], service_map: ServicePortMap, nodes: tuple[Ipv4 | AnyAddress, ...]
+) -> dict[Frontend, frozenset[Target]]:
     """Return for every UDP frontend of some Services the endpoints that serve it."""
     found: dict[Frontend, frozenset[Target]] = {}
     for key in keys:
@@ -67,7 +74,7 @@ def _serving(keys: list[str], service_map: ServicePortMap, nodes: tuple[str, ...
     return found
 
 
-def _frontends(port: ServicePortInfo, nodes: tuple[str, ...]) -> Iterator[Frontend]:
+def _frontends(port: ServicePortInfo, nodes: tuple[Ipv4 | AnyAddress, ...]) -> Iterator[Frontend]:
     for address in (port.cluster_ip, *port.external_ips, *port.load_balancer_ips):
         yield address, port.port
     if port.node_port:

@@ -11,22 +11,24 @@ Rules (semantics 6.1 to 6.3, 6.13, 6.16)
 What would surprise you
     - An endpoint that is neither ready nor (terminating and serving) gets no traffic under any rule.
     - While an endpoint moves between slices both may list it: it is one endpoint, in the better of the two states.
+    - A slice is parsed when it comes (`parse_slice`). One that holds what cannot be an endpoint is refused as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
 
+from netlab.api import values
 from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.values import Ipv4
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointInfo:
     """One address and port that may receive traffic. `local`: it is on this node."""
 
-    address: str
+    address: Ipv4
     port: int
     ready: bool = True
     serving: bool = True
@@ -81,50 +83,49 @@ def order(endpoint: EndpointInfo) -> tuple[tuple[int, ...], int]:
     return (tuple(map(int, endpoint.address.split("."))), endpoint.port)
 
 
-def is_ipv4(address: str) -> bool:
-    """Tell whether a text is an IPv4 address and nothing else."""
-    try:
-        IPv4Address(address)
-    except AddressValueError:
-        return False
-    return True
-
-
 PortKey = tuple[str, str]  # name of the service port ("" when it has none), protocol in upper case
+Offer = Mapping[PortKey, tuple[EndpointInfo, ...]]  # what one slice offers
 
 
-def merge_slices(slices: Iterable[EndpointSlice], node: NodeTopology) -> dict[PortKey, tuple[EndpointInfo, ...]]:
+def parse_slice(piece: EndpointSlice, node_name: str) -> Offer:
+    """Return what a slice offers, seen from a node. Raises InvalidValueError when any of it cannot be an endpoint."""
+    offer: dict[PortKey, tuple[EndpointInfo, ...]] = {}
+    if piece.address_type != "IPv4":
+        return offer
+    for port in piece.ports:
+        protocol = values.transport(port.protocol, f"the protocol of port {values.shown(port.name)}").upper()
+        if port.port:  # "all ports" has no meaning for a proxy
+            number = values.port(port.port, f"port {values.shown(port.name)}")
+            infos = (_parse_endpoint(endpoint, number, node_name) for endpoint in piece.endpoints if endpoint.addresses)
+            offer[port.name, protocol] = (*offer.get((port.name, protocol), ()), *infos)
+    return offer
+
+
+def merge_offers(offers: Iterable[Offer]) -> dict[PortKey, tuple[EndpointInfo, ...]]:
     """Return the endpoints per service port, from all slices of a Service, each endpoint once (semantics 5.10)."""
-    found: dict[PortKey, dict[str, EndpointInfo]] = {}
-    for piece in slices:
-        if piece.address_type != "IPv4":
-            continue
-        for port in piece.ports:
-            if not port.port:  # "all ports" has no meaning for a proxy
-                continue
-            members = found.setdefault((port.name, port.protocol), {})
-            for endpoint in piece.endpoints:
-                _add(members, endpoint, port.port, node)
+    found: dict[PortKey, dict[tuple[str, int], EndpointInfo]] = {}
+    for offer in offers:
+        for key, infos in offer.items():
+            members = found.setdefault(key, {})
+            for info in infos:
+                known = members.get((info.address, info.port))
+                if known is None or info.rank > known.rank:
+                    members[info.address, info.port] = info
     return {key: tuple(sorted(members.values(), key=order)) for key, members in found.items()}
 
 
-def _add(members: dict[str, EndpointInfo], endpoint: Endpoint, port: int, node: NodeTopology) -> None:
-    if not endpoint.addresses or not is_ipv4(endpoint.addresses[0]):
-        return
+def _parse_endpoint(endpoint: Endpoint, port: int, node_name: str) -> EndpointInfo:
     conditions, hints = endpoint.conditions, endpoint.hints
-    info = EndpointInfo(
-        address=endpoint.addresses[0],  # consumers use the first address only
+    return EndpointInfo(
+        address=values.unicast(endpoint.addresses[0], "the address of an endpoint"),  # consumers use the first address only
         port=port,
         ready=conditions.is_ready,
         serving=conditions.is_serving,
         terminating=conditions.is_terminating,
-        local=endpoint.node_name == node.name and bool(node.name),
+        local=endpoint.node_name == node_name and bool(node_name),
         zones=tuple(h.name for h in hints.for_zones) if hints else (),
         nodes=tuple(h.name for h in hints.for_nodes) if hints else (),
     )
-    known = members.get(str(info))
-    if known is None or info.rank > known.rank:
-        members[str(info)] = info
 
 
 def usable_endpoints(

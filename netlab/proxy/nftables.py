@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from netlab.api.values import Cidr, Ipv4
 from netlab.netfilter.ruleset import Chain, Fragment, Ruleset, Set
 from netlab.proxy.endpoints import EndpointInfo
 from netlab.proxy.frame import (
@@ -179,7 +180,7 @@ class _CompiledPort:
             yield f"goto {self.local}"
 
     def _firewall_rule(self) -> str:
-        sources = self.port.source_ranges
+        sources: tuple[Cidr | Ipv4, ...] = self.port.source_ranges
         if contains(sources, self.config.node_ip):
             # A node that holds the address itself sends to it from it (semantics 6.12).
             sources = (*sources, *(ip for ip in self.port.load_balancer_ips if not contains(sources, ip)))

@@ -10,31 +10,30 @@ Rules
 2. Both halves must have been listed once before anything is programmed (semantics 6.20); that is the caller's part.
 3. A node port counts for type NodePort and LoadBalancer only; a load balancer address of ipMode Proxy not at all (4.11).
 4. An address and port lead to one Service, even when several claim it (`netlab.proxy.claims`).
+5. Objects are parsed when they come: what goes on from here are addresses and ports, never a user's text. A Service or
+   slice that does not parse, or cannot be worked on for any other reason, is left out alone; `refused` says which and why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from ipaddress import IPv4Address, IPv4Network
 
+from netlab.api import values
 from netlab.api.cluster import Node
 from netlab.api.discovery import EndpointSlice
 from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL, PROXY_NAME_LABEL, ZONE_LABEL
+from netlab.containment import Contained
+from netlab.errors import InvalidValueError
 from netlab.proxy.claims import Claim, all_claims, settle
-from netlab.proxy.endpoints import (
-    EndpointInfo,
-    NodeTopology,
-    is_ipv4,
-    merge_slices,
-    usable_endpoints,
-)
+from netlab.proxy.endpoints import EndpointInfo, NodeTopology, Offer, merge_offers, parse_slice, usable_endpoints
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
 __all__ = ["ServicePortInfo", "ServicePortMap", "ServiceTracker", "build", "contains", "is_proxied", "service_ports"]
 
-PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
+LONGEST_AFFINITY = 86400  # seconds; Kubernetes' limit
 
 
 def build(services: Iterable[Service], slices: Iterable[EndpointSlice], node: Node) -> ServicePortMap:
@@ -53,12 +52,13 @@ class ServiceTracker:
     def __init__(self, node: Node) -> None:
         self._node = _topology(node)
         self._services: dict[str, Service] = {}
-        self._slices: dict[str, dict[str, EndpointSlice]] = {}  # Service -> name of the slice -> slice
+        self._slices: dict[str, dict[str, Offer]] = {}  # Service -> key of the slice -> what it offers
         self._owner: dict[str, str] = {}  # slice -> Service
         self._ports: dict[str, tuple[ServicePortInfo, ...]] = {}
         self._claims: dict[Claim, set[str]] = {}  # address and port -> Services that claim it
         self._contested: set[Claim] = set()
         self._stale: set[str] = set()
+        self.refused: dict[str, Exception] = {}  # `service ns/name` or `endpointslice ns/name` -> why it is left out
 
     def set_service(self, key: str, service: Service | None) -> None:
         """Take note of a Service, None when it is gone."""
@@ -73,11 +73,16 @@ class ServiceTracker:
         if former := self._owner.pop(key, ""):
             del self._slices[former][key]
             self._stale.add(former)
-        if piece is not None:
-            owner = piece.service_key
+        self.refused.pop(f"endpointslice {key}", None)
+        if piece is None:
+            return
+        with Contained() as attempt:
+            owner, offer = piece.service_key, parse_slice(piece, self._node.name)
             self._owner[key] = owner
-            self._slices.setdefault(owner, {})[key] = piece
+            self._slices.setdefault(owner, {})[key] = offer
             self._stale.add(owner)
+        if attempt.error:
+            self.refused[f"endpointslice {key}"] = attempt.error
 
     def set_node(self, node: Node) -> None:
         """Take note of this node's labels: a changed zone concerns every Service with hints."""
@@ -89,15 +94,22 @@ class ServiceTracker:
     def current(self) -> ServicePortMap:
         """Return the map as of now; ports of Services that did not change are the same objects as last time."""
         for key in self._stale:
-            service = self._services.get(key)
-            slices = self._slices.get(key, {})
-            if not slices:
-                self._slices.pop(key, None)
-            ports = service_ports(service, [slices[name] for name in sorted(slices)], self._node) if service else ()
+            self.refused.pop(f"service {key}", None)
+            ports: tuple[ServicePortInfo, ...] = ()
+            with Contained() as attempt:
+                ports = self._ports_of(key)
+            if attempt.error:
+                self.refused[f"service {key}"] = attempt.error
             if self._ports.get(key, ()) != ports:
                 self._replace(key, ports)
         self._stale.clear()
         return settle(self._ports) if self._contested else dict(self._ports)
+
+    def _ports_of(self, key: str) -> tuple[ServicePortInfo, ...]:
+        service, offers = self._services.get(key), self._slices.get(key, {})
+        if not offers:
+            self._slices.pop(key, None)
+        return service_ports(service, [offers[name] for name in sorted(offers)], self._node) if service else ()
 
     def _replace(self, key: str, ports: tuple[ServicePortInfo, ...]) -> None:
         before, after = all_claims(self._ports.pop(key, ())), all_claims(ports)
@@ -125,23 +137,25 @@ def is_proxied(service: Service) -> bool:
     labels, spec = service.metadata.labels, service.spec
     return (
         spec.type != "ExternalName"
-        and is_ipv4(spec.cluster_ip)  # neither None nor unset
+        and spec.cluster_ip not in {"", "None"}
         and PROXY_NAME_LABEL not in labels
         and HEADLESS_LABEL not in labels
     )
 
 
-def service_ports(service: Service, slices: Iterable[EndpointSlice], node: NodeTopology) -> tuple[ServicePortInfo, ...]:
-    """Return the ports of one Service with their endpoints, none when it is not to be proxied."""
-    if not is_proxied(service):
+def service_ports(service: Service, offers: Iterable[Offer], node: NodeTopology) -> tuple[ServicePortInfo, ...]:
+    """Return the ports of one Service with their endpoints, none when it is not to be proxied.
+
+    Raises InvalidValueError when the Service holds what cannot be: it is then not served at all.
+    """
+    if not is_proxied(service) or ":" in values.ip(service.spec.cluster_ip, "spec.clusterIP"):
         return ()
-    endpoints = merge_slices(slices, node)
+    endpoints = merge_offers(offers)
     ports: dict[tuple[str, int], ServicePortInfo] = {}
     for port in service.spec.ports:
-        if port.protocol in PROTOCOLS:
-            info = _port(service, port, endpoints.get((port.name, port.protocol), ()))
-            usable = usable_endpoints(info.endpoints, node, uses_cluster=info.uses_cluster, uses_local=info.uses_local)
-            ports.setdefault((info.protocol, info.port), replace(info, usable=usable))
+        info = _port(service, port, endpoints.get((port.name, port.protocol), ()))
+        usable = usable_endpoints(info.endpoints, node, uses_cluster=info.uses_cluster, uses_local=info.uses_local)
+        ports.setdefault((info.protocol, info.port), replace(info, usable=usable))
     return tuple(ports.values())
 
 
@@ -150,43 +164,39 @@ def _port(service: Service, port: ServicePort, endpoints: tuple[EndpointInfo, ..
     has_node_ports = spec.type in {"NodePort", "LoadBalancer"}
     externally = has_node_ports or bool(spec.external_ips)
     external_local = externally and spec.external_traffic_policy == "Local"
-    ingress = service.status.load_balancer.ingress
+    given = [entry.ip for entry in service.status.load_balancer.ingress if entry.ip and entry.ip_mode in {"", "VIP"}]
     return ServicePortInfo(
         namespace=service.metadata.namespace,
         service=service.metadata.name,
         port_name=port.name,
-        protocol=port.protocol.lower(),
-        cluster_ip=spec.cluster_ip,
-        port=port.port,
-        node_port=port.node_port if has_node_ports else 0,
-        external_ips=_addresses(spec.external_ips),
-        load_balancer_ips=_addresses(i.ip for i in ingress if i.ip_mode in {"", "VIP"}),
-        source_ranges=_ranges(spec.load_balancer_source_ranges),
-        affinity_timeout=service.affinity_timeout,
+        protocol=values.transport(port.protocol, "the protocol of a port"),
+        cluster_ip=values.ipv4(spec.cluster_ip, "spec.clusterIP"),
+        port=values.port(port.port, "a port"),
+        node_port=values.port_or_none(port.node_port, "a nodePort") if has_node_ports else 0,
+        external_ips=values.ipv4_of(spec.external_ips, "one of spec.externalIPs"),
+        load_balancer_ips=values.ipv4_of(given, "an address of status.loadBalancer"),
+        source_ranges=values.source_ranges(spec.load_balancer_source_ranges, "spec.loadBalancerSourceRanges"),
+        affinity_timeout=affinity_timeout(service),
         external_local=external_local,
         internal_local=spec.internal_traffic_policy == "Local",
-        health_check_node_port=spec.health_check_node_port if spec.type == "LoadBalancer" and external_local else 0,
+        health_check_node_port=_health_check_node_port(service) if external_local else 0,
         endpoints=endpoints,
     )
 
 
-def _addresses(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(t for t in texts if is_ipv4(t)))
+def _health_check_node_port(service: Service) -> int:
+    spec = service.spec
+    return values.port_or_none(spec.health_check_node_port, "spec.healthCheckNodePort") if spec.type == "LoadBalancer" else 0
 
 
-def _ranges(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return source ranges without overlap, which an nft set would refuse. Kubernetes allows spaces around them."""
-    networks = [network for text in texts if (network := _network(text.strip()))]
-    collapsed = [str(n) for n in collapse_addresses(networks)]
-    return () if collapsed == ["0.0.0.0/0"] else tuple(collapsed)
-
-
-def _network(text: str) -> IPv4Network | None:
-    """Return an IPv4 prefix, None for one of the other address family (or for what the API server let slip)."""
-    try:
-        return IPv4Network(text, strict=False)
-    except ValueError:
-        return None
+def affinity_timeout(service: Service) -> int:
+    """Return for how many seconds a client stays with its endpoint, 0 without session affinity."""
+    seconds = service.affinity_timeout
+    if not 0 <= seconds <= LONGEST_AFFINITY:
+        raise InvalidValueError(
+            f"The timeout of session affinity is {values.shown(seconds)}, not 1 to {LONGEST_AFFINITY} seconds."
+        )
+    return seconds
 
 
 def contains(source_ranges: Iterable[str], address: str) -> bool:

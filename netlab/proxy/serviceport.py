@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from netlab.api.values import Cidr, Ipv4, Transport
 from netlab.proxy.endpoints import NO_ENDPOINTS, EndpointInfo, UsableEndpoints
 
 
@@ -15,13 +16,13 @@ class ServicePortInfo:
     namespace: str
     service: str
     port_name: str
-    protocol: str
-    cluster_ip: str
+    protocol: Transport
+    cluster_ip: Ipv4
     port: int
     node_port: int = 0
-    external_ips: tuple[str, ...] = ()
-    load_balancer_ips: tuple[str, ...] = ()
-    source_ranges: tuple[str, ...] = ()  # prefixes that do not overlap; empty: no restriction
+    external_ips: tuple[Ipv4, ...] = ()
+    load_balancer_ips: tuple[Ipv4, ...] = ()
+    source_ranges: tuple[Cidr, ...] = ()  # prefixes that do not overlap; empty: no restriction
     affinity_timeout: int = 0  # seconds; 0: no session affinity
     external_local: bool = False
     internal_local: bool = False

@@ -25,17 +25,19 @@ from netlab.api.structs import fields_of, type_of
 from netlab.topology import fields
 from netlab.topology.problem import REQUIRED, TYPE_INVALID, UNKNOWN, Problem, Steps, quoted, required, suggestion
 
-LARGEST_NUMBER = 2**31 - 1  # Kubernetes' integers have 32 bits, but for metadata.generation and a few of a pod's
+LARGEST_NUMBER = 2**31 - 1
+LONG_NUMBERS = frozenset({"generation", "observedGeneration", "sizeBytes"})  # the others of Kubernetes have 32 bits
 _TYPE_NAMES: dict[type, str] = {
     inspect.StrType: "text",
     inspect.IntType: "a whole number",
+    inspect.FloatType: "a number",
     inspect.BoolType: "true or false",
     inspect.DictType: "a map of names to values",
     inspect.StructType: "a map of fields",
     inspect.VarTupleType: "a list",
 }
 _MOST_LISTED = 12
-_STAND_INS: dict[type, Any] = {inspect.StrType: "", inspect.IntType: 0, inspect.BoolType: False}
+_STAND_INS: dict[type, Any] = {inspect.StrType: "", inspect.IntType: 0, inspect.FloatType: 0, inspect.BoolType: False}
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,9 @@ class _Walk:
         return _WALKERS[type(info)](self, value, info, steps)
 
     def marked(self, value: Any, info: inspect.Metadata, steps: Steps) -> Any:
-        if not is_inert(info):
-            return self.value(value, info.type, steps)
-        if value not in (None, {}, [], ""):
+        if is_inert(info) and value not in (None, {}, [], ""):
             self.inert.append(steps)
-        return value
+        return self.value(value, info.type, steps)
 
     def wrong_type(self, value: Any, expected: str, steps: Steps) -> None:
         hint = ""
@@ -133,11 +133,7 @@ class _Walk:
         if not _fits(value, info):
             self.wrong_type(value, _TYPE_NAMES[type(info)], steps)
             return _STAND_INS[type(info)]
-        if (
-            isinstance(info, inspect.IntType)
-            and abs(value) > LARGEST_NUMBER
-            and steps[-1] not in {"generation", "observedGeneration"}
-        ):
+        if isinstance(info, inspect.IntType) and abs(value) > LARGEST_NUMBER and steps[-1] not in LONG_NUMBERS:
             self.types.append(Problem(steps, f"expected a whole number of at most 32 bits, got {quoted(value)}", TYPE_INVALID))
             return 0
         return value
@@ -194,6 +190,7 @@ _WALKERS: dict[type, Callable[[_Walk, Any, Any, Steps], Any]] = {
     inspect.AnyType: _Walk.any,
     inspect.StrType: _Walk.scalar,
     inspect.IntType: _Walk.scalar,
+    inspect.FloatType: _Walk.scalar,
     inspect.BoolType: _Walk.scalar,
     inspect.DictType: _Walk.mapping,
     inspect.VarTupleType: _Walk.sequence,
@@ -201,19 +198,19 @@ _WALKERS: dict[type, Callable[[_Walk, Any, Any, Steps], Any]] = {
     inspect.UnionType: _Walk.union,
     inspect.Metadata: _Walk.marked,
 }
-_PYTHON_TYPES: dict[type, type] = {
-    inspect.StrType: str,
-    inspect.IntType: int,
-    inspect.BoolType: bool,
-    inspect.DictType: dict,
-    inspect.StructType: dict,
-    inspect.VarTupleType: list,
+_PYTHON_TYPES: dict[type, tuple[type, ...]] = {
+    inspect.StrType: (str,),
+    inspect.IntType: (int,),
+    inspect.FloatType: (int, float),
+    inspect.BoolType: (bool,),
+    inspect.DictType: (dict,),
+    inspect.StructType: (dict,),
+    inspect.VarTupleType: (list,),
 }
 
 
 def _fits(value: Any, info: inspect.Type) -> bool:
-    wanted = _PYTHON_TYPES[type(info)]
-    return isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+    return isinstance(value, _PYTHON_TYPES[type(info)]) and isinstance(value, bool) <= isinstance(info, inspect.BoolType)
 
 
 @dataclass(frozen=True)

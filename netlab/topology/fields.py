@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from netlab.api import apps, config, discovery, lab, meta, pods, services
+from netlab.api import apps, cluster, config, coordination, discovery, events, lab, meta, pods, services
 from netlab.topology import syntax
-from netlab.topology.problem import Problem, Steps, invalid, required, unsupported
+from netlab.topology.problem import TYPE_INVALID, Problem, Steps, invalid, required, unsupported
 from netlab.topology.syntax import Syntax
 
 
@@ -57,6 +57,9 @@ LABELS = Rule(keys=syntax.QUALIFIED_NAME, syntax=syntax.LABEL_VALUE)
 ANNOTATIONS = Rule(keys=syntax.QUALIFIED_NAME)
 CONFIG_KEYS = Rule(keys=syntax.CONFIG_KEY)
 NO_SCTP = "netlab carries no SCTP: a kernel built without it could not, and labs are the same on every machine"
+TIME = _text(syntax.TIME)
+ADDRESS = _text(syntax.UNICAST_ADDRESS)  # of a host; becomes part of rules, routes and names
+QUANTITIES = Rule(keys=syntax.QUALIFIED_NAME, syntax=syntax.QUANTITY)
 PROTOCOL = _one_of("TCP", "UDP", later=("SCTP",), why=NO_SCTP)
 POLICY = _one_of("Cluster", "Local")
 ANY = Rule()
@@ -65,6 +68,20 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (meta.ObjectMeta, "labels"): LABELS,
     (meta.ObjectMeta, "annotations"): ANNOTATIONS,
     (meta.ObjectMeta, "namespace"): _text(syntax.DNS_LABEL),
+    (meta.ObjectMeta, "finalizers"): _text(syntax.QUALIFIED_NAME),
+    (meta.ObjectMeta, "creationTimestamp"): TIME,
+    (meta.ObjectMeta, "deletionTimestamp"): TIME,
+    (meta.ObjectMeta, "deletionGracePeriodSeconds"): NOT_NEGATIVE,
+    (meta.OwnerReference, "apiVersion"): _must(_text(syntax.API_VERSION)),
+    (meta.OwnerReference, "kind"): _must(_text(syntax.KIND)),
+    (meta.OwnerReference, "name"): _must(_text(syntax.DNS_SUBDOMAIN)),
+    (meta.OwnerReference, "uid"): _must(_text(syntax.UID)),
+    (meta.Condition, "type"): _must(_text(syntax.QUALIFIED_NAME)),
+    (meta.Condition, "status"): _must(_one_of("True", "False", "Unknown")),
+    (meta.Condition, "lastTransitionTime"): TIME,
+    (meta.Condition, "lastProbeTime"): TIME,
+    (meta.Condition, "lastHeartbeatTime"): TIME,
+    (meta.Condition, "lastUpdateTime"): TIME,
     (meta.LabelSelector, "matchLabels"): LABELS,
     (meta.LabelSelectorRequirement, "key"): _text(syntax.QUALIFIED_NAME),
     (meta.LabelSelectorRequirement, "operator"): _one_of("In", "NotIn", "Exists", "DoesNotExist"),
@@ -90,7 +107,25 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (lab.LabSpec, "runtime"): _one_of(*lab.RUNTIMES),
     (lab.LabSpec, "nodes"): Rule(must=True, least="a lab has at least one node"),
     (lab.Lab, "spec"): _must(ANY),
+    (lab.HostStatus, "name"): _must(_text(syntax.DNS_LABEL)),
+    (lab.HostStatus, "role"): _one_of("node", "client"),
+    (lab.HostStatus, "index"): NOT_NEGATIVE,
+    (lab.HostStatus, "address"): ADDRESS,
     (lab.LabSpec, "manifests"): _text(syntax.FILE_PATH),
+    # ---- Node, Lease, Event
+    (cluster.NodeSpec, "podCIDR"): _text(syntax.NETWORK),
+    (cluster.NodeSpec, "podCIDRs"): _text(syntax.NETWORK),
+    (cluster.NodeAddress, "type"): _must(_one_of("Hostname", "InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS")),
+    (cluster.NodeAddress, "address"): _must(ANY),
+    (cluster.NodeStatus, "capacity"): QUANTITIES,
+    (cluster.NodeStatus, "allocatable"): QUANTITIES,
+    (coordination.LeaseSpec, "acquireTime"): TIME,
+    (coordination.LeaseSpec, "renewTime"): TIME,
+    (coordination.LeaseSpec, "leaseDurationSeconds"): Rule(low=1),
+    (coordination.LeaseSpec, "leaseTransitions"): NOT_NEGATIVE,
+    (events.Event, "firstTimestamp"): TIME,
+    (events.Event, "lastTimestamp"): TIME,
+    (events.Event, "eventTime"): TIME,
     # ---- ConfigMap, Secret
     (config.ConfigMap, "data"): CONFIG_KEYS,
     (config.ConfigMap, "binaryData"): CONFIG_KEYS,
@@ -110,7 +145,10 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (pods.EnvVar, "value"): _text(syntax.PROCESS_TEXT),
     (pods.EnvFromSource, "prefix"): _text(syntax.ENVIRONMENT_NAME),
     (pods.EnvFromReference, "name"): _must(_text(syntax.DNS_SUBDOMAIN)),
-    (pods.HTTPHeader, "name"): _must(ANY),
+    (pods.HTTPHeader, "name"): _must(_text(syntax.HTTP_HEADER_NAME)),
+    (pods.HTTPHeader, "value"): _text(syntax.HTTP_TEXT),
+    (pods.HTTPGetAction, "path"): _text(syntax.HTTP_TEXT),
+    (pods.HTTPGetAction, "host"): _text(syntax.HTTP_TEXT),
     (pods.HTTPGetAction, "port"): _must(PORT_OR_NAME),
     (pods.HTTPGetAction, "scheme"): _one_of("HTTP", "HTTPS"),
     (pods.TCPSocketAction, "port"): _must(PORT_OR_NAME),
@@ -131,6 +169,10 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (pods.Container, "command"): _text(syntax.PROCESS_TEXT),
     (pods.Container, "args"): _text(syntax.PROCESS_TEXT),
     (pods.Container, "workingDir"): _text(syntax.PROCESS_TEXT),
+    (pods.ResourceRequirements, "limits"): QUANTITIES,
+    (pods.ResourceRequirements, "requests"): QUANTITIES,
+    (pods.ResourceFieldSelector, "resource"): _must(ANY),
+    (pods.ResourceFieldSelector, "divisor"): _text(syntax.QUANTITY),
     (pods.Container, "imagePullPolicy"): _one_of("Always", "IfNotPresent", "Never"),
     (pods.PodDNSConfig, "nameservers"): _text(syntax.ADDRESS),
     (pods.PodDNSConfig, "searches"): _text(syntax.SEARCH_DOMAIN),
@@ -145,6 +187,16 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (pods.PodSpec, "dnsPolicy"): _one_of("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
     (pods.PodSpec, "restartPolicy"): _one_of("Always", "OnFailure", "Never"),
     (pods.PodSpec, "terminationGracePeriodSeconds"): NOT_NEGATIVE,
+    (pods.PodSpec, "serviceAccountName"): _text(syntax.DNS_SUBDOMAIN),
+    (pods.PodStatus, "phase"): _one_of("Pending", "Running", "Succeeded", "Failed", "Unknown"),
+    (pods.PodStatus, "hostIP"): ADDRESS,
+    (pods.PodStatus, "podIP"): ADDRESS,
+    (pods.PodStatus, "startTime"): TIME,
+    (pods.PodStatus, "qosClass"): _one_of("Guaranteed", "Burstable", "BestEffort"),
+    (pods.PodIP, "ip"): _must(ADDRESS),
+    (pods.ContainerStatus, "name"): _must(_text(syntax.DNS_LABEL)),
+    (pods.ContainerStatus, "restartCount"): NOT_NEGATIVE,
+    (pods.PodTemplateMeta, "creationTimestamp"): TIME,
     (pods.PodTemplateMeta, "labels"): LABELS,
     (pods.PodTemplateMeta, "annotations"): ANNOTATIONS,
     (pods.Pod, "spec"): _must(ANY),
@@ -185,6 +237,11 @@ RULES: Mapping[tuple[type, str], Rule] = {
         why="this cluster is not configured for dual-stack services",
     ),
     (services.ServiceSpec, "trafficDistribution"): _one_of("PreferClose", "PreferSameZone", "PreferSameNode"),
+    (services.LoadBalancerIngress, "ip"): ADDRESS,
+    (services.LoadBalancerIngress, "hostname"): _text(syntax.DNS_SUBDOMAIN),
+    (services.LoadBalancerIngress, "ipMode"): _one_of("VIP", "Proxy"),
+    (services.PortStatus, "port"): _must(PORT),
+    (services.PortStatus, "protocol"): _must(PROTOCOL),
     # ---- Endpoints, EndpointSlice (semantics 5)
     (services.EndpointAddress, "ip"): _must(_text(syntax.ENDPOINT_ADDRESS)),
     (services.EndpointAddress, "hostname"): _text(syntax.DNS_LABEL),
@@ -226,8 +283,8 @@ def _map_problems(rule: Rule, value: dict[str, Any], steps: Steps) -> Iterator[P
     for key, text in value.items():
         if rule.keys and (fault := rule.keys.fault(key)):
             yield replace(invalid((*steps, key), key, fault), at_key=True)
-        if rule.keys and rule.syntax and (fault := rule.syntax.fault(text)):
-            yield invalid((*steps, key), text, fault)
+        if rule.keys and rule.syntax and isinstance(text, str) and (fault := rule.syntax.fault(text)):
+            yield _faulty(rule.syntax, (*steps, key), text, fault)
 
 
 def _scalar_problems(rule: Rule, value: Any, steps: Steps) -> Iterator[Problem]:
@@ -245,7 +302,12 @@ def _text_problems(rule: Rule, value: str, steps: Steps) -> Iterator[Problem]:
     elif rule.values and value not in rule.values:
         yield unsupported(steps, value, rule.values, rule.why if value in rule.later else "")
     elif rule.syntax and (fault := rule.syntax.fault(value)):
-        yield invalid(steps, value, fault)
+        yield _faulty(rule.syntax, steps, value, fault)
+
+
+def _faulty(kind: Syntax, steps: Steps, value: str, fault: str) -> Problem:
+    problem = invalid(steps, value, fault)
+    return replace(problem, reason=TYPE_INVALID) if kind.is_type else problem
 
 
 def _number_problems(rule: Rule, value: int, steps: Steps) -> Iterator[Problem]:

@@ -22,7 +22,12 @@ from netlab.topology.syntax import LAB_NAME
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 INERT = {"description": "Accepted; has no effect on the network."}
-_SCALARS: dict[type, str] = {inspect.StrType: "string", inspect.IntType: "integer", inspect.BoolType: "boolean"}
+_SCALARS: dict[type, str] = {
+    inspect.StrType: "string",
+    inspect.IntType: "integer",
+    inspect.FloatType: "number",
+    inspect.BoolType: "boolean",
+}
 
 
 def schema() -> Json:
@@ -90,9 +95,12 @@ def _field(struct: type, known: inspect.Field, definitions: Json) -> Json:
 
 
 def _type(info: inspect.Type, rule: Rule, definitions: Json) -> Json:
-    if is_inert(info):
-        return dict(INERT)
     match info:
+        case inspect.AnyType():
+            return {}
+        case inspect.Metadata():
+            inert = INERT if is_inert(info) else {}
+            return {**_type(info.type, rule, definitions), **inert}
         case inspect.StructType():
             found = _struct(info, definitions)
         case inspect.DictType():

@@ -92,7 +92,8 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
     assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
     networking = _usable(lab_item)
     for item in items:
-        values = value_problems(item.resource, item.decoded, networking)
+        found = value_problems(item.resource, item.decoded, networking)
+        values = [problem for problem in found if problem.steps[:1] != ("status",)]  # a file's status is ignored
         for problem in (*item.decoded.unknown, *item.decoded.types, *values):
             report.problem(item.document, item.at, problem)
     if lab_item:

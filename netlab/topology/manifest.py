@@ -91,14 +91,18 @@ class Item:
     @property
     def pods(self) -> PodPlan | None:
         """The pods it makes, None for kinds that make none."""
-        obj: Any = self.obj
-        if self.resource is r.PODS:
-            return PodPlan(("spec",), obj.metadata.labels, obj.spec, 1)
-        if self.resource not in (r.DEPLOYMENTS, r.REPLICA_SETS, r.DAEMON_SETS):
-            return None
-        template = obj.spec.template
-        count = None if self.resource is r.DAEMON_SETS else obj.spec.replicas
-        return PodPlan(("spec", "template", "spec"), template.metadata.labels, template.spec, count)
+        return pod_plan(self.resource, self.obj)
+
+
+def pod_plan(resource: Resource[Any], obj: Any) -> PodPlan | None:
+    """Return the pods that an object makes, None for kinds that make none."""
+    if resource is r.PODS:
+        return PodPlan(("spec",), obj.metadata.labels, obj.spec, 1)
+    if resource not in (r.DEPLOYMENTS, r.REPLICA_SETS, r.DAEMON_SETS):
+        return None
+    template = obj.spec.template
+    count = None if resource is r.DAEMON_SETS else obj.spec.replicas
+    return PodPlan(("spec", "template", "spec"), template.metadata.labels, template.spec, count)
 
 
 Finding = tuple[Item, Problem]

@@ -23,6 +23,7 @@ DUPLICATE = "FieldValueDuplicate"
 FORBIDDEN = "FieldValueForbidden"
 NOT_FOUND = "FieldValueNotFound"
 TYPE_INVALID = "FieldValueTypeInvalid"
+TOO_LONG = "FieldValueTooLong"
 UNKNOWN = "FieldUnknown"  # ours: Kubernetes reports unknown fields apart from the causes of a Status
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -101,6 +102,10 @@ def forbidden(steps: Steps, detail: str) -> Problem:
 
 def duplicate(steps: Steps, value: Any, detail: str = "") -> Problem:
     return Problem(steps, f"Duplicate value: {quoted(value)}" + (f": {detail}" if detail else ""), DUPLICATE)
+
+
+def too_long(steps: Steps, limit: int) -> Problem:
+    return Problem(steps, f"Too long: may not be more than {limit} bytes", TOO_LONG)
 
 
 def not_found(steps: Steps, value: Any, detail: str) -> Problem:

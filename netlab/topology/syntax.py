@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError, ip_address
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -16,13 +17,17 @@ _QUALIFIED = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 
 @dataclass(frozen=True)
 class Syntax:
-    """A kind of text: what it matches, how long it may be, what to say otherwise; `check` adds what no pattern can."""
+    """A kind of text: what it matches, how long it may be, what to say otherwise; `check` adds what no pattern can.
+
+    `is_type`: Kubernetes decodes such a text into a type of its own, so that a wrong one is a 400, not a 422.
+    """
 
     name: str
     pattern: str = ""
     longest: int = 0
     says: str = ""
     check: Callable[[str], str] | None = None
+    is_type: bool = False
 
     def fault(self, text: str) -> str:
         """Return what is wrong, empty when nothing is."""
@@ -84,6 +89,31 @@ def _endpoint_address(text: str) -> str:
     ):
         if is_special:
             return what
+    return ""
+
+
+def _unicast_address(text: str) -> str:
+    """Addresses that one host can have: what rules, routes and names of hosts are made from."""
+    if fault := _address(text):
+        return fault
+    address = IPv4Address(text)
+    for is_special, what in (
+        (address in IPv4Network("0.0.0.0/8"), "may not be an address of this host (0.0.0.0/8)"),
+        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8)"),
+        (address.is_multicast, "may not be in the multicast range (224.0.0.0/4)"),
+        (address in IPv4Network("240.0.0.0/4"), "may not be in the reserved range (240.0.0.0/4)"),
+    ):
+        if is_special:
+            return what
+    return ""
+
+
+def _time(text: str) -> str:
+    """A date that the calendar has; a fraction of any length is allowed."""
+    try:
+        datetime.fromisoformat(re.sub(r"\.[0-9]+", "", text))
+    except ValueError as error:
+        return f"must be a time: {error}"
     return ""
 
 
@@ -165,8 +195,36 @@ ENVIRONMENT_NAME = Syntax(
 )
 ADDRESS = Syntax("IPv4 address", check=_address)
 ENDPOINT_ADDRESS = Syntax("endpoint address", check=_endpoint_address)
+UNICAST_ADDRESS = Syntax("address of a host", check=_unicast_address)
 NETWORK = Syntax("IPv4 range", check=_network)
+TIME = Syntax(
+    "time",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})",
+    0,
+    "must be a time of RFC 3339, e.g. 2026-01-31T12:00:00.000000Z",
+    _time,
+    is_type=True,
+)
+QUANTITY = Syntax(
+    "quantity",
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?",
+    64,
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+    is_type=True,
+)
+HTTP_HEADER_NAME = Syntax(
+    "HTTP header name",
+    r"[-A-Za-z0-9]+",
+    0,
+    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name')",
+)
+HTTP_TEXT = Syntax("HTTP text", r"[^\0-\x08\x0a-\x1f\x7f]*", 0, "must not contain control characters such as line breaks")
 PORT_RANGE = Syntax("port range", r"[0-9]{1,5}-[0-9]{1,5}", 0, 'must be two ports, e.g. "30000-32767"', _port_range)
+API_VERSION = Syntax(
+    "API version", rf"({_LABEL}(\.{_LABEL})*/)?{_LABEL}", 253, "must be a version, or a group and a version: v1, apps/v1"
+)
+KIND = Syntax("kind", r"[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?", 63, "must be the name of a kind, like Pod")
+UID = Syntax("uid", r"[!-~]+", 253, "must consist of printable ASCII characters")
 CAPABILITY = Syntax("capability", r"(?!CAP_)[A-Z][A-Z0-9_]*", 0, "must be a capability without `CAP_`, like NET_ADMIN, or ALL")
 IMAGE = Syntax("image", r"\S(.*\S)?", 0, "must not have leading or trailing whitespace")
 FILE_PATH = Syntax("file or folder", r"/?[^\0/]{1,255}(/+[^\0/]{0,255})*", 4000, "must be the path of a file or folder")

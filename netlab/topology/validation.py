@@ -14,6 +14,7 @@ from netlab.topology.rules.config import config_map_problems, secret_problems
 from netlab.topology.rules.endpoints import endpoint_slice_problems, endpoints_problems
 from netlab.topology.rules.labs import lab_problems
 from netlab.topology.rules.metadata import metadata_problems
+from netlab.topology.rules.nodes import node_problems
 from netlab.topology.rules.pods import pod_problems
 from netlab.topology.rules.services import service_problems
 from netlab.topology.rules.workloads import workload_problems
@@ -21,6 +22,7 @@ from netlab.topology.rules.workloads import workload_problems
 Rules = Callable[[Any, Networking | None], Iterator[Problem]]
 RULES: dict[str, Rules] = {
     r.LABS.kind: lab_problems,
+    r.NODES.kind: node_problems,
     r.PODS.kind: pod_problems,
     r.SERVICES.kind: service_problems,
     r.ENDPOINTS.kind: endpoints_problems,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import subprocess
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ from netlab.dataplane.state import (
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.monitor import ANY
 
 pytestmark = pytest.mark.netns
 
@@ -314,3 +316,46 @@ def test_deleting_what_is_absent_succeeds(kernel: Kernel, make_namespace: MakeNa
     kernel.perform(path, [Operation(ADD, BRIDGE), Operation(DELETE, item), Operation(ADD, Address("br0", "10.0.0.1/24"))])
 
     assert Address("br0", "10.0.0.1/24") in kernel.observe(path).addresses
+
+
+def test_monitor_hears_what_happens_to_a_device(kernel: Kernel, make_namespace: MakeNamespace):
+    """The descriptor is readable after a change, and names the device; then it is quiet (semantics 2.22)."""
+    path, far = make_namespace("a"), make_namespace("far")
+    kernel.perform(path, [Operation(ADD, Link("eth0", Veth("eth0", far))), Operation(SET, Address("eth0", "10.0.0.1/24"))])
+    device = Link("flannel.1", Vxlan(1, 8472, "10.0.0.1", "eth0"))
+    steps = [
+        Operation(ADD, device),
+        Operation(SET, Route("10.1.0.0/24", "flannel.1", "10.1.0.0", onlink=True)),
+        Operation(DELETE, Route("10.1.0.0/24", "flannel.1", "10.1.0.0", onlink=True)),
+        Operation(SET, Address("flannel.1", "10.1.1.0/32")),
+        Operation(DELETE, Address("flannel.1", "10.1.1.0/32")),
+        Operation(DELETE, device),
+    ]
+    monitor = kernel.monitor(path)
+    heard = []
+    try:
+        for step in steps:
+            kernel.perform(path, [step])
+            readable, _, _ = select.select([monitor], [], [], 5)
+            heard.append(bool(readable) and "flannel.1" in monitor.read())
+        left = monitor.read()
+    finally:
+        monitor.close()
+
+    assert [True] * len(steps) == heard
+    assert frozenset() == left
+
+
+def test_monitor_that_overflows_says_any_device(linux: LinuxKernel, make_namespace: MakeNamespace):
+    """What the socket could not hold may have been about any device: nothing is lost silently."""
+    path = make_namespace("a")
+    linux.perform(path, [Operation(ADD, BRIDGE)])
+    monitor = linux.monitor(path)
+    addresses = [Address("br0", f"10.0.{high}.{low}/32") for high in range(20) for low in range(1, 200)]
+    try:
+        linux.perform(path, [Operation(SET, address) for address in addresses])
+        devices = monitor.read()
+    finally:
+        monitor.close()
+
+    assert ANY in devices

@@ -11,7 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netlab.dataplane.diff import diff
-from netlab.dataplane.state import Address, Bridge, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Veth, Vxlan
+from netlab.dataplane.state import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Link,
+    NamespaceState,
+    Neighbour,
+    Operation,
+    Route,
+    Verb,
+    Veth,
+    Vxlan,
+)
 from netlab.kernel.door import Kernel
 
 pytestmark = pytest.mark.netns
@@ -82,3 +94,19 @@ def test_any_state_follows_any_other_in_one_pass(kernel: Kernel, first: Namespac
         left = diff(second, kernel.observe(NEAR), owns)
 
     assert () == left
+
+
+@given(state=states())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_flushed_routes_come_back_in_one_pass(kernel: Kernel, state: NamespaceState):
+    """`ip route flush table main`: connected routes, too, are as before after one pass."""
+    with fresh_namespaces(kernel):
+        kernel.perform(NEAR, diff(state, kernel.observe(NEAR), owns))
+        before = kernel.observe(NEAR)
+        flushed = (*before.routes, *(before.connected or ()))
+        kernel.perform(NEAR, [Operation(Verb.DELETE, route) for route in flushed])
+        kernel.perform(NEAR, diff(state, kernel.observe(NEAR), owns))
+        after = kernel.observe(NEAR)
+
+    assert set(before.connected or ()) == set(after.connected or ())
+    assert set(before.routes) == set(after.routes)

@@ -13,6 +13,8 @@ from netlab.errors import KernelError
 from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, FlowFilter, Kernel, Listing
 from netlab.kernel.fake import FakeKernel
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.tables import TableKeeper
+from netlab.netfilter.ruleset import Chain, Fragment, Ruleset
 
 pytestmark = pytest.mark.netns
 
@@ -207,3 +209,26 @@ def test_ten_thousand_elements_are_listed(linux: LinuxKernel, make_namespace: Ma
     linux.nft(path, f"{SCRIPT}\nadd element ip kube-proxy cluster-ips {{ {', '.join(wanted)} }}\n")
 
     assert wanted == tuple(e for e in listed(linux, path).elements["cluster-ips"] if e.startswith("10.1."))
+
+
+REFUSED = [
+    pytest.param(Chain("b", ("jump nowhere",)), id="a chain that is not there"),
+    pytest.param(Chain("b", ("drop } ; flush ruleset ; add chain ip t x {",)), id="a second command (B1)"),
+    pytest.param(Chain("b", ('drop\ninclude "/etc/hostname"',)), id="an include (B1)"),
+]
+
+
+@pytest.mark.parametrize("bad", REFUSED)
+def test_a_fragment_that_is_refused_fails_alone(kernel: Kernel, make_namespace: MakeNamespace, bad: Chain):
+    """Its neighbours are written in one transaction without it, and it is when it is right again."""
+    path = make_namespace("a")
+    keeper = TableKeeper(kernel, path)
+    frame = Fragment.of((Chain("frame", ("accept",)),))
+    good = {name: Fragment.of((Chain(name, ("drop",)),)) for name in "abc"}
+    keeper.keep(Ruleset("ip", "t", {"": frame, **good, "b": Fragment.of((bad,))}))
+    without = set(kernel.nft_list(path, "ip", "t").chains)
+    refused = set(keeper.refused("ip", "t"))
+    keeper.keep(Ruleset("ip", "t", {"": frame, **good}))
+
+    assert ({"frame", "a", "c"}, {"b"}) == (without, refused)
+    assert {"frame", "a", "b", "c"} == set(kernel.nft_list(path, "ip", "t").chains)

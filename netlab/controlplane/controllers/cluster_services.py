@@ -5,6 +5,9 @@
                             DNS server there, so a pod asks its own node (docs/architecture.md)
     kube-system/coredns     ConfigMap; key NodeHosts names nodes and clients, in the form of /etc/hosts
 
+A node or client whose address or name cannot be one has no line and no endpoint, and an Event says so: lines of NodeHosts are
+made of parsed values only, as every node's DNS server reads them.
+
 All is made when missing and its endpoints follow the nodes; a Service is not put back when the user changes it.
 """
 
@@ -14,11 +17,13 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from netlab.api.cluster import Namespace
+from netlab.api import values
+from netlab.api.cluster import Namespace, Node
 from netlab.api.config import ConfigMap
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
 from netlab.api.lab import Lab
-from netlab.api.meta import Labels, ObjectMeta
+from netlab.api.meta import Labels, Object, ObjectMeta
+from netlab.api.resources import NAMESPACES, SERVICES
 from netlab.api.services import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service, ServicePort, ServiceSpec
 from netlab.api.wellknown import (
     HOST_NAMES,
@@ -32,27 +37,45 @@ from netlab.api.wellknown import (
 )
 from netlab.controlplane.controllers.naming import natural
 from netlab.controlplane.controllers.ownership import owner_reference
+from netlab.controlplane.controllers.per_object import Failed, Step, collect, each
 from netlab.controlplane.controllers.slices import SliceSet, plan_slices
 from netlab.controlplane.controllers.world import World
-from netlab.controlplane.controllers.writes import Write, create, patch, update
+from netlab.controlplane.controllers.writes import Write, create, event, patch, update
+from netlab.errors import InvalidValueError
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 
 MANAGER = "netlab"
 DNS_PORT = 53
 
 
-def reconcile(world: World, _now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the writes that keep the cluster's own objects."""
-    missing = [name for name in SYSTEM_NAMESPACES if name not in world.namespaces]
+    readable = [name for name in SYSTEM_NAMESPACES if not world.is_unreadable(NAMESPACES, name)]
+    missing = [name for name in readable if name not in world.namespaces]
     if missing:  # first the namespaces, then what is in them
         return [create(Namespace(metadata=ObjectMeta(name=name))) for name in missing]
     if world.lab is None:
         return []
     plan = AddressPlan.of(world.lab)
-    writes: list[Write] = [create(service) for service in services(plan) if service.key not in world.services]
-    writes += _endpoints(world, KUBERNETES, [Endpoint(addresses=(plan.api_server,), conditions=EndpointConditions(ready=True))])
-    writes += _endpoints(world, KUBE_DNS, dns_endpoints(world))
-    return writes + _node_hosts(world, host_names(world, plan))
+    own = {service.key: service for service in services(plan)}
+    steps: list[Step] = [create(service) for key, service in own.items() if _is_missing(world, key)]
+    steps += each((*own.values(), world.lab), lambda obj: _part(world, plan, obj))
+    return [*steps, *_unusable(world, now)]
+
+
+def _part(world: World, plan: AddressPlan, obj: Object) -> list[Step]:
+    """Return the writes for what belongs to a Service of the cluster, or to the lab: each part fails alone."""
+    if obj.key == KUBERNETES:
+        server = Endpoint(addresses=(plan.api_server,), conditions=EndpointConditions(ready=True))
+        return [*_endpoints(world, KUBERNETES, [server])]
+    if obj.key == KUBE_DNS:
+        servers, failures = dns_endpoints(world)
+        return [*failures, *_endpoints(world, KUBE_DNS, servers)]
+    return [*_node_hosts(world, host_names(world, plan))]
+
+
+def _is_missing(world: World, service: str) -> bool:
+    return service not in world.services and not world.is_unreadable(SERVICES, service)
 
 
 def services(plan: AddressPlan) -> tuple[Service, Service]:
@@ -84,34 +107,55 @@ ENDPOINT_PORTS: dict[str, tuple[EndpointPort, ...]] = {
 }
 
 
-def dns_endpoints(world: World) -> list[Endpoint]:
-    """Return the DNS server of every node."""
-    return [
-        Endpoint(
-            addresses=(node.internal_ip,),
-            conditions=EndpointConditions(ready=True),
-            node_name=node.metadata.name,
-            zone=node.metadata.labels.get(ZONE_LABEL, ""),
-        )
-        for node in sorted(world.nodes.values(), key=lambda node: natural(node.metadata.name))
-        if node.internal_ip and node.metadata.deletion_timestamp is None
-    ]
+def dns_endpoints(world: World) -> tuple[list[Endpoint], list[Failed]]:
+    """Return the DNS server of every node, and the nodes that failed."""
+    nodes = sorted(world.nodes.values(), key=lambda node: natural(node.metadata.name))
+    found, failures = collect(nodes, _dns_endpoint)
+    return [endpoint for endpoint in found if endpoint], failures
+
+
+def _dns_endpoint(node: Node) -> Endpoint | None:
+    if not node.internal_ip or node.metadata.deletion_timestamp is not None:
+        return None
+    return Endpoint(
+        addresses=(node.internal_ip,),
+        conditions=EndpointConditions(ready=True),
+        node_name=node.metadata.name,
+        zone=node.metadata.labels.get(ZONE_LABEL, ""),
+    )
 
 
 def host_names(world: World, plan: AddressPlan) -> str:
     """Return the addresses and names of nodes and clients, one host a line."""
     nodes = sorted(world.nodes.values(), key=lambda node: natural(node.metadata.name))
-    lines = [f"{node.internal_ip} {node.metadata.name}" for node in nodes if node.internal_ip]
-    lines += _client_lines(world.lab, plan) if world.lab else ()
+    hosts = [(node.internal_ip, (node.metadata.name,)) for node in nodes if node.internal_ip]
+    lines = filter(None, (_line(address, names) for address, names in (*hosts, *_clients(world.lab, plan))))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _client_lines(lab: Lab, plan: AddressPlan) -> Iterator[str]:
-    """Yield the clients: where they are, as the lab controller says once it has made them."""
-    made = {host.name: host.address for host in lab.status.hosts if host.is_client and host.address}
-    for index, client in enumerate(lab.spec.clients, start=1):
-        address = made.get(client.name) or plan.client(index)
-        yield " ".join((address, *dict.fromkeys((client.name, *client.hostnames))))
+def _clients(lab: Lab | None, plan: AddressPlan) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield address and names of the clients: where they are, as the lab controller says once it has made them."""
+    made = {host.name: host.address for host in lab.status.hosts if host.is_client and host.address} if lab else {}
+    for index, client in enumerate(lab.spec.clients if lab else (), start=1):
+        yield made.get(client.name) or plan.client(index), (client.name, *client.hostnames)
+
+
+def _line(address: str, names: Iterable[str]) -> str:
+    """Return a line of a hosts file, empty when any of it cannot be what it should."""
+    try:
+        parsed = [values.host_name(name, "a name") for name in dict.fromkeys(names)]
+        return " ".join((values.unicast(address, "an address"), *parsed))
+    except InvalidValueError:
+        return ""
+
+
+def _unusable(world: World, now: str) -> Iterator[Write]:
+    """Yield an Event for every node that has something in the place of its address."""
+    for node in world.nodes.values():
+        if node.has_address and not node.internal_ip:
+            text = next(a.address for a in node.status.addresses if a.type == "InternalIP")
+            message = f"The node has no name in DNS: its InternalIP {values.shown(text)} is not the address of a host."
+            yield event(node, now, reason="InvalidAddress", message=message, component=MANAGER, warning=True)
 
 
 def _service(key: str, labels: Labels, spec: ServiceSpec) -> Service:

@@ -13,6 +13,7 @@ from netlab.api.cluster import Node
 from netlab.api.pods import Pod
 from netlab.controlplane.controllers.naming import generated_name
 from netlab.controlplane.controllers.ownership import claim
+from netlab.controlplane.controllers.per_object import Step, each
 from netlab.controlplane.controllers.templates import is_active, is_available, is_finished, pod_from, template_hash
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, update_status
@@ -21,12 +22,10 @@ COMPONENT = "daemonset-controller"
 HASH_LABEL = "controller-revision-hash"
 
 
-def reconcile(world: World, now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the writes that bring every DaemonSet's pods and status to what it asks for."""
-    writes: list[Write] = []
-    for key in sorted(world.daemon_sets):
-        writes += reconcile_one(world, world.daemon_sets[key], now)
-    return writes
+    owners = (world.daemon_sets[key] for key in sorted(world.daemon_sets))
+    return each(owners, lambda owner: reconcile_one(world, owner, now))
 
 
 def reconcile_one(world: World, owner: DaemonSet, now: str) -> list[Write]:

@@ -17,14 +17,16 @@ import msgspec
 
 from netlab.api.apps import Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec
 from netlab.api.meta import Condition, LabelSelector, ObjectMeta
+from netlab.api.numbers import LARGEST_64, whole_number
+from netlab.api.wellknown import REVISION
 from netlab.controlplane.controllers.ownership import claim, owner_reference
+from netlab.controlplane.controllers.per_object import Step, each
 from netlab.controlplane.controllers.templates import count_available, is_active, template_hash, with_condition
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, patch, update_status
 
 COMPONENT = "deployment-controller"
 HASH_LABEL = "pod-template-hash"
-REVISION = "deployment.kubernetes.io/revision"
 SURGE = 0.25
 KEPT_REVISIONS = 10  # Kubernetes' default revisionHistoryLimit
 
@@ -49,17 +51,18 @@ class Rollout:
         return (*self.old, self.new) if self.new else self.old
 
 
-def reconcile(world: World, now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the writes that bring every Deployment's ReplicaSets and status to what it asks for."""
-    writes: list[Write] = []
-    for key in sorted(world.deployments):
-        deployment = world.deployments[key]
-        rollout, claims = observe(world, deployment)
-        writes += claims
-        if deployment.metadata.deletion_timestamp is None:
-            writes += _scale(rollout, now) + _forget(rollout)
-        writes += _status(rollout, now)
-    return writes
+    deployments = (world.deployments[key] for key in sorted(world.deployments))
+    return each(deployments, lambda deployment: reconcile_one(world, deployment, now))
+
+
+def reconcile_one(world: World, deployment: Deployment, now: str) -> list[Write]:
+    """Return the writes for one Deployment."""
+    rollout, writes = observe(world, deployment)
+    if deployment.metadata.deletion_timestamp is None:
+        writes += _scale(rollout, now) + _forget(rollout)
+    return writes + _status(rollout, now)
 
 
 def observe(world: World, deployment: Deployment) -> tuple[Rollout, list[Write]]:
@@ -136,8 +139,7 @@ def _name(rollout: Rollout) -> str:
 
 
 def _revision(rs: ReplicaSet) -> int:
-    text = rs.metadata.annotations.get(REVISION, "0")
-    return int(text) if text.isdecimal() else 0
+    return whole_number(rs.metadata.annotations.get(REVISION), least=0, most=LARGEST_64 - 1)  # one more is a number, too
 
 
 def _next_revision(rollout: Rollout) -> int:

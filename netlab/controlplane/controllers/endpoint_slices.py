@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from netlab.api.discovery import Endpoint, EndpointConditions
+from netlab.api.discovery import Endpoint, EndpointConditions, EndpointSlice
 from netlab.api.pods import Pod
+from netlab.api.resources import SERVICES
 from netlab.api.services import Service
 from netlab.api.wellknown import HEADLESS_LABEL, SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL, ZONE_LABEL
 from netlab.controlplane.controllers.ownership import owner_reference
+from netlab.controlplane.controllers.per_object import Failed, Step, collect, each
 from netlab.controlplane.controllers.selected_pods import (
+    each_selecting,
     hostname,
     inherited_labels,
     is_ready,
     is_serving,
     pods_behind,
     resolve_ports,
-    selecting_services,
     target_reference,
 )
 from netlab.controlplane.controllers.slices import Ports, SliceSet, plan_slices
@@ -31,14 +33,19 @@ MANAGER = "endpointslice-controller.k8s.io"
 RESERVED = frozenset({SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL, HEADLESS_LABEL})
 
 
-def reconcile(world: World, _now: str) -> list[Write]:
+def reconcile(world: World, _now: str) -> list[Step]:
     """Return the writes that bring the slices of all Services with a selector up to date."""
-    writes = _leftovers(world)
-    for service in selecting_services(world):
-        common = slice_set(service)
-        existing = world.slices_by_service.get(service.key, [])
-        writes += plan_slices(common, wanted(world, service), existing, world.slice_names(common.namespace))
-    return writes
+    slices = (world.endpoint_slices[key] for key in sorted(world.endpoint_slices))
+    leftovers = each(slices, lambda piece: _leftover(world, piece))
+    return leftovers + each_selecting(world, lambda service: reconcile_one(world, service))
+
+
+def reconcile_one(world: World, service: Service) -> list[Step]:
+    """Return the writes for the slices of one Service; a pod that cannot be an endpoint is left out."""
+    common = slice_set(service)
+    existing = world.slices_by_service.get(service.key, [])
+    groups, failures = wanted(world, service)
+    return [*failures, *plan_slices(common, groups, existing, world.slice_names(common.namespace))]
 
 
 def slice_set(service: Service) -> SliceSet:
@@ -54,12 +61,14 @@ def slice_set(service: Service) -> SliceSet:
     )
 
 
-def wanted(world: World, service: Service) -> dict[Ports, list[Endpoint]]:
-    """Return the endpoints of a Service by the ports they have."""
+def wanted(world: World, service: Service) -> tuple[dict[Ports, list[Endpoint]], list[Failed]]:
+    """Return the endpoints of a Service by the ports they have, and the pods that failed."""
+    pods = pods_behind(world, service)
+    made, failures = collect(pods, lambda pod: (resolve_ports(service, pod), endpoint(world, service, pod)))
     groups: defaultdict[Ports, list[Endpoint]] = defaultdict(list)
-    for pod in pods_behind(world, service):
-        groups[resolve_ports(service, pod)].append(endpoint(world, service, pod))
-    return dict(groups)
+    for ports, found in made:
+        groups[ports].append(found)
+    return dict(groups), failures
 
 
 def endpoint(world: World, service: Service, pod: Pod) -> Endpoint:
@@ -77,14 +86,11 @@ def endpoint(world: World, service: Service, pod: Pod) -> Endpoint:
     )
 
 
-def _leftovers(world: World) -> list[Write]:
-    """Delete slices made for a Service that is gone, was replaced by another of its name, or has no endpoints."""
-    writes: list[Write] = []
-    for key in sorted(world.endpoint_slices):
-        piece = world.endpoint_slices[key]
-        if piece.metadata.labels.get(SLICE_MANAGED_BY_LABEL) == MANAGER:
-            service = world.services.get(piece.service_key)
-            uids = {reference.uid for reference in piece.metadata.owner_references}
-            if service is None or service.metadata.uid not in uids or service.spec.type == "ExternalName":
-                writes.append(delete(piece))
-    return writes
+def _leftover(world: World, piece: EndpointSlice) -> list[Write]:
+    """Delete a slice made for a Service that is gone, was replaced by another of its name, or has no endpoints."""
+    if piece.metadata.labels.get(SLICE_MANAGED_BY_LABEL) != MANAGER or world.is_unreadable(SERVICES, piece.service_key):
+        return []
+    service = world.services.get(piece.service_key)
+    uids = {reference.uid for reference in piece.metadata.owner_references}
+    stays = service is not None and service.metadata.uid in uids and service.spec.type != "ExternalName"
+    return [] if stays else [delete(piece)]

@@ -13,15 +13,17 @@ import msgspec
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import Labels, ObjectMeta
 from netlab.api.pods import Pod
+from netlab.api.resources import SERVICES
 from netlab.api.services import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
 from netlab.api.wellknown import HEADLESS_LABEL
+from netlab.controlplane.controllers.per_object import Failed, Step, collect, each
 from netlab.controlplane.controllers.selected_pods import (
+    each_selecting,
     hostname,
     inherited_labels,
     is_ready,
     pods_behind,
     resolve_ports,
-    selecting_services,
     target_reference,
 )
 from netlab.controlplane.controllers.world import World
@@ -36,43 +38,52 @@ RESERVED = frozenset({HEADLESS_LABEL, MANAGED_BY_LABEL})
 Ports = tuple[EndpointsPort, ...]
 
 
-def reconcile(world: World, _now: str) -> list[Write]:
+def reconcile(world: World, _now: str) -> list[Step]:
     """Return the writes that bring the Endpoints of all Services with a selector up to date."""
-    writes = _leftovers(world)
-    for service in selecting_services(world):
-        wanted = endpoints_of(world, service)
-        present = world.endpoints.get(service.key)
-        if present is None:
-            writes.append(create(wanted))
-        elif not _same(present, wanted):
-            writes.append(update(_onto(present, wanted)))
-    return writes
+    present = (world.endpoints[key] for key in sorted(world.endpoints))
+    leftovers = each(present, lambda obj: _leftover(world, obj))
+    return leftovers + each_selecting(world, lambda service: reconcile_one(world, service))
 
 
-def endpoints_of(world: World, service: Service) -> Endpoints:
-    """Return the Endpoints that a Service should have."""
-    subsets, truncated = _truncate(_subsets(world, service))
+def reconcile_one(world: World, service: Service) -> list[Step]:
+    """Return the write for the Endpoints of one Service; a pod that cannot be an address is left out."""
+    wanted, failures = endpoints_of(world, service)
+    present = world.endpoints.get(service.key)
+    if present is None:
+        return [*failures, create(wanted)]
+    return [*failures, *([] if _same(present, wanted) else [update(_onto(present, wanted))])]
+
+
+def endpoints_of(world: World, service: Service) -> tuple[Endpoints, list[Failed]]:
+    """Return the Endpoints that a Service should have, and the pods that failed."""
+    found, failures = _subsets(world, service)
+    subsets, truncated = _truncate(found)
     labels = {**inherited_labels(service, RESERVED), MANAGED_BY_LABEL: MANAGER}
     annotations = {OVER_CAPACITY: "truncated"} if truncated else {}
     meta = ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace, labels=labels, annotations=annotations)
-    return Endpoints(metadata=meta, subsets=subsets)
+    return Endpoints(metadata=meta, subsets=subsets), failures
 
 
-def _subsets(world: World, service: Service) -> tuple[EndpointSubset, ...]:
+def _subsets(world: World, service: Service) -> tuple[tuple[EndpointSubset, ...], list[Failed]]:
     """Return the pods grouped by equal ports; one that lacks every port of the Service is left out."""
     ready: defaultdict[Ports, list[EndpointAddress]] = defaultdict(list)
     not_ready: defaultdict[Ports, list[EndpointAddress]] = defaultdict(list)
-    for pod in pods_behind(world, service):
+
+    def add(pod: Pod) -> None:
         ports = tuple(sorted(map(_port, resolve_ports(service, pod)), key=lambda port: (port.name, port.port, port.protocol)))
         if pod.terminating and not service.spec.publish_not_ready_addresses:
-            continue
+            return
         if ports or not service.spec.ports:
-            (ready if is_ready(world, service, pod) else not_ready)[ports].append(_address(service, pod))
+            address = _address(service, pod)
+            (ready if is_ready(world, service, pod) else not_ready)[ports].append(address)
+
+    _, failures = collect(pods_behind(world, service), add)
     groups = sorted(ready.keys() | not_ready.keys(), key=msgspec.json.encode)
-    return tuple(
+    subsets = tuple(
         EndpointSubset(addresses=_sorted(ready[ports]), not_ready_addresses=_sorted(not_ready[ports]), ports=ports)
         for ports in groups
     )
+    return subsets, failures
 
 
 def _port(port: EndpointPort) -> EndpointsPort:
@@ -131,13 +142,9 @@ def _onto(present: Endpoints, wanted: Endpoints) -> Endpoints:
     return msgspec.structs.replace(present, metadata=meta, subsets=wanted.subsets)
 
 
-def _leftovers(world: World) -> list[Write]:
+def _leftover(world: World, obj: Endpoints) -> list[Write]:
     """Delete Endpoints made here whose Service is gone or has become an ExternalName (semantics 5.14)."""
-    writes: list[Write] = []
-    for key in sorted(world.endpoints):
-        obj = world.endpoints[key]
-        if obj.metadata.labels.get(MANAGED_BY_LABEL) == MANAGER:
-            service = world.services.get(key)
-            if service is None or service.spec.type == "ExternalName":
-                writes.append(delete(obj))
-    return writes
+    if obj.metadata.labels.get(MANAGED_BY_LABEL) != MANAGER or world.is_unreadable(SERVICES, obj.key):
+        return []
+    service = world.services.get(obj.key)
+    return [delete(obj)] if service is None or service.spec.type == "ExternalName" else []

@@ -13,11 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address
 
-from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort
+from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from netlab.api.meta import OwnerReference
+from netlab.api.resources import ENDPOINTS, SERVICES
 from netlab.api.services import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
 from netlab.api.wellknown import HEADLESS_LABEL, LAST_APPLIED, SERVICE_NAME_LABEL, SKIP_MIRROR_LABEL, SLICE_MANAGED_BY_LABEL
 from netlab.controlplane.controllers.ownership import owner_reference, with_references
+from netlab.controlplane.controllers.per_object import Failed, Step, each
 from netlab.controlplane.controllers.slices import Ports, SliceSet, identity, plan_slices
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, delete
@@ -28,21 +30,35 @@ CAPACITY = 1000
 RESERVED = frozenset({SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL})
 
 
-def reconcile(world: World, _now: str) -> list[Write]:
+def reconcile(world: World, _now: str) -> list[Step]:
     """Return the writes that keep the mirrors of all hand-made Endpoints."""
-    writes: list[Write] = []
-    mirrored: set[str] = set()
-    for key in sorted(world.endpoints):
-        obj, service = world.endpoints[key], world.services.get(key)
-        if service is None or not is_hand_made(obj, service):
-            continue
-        writes += _adopt(obj, service)
-        if is_mirrored(obj):
-            mirrored.add(obj.metadata.uid)
-            existing = world.slices_by_service.get(key, [])
-            in_use = world.slice_names(obj.metadata.namespace)
-            writes += plan_slices(slice_set(obj, service), wanted(obj), existing, in_use)
-    return writes + _leftovers(world, mirrored)
+    present = [world.endpoints[key] for key in sorted(world.endpoints)]
+    steps = each(present, lambda obj: reconcile_one(world, obj))
+    slices = (world.endpoint_slices[key] for key in sorted(world.endpoint_slices))
+    failed = {step.object.metadata.uid for step in steps if isinstance(step, Failed)}  # theirs stay
+    mirrored = failed | {obj.metadata.uid for obj in present if _service_to_mirror(world, obj)}
+    return steps + each(slices, lambda piece: _leftover(world, piece, mirrored))
+
+
+def reconcile_one(world: World, obj: Endpoints) -> list[Write]:
+    """Return the writes for one Endpoints object."""
+    service = world.services.get(obj.key)
+    if service is None or not is_hand_made(obj, service):
+        return []
+    writes = _adopt(obj, service)
+    if is_mirrored(obj):
+        existing = world.slices_by_service.get(obj.key, [])
+        in_use = world.slice_names(obj.metadata.namespace)
+        writes += plan_slices(slice_set(obj, service), wanted(obj), existing, in_use)
+    return writes
+
+
+def _service_to_mirror(world: World, obj: Endpoints) -> bool:
+    """Tell whether Endpoints have mirrors; those of a Service that cannot be read keep what they have."""
+    service = world.services.get(obj.key)
+    if service is None:
+        return world.is_unreadable(SERVICES, obj.key)
+    return is_hand_made(obj, service) and is_mirrored(obj)
 
 
 def is_hand_made(obj: Endpoints, service: Service) -> bool:
@@ -123,11 +139,10 @@ def _uids(references: tuple[OwnerReference, ...]) -> list[str]:
     return [reference.uid for reference in references]
 
 
-def _leftovers(world: World, mirrored: set[str]) -> list[Write]:
-    """Delete mirrors of Endpoints that are gone or no longer mirrored."""
-    return [
-        delete(world.endpoint_slices[key])
-        for key in sorted(world.endpoint_slices)
-        if world.endpoint_slices[key].metadata.labels.get(SLICE_MANAGED_BY_LABEL) == MANAGER
-        and not mirrored & {reference.uid for reference in world.endpoint_slices[key].metadata.owner_references}
-    ]
+def _leftover(world: World, piece: EndpointSlice, mirrored: set[str]) -> list[Write]:
+    """Delete a mirror of Endpoints that are gone or no longer mirrored."""
+    mine = piece.metadata.labels.get(SLICE_MANAGED_BY_LABEL) == MANAGER
+    if not mine or world.is_unreadable(ENDPOINTS, piece.service_key):
+        return []
+    owners = {reference.uid for reference in piece.metadata.owner_references}
+    return [] if mirrored & owners else [delete(piece)]

@@ -7,11 +7,10 @@ else (semantics 4.10). What cannot be served stays `<pending>`, with an Event th
 
 from __future__ import annotations
 
-from itertools import chain
-
 import msgspec
 
 from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service
+from netlab.controlplane.controllers.per_object import Failed, Step, collect, each
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, update_status
 from netlab.ipam import AddressPlan
@@ -42,22 +41,27 @@ class Pool:
         return free
 
 
-def reconcile(world: World, now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the writes that give and take back LoadBalancer addresses."""
     if world.lab is None:
         return []
     services = [world.services[key] for key in sorted(world.services)]
-    writes: list[Write] = [_set(service, "") for service in services if _is_released(service)]
-    mine = [service for service in services if _is_mine(service)]
+    steps = each(services, lambda service: [_set(service, "")] if _is_released(service) else [])
     pool = Pool(tuple(AddressPlan.of(world.lab).load_balancer_addresses()))
     # Those that have an address keep it; then those that ask for a certain one; then the others.
-    settled = {service.key for service in mine if _has_what_it_asks(service) and not pool.take(_address(service), service.key)}
-    open_ones = [service for service in mine if service.key not in settled]
-    asking = (service for service in open_ones if service.spec.load_balancer_ip)
-    others = (service for service in open_ones if not service.spec.load_balancer_ip)
-    for service in chain(asking, others):
-        writes += _allocate(pool, service, now)
-    return writes
+    found, failures = collect(services, lambda service: (service, _is_open(pool, service)))
+    open_ones = [service for service, is_open in found if is_open]
+    ordered = sorted(open_ones, key=lambda service: not service.spec.load_balancer_ip)
+    known = {step.key for step in steps if isinstance(step, Failed)}
+    steps += [failed for failed in failures if failed.key not in known]
+    return steps + each(ordered, lambda service: _allocate(pool, service, now))
+
+
+def _is_open(pool: Pool, service: Service) -> bool:
+    """Tell whether a Service is to be given an address. One that has what it asks for is given that, and keeps it."""
+    if not _is_mine(service):
+        return False
+    return not _has_what_it_asks(service) or bool(pool.take(_address(service), service.key))
 
 
 def _is_mine(service: Service) -> bool:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection
 from itertools import count
 
+from netlab.api.numbers import digits_key
+
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5
 LONGEST_BASE = 58  # a generated name has at most 63 characters, like a label value
@@ -34,4 +36,4 @@ def unused_name(owner: str, in_use: Collection[str]) -> str:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a sort key that puts node2 before node10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [digits_key(part) if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -7,8 +7,10 @@ registers first. A node with an address of its own choosing gets the lowest free
 from __future__ import annotations
 
 from itertools import count
+from operator import itemgetter
 
 from netlab.api.cluster import Node
+from netlab.controlplane.controllers.per_object import Step, collect, each
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, patch
 from netlab.errors import InvalidTopologyError
@@ -17,24 +19,33 @@ from netlab.ipam import AddressPlan
 COMPONENT = "node-ipam-controller"
 
 
-def reconcile(world: World, now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the pod ranges of the nodes that have none."""
     if world.lab is None:
         return []
     plan = AddressPlan.of(world.lab)
-    taken = {node.spec.pod_cidr for node in world.nodes.values() if node.spec.pod_cidr}
-    waiting = [node for node in world.nodes.values() if not node.spec.pod_cidr and node.internal_ip]
-    writes: list[Write] = []
-    for node in sorted(waiting, key=lambda node: (plan.node_index(node.internal_ip) is None, node.metadata.name)):
-        try:
-            cidr = _range(plan, node, taken)
-        except InvalidTopologyError as error:
-            message = f"Node {node.metadata.name} status is now: CIDRNotAvailable: {error}"
-            writes.append(event(node, now, reason="CIDRNotAvailable", message=message, component=COMPONENT, warning=True))
-            continue
-        taken.add(cidr)
-        writes.append(patch(node, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}))
-    return writes
+    nodes = world.nodes.values()
+    seen, failures = collect(nodes, lambda node: (node.spec.pod_cidr, _place(plan, node), node))
+    taken = {cidr for cidr, _, _ in seen if cidr}
+    waiting = [(place, node) for cidr, place, node in seen if not cidr and node.internal_ip]
+    ordered = [node for _, node in sorted(waiting, key=itemgetter(0))]
+    return [*failures, *each(ordered, lambda node: _allocate(plan, node, taken, now))]
+
+
+def _place(plan: AddressPlan, node: Node) -> tuple[bool, str]:
+    """Return when a node's turn is: first those whose range follows from their address."""
+    return plan.node_index(node.internal_ip) is None, node.metadata.name
+
+
+def _allocate(plan: AddressPlan, node: Node, taken: set[str], now: str) -> list[Write]:
+    """Return the range of one node, taken from then on."""
+    try:
+        cidr = _range(plan, node, taken)
+    except InvalidTopologyError as error:
+        message = f"Node {node.metadata.name} status is now: CIDRNotAvailable: {error}"
+        return [event(node, now, reason="CIDRNotAvailable", message=message, component=COMPONENT, warning=True)]
+    taken.add(cidr)
+    return [patch(node, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}})]
 
 
 def _range(plan: AddressPlan, node: Node, taken: set[str]) -> str:

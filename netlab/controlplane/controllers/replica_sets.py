@@ -12,26 +12,26 @@ from collections.abc import Callable
 import msgspec
 
 from netlab.api.apps import ReplicaSet, ReplicaSetStatus
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.api.selection import has_labels
+from netlab.api.wellknown import POD_DELETION_COST as DELETION_COST
 from netlab.controlplane.controllers.naming import unused_name
 from netlab.controlplane.controllers.ownership import claim
+from netlab.controlplane.controllers.per_object import Step, each
 from netlab.controlplane.controllers.templates import count_available, is_active, pod_from, ready_since
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, update_status
 
 COMPONENT = "replicaset-controller"
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 PHASES = {"": 0, "Pending": 0, "Unknown": 1, "Running": 2}  # the earlier, the sooner deleted
 NAMED_IN_EVENT = 10  # pods named in one Event; a scale-up of a thousand is one message, not a thousand
 
 
-def reconcile(world: World, now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the writes that bring every ReplicaSet's pods and status to what it asks for."""
-    writes: list[Write] = []
-    for key in sorted(world.replica_sets):
-        writes += reconcile_one(world, world.replica_sets[key], now)
-    return writes
+    owners = (world.replica_sets[key] for key in sorted(world.replica_sets))
+    return each(owners, lambda owner: reconcile_one(world, owner, now))
 
 
 def reconcile_one(world: World, owner: ReplicaSet, now: str) -> list[Write]:
@@ -95,8 +95,7 @@ def deletion_order(active: list[Pod]) -> Callable[[Pod], tuple[object, ...]]:
 
 
 def _cost(pod: Pod) -> int:
-    text = pod.metadata.annotations.get(DELETION_COST, "0")
-    return int(text) if text.removeprefix("-").isdecimal() else 0
+    return whole_number(pod.metadata.annotations.get(DELETION_COST), least=-(2**31), most=2**31 - 1)  # Kubernetes' range
 
 
 def _newest_first(timestamp: str) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ owner, then the fewest pods, then the first by natural order of names (node2 bef
 Pods wait until every node that the lab lists has registered, and until everything that makes pods (Deployment, ReplicaSet,
 DaemonSet) has been looked at by its controller, which makes them as it does so: otherwise the first node would get them all,
 and where pods run would depend on who was faster. So all pods of a new lab are placed in one go, by name. A pod that fits
-nowhere gets condition PodScheduled=False and an Event.
+nowhere gets condition PodScheduled=False and an Event. What cannot be read or planned for is not waited for: one object
+at fault must not keep all pods from their nodes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
 
@@ -22,9 +24,11 @@ from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
 from netlab.api.cluster import Node
 from netlab.api.meta import Condition
 from netlab.api.pods import Pod
+from netlab.api.resources import NODES
 from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import natural
 from netlab.controlplane.controllers.ownership import controller_of
+from netlab.controlplane.controllers.per_object import Failed, Step, collect, each, identity
 from netlab.controlplane.controllers.templates import is_finished, with_condition
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, patch, update_status
@@ -83,34 +87,54 @@ FILTERS: tuple[tuple[str, Callable[[Pod, Placement], bool]], ...] = (
 )
 
 
-def reconcile(world: World, now: str) -> list[Write]:
+def reconcile(world: World, now: str) -> list[Step]:
     """Return the bindings of all pods that wait for a node, and the conditions of those that fit nowhere."""
-    waiting = [pod for pod in world.pods.values() if not pod.spec.node_name and not pod.terminating and not is_finished(pod)]
-    if not waiting or world.lab is None or not world.expected_nodes <= world.nodes.keys() or not _all_pods_are_made(world):
-        return []
-    places = _places(world)
-    writes: list[Write] = []
-    for pod in sorted(waiting, key=lambda pod: pod.key):
-        reasons = [_reason(pod, place) for place in places]
-        fitting = [place for place, reason in zip(places, reasons, strict=True) if not reason]
-        if fitting:
-            owner = owner_of(pod)
-            best = min(fitting, key=lambda place: (place.by_owner[owner], place.pods))
-            best.add(pod)
-            writes.append(patch(pod, {"spec": {"nodeName": best.node.metadata.name}}))
-        else:
-            writes += _unschedulable(pod, explain(reasons), now)
-    return writes
+    seen, failures = collect(world.pods.values(), lambda pod: (pod, _is_waiting(pod)))
+    waiting = [pod for pod, waits in seen if waits]
+    if not waiting or world.lab is None or not _all_nodes_are_there(world) or not _all_pods_are_made(world):
+        return list(failures)
+    places, uncounted = _places(world, [pod for pod, waits in seen if not waits])
+    ordered = sorted(waiting, key=lambda pod: pod.key)
+    return [*failures, *uncounted, *each(ordered, lambda pod: _place(pod, places, now))]
+
+
+def _is_waiting(pod: Pod) -> bool:
+    return not pod.spec.node_name and not pod.terminating and not is_finished(pod)
+
+
+def _place(pod: Pod, places: list[Placement], now: str) -> list[Write]:
+    """Return the binding of one pod, which counts from then on, or why it fits nowhere."""
+    reasons = [_reason(pod, place) for place in places]
+    fitting = [place for place, reason in zip(places, reasons, strict=True) if not reason]
+    if not fitting:
+        return _unschedulable(pod, explain(reasons), now)
+    owner = owner_of(pod)
+    best = min(fitting, key=lambda place: (place.by_owner[owner], place.pods))
+    best.add(pod)
+    return [patch(pod, {"spec": {"nodeName": best.node.metadata.name}})]
+
+
+def _all_nodes_are_there(world: World) -> bool:
+    """Tell whether every node that the lab lists has registered; one whose object cannot be read has."""
+    missing = world.expected_nodes - world.nodes.keys()
+    return all(world.is_unreadable(NODES, name) for name in missing)
 
 
 def _all_pods_are_made(world: World) -> bool:
-    """Tell whether everything that makes pods has made those it is to have now, as far as the server has let it."""
+    """Tell whether whatever makes pods has made those it is to have now, as far as it could."""
     makers: tuple[Deployment | ReplicaSet | DaemonSet, ...] = (
         *world.deployments.values(), *world.replica_sets.values(), *world.daemon_sets.values(),
     )  # fmt: skip
-    return all(maker.status.observed_generation >= maker.metadata.generation for maker in makers) and all(
-        owner.status.desired_number_scheduled == len(world.nodes_of(owner)) for owner in world.daemon_sets.values()
-    )
+    made, _ = collect(makers, lambda maker: _has_made_its_pods(world, maker))
+    return all(made)
+
+
+def _has_made_its_pods(world: World, maker: Deployment | ReplicaSet | DaemonSet) -> bool:
+    if identity(maker) in world.failing:
+        return True
+    if isinstance(maker, DaemonSet) and maker.status.desired_number_scheduled != len(world.nodes_of(maker)):
+        return False
+    return maker.status.observed_generation >= maker.metadata.generation
 
 
 def owner_of(pod: Pod) -> str:
@@ -137,14 +161,14 @@ def explain(reasons: list[str]) -> str:
     return f"0/{len(reasons)} nodes are available: {', '.join(counted)}."
 
 
-def _places(world: World) -> list[Placement]:
-    """Return all nodes, those on their way out excepted, with the pods they have."""
+def _places(world: World, pods: list[Pod]) -> tuple[list[Placement], list[Failed]]:
+    """Return all nodes, those on their way out excepted, with the pods they have; and the objects that cannot be counted."""
     nodes = (node for node in world.nodes.values() if node.metadata.deletion_timestamp is None)
-    places = {node.metadata.name: Placement(node) for node in sorted(nodes, key=lambda node: natural(node.metadata.name))}
-    for pod in world.pods.values():
-        if pod.spec.node_name in places and not is_finished(pod):
-            places[pod.spec.node_name].add(pod)
-    return list(places.values())
+    found, failures = collect(nodes, lambda node: (natural(node.metadata.name), Placement(node)))
+    places = {place.node.metadata.name: place for _, place in sorted(found, key=itemgetter(0))}
+    placed = [pod for pod in pods if pod.spec.node_name in places and not is_finished(pod)]
+    _, uncounted = collect(placed, lambda pod: places[pod.spec.node_name].add(pod))
+    return list(places.values()), failures + uncounted
 
 
 def _reason(pod: Pod, place: Placement) -> str:

@@ -10,23 +10,28 @@ Rules (semantics 5.1, 5.2, 4.7, 4.8):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import Labels, ObjectReference
 from netlab.api.pods import Pod
 from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL
+from netlab.controlplane.controllers.per_object import Step, each
 from netlab.controlplane.controllers.templates import is_finished
 from netlab.controlplane.controllers.world import World
 
 
-def selecting_services(world: World) -> Iterator[Service]:
-    """Yield the Services whose endpoints come from their selector, by name; ExternalName has none (semantics 4.13)."""
-    for key in sorted(world.services):
-        service = world.services[key]
-        if service.spec.selector and service.spec.type != "ExternalName" and service.metadata.deletion_timestamp is None:
-            yield service
+def each_selecting(world: World, plan: Callable[[Service], list[Step]]) -> list[Step]:
+    """Return the steps for the Services whose endpoints come from their selector, by name."""
+    services = (world.services[key] for key in sorted(world.services))
+    return each(services, lambda service: plan(service) if is_selecting(service) else [])
+
+
+def is_selecting(service: Service) -> bool:
+    """Tell whether a Service's endpoints come from its selector; ExternalName has none (semantics 4.13)."""
+    spec = service.spec
+    return bool(spec.selector) and spec.type != "ExternalName" and service.metadata.deletion_timestamp is None
 
 
 def pods_behind(world: World, service: Service) -> list[Pod]:

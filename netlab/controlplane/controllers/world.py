@@ -1,12 +1,15 @@
 """What controllers see: a frozen snapshot of the kinds they watch, with the indexes they share.
 
 A controller is a pure function of a `World` and the time. Nothing in it asks the API server; what it wants done it
-returns as writes. Indexes are computed at most once per snapshot, on first use.
+returns as writes. Indexes are computed at most once per snapshot, on first use; an object that cannot be indexed is left
+out, and `unindexed` names it.
+
+An object that exists and cannot be decoded is in `unreadable` alone. A controller must not take it for one that is gone:
+what belongs to it stays as it is.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +40,7 @@ from netlab.api.selection import has_labels
 from netlab.api.services import Endpoints, Service
 from netlab.api.wellknown import SERVICE_NAME_LABEL
 from netlab.controlplane.controllers.ownership import controller_of
+from netlab.controlplane.controllers.per_object import Failed, grouped
 
 # The field of a World that holds each watched kind.
 FIELDS: dict[str, Resource[Any]] = {
@@ -69,12 +73,15 @@ class World:
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     replica_sets: Mapping[str, ReplicaSet] = field(default_factory=dict)
     daemon_sets: Mapping[str, DaemonSet] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()  # objects that exist and do not decode: `nodes/node1`
+    failing: frozenset[str] = frozenset()  # objects that their controllers could not plan for: `deployments/default/blue`
+    failures: list[Failed] = field(default_factory=list, compare=False)  # objects that the indexes leave out
 
     @classmethod
     def of(cls, objects: Iterable[Object]) -> World:
         """Return the world that consists of the given objects."""
         by_type = {resource.type: name for name, resource in FIELDS.items()}
-        fields: dict[str, dict[str, Any]] = {name: {} for name in FIELDS}
+        fields: dict[str, Any] = {name: {} for name in FIELDS}
         for obj in objects:
             fields[by_type[type(obj)]][obj.key] = obj
         return cls(**fields)
@@ -95,16 +102,24 @@ class World:
         """Names of the nodes that the lab lists, whether or not they have registered."""
         return frozenset(node.name for node in self.lab.spec.nodes) if self.lab else frozenset()
 
+    def unindexed(self) -> list[Failed]:
+        """Return the objects that an index leaves out."""
+        _ = self._pod_names, self.replica_sets_by_namespace, self._pods_by_controller, self._pods_by_label
+        _ = self.slices_by_service, self._slice_names
+        return list({failed.key: failed for failed in self.failures}.values())
+
+    def is_unreadable(self, resource: Resource[Any], key: str) -> bool:
+        """Tell whether an object exists that cannot be decoded."""
+        return f"{resource.plural}/{key}" in self.unreadable
+
     def pod_names(self, namespace: str) -> frozenset[str]:
         """Return the names of all pods of a namespace, those on their way out included."""
-        return frozenset(self._pod_names.get(namespace, ()))
+        return self._pod_names.get(namespace, frozenset())
 
     @cached_property
-    def _pod_names(self) -> Mapping[str, set[str]]:
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for pod in self.pods.values():
-            found[pod.metadata.namespace].add(pod.metadata.name)
-        return found
+    def _pod_names(self) -> Mapping[str, frozenset[str]]:
+        by_namespace = grouped(self.pods, lambda pod: [pod.metadata.namespace], self.failures)
+        return {namespace: _names(pods) for namespace, pods in by_namespace.items()}
 
     def nodes_of(self, owner: DaemonSet) -> list[Node]:
         """Return the nodes that are to have a pod of a DaemonSet, by name."""
@@ -115,10 +130,7 @@ class World:
     @cached_property
     def replica_sets_by_namespace(self) -> Mapping[str, list[ReplicaSet]]:
         """All ReplicaSets of each namespace, by name."""
-        found: defaultdict[str, list[ReplicaSet]] = defaultdict(list)
-        for key in sorted(self.replica_sets):
-            found[self.replica_sets[key].metadata.namespace].append(self.replica_sets[key])
-        return found
+        return grouped(self.replica_sets, lambda owner: [owner.metadata.namespace], self.failures)
 
     def claimable_pods(self, owner: Object) -> list[Pod]:
         """Return the pods that an owner controls and those of its namespace that nobody controls, by name."""
@@ -130,42 +142,32 @@ class World:
 
     @cached_property
     def _pods_by_controller(self) -> Mapping[tuple[str, str], list[Pod]]:
-        found: defaultdict[tuple[str, str], list[Pod]] = defaultdict(list)
-        for key in sorted(self.pods):
-            pod = self.pods[key]
-            reference = controller_of(pod)
-            found[reference.uid if reference else "", pod.metadata.namespace].append(pod)
-        return found
+        return grouped(self.pods, lambda pod: [(_controller_uid(pod), pod.metadata.namespace)], self.failures)
 
     @cached_property
     def slices_by_service(self) -> Mapping[str, list[EndpointSlice]]:
         """EndpointSlices by `namespace/service` of their label, by name."""
-        found: defaultdict[str, list[EndpointSlice]] = defaultdict(list)
-        for key in sorted(self.endpoint_slices):
-            piece = self.endpoint_slices[key]
-            if SERVICE_NAME_LABEL in piece.metadata.labels:
-                found[piece.service_key].append(piece)
-        return found
+        return grouped(
+            self.endpoint_slices,
+            lambda piece: [piece.service_key] if SERVICE_NAME_LABEL in piece.metadata.labels else [],
+            self.failures,
+        )
 
-    def slice_names(self, namespace: str) -> set[str]:
+    def slice_names(self, namespace: str) -> frozenset[str]:
         """Return the names of all EndpointSlices of a namespace."""
-        return self._slice_names.get(namespace, set())
+        return self._slice_names.get(namespace, frozenset())
 
     @cached_property
-    def _slice_names(self) -> Mapping[str, set[str]]:
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for piece in self.endpoint_slices.values():
-            found[piece.metadata.namespace].add(piece.metadata.name)
-        return found
+    def _slice_names(self) -> Mapping[str, frozenset[str]]:
+        by_namespace = grouped(self.endpoint_slices, lambda piece: [piece.metadata.namespace], self.failures)
+        return {namespace: _names(slices) for namespace, slices in by_namespace.items()}
 
     @cached_property
     def _pods_by_label(self) -> Mapping[tuple[str, str, str], list[Pod]]:
-        found: defaultdict[tuple[str, str, str], list[Pod]] = defaultdict(list)
-        for key in sorted(self.pods):
-            meta = self.pods[key].metadata
-            for label, value in meta.labels.items():
-                found[meta.namespace, label, value].append(self.pods[key])
-        return found
+        def entries(pod: Pod) -> list[tuple[str, str, str]]:
+            return [(pod.metadata.namespace, label, value) for label, value in pod.metadata.labels.items()]
+
+        return grouped(self.pods, entries, self.failures)
 
     def select_pods(self, namespace: str, labels: Labels) -> list[Pod]:
         """Return the pods of a namespace that have all these labels, by name. No labels select nothing."""
@@ -173,3 +175,13 @@ class World:
             return []
         candidates = [self._pods_by_label.get((namespace, label, value), []) for label, value in labels.items()]
         return [pod for pod in min(candidates, key=len) if has_labels(pod.metadata.labels, labels)]
+
+
+def _names(objects: Iterable[Object]) -> frozenset[str]:
+    return frozenset(obj.metadata.name for obj in objects)
+
+
+def _controller_uid(obj: Object) -> str:
+    """Return the uid of an object's controller, "" when nobody controls it."""
+    reference = controller_of(obj)
+    return reference.uid if reference else ""

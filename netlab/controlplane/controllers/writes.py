@@ -16,6 +16,8 @@ from netlab.api.resources import BY_TYPE, EVENTS, Json, Resource
 from netlab.api.wellknown import DEFAULT_NAMESPACE
 from netlab.controlplane.controllers.naming import safe_digest
 
+LONGEST_NAME = 236  # of an object in the name of an Event, which has 253 characters
+
 
 @dataclass(frozen=True)
 class Create:
@@ -127,7 +129,8 @@ def event(
     happen again (a scale-up) gives its `occurrence`, too.
     """
     where = about.metadata.namespace or DEFAULT_NAMESPACE
-    name = f"{about.metadata.name}.{safe_digest(about.metadata.uid, reason, message, occurrence, length=16)}"
+    digest = safe_digest(about.metadata.uid, reason, message, occurrence, length=16)
+    name = f"{about.metadata.name[:LONGEST_NAME].rstrip('-.')}.{digest}"
     return create(
         Event(
             metadata=ObjectMeta(name=name, namespace=where),

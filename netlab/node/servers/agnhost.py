@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netlab.api.numbers import whole_number
 from netlab.node.http_messages import HttpHandler, Request, Response, text
 from netlab.node.servers.base import (
     BadArgumentsError,
@@ -39,7 +40,7 @@ def _netexec_http(process: Process) -> HttpHandler:
         path, query = request.path, request.query
         if path in {"/exit", "/shutdown"}:
             code = query.get("code", "0")
-            process.exit(int(code) if code.isdigit() else 0)
+            process.exit(whole_number(code) & 0xFF)
             return text("")
         table = {
             "/": "NOW: netlab",
@@ -53,7 +54,7 @@ def _netexec_http(process: Process) -> HttpHandler:
         if path not in table:
             return text("404 page not found\n", status=404)
         code = query.get("code", "200") if path == "/echo" else "200"
-        return text(table[path], status=int(code) if code.isdigit() and 200 <= int(code) < 600 else 200)
+        return text(table[path], status=whole_number(code, 200, least=200, most=599))
 
     return answer
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from netlab.api.numbers import whole_number
+from netlab.errors import printable
 from netlab.node.http_messages import HttpHandler
 from netlab.node.workloads_protocol import ServerSpec
 
@@ -37,7 +39,11 @@ ServerFactory = Callable[[Process], tuple[Listener, ...]]
 
 
 class BadArgumentsError(Exception):
-    """The container's args are not what the image understands; it ends with exit code 2, as the program would."""
+    """The container's args are not what the image understands; it ends with exit code 2, as the program would, or with `code`."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def flag(args: Sequence[str], name: str, default: str) -> str:
@@ -57,6 +63,7 @@ def flag(args: Sequence[str], name: str, default: str) -> str:
 def port_flag(args: Sequence[str], name: str, default: int) -> int:
     """Return a flag that is a port number: `8080` or `:8080` or `0.0.0.0:8080`."""
     value = flag(args, name, str(default)).rpartition(":")[2]
-    if not value.isdigit() or not 0 < int(value) < 65536:
-        raise BadArgumentsError(f'-{name}: "{value}" is no port number')
-    return int(value)
+    number = whole_number(value, least=1, most=65535)
+    if not number:
+        raise BadArgumentsError(f'-{name}: invalid port number "{printable(value)}"')
+    return number

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from netlab.api.numbers import whole_number
+from netlab.errors import printable
 from netlab.node.http_messages import Request, Response, html, json, text
 from netlab.node.servers.base import BadArgumentsError, Listener, Process, flag, port_flag
 
@@ -58,7 +60,10 @@ def nginx(process: Process) -> tuple[Listener, ...]:
 def whoami(process: Process) -> tuple[Listener, ...]:
     """Return traefik/whoami: the request as it arrived. `--port` as in the original."""
     spec = process.spec
-    port = port_flag(spec.args, "port", int(spec.environment.get("WHOAMI_PORT_NUMBER", HTTP_PORT)))
+    written = flag(spec.args, "port", spec.environment.get("WHOAMI_PORT_NUMBER", "")) or str(HTTP_PORT)
+    port = whole_number(written, least=1, most=65535)
+    if not port:  # the program takes any text, and fails when it listens
+        raise BadArgumentsError(f"listen tcp: lookup tcp/{printable(written)}: unknown port", code=1)
 
     async def answer(request: Request) -> Response:
         if request.path == "/health":
@@ -84,13 +89,14 @@ def http_echo(process: Process) -> tuple[Listener, ...]:
     spec = process.spec
     words = flag(spec.args, "text", spec.environment.get("ECHO_TEXT", "hello-world"))
     status = flag(spec.args, "status-code", "200")
-    if not status.isdigit() or not 200 <= int(status) < 600:
-        raise BadArgumentsError(f'-status-code: "{status}" is no status of an answer')
+    code = whole_number(status, least=200, most=599)
+    if not code:
+        raise BadArgumentsError(f'-status-code: invalid status "{printable(status)}"')
 
     async def answer(request: Request) -> Response:
         if request.path == "/health":
             return json({"status": "ok"})
-        return text(f"{words}\n", status=int(status))
+        return text(f"{words}\n", status=code)
 
     return (Listener(port_flag(spec.args, "listen", HTTP_ECHO_PORT), http=answer),)
 

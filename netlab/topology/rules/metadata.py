@@ -1,4 +1,4 @@
-"""metadata: how objects of each kind are named."""
+"""metadata: how objects of each kind are named, annotated and owned."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from netlab.api.meta import Object
 from netlab.api.resources import LABS, NAMESPACES, SERVICES, Resource
 from netlab.topology import syntax
 from netlab.topology.problem import Problem, forbidden, invalid, required
+from netlab.topology.rules.annotations import annotation_problems
 
 # Kinds whose name becomes one label of a DNS name; all others may hold dots.
 NAME_SYNTAX = {
@@ -16,11 +17,10 @@ NAME_SYNTAX = {
     NAMESPACES.kind: syntax.DNS_LABEL,
     LABS.kind: syntax.LAB_NAME,
 }
-LONGEST_ANNOTATIONS = 256 * 1024
 
 
 def metadata_problems(resource: Resource[Any], obj: Object) -> Iterator[Problem]:
-    """Yield what is wrong with an object's name, namespace and annotations."""
+    """Yield what is wrong with an object's name, namespace, annotations and owners."""
     meta = obj.metadata
     at = ("metadata", "name")
     if not meta.name and not meta.generate_name:
@@ -29,5 +29,9 @@ def metadata_problems(resource: Resource[Any], obj: Object) -> Iterator[Problem]
         yield invalid(at, meta.name, fault)
     if meta.namespace and not resource.namespaced:
         yield forbidden(("metadata", "namespace"), f"a {resource.kind} belongs to no namespace")
-    if sum(len(key) + len(text) for key, text in meta.annotations.items()) > LONGEST_ANNOTATIONS:
-        yield invalid(("metadata", "annotations"), "...", f"must have at most {LONGEST_ANNOTATIONS} bytes")
+    yield from annotation_problems(resource.kind, meta.annotations, ("metadata", "annotations"))
+    controllers = [reference for reference in meta.owner_references if reference.controller]
+    if len(controllers) > 1:
+        both = " and ".join(f"{owner.kind}/{owner.name}" for owner in controllers[:2])
+        words = f'Only one reference can have Controller set to true. Found "true" in references for {both}'
+        yield invalid(("metadata", "ownerReferences"), len(controllers), words)

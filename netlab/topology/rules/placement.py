@@ -23,12 +23,18 @@ def placement_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
     configs = {(i.resource.kind, i.namespace, i.name): i for i in items if i.resource in (r.CONFIG_MAPS, r.SECRETS)}
     for item in items:
         if plan := item.pods:
-            yield from ((item, problem) for problem in _pod_problems(lab, plan))
+            yield from ((item, problem) for problem in plan_problems(lab, plan))
             for steps, container in containers_of(plan):
-                yield from ((item, problem) for problem in _container_problems(lab, container, steps))
                 yield from ((item, problem) for problem in _reference_problems(item.namespace, container, steps, configs))
     yield from _capacity_problems(lab, items)
     yield from _host_port_problems(lab, items)
+
+
+def plan_problems(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
+    """Yield what keeps the pods of one object from running in a lab, whatever else there is."""
+    yield from _pod_problems(lab, plan)
+    for steps, container in containers_of(plan):
+        yield from _container_problems(lab, container, steps)
 
 
 def containers_of(plan: PodPlan) -> Iterator[tuple[Steps, Container]]:
@@ -53,6 +59,10 @@ def _pod_problems(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
     if name and name not in nodes:
         few = ", ".join(nodes[:5]) + (", ..." if len(nodes) > 5 else "")
         yield not_found((*plan.steps, "nodeName"), name, f"the nodes are {few}{did_you_mean(name, nodes)}")
+    most = PODS_PER_NODE * len(nodes)
+    if plan.count is not None and nodes and plan.count > most:
+        words = f"must be at most {most}: {len(nodes)} nodes have room for {PODS_PER_NODE} pods each"
+        yield invalid(("spec", "replicas"), plan.count, words)
     if plan.spec.set_hostname_as_fqdn and plan.spec.hostname and plan.spec.subdomain:
         at = (*plan.steps, "setHostnameAsFQDN")
         length = len(f"{plan.spec.hostname}.{plan.spec.subdomain}..svc.{lab.spec.networking.dns_domain}")
@@ -132,7 +142,7 @@ def _capacity_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
         return  # a lab without nodes is a problem of its own
     for item in items:
         plan = item.pods
-        if plan is None or plan.spec.host_network:
+        if plan is None or plan.spec.host_network or (plan.count or 0) > room:  # the last is reported by itself
             continue
         wanted += len(nodes_for(lab, plan.spec)) if plan.count is None else plan.count
         if wanted > room:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from netlab.api.lab import Networking
-from netlab.api.pods import Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe
+from netlab.api.pods import Container, EnvVar, EnvVarSource, Pod, PodSpec, Probe, ResourceRequirements
 from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, required, unsupported
+from netlab.topology.rules.status import pod_status_problems
 
 # What an environment variable's fieldRef may name (the downward API).
 FIELD_PATHS = (
@@ -15,6 +16,8 @@ FIELD_PATHS = (
     "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
 )  # fmt: skip
 _KEYED_FIELD_PATH = re.compile(r"metadata\.(labels|annotations)\['[^']+'\]")
+RESOURCES = tuple(f"{kind}.{what}" for kind in ("limits", "requests") for what in ("cpu", "ephemeral-storage", "memory"))
+_RESOURCE = re.compile(r"(limits|requests)\.(cpu|ephemeral-storage|memory|hugepages-[0-9A-Za-z]{1,20})")
 MOST_NAMESERVERS = 3  # semantics 11.22
 MOST_SEARCHES = 32
 LONGEST_SEARCH = 2048
@@ -22,7 +25,8 @@ LONGEST_SEARCH = 2048
 
 def pod_problems(pod: Pod, _networking: Networking | None) -> Iterator[Problem]:
     """Yield what is wrong with a Pod."""
-    return pod_spec_problems(pod.spec, ("spec",))
+    yield from pod_spec_problems(pod.spec, ("spec",))
+    yield from pod_status_problems(pod.status)
 
 
 def pod_spec_problems(spec: PodSpec, at: Steps) -> Iterator[Problem]:
@@ -37,6 +41,7 @@ def pod_spec_problems(spec: PodSpec, at: Steps) -> Iterator[Problem]:
             names.add(container.name)
             yield from _port_problems(container, here, host_network=spec.host_network, host_ports=host_ports)
             yield from _environment_problems(container, here)
+            yield from _resource_problems(container, here)
             if container.readiness_probe:
                 yield from _probe_problems(container.readiness_probe, (*here, "readinessProbe"))
     yield from _dns_problems(spec, at)
@@ -88,6 +93,19 @@ def _variable_problems(variable: EnvVar, at: Steps) -> Iterator[Problem]:
         path = source.field_ref.field_path
         if path not in FIELD_PATHS and not _KEYED_FIELD_PATH.fullmatch(path):
             yield unsupported((*here, "fieldRef", "fieldPath"), path, FIELD_PATHS)
+
+
+def _resource_problems(container: Container, at: Steps) -> Iterator[Problem]:
+    resources = container.resources or ResourceRequirements()
+    for field, amounts in (("limits", resources.limits), ("requests", resources.requests)):
+        for name, amount in amounts.items():
+            if str(amount).startswith("-"):
+                yield invalid((*at, "resources", field, name), amount, "must be greater than or equal to 0")
+    for index, variable in enumerate(container.env):
+        reference = variable.value_from.resource_field_ref if variable.value_from else None
+        if reference and reference.resource and not _RESOURCE.fullmatch(reference.resource):
+            here = (*at, "env", index, "valueFrom", "resourceFieldRef", "resource")
+            yield unsupported(here, reference.resource, RESOURCES)
 
 
 def _sources(source: EnvVarSource) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from netlab.api.lab import Networking
 from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, required
+from netlab.topology.rules.status import service_status_problems
 from netlab.topology.syntax import ADDRESS
 
 SPEC = ("spec",)
@@ -27,6 +28,7 @@ def service_problems(service: Service, networking: Networking | None) -> Iterato
             yield problem(spec)
     if networking:
         yield from _range_problems(spec, networking)
+    yield from service_status_problems(service)
 
 
 def is_external(spec: ServiceSpec) -> bool:

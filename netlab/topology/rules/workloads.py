@@ -9,6 +9,7 @@ from netlab.api.lab import Networking
 from netlab.api.meta import LabelSelector, LabelSelectorRequirement
 from netlab.api.selection import OPERATORS, selects
 from netlab.topology.problem import Problem, Steps, forbidden, invalid, required, unsupported
+from netlab.topology.rules.annotations import annotation_problems
 from netlab.topology.rules.pods import pod_spec_problems
 
 SELECTOR = ("spec", "selector")
@@ -31,6 +32,7 @@ def workload_problems(workload: Deployment | ReplicaSet | DaemonSet, _networking
         yield invalid((*TEMPLATE, "metadata", "labels"), labels, "`selector` does not match template `labels`")
     if template.spec.restart_policy in {"OnFailure", "Never"}:
         yield unsupported((*TEMPLATE, "spec", "restartPolicy"), template.spec.restart_policy, ("Always",))
+    yield from annotation_problems("Pod", template.metadata.annotations, (*TEMPLATE, "metadata", "annotations"))
     yield from pod_spec_problems(template.spec, (*TEMPLATE, "spec"))
 
 

@@ -29,7 +29,7 @@ from netlab.api.services import Service
 from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane.controllers import cluster_services, load_balancer, node_ipam, pod_garbage, scheduler
 from netlab.controlplane.controllers.world import World
-from netlab.controlplane.controllers.writes import Patch, UpdateStatus
+from netlab.controlplane.controllers.writes import Patch, UpdateStatus, is_event
 from netlab.ipam import AddressPlan
 
 NODES = [node("node1"), node("node2"), node("node10", labels={"disk": "ssd"})]
@@ -333,6 +333,28 @@ def test_cluster_node_hosts() -> None:
     expected = "172.30.1.2 node2\n172.30.1.10 node10\n203.0.113.10 client db.example.com\n203.0.113.11 other\n"
 
     assert expected == made["kube-system/coredns"].data["NodeHosts"]
+
+
+BAD_ADDRESS = "172.30.1.1 node1\n6.6.6.6 pay.default.svc.cluster.local db.example.com\n7.7.7.7"
+
+
+@pytest.mark.parametrize("bad", [node("node7", BAD_ADDRESS), node("node7", "0.0.0.0"), node("a\n6.6.6.6 pay", "172.30.1.7")])
+def test_cluster_leaves_out_a_node_that_is_none(bad) -> None:
+    """A node whose address or name cannot be one adds no line to NodeHosts and no DNS server; others do (B1)."""
+    made = {o.key: o for o in cluster(node("node2", "172.30.1.2"), bad)}
+    slices = [o for o in made.values() if getattr(o, "service_key", "") == "kube-system/kube-dns"]
+    expected = "172.30.1.2 node2\n203.0.113.10 client db.example.com\n203.0.113.11 other\n"
+
+    assert expected == made["kube-system/coredns"].data["NodeHosts"]
+    assert {("172.30.1.2",)} == {e.addresses for p in slices for e in p.endpoints if e.node_name in {"node2", "node7"}}
+
+
+def test_cluster_tells_of_an_address_that_is_none() -> None:
+    """An Event on the node, once, says what stands in the place of its address."""
+    writes = settle(cluster_services.reconcile, [CLIENTS, *SYSTEM, node("node7", BAD_ADDRESS)])
+    told = [written(w) for w in writes if is_event(w)]
+
+    assert [("InvalidAddress", "node7")] == [(e.reason, e.involved_object.name) for e in told]
 
 
 def test_cluster_leaves_a_changed_selector_alone() -> None:

@@ -283,15 +283,49 @@ async def test_update_of_a_missing_object(client: LocalClient) -> None:
     assert "x" == (await client.get(LEASES, "node1", namespace="kube-node-lease"))["spec"]["holderIdentity"]
 
 
+BINDING = {"target": {"kind": "Node", "name": "node1"}}
+
+
 def test_binding(api: Api) -> None:
     """A Binding sets the node once."""
+    api.create(ADMIN, Target(NODES), {"metadata": {"name": "node1"}})
     api.create(ADMIN, Target(PODS, "default"), POD)
     target = Target(PODS, "default", "p", "binding")
-    api.bind(ADMIN, target, {"target": {"kind": "Node", "name": "node1"}})
+    api.bind(ADMIN, target, BINDING)
     with pytest.raises(ApiError, match='pod p is already assigned to node "node1"'):
-        api.bind(ADMIN, target, {"target": {"name": "node2"}})
+        api.bind(ADMIN, target, BINDING)
 
     assert "node1" == api.get(ADMIN, Target(PODS, "default", "p")).body["spec"]["nodeName"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ([], 400, "the body of the request must be a JSON object"),
+        ("x", 400, "the body of the request must be a JSON object"),
+        (None, 400, "the body of the request must be a JSON object"),
+        ({}, 422, "target.name: Required value"),
+        ({"target": "node1"}, 400, "target: Expected `object`, got `str`"),
+        ({"target": {"name": {"a": 1}}}, 400, "target.name: Expected `str`, got `object`"),
+        ({"target": {"name": 5}}, 400, "target.name: Expected `str`, got `int`"),
+        ({"target": {"name": "n" * 300}}, 422, "must be no more than 253 characters"),
+        ({"target": {"name": "node1\n"}}, 422, "a lowercase RFC 1123 subdomain must consist of"),
+        ({"target": {"name": "node2"}}, 422, 'target.name: Not found: "node2"'),
+        ({"target": {"kind": "Pod", "name": "node1"}}, 422, 'target.kind: Unsupported value: "Pod"'),
+        ({"metadata": {"name": "q"}, **BINDING}, 400, "not that of the pod in the URL"),
+        ({"kind": "Pod", **BINDING}, 400, "kind Pod; this path takes Binding"),
+    ],
+)  # fmt: skip
+def test_refused_bindings(api: Api, body: Any, code: int, message: str) -> None:
+    """A Binding is validated like any other write: its target stopped the daemon for good (finding B2)."""
+    api.create(ADMIN, Target(NODES), {"metadata": {"name": "node1"}})
+    api.create(ADMIN, Target(PODS, "default"), POD)
+    with pytest.raises(ApiError) as caught:
+        api.bind(ADMIN, Target(PODS, "default", "p", "binding"), body)
+
+    assert code == caught.value.code
+    assert message in caught.value.message
+    assert "nodeName" not in api.get(ADMIN, Target(PODS, "default", "p")).body["spec"]
 
 
 # ---- list

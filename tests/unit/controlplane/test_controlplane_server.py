@@ -221,6 +221,7 @@ async def test_delete_collection(session: aiohttp.ClientSession, client: LocalCl
 
 async def test_binding(session: aiohttp.ClientSession, client: LocalClient) -> None:
     """A scheduler binds over the subresource."""
+    await client.create(NODES, {"metadata": {"name": "node1"}})
     await client.create(PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
     body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "node1"}}
     async with session.post("/api/v1/namespaces/default/pods/p/binding", json=body) as response:
@@ -462,3 +463,27 @@ async def test_secrets_stay_closed_to_nodes(url: str) -> None:
     async with HttpClient(url, None, "node1-token") as node:
         with pytest.raises(ApiError, match='User "node:node1" cannot list resource "secrets"'):
             await node.list(SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("begins", "expected"),
+    [(False, (500, "Internal error occurred: internal error: RuntimeError: broken")), (True, "broken off")],
+)
+async def test_a_handler_that_fails(api: Api, begins: bool, expected: Any) -> None:
+    """An unexpected exception is a Status; once the answer has begun, the connection ends instead."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if begins:
+            await response.prepare(request)
+            await response.write(b"half")
+        raise RuntimeError("broken")
+
+    async with served(api, extra_routes=[web.get("/x", handler)]) as address, aiohttp.ClientSession(headers=ADMIN) as session:
+        try:
+            async with session.get(f"{address}/x") as response:
+                found: Any = (response.status, json.loads(await response.read())["message"])
+        except aiohttp.ClientError:
+            found = "broken off"
+
+    assert expected == found

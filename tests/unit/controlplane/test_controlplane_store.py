@@ -4,10 +4,12 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from netlab.api.resources import CONFIG_MAPS, LEASES, PODS, SERVICES, Json
+from netlab.controlplane.api import Api
 from netlab.controlplane.store import Event as StoreEvent
 from netlab.controlplane.store import History, Store, render
 from netlab.errors import ApiError, LabError
@@ -148,3 +150,80 @@ def test_an_event_is_serialised_once(store: Store) -> None:
 
     assert history.read(0)[0].line is history.read(0)[0].line
     assert history.read(0)[0].line.startswith(b'{"type":"ADDED","object":{"metadata":{"name":"a"')
+
+
+GOOD = b'{"metadata":{"name":"good","namespace":"default","resourceVersion":"5"}}'
+
+
+@pytest.mark.parametrize(
+    ("resource", "body"),
+    [
+        pytest.param("configmaps", b"", id="empty"),
+        pytest.param("configmaps", GOOD[:20], id="cut"),
+        pytest.param("configmaps", b"\xff\x00\x17", id="random"),
+        pytest.param("configmaps", b"[" * 100_000, id="nested"),
+        pytest.param("configmaps", b"[]", id="a list"),
+        pytest.param("configmaps", b'{"metadata":{}}', id="nameless"),
+        pytest.param("configmaps", b'{"metadata":{"name":"other","namespace":"default","resourceVersion":"5"}}', id="other name"),
+        pytest.param("configmaps", GOOD.replace(b"good", b"bad").replace(b'"5"', b'"x"'), id="version"),
+        pytest.param("configmaps", GOOD.replace(b"good", b"bad").replace(b'"5"', b'"%b"' % (b"9" * 5000)), id="5000 digits"),
+        pytest.param("pods", GOOD.replace(b"good", b"bad")[:-1] + b',"spec":{"nodeName":{"a":1}}}', id="no Pod any more"),
+        pytest.param("pods", GOOD.replace(b"good", b"bad")[:-2] + b',"ownerReferences":["x"]}}', id="owners that are words"),
+        pytest.param("wonders.example.com", GOOD.replace(b"good", b"bad"), id="a kind that nobody serves"),
+    ],
+)
+def test_a_damaged_row_is_put_aside_named_and_replaced(tmp_path: Path, resource: str, body: bytes) -> None:
+    """The store opens with the others, names the object, keeps the row for who wants to look, and takes a new one."""
+    first = Store.open(tmp_path / "db")
+    first._database.execute("INSERT INTO objects VALUES (?, 'default', 'bad', ?)", (resource, body))
+    first._database.execute("INSERT INTO objects VALUES ('configmaps', 'default', 'good', ?)", (GOOD,))
+    first.close()
+    store = Store.open(tmp_path / "db")
+    names = [stored.key[1] for kind in (CONFIG_MAPS, PODS) for stored in store.list(kind)]
+    sentences = [str(found) for found in store.damaged()]
+    aside = store._database.execute("SELECT resource, name, body FROM damaged").fetchall()
+    kind = {"pods": PODS}.get(resource, CONFIG_MAPS)
+    stored = store.put(kind, config("bad"))
+    after = store.damaged()
+    store.close()
+    again = Store.open(tmp_path / "db")
+    found, later = again.get(kind, "default", "bad"), again.damaged()
+    again.close()
+
+    assert names == ["good"]
+    assert len(sentences) == 1
+    assert "default/bad is damaged in the lab's store and was left out: " in sentences[0]
+    assert aside == [(resource, "bad", body)]
+    assert after == (() if resource != "wonders.example.com" else after)
+    assert found is not None
+    assert (found.version, later) == (stored.version, ())
+
+
+def test_watchers_of_a_kind_with_a_damaged_row_list_again(tmp_path: Path) -> None:
+    """For an agent that goes on watching, the object that was put aside is gone: 410, and a new list."""
+    first = Store.open(tmp_path / "db")
+    seen = first.put(SERVICES, {**config("web"), "data": None}).version
+    first._database.execute("UPDATE objects SET body = x'00' WHERE resource = 'services'")
+    first.close()
+    store = Store.open(tmp_path / "db")
+    with pytest.raises(ApiError) as gone:
+        store.history(SERVICES).after(seen)
+    store.close()
+
+    assert gone.value.code == 410
+
+
+@pytest.mark.parametrize(
+    ("resource", "more"),
+    [
+        (SERVICES, {"spec": {"clusterIP": "no address", "ports": [{"port": 80, "nodePort": 10**9}]}}),
+        (SERVICES, {"spec": {"clusterIP": "10.96.0.7", "ports": [{"port": -1, "nodePort": -5}]}}),
+        (PODS, {"metadata": {"ownerReferences": [{"uid": ""}, {}]}}),
+    ],
+)
+def test_a_server_starts_over_objects_that_no_rule_has_seen(store: Store, resource: Any, more: Json) -> None:
+    """Values that the indexes cannot use concern their object (findings B2)."""
+    body = config("odd")
+    store.put(resource, {**body, **more, "metadata": {**body["metadata"], **more.get("metadata", {})}})
+
+    assert Api(store).store.get(resource, "default", "odd") is not None

@@ -11,8 +11,9 @@ import pytest
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, SERVICES
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.store import Store
-from netlab.daemon import convergence
+from netlab.daemon import convergence, routes
 from netlab.daemon.convergence import EDGE_KINDS, NODE_KINDS, Convergence, Farthest, Report
+from netlab.errors import ApiError
 
 STARTS = {"node1": 7, "node2": 8, "edge": 9}
 
@@ -23,6 +24,7 @@ class Quiet:
     idle = True
     standing = True
     problem = ""
+    problems = ()
 
     def __init__(self, pods=()):
         self.listeners = set()
@@ -93,6 +95,54 @@ def test_look(state, waiting, lagging):
         report = watching(store).look()
 
     assert (waiting, lagging) == (report.waiting, report.lagging)
+
+
+def told(store, holder="node1", namespace="kube-node-lease", start=None, kinds=NODE_KINDS, **annotations):
+    """A Lease with what its holder could not do."""
+    problems = {"overlay": ["node node3: VtepMAC is ff:ff:ff:ff:ff:ff, which is not the MAC address of one device."]}
+    lease(store, holder, namespace, start or STARTS[holder], kinds, **annotations)
+    stored = store.get(LEASES, namespace, holder)
+    body = json.loads(stored.body) if isinstance(stored.body, bytes) else dict(stored.body)
+    body["metadata"]["annotations"]["netlab/problems"] = json.dumps(problems)
+    store.put(LEASES, body)
+
+
+def test_an_agent_that_failed_says_at_what():
+    """The sentence for an agent that is behind has its first problem; of one that is not, problems are notes (S2)."""
+    sentence = "overlay: node node3: VtepMAC is ff:ff:ff:ff:ff:ff, which is not the MAC address of one device."
+    with closing(lab()) as store:
+        told(store, start=5)
+        behind = watching(store).look()
+        told(store)
+        there = watching(store).look()
+
+    assert ((f"the agent of node1: {sentence}",), ()) == (behind.waiting, behind.notes)
+    assert ((), (f"agent of node1: {sentence}",)) == (there.waiting, there.notes)
+
+
+async def test_a_look_is_waited_for():
+    """After `up` asked, an agent is in place when its Lease has come up to the Lab that asked (S4)."""
+    quiet = Quiet()
+    quiet.look_again = quiet.look_at_everything = lambda: None
+    with closing(lab()) as store:
+        seen = []
+
+        async def ask() -> int:
+            put(store, LABS, "demo", metadata={"generation": 1}, status={"observedGeneration": 1})
+            return store.version
+
+        convergence_ = Convergence(
+            store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet,
+            agent_starts=lambda host: (STARTS[host],), ask_agents=ask,
+        )  # fmt: skip
+        async for report in convergence_.follow(5, look=True):
+            seen.append(report.waiting)
+            for name in ("node1", "node2"):
+                lease(store, name, "kube-node-lease", STARTS[name], (*NODE_KINDS, LABS))
+            healthy = {"default/blue": {"80/TCP": ["node1", "node2"]}}
+            lease(store, "netlab-edge", "kube-system", STARTS["edge"], (*EDGE_KINDS, LABS), healthy)
+
+    assert [("the agent of node1", "the agent of node2", "the edge"), ()] == seen
 
 
 def more_services(store):
@@ -288,3 +338,36 @@ async def test_follow_counts_how_far_things_have_been():
 
     assert (first.done, first.total, ("a pod to start",)) == (second.done, second.total, first.waiting)
     assert ("the agent of node1", "a pod to start") == second.waiting
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("60", 60.0), ("0.5", 0.5), ("1e9", 3600.0), ("x", 400), ("nan", 400), ("-1", 400), ("", 400)]
+)
+def test_how_long_to_wait(text: str, expected: float) -> None:
+    """A timeout that is no number of seconds is refused before the answer begins."""
+    try:
+        found: float = routes._seconds(text)
+    except ApiError as error:
+        found = error.code
+
+    assert expected == found
+
+
+def test_what_cannot_be_read_or_planned_is_a_note_by_name():
+    """`up` ends, and names the object and why, once however many parts say it (findings B2)."""
+    with closing(lab()) as store:
+        put(store, SERVICES, "bad", "default", spec={"ports": 80})
+        put(store, LEASES, "odd", "default", spec={"renewTime": {}})
+        quiet = Quiet()
+        quiet.problems = ("deployments/default/x: controller deployment failed: no",) * 2
+        view = watching(store, quiet)
+        for node in ("node1", "node2"):
+            lease(store, node, "kube-node-lease", STARTS[node], NODE_KINDS)
+        lease(store, "netlab-edge", "kube-system", STARTS["edge"], EDGE_KINDS, {"default/blue": {"80/TCP": ["node1", "node2"]}})
+        first, second = view.look(), view.look()
+
+    assert (first.waiting, first.lagging) == ((), ())
+    assert [note.partition(":")[0] for note in first.notes] == [
+        "Lease default/odd cannot be read", "Service default/bad cannot be read", "deployments/default/x",
+    ]  # fmt: skip
+    assert first.notes == second.notes

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from netlab.daemon.supervisor import LONGEST_DELAY, Account, Supervisor
+from netlab.errors import LabError
 from netlab.node.processes import ProcessRecord, write_record
 from netlab.node.spawn import Exit, ProcessSpec
 from netlab.runtime.identity import start_time
@@ -114,3 +115,26 @@ async def test_start_is_of_who_runs(tmp_path):
     spawner.end(Exit("agent-a", 1, 137))
 
     assert ((start_time(1),), ()) == (before, supervisor.starts("agent-a"))
+
+
+async def test_a_start_that_breaks_is_tried_again(tmp_path, caplog):
+    """A restart that the spawner refuses is logged, and made again as after an end."""
+    spawner = FakeSpawner()
+    supervisor = Supervisor(spawner, StateDirectory("lab", tmp_path))
+    await supervisor.converge(specs("agent-a"))
+    spawn, spawner.refusals = spawner.spawn, 1
+
+    async def refusing(spec):
+        if spawner.refusals:
+            spawner.refusals -= 1
+            raise LabError("Process agent-a could not be started: fork.")
+        return await spawn(spec)
+
+    spawner.spawn = refusing
+    spawner.restarted.clear()
+    spawner.end(Exit("agent-a", 1, 137))
+    async with asyncio.timeout(5):
+        await spawner.restarted.wait()
+
+    assert spawner.started == ["agent-a", "agent-a"]
+    assert any("not started: Process agent-a could not be started" in record.getMessage() for record in caplog.records)

@@ -44,6 +44,7 @@ ADDRESS = Address("cni0", "10.244.1.1/24")
 ROUTE = Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True)
 ARP = Neighbour("flannel.1", "10.244.2.0", "02:00:00:00:00:09")
 FDB = ForwardingEntry("flannel.1", "02:00:00:00:00:09", "172.30.1.2")
+CONNECTED = Route("10.244.1.0/24", "cni0", source="10.244.1.1", connected=True)
 SECOND = Address("cni0", "10.244.1.2/24")
 VIA_BRIDGE = Route("10.7.0.0/16", "cni0", "10.244.1.9")
 NEAR = Neighbour("cni0", "10.244.1.9", "02:00:00:00:00:19")
@@ -181,6 +182,30 @@ CASES = [
         observed(BRIDGE, addresses=(ADDRESS, SECOND)),
         [Operation(DELETE, ADDRESS), Operation(SET, SECOND)],
         id="the first address of a subnet may take the second along: it is set again",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE,), addresses=(ADDRESS, SECOND), routes=(VIA_BRIDGE,)),
+        observed(BRIDGE, addresses=(ADDRESS, SECOND), connected=()),
+        [Operation(SET, CONNECTED), Operation(SET, VIA_BRIDGE)],
+        id="a flushed table: the connected route first, one per subnet (S4)",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE,), addresses=(ADDRESS,)),
+        observed(BRIDGE, addresses=(ADDRESS,), connected=(CONNECTED,)),
+        [],
+        id="the connected route is there",
+    ),
+    pytest.param(
+        NamespaceState(links=(BRIDGE,), addresses=(ADDRESS,)),
+        observed(replace(BRIDGE, up=False), addresses=(ADDRESS,), connected=()),
+        [Operation(SET, Link("cni0"))],
+        id="a link that comes up brings its connected routes",
+    ),
+    pytest.param(
+        NamespaceState(links=(OVERLAY,), addresses=(Address("flannel.1", "10.244.1.0/32"), Address("lo", "10.0.0.1/8"))),
+        observed(OVERLAY, addresses=(Address("flannel.1", "10.244.1.0/32"), Address("lo", "10.0.0.1/8")), connected=()),
+        [],
+        id="a /32 and `lo` have no connected route",
     ),
 ]
 

@@ -95,7 +95,44 @@ def test_two_nodes_of_one_subnet():
     overlay = vxlan.overlay("lab", LOCAL, [second, REMOTE])
 
     assert ["172.30.1.2"] == [entry.remote for entry in overlay.state.forwarding]
-    assert (vxlan.Problem("node3", "its subnet 10.244.2.0/24 belongs to another node"),) == overlay.ignored
+    assert (vxlan.Problem("node3", "its subnet 10.244.2.0/24 belongs to another node", wrong=True),) == overlay.ignored
+
+
+def own_mac(node: str) -> str:
+    return vxlan.vtep_mac("lab", node, {})
+
+
+def lease(node: str, subnet: str = "10.244.3.0/24", address: str = "172.30.1.3", mac: str = "") -> vxlan.Lease:
+    return vxlan.Lease(node, subnet, address, mac or own_mac(node))
+
+
+FOURTH = lease("node4", "10.244.4.0/24")
+RIVALS = [
+    ("a subnet over another's", [lease("node3", "10.244.2.128/25")], "belongs to another node", "node3"),
+    ("a subnet over ours", [lease("node3", "10.244.0.0/23")], "belongs to another node", "node3"),
+    ("the default route", [lease("node3", "0.0.0.0/0")], "outside the pod network", "node3"),
+    ("the underlay", [lease("node3", "172.30.0.0/16")], "outside the pod network", "node3"),
+    ("our public address", [lease("node3", address="172.30.1.1")], "this node's own", "node3"),
+    ("a pod's address as public address", [lease("node3", address="10.244.1.9")], "inside the pod network", "node3"),
+    ("our MAC address", [lease("node3", mac=LOCAL.vtep_mac)], "is that of node1", "node3"),
+    (
+        "another's MAC address",
+        [lease("node3", mac=FOURTH.vtep_mac), FOURTH],
+        "is that of node4",
+        "node3",
+    ),
+    ("the MAC address of the first by name", [lease("node3", mac=REMOTE.vtep_mac)], "is that of node2", "node3"),
+]
+
+
+@pytest.mark.parametrize(("what", "others", "reason", "left_out"), RIVALS)
+def test_a_lease_cannot_take_what_another_has(what: str, others: list[vxlan.Lease], reason: str, left_out: str):
+    """It is left out alone, and nobody else is for its sake (S2; flannel logs it and goes on with the next)."""
+    overlay = vxlan.overlay("lab", LOCAL, [REMOTE, *others], pods="10.244.0.0/16")
+
+    assert [left_out] == [problem.node for problem in overlay.ignored], what
+    assert reason in overlay.ignored[0].reason
+    assert {"node2", *(o.node for o in others)} - {left_out} == {accepted.node for accepted in overlay.leases}
 
 
 ANNOTATIONS = vxlan.lease_annotations("172.30.1.2", "02:00:00:00:00:02")
@@ -131,10 +168,25 @@ PROBLEMS = [
     ("", {}, "no spec.podCIDR"),
     ("10.244.2.0/24", {vxlan.BACKEND_TYPE: ""}, "not announced"),
     ("10.244.2.0/24", {vxlan.KUBE_SUBNET_MANAGER: ""}, "not announced"),
-    ("10.244.2.0/24", {vxlan.BACKEND_TYPE: "host-gw"}, "backend is host-gw"),
-    ("10.244.2.0/24", {vxlan.BACKEND_DATA: "null"}, "no VtepMAC"),
-    ("10.244.2.0/24", {vxlan.BACKEND_DATA: "{"}, "no VtepMAC"),
-    ("10.244.2.0/24", {vxlan.BACKEND_DATA: json.dumps({"VtepMAC": "02:00"})}, "no VtepMAC"),
+    ("10.244.2.0/24", {vxlan.BACKEND_TYPE: "host-gw"}, "backend is 'host-gw'"),
+    ("10.244.2.0/24", {vxlan.BACKEND_DATA: "null"}, "not a short JSON object"),
+    ("10.244.2.0/24", {vxlan.BACKEND_DATA: "{"}, "not a short JSON object"),
+    ("10.244.2.0/24", {vxlan.BACKEND_DATA: "[" * 100_000}, "not a short JSON object"),
+    ("10.244.2.0/24", {vxlan.BACKEND_DATA: "[" * 1000}, "not a short JSON object"),
+    *(
+        ("10.244.2.0/24", {vxlan.BACKEND_DATA: json.dumps({"VNI": vni, "VtepMAC": "02:00:00:00:00:02"})}, "VNI in annotation")
+        for vni in (0, -1, 1 << 24, 10**400, "1", True, None, [1])
+    ),
+    *(
+        ("10.244.2.0/24", {vxlan.BACKEND_DATA: json.dumps({"VtepMAC": mac})}, "MAC address")
+        for mac in ("ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "01:00:5e:00:00:01", "02:00:00:00:00:02\n", 5, None)
+    ),
+    *(
+        ("10.244.2.0/24", {vxlan.PUBLIC_IP: address}, "cannot be used")
+        for address in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "172.30.1.2; x", "::1")
+    ),
+    ("10.244.2.0/24\n", {}, "cannot be used"),
+    ("10.244.2.0/24", {vxlan.BACKEND_DATA: json.dumps({"VtepMAC": "02:00"})}, "not a MAC address"),
     ("10.244.2.0/24", {vxlan.PUBLIC_IP: "localhost"}, "cannot be used"),
     ("10.244.2.1/24", {}, "cannot be used"),
 ]

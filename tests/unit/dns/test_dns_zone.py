@@ -318,3 +318,41 @@ def test_dns_zone_sees_a_namespace_that_went():
     zone = Zone.build("cluster.local", SERVICES, SLICES, NAMESPACES[1:], previous=ZONE, node_hosts_text=HOSTS)
 
     assert dns.rcode.NXDOMAIN == zone.answer(f"blue.{D}", "A").rcode
+
+
+END = "10.0.0.1\n6.6.6.6 pay.default.svc.cluster.local"
+LEFT_OUT = [
+    ("service", service("bad", HTTP, cluster_ip=END), None),
+    ("service", service("bad", ServicePort(port=70_000, name="http"), cluster_ip="10.96.0.77"), None),
+    ("service", service("b" * 64, HTTP, cluster_ip="10.96.0.77"), None),
+    ("service", service("a.b", HTTP, cluster_ip="10.96.0.77"), None),
+    ("endpointslice", service("bad", HTTP, cluster_ip="10.96.0.77"), piece("bad", endpoint(END))),
+    ("endpointslice", service("bad", HTTP, cluster_ip="None"), piece("bad", endpoint("fe80::1%eth0"))),
+    (
+        "endpointslice",
+        service("bad", HTTP, cluster_ip="None"),
+        piece("bad", endpoint("10.244.1.9"), ports=(EndpointPort(port=-1),)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "bad", "bad_slice"), LEFT_OUT)
+def test_dns_object_that_does_not_parse_is_left_out_alone(kind, bad, bad_slice):
+    """The zone names it, and answers for the others; no question raises (B1)."""
+    slices = (*SLICES, *([bad_slice] if bad_slice else []))
+    zone = Zone.build("cluster.local", (*SERVICES, bad), slices, NAMESPACES, node_hosts_text=HOSTS)
+    questions = (f"{name}.default.svc.cluster.local" for name in ("blue", "web", "bad"))
+    answers = {name: [zone.answer(name, qtype).rcode for qtype in ("A", "AAAA", "SRV", "ANY")] for name in questions}
+
+    assert {kind} == {name.split()[0] for name in zone.refused}
+    assert 1 == len(zone.refused)
+    assert dns.rcode.NOERROR == answers["blue.default.svc.cluster.local"][0]
+
+
+@pytest.mark.parametrize("line", ["10.0.0.1. dot", "fe80::1%eth0 scoped", "\u0661\u0660.0.0.1 digits", "10.0.0.1/8 prefix"])
+def test_dns_hosts_line_without_an_address_is_skipped(line):
+    """What looks like an address and is none has no name, so that no answer fails on it."""
+    zone = Zone.build("cluster.local", (), (), (), node_hosts_text=f"{line}\n172.30.1.1 node1\n")
+    name = line.split()[1]
+
+    assert (dns.rcode.REFUSED, dns.rcode.NOERROR) == (zone.answer(name, "A").rcode, zone.answer("node1", "A").rcode)

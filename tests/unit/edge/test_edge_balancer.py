@@ -94,7 +94,7 @@ async def test_edge_balancer_follows_objects_and_health(world):
         synced = json.loads((await world.lease())["netlab/synced"])
     service = await world.client.get(SERVICES, "blue", namespace="default")
 
-    assert (True, True, {"services", "endpointslices", "nodes"}) == (
+    assert (True, True, {"services", "endpointslices", "nodes", "labs"}) == (
         Address("lo", "198.51.100.1/32") in world.kernel.observe(PATH).addresses,
         int(synced["services"]) >= int(service["metadata"]["resourceVersion"]),
         set(synced),

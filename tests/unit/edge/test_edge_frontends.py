@@ -4,8 +4,28 @@ import pytest
 
 from netlab.api.cluster import Node, NodeAddress, NodeStatus
 from netlab.api.meta import ObjectMeta
-from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus
-from netlab.edge.frontends import Backend, Check, CheckKind, Frontend, backends, frontends, load_balancer_addresses, unserved
+from netlab.api.services import (
+    ClientIPConfig,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    ServiceStatus,
+    SessionAffinityConfig,
+)
+from netlab.edge.frontends import (
+    Backend,
+    Check,
+    CheckKind,
+    Frontend,
+    backends,
+    frontends,
+    load_balancer_addresses,
+    offered,
+    unserved,
+    usable,
+)
 
 TCP = ServicePort(port=80, node_port=30080)
 UDP = ServicePort(port=53, node_port=30053, protocol="UDP")
@@ -19,6 +39,10 @@ def service(name: str = "blue", *ports: ServicePort, ips=("198.51.100.1",), **sp
         spec=ServiceSpec(**{"type": "LoadBalancer", "ports": ports or (TCP,), **spec}),
         status=status,
     )
+
+
+def affinity(seconds: int) -> SessionAffinityConfig:
+    return SessionAffinityConfig(client_ip=ClientIPConfig(timeout_seconds=seconds))
 
 
 BLUE = Frontend("default", "blue", "tcp", 80, 30080, ("198.51.100.1",))
@@ -88,7 +112,9 @@ def test_edge_unserved():
     """A Service without node ports is told why nothing is forwarded."""
     told = [
         message
-        for _, message in unserved([service(), service("b", ServicePort(port=81)), service("c", ServicePort(port=82), ips=())])
+        for _, message in unserved(
+            [service(), service("b", ServicePort(port=81)), service("c", ServicePort(port=82), ips=())], {}
+        )
     ]
 
     assert [True] == [message.startswith("Port 81 has no node port") for message in told]
@@ -114,3 +140,42 @@ def test_edge_backends():
     ]
 
     assert (NODE, Backend("node2", "172.30.1.2")) == backends(nodes)
+
+
+END = "172.30.1.1 }\nflush ruleset\nadd element ip netlab-edge node-addresses { 172.30.1.99"
+BAD_SERVICES = [
+    ("an address", {"ips": (END,)}),
+    ("a loopback address", {"ips": ("127.0.0.1",)}),
+    ("a range", {"load_balancer_source_ranges": (END,)}),
+    ("a node port", {"ports": (ServicePort(port=80, node_port=80_000),)}),
+    ("a protocol", {"ports": (ServicePort(port=80, node_port=30080, protocol="TCP drop"),)}),
+    ("a timeout", {"session_affinity": "ClientIP", "session_affinity_config": affinity(10**30)}),
+    ("a health port", {"external_traffic_policy": "Local", "health_check_node_port": -1}),
+]
+
+
+@pytest.mark.parametrize(("what", "fields"), BAD_SERVICES)
+def test_edge_bad_service_is_left_out_alone(what, fields):
+    """It has no frontend and no address, the error names it, and an event tells; the others are offered (B1)."""
+    ports = fields.get("ports", ())
+    bad = service("bad", *ports, **{key: value for key, value in fields.items() if key != "ports"})
+    found = offered([service("a"), bad, service("z", ips=("198.51.100.9",))])
+    told = [told.metadata.name for told, _ in unserved([service("a"), bad], found.refused)]
+
+    assert (["a", "z"], {"service default/bad"}) == ([f.service for f in found.frontends], set(found.refused)), what
+    assert {"198.51.100.1", "198.51.100.9"} == found.addresses
+    assert ["bad"] == told
+
+
+@pytest.mark.parametrize(("name", "address"), [("bad", END), ("bad", "0.0.0.0"), ("bad }\nflush ruleset", "172.30.1.9")])
+def test_edge_bad_node_is_left_out_alone(name: str, address: str):
+    """A node with what is no address, or no name, gets no traffic; the others do (B1)."""
+
+    def node(name: str, address: str) -> Node:
+        return Node(
+            metadata=ObjectMeta(name=name), status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),))
+        )
+
+    found = usable([node(name, address), node("node1", "172.30.1.1")])
+
+    assert ((NODE,), {f"node {name}"}) == (found.backends, set(found.refused))

@@ -9,6 +9,7 @@ from netlab.edge.rules import Balancing, StaleFlow, compile_rules, stale_flows
 from netlab.netfilter.language import Packet
 from netlab.netfilter.script import transaction
 from netlab.netfilter.trace import Host, trace
+from netlab.netfilter.vetting import vet
 
 CLIENT = "203.0.113.10"
 ONE, TWO = Backend("node1", "172.30.1.1"), Backend("node2", "172.30.1.2")
@@ -91,3 +92,15 @@ STALE = [
 def test_edge_stale_flows(why, old, new, expected):
     """UDP flows that would go on to the wrong place are forgotten; TCP is left alone."""
     assert expected == list(stale_flows(old, new)), why
+
+
+def test_edge_long_names_have_short_chains():
+    """A node may have a name of 253 characters; the kernel's names have 255, and stay apart."""
+    long = ".".join(letter * 60 for letter in "abcd")
+    nodes = [Backend(f"{long}.x", "172.30.1.1"), Backend(f"{long}.y", "172.30.1.2")]
+    service = Frontend("n" * 63, "s" * 63, "tcp", 65535, 30080, ("198.51.100.1",), ("10.0.0.0/8",), 60)
+    ruleset = compile_rules(Balancing({service: tuple(nodes)}, tuple(nodes)))
+
+    assert max(map(len, (*ruleset.chains, *ruleset.sets))) <= 255
+    assert 2 == len([name for name in ruleset.chains if name.startswith("node-")])
+    assert {} == vet(ruleset, {})[1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
 from netlab.kernel.tables import TableKeeper
-from netlab.netfilter.ruleset import Chain, Fragment, Ruleset
+from netlab.netfilter.ruleset import Chain, Fragment, Ruleset, Set
 
 PATH = "/run/netns/a"
 BROKEN = "flush chain ip {table} filter"
@@ -110,13 +111,81 @@ def test_another_process_adopts(kernel, keeper):
     assert (("accept",), ("accept",)) == (rules(kernel, "one"), rules(kernel, "two"))
 
 
-def test_after_a_refusal_nothing_is_known(kernel, keeper):
+def test_after_a_refusal_nothing_is_known(kernel, keeper, monkeypatch):
     """When a transaction is refused none of it holds, and the next call looks at what is there."""
     keeper.keep(ONE, TWO)
-    with pytest.raises(KernelError):
-        keeper.keep(table("one", "drop"), table("two", "jump nowhere"))
+    with monkeypatch.context() as patched:
+        patched.setattr(kernel, "nft", refuse)
+        with pytest.raises(KernelError):
+            keeper.keep(table("one", "drop"), table("two", "accept"))
     refused = rules(kernel, "one")
     kernel.nft(PATH, BROKEN.format(table="one"))
     keeper.keep(ONE, TWO)
 
     assert (("accept",), ("accept",)) == (refused, rules(kernel, "one"))
+
+
+def refuse(*_: object) -> None:
+    raise KernelError("no memory", errno=errno.ENOMEM)
+
+
+def chain(name: str, *rules: str, **elements: dict[str, str]) -> Fragment:
+    return Fragment.of((Chain(name, rules),), elements=elements)
+
+
+def services(**fragments: Fragment) -> Ruleset:
+    """A table with a frame, a map for all, and fragments by name."""
+    frame = Fragment.of((Chain("frame", ("accept",)),), (Set("m", "ipv4_addr : verdict"),))
+    return Ruleset("ip", "t", {"": frame, **fragments})
+
+
+A, B, C = (chain(name, "drop", m={f"10.0.0.{number}": f"goto {name}"}) for number, name in enumerate("abc", 1))
+BAD = [
+    pytest.param(chain("b", "jump nowhere"), "No such file", id="a chain that is not there"),
+    pytest.param(chain("b", "drop\nflush ruleset"), "cannot stand", id="a second command (B1)"),
+    pytest.param(chain("b", "drop", m={"10.0.0.9 }\nflush ruleset": ""}), "cannot stand", id="an address that ends (B1)"),
+    pytest.param(chain("b" * 256), "cannot stand", id="a name too long"),
+]
+
+
+@pytest.mark.parametrize(("bad", "why"), BAD)
+@pytest.mark.parametrize("before", [None, services(a=A, b=B)])
+def test_a_bad_fragment_fails_alone(kernel, keeper, bad: Fragment, why: str, before: Ruleset | None):
+    """The others of its table and the other tables are written; it is told, and taken in when it is right again."""
+    if before:
+        keeper.keep(before, ONE)
+    keeper.keep(services(a=A, b=bad, c=C), TWO)
+    refused = dict(keeper.refused("ip", "t"))
+    chains = set(kernel.nft_list(PATH, "ip", "t").chains)
+    settled = keeper.keep(services(a=A, b=bad, c=C), TWO)
+    keeper.keep(services(a=A, b=B, c=C), TWO)
+
+    assert ({"b"}, {"frame", "a", "c"}, ("drop",)) == (set(refused), chains, rules(kernel, "two"))
+    assert why in str(refused["b"])
+    assert not settled
+    assert ({"frame", "a", "b", "c"}, {}) == (set(kernel.nft_list(PATH, "ip", "t").chains), dict(keeper.refused("ip", "t")))
+
+
+def test_a_refused_fragment_is_tried_again_in_time(kernel):
+    """What the kernel refused it may take later; it is not asked every second (rate-limited as a work queue)."""
+    now = [0.0]
+    keeper = TableKeeper(kernel, PATH, lambda: now[0])
+    bad = services(a=A, b=chain("b", "jump nowhere"))
+    keeper.keep(bad)
+    generation = kernel.nft_generation(PATH)
+    keeper.keep(bad)
+    quiet = kernel.nft_generation(PATH)
+    now[0] = 100.0
+    keeper.keep(bad)
+
+    assert generation == quiet < kernel.nft_generation(PATH)
+
+
+def test_a_name_made_past_nft_does_not_reach_a_script(kernel, keeper):
+    """A chain whose name holds a command (netlink takes any name) is removed with its table, which is made anew."""
+    keeper.keep(services(a=A))
+    kernel.nft(PATH, "add chain ip t x;flush-ruleset")
+    keeper.keep(services(a=A), resync=True)
+
+    assert {"frame", "a"} == set(kernel.nft_list(PATH, "ip", "t").chains)
+    assert not any(";flush" in script for _, script in kernel.scripts[2:])

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
+from netlab.node import containers
 from netlab.node.builtin import builtin_of
 from netlab.node.containers import Phase
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.pod_runtime import Began, Ended, Refused, RunKey, Stop
-from netlab.node.podfiles import Sources
+from netlab.node.podfiles import ConfigError, Sources, UnusableValueError
 from netlab.runtime.statedir import StateDirectory
 
 SERVER, COMMAND = Container(name="web", image="nginx"), Container(name="tool", image="x", command=("sleep", "1"))
@@ -185,3 +186,32 @@ async def test_a_container_that_never_can_be_is_a_note(worker):
     assert note(bound, worker) == (
         "Pod default/p: container tool: CreateContainerError: could not start: No command specified. Give it a `command`."
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "message"),
+    [
+        (ConfigError("no such Secret"), "CreateContainerConfigError", "no such Secret"),
+        (UnusableValueError("not UTF-8"), "CreateContainerError", "not UTF-8"),
+        (OSError(28, "No space left on device"), "RunContainerError", "[Errno 28] No space left on device"),
+        (
+            AttributeError("'int' has no 'get'"),
+            "CreateContainerConfigError",
+            "internal error: AttributeError: 'int' has no 'get'",
+        ),
+    ],
+)
+async def test_whatever_keeps_a_container_from_starting_is_its_own(worker, runtime, error, reason, message):
+    """An exception in the making of a container is that container's reason and message; it is tried again when due."""
+    surroundings = worker.tools.surroundings
+    good, surroundings.sources = surroundings.sources, lambda _pod, _address: (_ for _ in ()).throw(error)
+    worker.stand("10.244.1.2")
+    worker.advance()
+    refused = worker.records["web"]
+    surroundings.sources = good
+    worker.retry_configuration()
+    worker.records = {name: containers.due_now(record) for name, record in worker.records.items()}
+    worker.advance()
+
+    assert (refused.phase, refused.reason, refused.message) == (Phase.WAITING, reason, message)
+    assert [key.container for key in runtime.started] == ["web", "tool"]

@@ -156,3 +156,57 @@ def test_host_aliases_follow():
     text = podfiles.hosts(pod(hostAliases=[{"ip": "10.0.0.1", "hostnames": ["a", "b"]}]), "10.244.1.2", "cluster.local")
 
     assert text.endswith("\n\n# Entries added by HostAliases.\n10.0.0.1\ta\tb\n")
+
+
+def referring(resource: object) -> dict:
+    return {"name": "A", "valueFrom": {"resourceFieldRef": resource}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"resources": {"limits": {"cpu": "5"}}, "env": [referring({"resource": "limits.cpu"})]}, "5"),
+        ({"env": [referring({"resource": "limits.cpu"})]}, "0"),
+        ({"env": [referring({})]}, "0"),
+        ({"env": [referring({"resource": {"a": 1}})]}, "0"),
+        (
+            {"resources": {"limits": 5}, "env": [referring({"resource": "limits.cpu"})]},
+            "resources.limits: expected fields, found 5",
+        ),
+        ({"resources": 5, "env": [referring({"resource": "limits.cpu"})]}, "resources: expected fields, found 5"),
+        ({"env": [referring("cpu")]}, "resourceFieldRef: expected fields, found cpu"),
+        ({"env": [referring(["cpu"])]}, "resourceFieldRef: expected fields, found ['cpu']"),
+    ],
+)
+def test_resources_of_any_shape_are_read_or_refused(fields, expected):
+    """What has no effect on the network may be anything, and is referred to all the same (findings B2)."""
+    try:
+        found = podfiles.environment(pod(), container(**fields), SOURCES, name="web", base={})["A"]
+    except ConfigError as error:
+        found = error.message
+
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("/w==", "environment variable KEY: the value is not valid UTF-8"),
+        ("YQBi", "environment variable KEY: the value contains a NUL"),
+    ],
+)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"envFrom": [{"secretRef": {"name": "bytes"}}]},
+        {"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "bytes", "key": "KEY"}}}]},
+    ],
+)
+def test_bytes_that_no_environment_holds_are_refused(fields, value, words):
+    """A Secret's bytes that are no UTF-8, or hold a NUL, refuse that container with kubelet's word (findings B3)."""
+    secrets = {"default/bytes": msgspec.convert({"metadata": {"name": "bytes"}, "data": {"KEY": value}}, Secret)}
+    with pytest.raises(ConfigError) as failure:
+        podfiles.environment(pod(), container(**fields), Sources(secrets=secrets), name="web", base={})
+
+    assert failure.value.reason == "CreateContainerError"
+    assert failure.value.message.startswith(words)

@@ -10,7 +10,10 @@ import pytest
 from netlab.api.lab import Networking
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Pod, PodSpec
-from netlab.dataplane.state import NamespaceState, Operation
+from netlab.containment import Containment
+from netlab.dataplane.names import ownership_mark
+from netlab.dataplane.state import NamespaceState, Operation, Verb
+from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
 from netlab.node import sandbox
 from netlab.node.sandbox import NodePods, Sandboxes
@@ -120,3 +123,80 @@ def test_a_pod_lost_during_a_round_does_not_stand(lab, where):
 
     assert (["b"], False) == (lab.round(), lab.sandboxes.stands("a"))
     assert (["a", "b"], True) == (lab.round(), lab.sandboxes.stands("a"))
+
+
+# ---- each pod fails alone
+class Refusing(Watched):
+    """A kernel that refuses every batch with one of these links in it, by pod name in the alias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bad: set[str] = set()
+        self.batches = 0
+
+    def perform(self, path: str, operations: Sequence[Operation]) -> None:
+        self.batches += 1
+        for operation in operations:
+            alias = getattr(operation.item, "alias", None) or ""
+            if operation.verb is not Verb.DELETE and any(alias.endswith(f"/{name}") for name in self.bad):
+                raise KernelError(f"The kernel refused ip link set ... alias {alias}: Invalid argument.", errno=22)
+        super().perform(path, operations)
+
+
+@pytest.fixture
+def refusing(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.Watched", Refusing)
+    made = Lab(tmp_path, monkeypatch)
+    made.come("a", "b", "c")
+    return made
+
+
+def ensure(lab):
+    lab.sandboxes.renewed(NODES)
+    return lab.sandboxes.ensure(lab.wanted)
+
+
+def test_a_pod_that_the_kernel_refuses_stops_no_other(refusing):
+    """The others of its node stand after the same round, and the pod alone has the kernel's words (findings S6)."""
+    refusing.kernel.bad = {"a"}
+    outcome = ensure(refusing)
+
+    assert sorted(outcome.addresses) == ["b", "c"]
+    assert list(outcome.problems) == ["a"]
+    assert "Invalid argument" in outcome.problems["a"]
+
+
+def test_a_refused_pod_is_left_out_until_it_is_due(refusing):
+    """While its back-off runs nothing is asked of the kernel for it; then it is let in again."""
+    now = [1000.0]
+    refusing.sandboxes._failed = Containment(sandbox.log, "sandbox", lambda: now[0])
+    refusing.kernel.bad = {"a"}
+    ensure(refusing)
+    asked = refusing.kernel.batches
+    held = ensure(refusing)
+    quiet = refusing.kernel.batches - asked
+    refusing.kernel.bad = set()
+    now[0] += 60
+    later = ensure(refusing)
+
+    assert (quiet, list(held.problems), sorted(later.addresses), dict(later.problems)) == (0, ["a"], ["a", "b", "c"], {})
+
+
+def test_a_damaged_record_of_addresses_concerns_its_node(refusing):
+    """The pods of the other node stand; those of this one say what is wrong."""
+    refusing.sandboxes._nodes.pop("node1", None)
+    (refusing.sandboxes._state.ipam / "node1").write_bytes(b"\xff{")
+    outcome = ensure(refusing)
+
+    assert sorted(outcome.addresses) == ["c"]
+    assert sorted(outcome.problems) == ["a", "b"]
+
+
+def test_a_long_pod_name_has_an_alias_that_the_kernel_takes():
+    """At most 254 bytes, with the lab's mark in front, and another one for every pod (findings S6)."""
+    names = [f"{'p' * 234}{end}" for end in "ab"]
+    marks = [ownership_mark("l" * 40, f"default/{name}") for name in names]
+
+    assert [len(mark) <= 254 and mark.startswith(f"netlab:{'l' * 40}:default/ppp") for mark in marks] == [True, True]
+    assert len(set(marks)) == 2
+    assert ownership_mark("lab", "default/web") == "netlab:lab:default/web"

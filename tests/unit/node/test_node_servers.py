@@ -137,3 +137,47 @@ def test_probe_verdict(line, success):
     result = verdict(line)
 
     assert result.success is success
+
+
+@pytest.mark.parametrize(
+    ("port", "shown"),
+    [
+        ("abc", "abc"),
+        ("0", "0"),
+        ("70000", "70000"),
+        ("9" * 5000, "9" * 100),
+        ("\u0663", "\u0663"),
+        ("\u00b2", "\u00b2"),
+        ("8\n0", "8\\n0"),
+    ],
+)
+@pytest.mark.parametrize("by", ["environment", "args"])
+def test_whoami_fails_as_its_image_does(by, port, shown):
+    """The program takes any text as its port and ends with code 1 when it listens (findings M6)."""
+    made = (
+        process("whoami", environment={"WHOAMI_PORT_NUMBER": port})
+        if by == "environment"
+        else process("whoami", f"--port={port}")
+    )
+    with pytest.raises(BadArgumentsError) as failure:
+        SERVERS["whoami"](made)
+
+    assert (failure.value.code, str(failure.value)) == (1, f"listen tcp: lookup tcp/{shown}: unknown port")
+
+
+HOSTILE = ["", "abc", "9" * 5000, "\u0663", "\u00b2", "-1", "\0", "\ud800", "%s", ":" * 99]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("name", sorted(SERVERS))
+def test_a_server_takes_or_refuses_any_environment_and_arguments(name, text):
+    """Whatever the environment and the flags hold, a server has listeners or refuses in words (findings M6)."""
+    known = dict.fromkeys(("WHOAMI_PORT_NUMBER", "ECHO_TEXT", "HOSTNAME"), text)
+    flags = [f"--{flag}={text}" for flag in ("port", "listen", "text", "status-code", "http-port", "udp-port")]
+    made = [process(name, environment=known), process(name, *flags), process(name, "netexec", *flags), process(name, text)]
+    for each in made:
+        try:
+            listeners = SERVERS[name](each)
+        except BadArgumentsError:
+            continue
+        assert all(0 < listener.port < 65536 for listener in listeners)

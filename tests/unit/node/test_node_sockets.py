@@ -73,3 +73,87 @@ async def test_a_link_is_given_up_at_any_moment(state):
         server.close()
 
     assert [] == left
+
+
+# ---- one server that breaks is not the others' affair (findings B3, M6)
+def spec(key: str, folder, **more) -> ServerSpec:
+    fields = {"pod": key, "path": "/proc/self/ns/net", "server": "pause", "log": str(folder / f"{key}.log"), **more}
+    return ServerSpec(key=f"{key}/c", **fields)
+
+
+BAD_SERVERS = [
+    pytest.param({"server": "whoami", "environment": {"WHOAMI_PORT_NUMBER": "abc"}}, 1, "unknown port", id="a port in words"),
+    pytest.param({"server": "no such server"}, 2, "internal error: KeyError", id="a server that nobody has"),
+    pytest.param({"log": "/proc/self/no/log"}, 1, "", id="a log that cannot be opened"),
+    pytest.param({"path": "/nowhere", "server": "nginx"}, 1, "/nowhere", id="a namespace that is gone"),
+]
+
+
+@pytest.mark.parametrize(("bad", "code", "words"), BAD_SERVERS)
+async def test_one_bad_server_ends_and_the_others_are_served(tmp_path, bad, code, words):
+    """It has an exit code and last words; servers that come before and after it run, and the conversation goes on."""
+    state = StateDirectory("lab", tmp_path / "lab")
+    state.create()
+    path, reports = state.socket("w"), []
+    serving = asyncio.create_task(workloads._serve(path))
+    link = WorkloadsLink(path, reports.append)
+    link.want([spec("a", tmp_path), spec("bad", tmp_path, **bad), spec("c", tmp_path)])
+    talking = asyncio.create_task(link.run())
+    await soon(lambda: reports or serving.done() or talking.done())
+    link.want([spec("a", tmp_path), spec("c", tmp_path), spec("d", tmp_path)])
+    await soon(lambda: len(reports) > 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+    talking.cancel()
+    await asyncio.gather(talking, return_exceptions=True)
+    first = {status.key: status for status in reports[0].servers}
+
+    assert {key: status.code for key, status in first.items()} == {"a/c": None, "bad/c": code, "c/c": None}
+    assert words in first["bad/c"].message
+    assert [status.key for status in reports[-1].servers] == ["a/c", "c/c", "d/c"]
+
+
+async def test_a_sending_that_breaks_is_logged_and_tried_again(tmp_path, caplog):
+    """What cannot be sent ends the conversation with a line in the log; what comes next is sent."""
+    state = StateDirectory("lab", tmp_path / "lab")
+    state.create()
+    path, reports = state.socket("w"), []
+    serving = asyncio.create_task(workloads._serve(path))
+    link = WorkloadsLink(path, reports.append)
+    link.want([spec("a", tmp_path, environment={"KEY": "\udcff"})])
+    talking = asyncio.create_task(link.run())
+    await soon(lambda: any("conversation=w state=failed" in record.getMessage() for record in caplog.records) or talking.done())
+    link.want([spec("b", tmp_path)])
+    await soon(lambda: reports or talking.done())
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+    talking.cancel()
+    await asyncio.gather(talking, return_exceptions=True)
+
+    assert [status.key for status in reports[-1].servers] == ["b/c"]
+    assert len([record for record in caplog.records if "conversation=w state=failed" in record.getMessage()]) == 1
+
+
+async def test_a_listener_that_breaks_is_logged_and_told_again(tmp_path, caplog):
+    """The kubelet's side may break on one report: it is logged, and reports go on after the next connection."""
+    state = StateDirectory("lab", tmp_path / "lab")
+    state.create()
+    path, reports = state.socket("w"), []
+    serving = asyncio.create_task(workloads._serve(path))
+
+    def listener(report) -> None:
+        reports.append(report)
+        if len(reports) == 1:
+            raise KeyError("once")
+
+    link = WorkloadsLink(path, listener)
+    link.want([spec("a", tmp_path)])
+    talking = asyncio.create_task(link.run())
+    await soon(lambda: len(reports) > 1 or talking.done())
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+    talking.cancel()
+    await asyncio.gather(talking, return_exceptions=True)
+
+    assert len(reports) > 1
+    assert any("internal error: KeyError" in record.getMessage() for record in caplog.records)

@@ -5,9 +5,18 @@ from msgspec.structs import replace
 from proxy_builders import LOCAL, NODE, REMOTE, endpoint, going, service, service_map, slice_of
 
 from netlab.api.cluster import Node
-from netlab.api.discovery import EndpointPort
+from netlab.api.discovery import Endpoint, EndpointPort
 from netlab.api.meta import ObjectMeta
-from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, ServicePort, ServiceStatus
+from netlab.api.services import (
+    ClientIPConfig,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    ServicePort,
+    ServiceStatus,
+    SessionAffinityConfig,
+)
+from netlab.containment import describe
+from netlab.proxy import servicemap
 from netlab.proxy.servicemap import ServiceTracker
 
 UNREADY = {"ready": False}
@@ -215,3 +224,77 @@ def test_a_service_may_come_after_its_slices_and_come_back() -> None:
         seen.append([(p.cluster_ip, len(p.endpoints)) for p in tracker.current().get("ns/web", ())])
 
     assert [[("10.96.0.5", 1)], [], [("10.96.0.9", 1)]] == seen
+
+
+def affinity(seconds: int) -> SessionAffinityConfig:
+    return SessionAffinityConfig(client_ip=ClientIPConfig(timeout_seconds=seconds))
+
+
+END = "10.96.0.7 }\nflush ruleset\nadd element ip kube-proxy cluster-ips { 10.96.0.8"
+BAD_SERVICES = [
+    ("ClusterIP", {"cluster_ip": END}),
+    ("externalIP", {"external_ips": (END,)}),
+    ("load balancer address", {"type": "LoadBalancer", "lb": END}),
+    ("source range", {"load_balancer_source_ranges": ("10.0.0.0/8", END)}),
+    ("port", {"ports": (ServicePort(port=70_000),)}),
+    ("node port", {"type": "NodePort", "ports": (ServicePort(port=80, node_port=10**20),)}),
+    ("protocol", {"ports": (ServicePort(port=80, protocol="TCP; flush ruleset"),)}),
+    ("affinity", {"session_affinity": "ClientIP", "session_affinity_config": affinity(-1)}),
+]
+
+
+@pytest.mark.parametrize(("what", "fields"), BAD_SERVICES)
+def test_a_service_that_does_not_parse_is_left_out_alone(what: str, fields: dict) -> None:
+    """The error names it; the others are served, and it is too when it is right again (B1)."""
+    tracker = ServiceTracker(NODE)
+    tracker.set_service("ns/good", service(name="good", cluster_ip="10.96.0.9"))
+    tracker.set_service("ns/web", service(**fields))
+    served, refused = set(tracker.current()), dict(tracker.refused)
+    tracker.set_service("ns/web", service())
+
+    assert ({"ns/good"}, {"service ns/web"}) == (served, set(refused)), what
+    assert "\n" not in describe(refused["service ns/web"])
+    assert ({"ns/good", "ns/web"}, {}) == (set(tracker.current()), tracker.refused)
+
+
+BAD_SLICES = [
+    ("address", (endpoint(LOCAL), Endpoint(addresses=(END,))), ()),
+    ("loopback", (Endpoint(addresses=("127.0.0.1",)),), ()),
+    ("the other family", (Endpoint(addresses=("2001:db8::1",)),), ()),
+    ("port", (), (EndpointPort(port=-5),)),
+    ("protocol", (), (EndpointPort(port=5, protocol="x"),)),
+]
+
+
+@pytest.mark.parametrize(("what", "endpoints", "ports"), BAD_SLICES)
+def test_a_slice_that_does_not_parse_is_left_out_alone(what: str, endpoints: tuple, ports: tuple) -> None:
+    """The Service goes on with its other slices, and with this one as soon as it is right."""
+    tracker = ServiceTracker(NODE)
+    tracker.set_service("ns/web", service())
+    tracker.set_slice("ns/web-1", slice_of(REMOTE))
+    tracker.set_slice("ns/web-2", slice_of(*endpoints, name="web-2", ports=ports))
+    served = [e.address for e in tracker.current()["ns/web"][0].endpoints]
+    refused = set(tracker.refused)
+    tracker.set_slice("ns/web-2", slice_of(LOCAL, name="web-2"))
+
+    assert ([REMOTE], {"endpointslice ns/web-2"}) == (served, refused), what
+    assert [LOCAL, REMOTE] == [e.address for e in tracker.current()["ns/web"][0].endpoints]
+    assert {} == tracker.refused
+
+
+def test_any_failure_of_a_service_is_its_own(monkeypatch) -> None:
+    """Also an error that nobody thought of leaves the other Services alone."""
+    original = servicemap.usable_endpoints
+
+    def fail(endpoints, node, **uses):
+        if any(e.address == REMOTE for e in endpoints):
+            raise RecursionError
+        return original(endpoints, node, **uses)
+
+    monkeypatch.setattr(servicemap, "usable_endpoints", fail)
+    tracker = ServiceTracker(NODE)
+    for name, address in (("good", LOCAL), ("bad", REMOTE)):
+        tracker.set_service(f"ns/{name}", service(name=name, cluster_ip=f"10.96.0.{len(name)}"))
+        tracker.set_slice(f"ns/{name}-1", slice_of(address, name=f"{name}-1", service=name))
+
+    assert (["ns/good"], ["service ns/bad"]) == (list(tracker.current()), list(tracker.refused))

@@ -159,7 +159,20 @@ def test_many_problems_fit_on_a_screen() -> None:
             [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 507, "
              "selector: {matchLabels: {a: b}}, "
              "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: nginx}]}}}}")],
-            "makes 507 pods in the lab; 2 nodes have addresses for 506",
+            "spec.replicas: Invalid value: 507: must be at most 506: 2 nodes have room for 253 pods each",
+        ),
+        (
+            [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: NAME}, spec: {replicas: 300, "
+             "selector: {matchLabels: {a: NAME}}, "
+             "template: {metadata: {labels: {a: NAME}}, spec: {containers: [{name: c, image: nginx}]}}}}").replace("NAME", n)
+             for n in ("d", "e")],
+            "makes 600 pods in the lab; 2 nodes have addresses for 506",
+        ),
+        (
+            [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 3000000, "
+             "selector: {matchLabels: {a: b}}, "
+             "template: {metadata: {labels: {a: b}}, spec: {hostNetwork: true, containers: [{name: c, image: nginx}]}}}}")],
+            "spec.replicas: Invalid value: 3000000: must be at most 506",
         ),
     ],
 )  # fmt: skip
@@ -212,6 +225,24 @@ def test_empty_text_means_the_default() -> None:
     lab = topology(lab=LAB + "  runtime: ''\n  networking: {podSubnet: '', kubeProxyMode: ''}\n").lab
 
     assert (lab.spec.runtime, lab.spec.networking) == ("netns", Networking())
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        (
+            "resources: {limits: 5}",
+            "f.yaml:8:132: spec.containers[0].resources.limits: expected a map of names to values, got the",
+        ),
+        ("env: [{name: A, valueFrom: {resourceFieldRef: cpu}}]", "resourceFieldRef: expected a map of fields, got text"),
+        ('readinessProbe: {httpGet: {port: 80, httpHeaders: [{name: A, value: "a\\r\\nB: c"}]}}', "must not contain control"),
+    ],
+)
+def test_what_stopped_the_daemon_is_refused_with_its_place(container: str, expected: str) -> None:
+    """Fields without effect on the network have types where some part reads them (finding B2)."""
+    found = problems(pod("p", f"containers: [{{name: c, image: nginx, {container}}}]"))
+
+    assert [expected in line for line in found] == [True]
 
 
 def test_reserved_hosts() -> None:

@@ -20,11 +20,18 @@ HEADS = {
     "Endpoints": "{apiVersion: v1, kind: Endpoints, metadata: {name: x}, subsets: %s}",
     "EndpointSlice": "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: x}, %s}",
     "Lab": "{apiVersion: netlab/v1alpha1, kind: Lab, metadata: {name: x}, spec: %s}",
+    "Cost": (
+        "{apiVersion: v1, kind: Pod, metadata: {name: x, annotations: {controller.kubernetes.io/pod-deletion-cost: %s}}, "
+        "spec: {containers: [{name: c, image: i}]}}"
+    ),
     "Metadata": "{apiVersion: v1, kind: ConfigMap, metadata: %s}",
     "ConfigMap": "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, %s}",
     "Secret": "{apiVersion: v1, kind: Secret, metadata: {name: x}, %s}",
 }
 TEMPLATE = "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: nginx}]}}"
+
+
+FROM_RESOURCE = "env: [{name: A, valueFrom: {resourceFieldRef: %s}}]"
 
 
 def problems(head: str, text: str) -> list[str]:
@@ -62,6 +69,12 @@ def problems(head: str, text: str) -> list[str]:
             ),
         ),
         ("Container", "{name: c, image: nginx, ports: [{containerPort: 53, protocol: UDP}, {containerPort: 53}]}"),
+        (
+            "Container",
+            "{name: c, image: i, resources: {limits: {cpu: 0.5, memory: 4294967296, a/b: 1Ki}, requests: {cpu: 100m}}}",
+        ),
+        ("Container", f"{{name: c, image: i, {FROM_RESOURCE % '{resource: limits.cpu, divisor: 1m}'}}}"),
+        ("Cost", "'-5'"),
         (
             "Container",
             "{name: c, image: i, env: [{name: A.b-c, value: ''}, {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]}",
@@ -177,6 +190,49 @@ def test_services(text: str, expected: str) -> None:
         ("Pod", "{}", "spec.containers: Required value"),
         ("Pod", "{containers: []}", "spec.containers: Required value"),
         ("Container", "{image: nginx}", "spec.containers[0].name: Required value"),
+        (
+            "Container",
+            "{name: c, image: i, resources: {limits: 5}}",
+            "resources.limits: expected a map of names to values, got the",
+        ),
+        ("Container", "{name: c, image: i, resources: {limits: {cpu: much}}}", "resources.limits.cpu: Invalid value"),
+        ("Container", "{name: c, image: i, resources: {requests: {cpu: -1}}}", "must be greater than or equal to 0"),
+        ("Container", f"{{name: c, image: i, {FROM_RESOURCE % 'cpu'}}}", "resourceFieldRef: expected a map of fields, got text"),
+        (
+            "Container",
+            f"{{name: c, image: i, {FROM_RESOURCE % '{resource: cpu}'}}}",
+            'Unsupported value: "cpu": supported values',
+        ),
+        ("Container", f"{{name: c, image: i, {FROM_RESOURCE % '{resource: limits.gpu}'}}}", "Unsupported value"),
+        (
+            "Container",
+            'name: c, image: i, readinessProbe: {httpGet: {port: 80, httpHeaders: [{name: "A\\r\\nB"}]}}'.join("{}"),
+            "httpHeaders[0].name: Invalid value",
+        ),
+        (
+            "Container",
+            'name: c, image: i, readinessProbe: {httpGet: {port: 80, httpHeaders: [{name: A, value: "a\\r\\nB: c"}]}}'.join("{}"),
+            "httpHeaders[0].value: Invalid value",
+        ),
+        (
+            "Container",
+            'name: c, image: i, readinessProbe: {httpGet: {port: 80, path: "/ HTTP/1.1\\r\\nA: b"}}'.join("{}"),
+            "httpGet.path: Invalid value",
+        ),
+        (
+            "Pod",
+            "{serviceAccountName: {a: b}, containers: [{name: c, image: i}]}",
+            "serviceAccountName: expected text, got a map",
+        ),
+        ("Cost", "'2147483648'", "must be a 32bit integer"),
+        ("Cost", "'01'", "must be a 32bit integer"),
+        (
+            "Metadata",
+            "{name: x, ownerReferences: [{apiVersion: v1, kind: Pod, name: y}]}",
+            "ownerReferences[0].uid: Required value",
+        ),
+        ("Metadata", '{name: x, finalizers: ["a\\nb"]}', "finalizers[0]: Invalid value"),
+        ("Metadata", "{name: x, creationTimestamp: yesterday}", "must be a time of RFC 3339"),
         ("Container", "{name: c}", "spec.containers[0].image: Required value"),
         ("Container", "{name: c, image: ' nginx'}", "must not have leading or trailing whitespace"),
         ("Container", "{name: c, image: i}, {name: c, image: i}", 'spec.containers[1].name: Duplicate value: "c"'),

@@ -1,0 +1,106 @@
+"""A node's overlay and rules in the real kernel: one bad lease and one bad Service, and the others work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
+from netlab.api.lab import Lab
+from netlab.api.meta import ObjectMeta
+from netlab.api.services import Service, ServicePort, ServiceSpec
+from netlab.dataplane.state import Address, Link, Operation, Verb, Veth
+from netlab.dataplane.vxlan import BACKEND_DATA, Lease, lease_annotations, parse_lease, vtep_mac
+from netlab.kernel.door import Kernel
+from netlab.kernel.linux import LinuxKernel
+from netlab.node import agent_overlay
+from netlab.node.agent_overlay import OverlayKeeper
+from netlab.node.agent_tables import RulesKeeper
+from netlab.proxy.servicemap import ServiceTracker
+
+pytestmark = pytest.mark.netns
+
+MakeNamespace = Callable[[str], str]
+LAB = Lab(metadata=ObjectMeta(name="lab"))
+
+
+def node(number: int, **annotations: str) -> Node:
+    name, address = f"node{number}", f"172.30.1.{number}"
+    announced = lease_annotations(address, vtep_mac("lab", name, {}))
+    return Node(
+        metadata=ObjectMeta(name=name, annotations={**announced, **annotations}),
+        spec=NodeSpec(pod_cidr=f"10.244.{number}.0/24"),
+        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),)),
+    )
+
+
+def service(name: str, cluster_ip: str, **spec: object) -> Service:
+    ports = (ServicePort(port=80),)
+    return Service(metadata=ObjectMeta(name=name, namespace="ns"), spec=ServiceSpec(cluster_ip=cluster_ip, ports=ports, **spec))
+
+
+@pytest.fixture
+def path(kernel: Kernel, make_namespace: MakeNamespace) -> str:
+    """A node's namespace with its end of the underlay."""
+    made, far = make_namespace("node"), make_namespace("far")
+    kernel.perform(made, [Operation(Verb.ADD, Link("eth0", Veth("far", far)))])
+    kernel.perform(made, [Operation(Verb.SET, Address("eth0", "172.30.1.1/16"))])
+    return made
+
+
+def remotes(kernel: Kernel, path: str) -> tuple[list[str], list[str], list[str]]:
+    """Where routes, ARP and FDB lead."""
+    state = kernel.observe(path)
+    return (
+        sorted(r.destination for r in state.routes if r.device == "flannel.1"),
+        sorted(n.address for n in state.neighbours if n.device == "flannel.1"),
+        sorted(e.remote for e in state.forwarding if e.device == "flannel.1"),
+    )
+
+
+BOTH = (["10.244.2.0/24", "10.244.4.0/24"], ["10.244.2.0", "10.244.4.0"], ["172.30.1.2", "172.30.1.4"])
+
+
+def test_a_bad_lease_and_a_bad_service_fail_alone(kernel: Kernel, path: str):
+    """Brackets for a lease, commands for an address: the other nodes are reached, the other Service is served (S2, B1)."""
+    overlay, rules = OverlayKeeper(kernel, path, LAB, "node1"), RulesKeeper(kernel, path, LAB.spec.networking)
+    tracker = ServiceTracker(node(1))
+    tracker.set_service("ns/bad", service("bad", "10.96.0.7 }\nflush ruleset\nadd table ip x"))
+    tracker.set_service("ns/good", service("good", "10.96.0.8", external_ips=("192.0.2.1",)))
+    overlay.keep([node(1), node(2), node(3, **{BACKEND_DATA: "[" * 100_000}), node(4)])
+    rules.keep(node(1), tracker.current())
+    served = " ".join(kernel.nft_list(path, "ip", "kube-proxy").elements["no-endpoint-services"])
+
+    assert remotes(kernel, path) == BOTH
+    assert ({"node node3"}, {"service ns/bad"}) == (set(overlay.refused), set(tracker.refused))
+    assert "10.96.0.8" in served
+    assert "10.96.0.7" not in served
+    assert not kernel.nft_list(path, "ip", "x").exists
+
+
+def test_an_entry_that_the_kernel_refuses_is_rolled_back_alone(
+    linux: LinuxKernel, make_namespace: MakeNamespace, monkeypatch: pytest.MonkeyPatch
+):
+    """A lease with a broadcast MAC address, as if nothing had looked at it: the kernel refuses it, the others stay (S2)."""
+    path, far = make_namespace("node"), make_namespace("far")
+    linux.perform(path, [Operation(Verb.ADD, Link("eth0", Veth("far", far)))])
+    now = [0.0]
+    keeper = OverlayKeeper(linux, path, LAB, "node1", lambda: now[0])
+
+    def unchecked(name: str, pod_cidr: str, annotations: dict[str, str]) -> object:
+        lease = parse_lease(name, pod_cidr, annotations)
+        bad = isinstance(lease, Lease) and name == "node3"
+        return replace(lease, vtep_mac="ff:ff:ff:ff:ff:ff") if bad else lease
+
+    nodes = [node(number) for number in range(1, 5)]
+    with monkeypatch.context() as patched:
+        patched.setattr(agent_overlay, "parse_lease", unchecked)
+        keeper.keep(nodes)
+    without, refused = remotes(linux, path), set(keeper.refused)
+    now[0] = 100.0
+    keeper.keep(nodes)
+
+    assert (BOTH, {"node node3"}) == (without, refused)
+    assert ("172.30.1.3", {}) == (remotes(linux, path)[2][1], dict(keeper.refused))
