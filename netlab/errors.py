@@ -70,6 +70,10 @@ class LabBusyError(LabError):
     """Another command changes the lab at this moment."""
 
 
+class ForeignNamespaceError(LabError):
+    """Something that the lab did not make has the name of one of its network namespaces."""
+
+
 class EngineError(LabError):
     """The container engine refused. `code` is its HTTP code: 404 for what is not there, 409 for what clashes."""
 

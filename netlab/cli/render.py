@@ -38,6 +38,8 @@ def status(body: Json) -> str:
         left = f"; on record: {', '.join(body['namespaces'])}" if body["namespaces"] else ""
         remedy = f"Start it again: netlab up FILE. Remove it: netlab down {body['name']}."
         return f"Lab {body['name']}: the daemon is not running{left}\n{remedy}"
+    parts = [*((f"node {node['name']}", node) for node in body["nodes"]), ("the edge", body["edge"])]
+    problems = [*(f"{name}: {part['message']}" for name, part in parts if part["message"]), *body["problems"]]
     counts = ", ".join(counted(len(body[f"{kind}s"]), kind) for kind in ("node", "pod", "service"))
     sections = [
         f"Lab {body['name']}: {counts}  (runtime {body['runtime']}, kube-proxy mode {body['kubeProxyMode']})",
@@ -66,8 +68,7 @@ def status(body: Json) -> str:
             ],
         )
     )
-    if body["problems"]:
-        sections.append("\n".join(["Problems:", *(f"  {problem}" for problem in body["problems"])]))
+    sections += ["\n".join(["Problems:", *(f"  {problem}" for problem in problems)])] * bool(problems)
     return "\n\n".join(sections)
 
 

@@ -7,8 +7,9 @@ node: what a process that died has said about its kernel's rules is true, but ab
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from netlab.controlplane.informer import Informer
 from netlab.errors import ApiError, is_not_found
 
 NOTHING: Mapping[str, object] = {}
-RENEW = timedelta(seconds=10)
+RENEW = 10.0  # seconds
 LEASE_SECONDS = 40  # Kubernetes' node lease
 
 
@@ -43,15 +44,15 @@ class LeaseKeeper:
         self._namespace, self._name = split_key(key)
         self._start = start
         self._written: dict[str, str] | None = None
-        self._renewed: datetime | None = None
+        self._renewed = -RENEW  # by a clock that nobody sets: one that is set back would keep the Lease from being renewed
 
     async def renew(self, synced: Mapping[str, str], more: Mapping[str, object] = NOTHING) -> None:
         """Say that all is programmed up to these versions, and `more`: bodies of further annotations. Raises ApiError."""
-        moment = datetime.now(UTC)
+        moment = time.monotonic()
         wanted = {key: msgspec.json.encode(body, order="sorted").decode() for key, body in {SYNCED: synced, **more}.items()}
-        if wanted == self._written and self._renewed is not None and moment - self._renewed < RENEW:
+        if wanted == self._written and moment - self._renewed < RENEW:
             return
-        await self._write(wanted, moment)
+        await self._write(wanted, datetime.now(UTC))
         self._written, self._renewed = wanted, moment
 
     async def _write(self, annotations: dict[str, str], now: datetime) -> None:

@@ -8,9 +8,11 @@ anybody may write must not be able to fill a Lease.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from netlab.api.coordination import Lease
+from netlab.api.wellknown import EDGE_LEASE, node_lease
 from netlab.containment import describe
 
 MOST_TOLD: Final = 8  # problems per part in a Lease
@@ -50,3 +52,10 @@ class LeftOut:
             if sentences:
                 told[part] = sentences
         return told
+
+
+def told_problems(leases: Mapping[str, Lease], nodes: Iterable[str]) -> Iterator[str]:
+    """Yield what agents and edge say they could not do: `agent of node1: overlay: ...`. `leases` by key."""
+    holders = [(node_lease(node), f"agent of {node}") for node in nodes]
+    for key, who in (*holders, (EDGE_LEASE, "edge")):
+        yield from (f"{who}: {problem}" for problem in (leases[key].problems if key in leases else ()))

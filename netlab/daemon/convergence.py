@@ -40,6 +40,7 @@ from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, node_lease
 from netlab.containment import Containment
 from netlab.controlplane.lease import holder_identity
+from netlab.controlplane.left_out import told_problems
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Store
@@ -152,7 +153,7 @@ class Convergence:
         waiting = (*(sentence for done, sentence in parts if not done), *pods)
         lagging = tuple(self._unhealthy(leases.get(EDGE_LEASE)))
         total = max(len(parts) + len(self._store.list(PODS)), len(waiting))  # the kubelet waits for more than pods
-        notes = () if waiting else (*self._notes(), *self._left_out(leases))
+        notes = () if waiting else (*self._notes(), *told_problems(leases, self._node_names))
         return Report(total - len(waiting), total, waiting, lagging, notes)
 
     def _notes(self) -> tuple[str, ...]:
@@ -193,13 +194,11 @@ class Convergence:
         """Return whether a holder of a Lease has programmed everything, and the sentence for while it has not."""
         if self._synced(lease, host, kinds):
             return True, who
-        return False, next((f"{who}: {problem}" for problem in _problems(lease)), who)
+        return False, next((f"{who}: {problem}" for problem in (lease.problems if lease else ())), who)
 
-    def _left_out(self, leases: Mapping[str, Lease]) -> Iterable[str]:
-        """Yield what agents and edge could not program of what is there."""
-        holders = [(node_lease(node.metadata.name), f"agent of {node.metadata.name}") for node in self._objects(NODES)]
-        for key, who in (*holders, (EDGE_LEASE, "edge")):
-            yield from (f"{who}: {problem}" for problem in _problems(leases.get(key)))
+    @property
+    def _node_names(self) -> list[str]:
+        return [node.metadata.name for node in self._objects(NODES)]
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
         """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
@@ -241,6 +240,7 @@ class Convergence:
 
         With `look`, nothing is in place that has not been looked at since.
         """
+        repairs = self._hosts.repairs if look else None
         if look:
             self._hosts.look_again()
             self._kubelet.look_at_everything()
@@ -252,7 +252,7 @@ class Convergence:
             listeners.add(changed)
         quiet = asyncio.get_running_loop().create_task(self._tell_when_quiet(changed))
         try:
-            async for report in self._follow(changed, deadline):
+            async for report in self._follow(changed, deadline, repairs):
                 yield report
         finally:
             quiet.cancel()
@@ -265,12 +265,19 @@ class Convergence:
             await self._controllers.wait_round()
             changed.set()
 
-    async def _follow(self, changed: asyncio.Event, deadline: float) -> AsyncIterator[Report]:
+    async def _follow(self, changed: asyncio.Event, deadline: float, repairs: int | None) -> AsyncIterator[Report]:
+        """Yield reports; `repairs` of hosts were made before the look that was asked for, None when none was.
+
+        What agents keep leans on their host's links, so they are asked again after these were repaired.
+        """
         last: Report | None = None
         farthest = Farthest()
         patience: float | None = None  # until when what lags is waited for
         while True:
             changed.clear()
+            if repairs is not None and repairs != self._hosts.repairs:
+                repairs = self._hosts.repairs
+                self._asked = max(self._asked, await self._ask_agents())
             report = farthest.counted(self.look())
             if report != last:
                 yield report
@@ -290,11 +297,6 @@ class Convergence:
                 else:
                     yield replace(report, notes=self._notes(), expired=True)
                 return
-
-
-def _problems(lease: Lease | None) -> Iterable[str]:
-    """Yield what the holder of a Lease could not do: `overlay: node node3: ...`."""
-    yield from lease.problems if lease else ()
 
 
 def is_balanced(service: Service) -> bool:

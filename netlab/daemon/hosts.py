@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -31,8 +31,10 @@ from netlab.containment import Contained, describe
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
+from netlab.daemon.machinery import Machinery
+from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
-from netlab.runtime.hosts import HostPlan, Runtime, plan_hosts
+from netlab.runtime.hosts import HostPlan, plan_hosts
 
 DRAIN = "netlab/drain"  # the finalizer of Nodes: a node goes when its pods are gone
 log = logging.getLogger("netlab.daemon")
@@ -45,15 +47,14 @@ class LabController:
         self,
         *,
         client: Client,
-        runtime: Runtime,
-        processes: Callable[[Lab, Sequence[HostStatus]], Awaitable[None]],
+        machinery: Machinery,
         lab: str,
         before: Callable[[Lab, Sequence[HostStatus]], None],
         after: Callable[[Lab, int], None],
     ) -> None:
         self._client = client
-        self._runtime = runtime
-        self._processes = processes  # brings the daemon's processes of the hosts to what a lab with these nodes should have
+        self._machinery = machinery
+        self._runtime = machinery.hosts
         self._lab = lab
         self._before = before  # called before hosts are made: what they are given
         self._after = after  # called when they are there, with how many changes that took
@@ -63,6 +64,7 @@ class LabController:
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
         self._pods: Informer[Pod] = Informer(client, PODS, changed=self._changed)
         self._made: tuple[HostStatus, ...] | None = None  # the hosts that were last brought to what they should be
+        self.repairs = 0  # rounds in which hosts were not what they should be
         self.problem = ""  # why the last round failed, empty when it did not
         self.listeners: set[asyncio.Event] = set()  # set after every round: it may have changed no object
 
@@ -126,17 +128,33 @@ class LabController:
         plan = plan_hosts(lab, lab.status.hosts)
         leaving = [host for host in plan.removed if host.is_node and host.name in self._nodes.cache]
         staying = (*plan.wanted, *leaving)
-        if resync or self._lost or staying != self._made:
-            self._made, self._lost = None, False
-            self._before(lab, staying)
-            changes = await asyncio.to_thread(self._runtime.converge, lab, staying)
-            self._after(lab, changes)
-            self._made = staying
+        if resync or self._lost or staying != self._made or not self._all_stand(staying):
+            await self._make(lab, staying)
         await self._register_nodes(lab, plan)
-        await self._processes(lab, [host for host in staying if host.is_node])
+        await self._machinery.processes(lab, [host for host in staying if host.is_node])
         gone = [host for host in plan.removed if host not in leaving]
         await asyncio.to_thread(self._runtime.remove, lab.metadata.name, gone)
         await self._report(lab, staying, settled=not leaving)
+
+    def _all_stand(self, hosts: Sequence[HostStatus]) -> bool:
+        """Tell whether all hosts are there; what runs in a namespace that somebody removed cannot start again before."""
+        return all(self._runtime.stands(name) for name in (FABRIC, EDGE, *(host.name for host in hosts)))
+
+    async def _make(self, lab: Lab, hosts: tuple[HostStatus, ...]) -> None:
+        """Look at the hosts and make them what they should be.
+
+        What is homeless is ended first: it keeps a namespace alive that was removed, and in it one end of a cable. What
+        somebody has stopped goes on when `up` has asked for a look.
+        """
+        if self._lost:
+            self._machinery.resume()
+        self._made, self._lost = None, False
+        await self._machinery.end_homeless()
+        self._before(lab, hosts)
+        changes = await asyncio.to_thread(self._runtime.converge, lab, hosts)
+        self._after(lab, changes)
+        self.repairs += bool(changes)
+        self._made = hosts
 
     async def _register_nodes(self, lab: Lab, plan: HostPlan) -> None:
         labels = {node.name: node.labels for node in lab.spec.nodes}

@@ -17,7 +17,8 @@ from netlab.runtime.statedir import StateDirectory
 class Machinery:
     """The parts.
 
-    `processes` brings the daemon's processes of the hosts to what a lab with these nodes should have. `agent_starts` tells
+    `processes` brings the daemon's processes of the hosts to what a lab with these nodes should have; `end_homeless` ends those
+    whose namespace is another one than it was, `resume` has those go on that somebody has stopped. `agent_starts` tells
     when a host's agent was started, or what may be it: nobody else's Lease counts. `run` is a task beside the daemon's own; it
     ends the daemon when the machinery breaks.
     """
@@ -26,6 +27,8 @@ class Machinery:
     hosts: Runtime
     pods: PodRuntime
     processes: Callable[[Lab, Sequence[HostStatus]], Awaitable[None]]
+    end_homeless: Callable[[], Awaitable[None]]
+    resume: Callable[[], None]
     agent_starts: Callable[[str], Collection[int]]
     run: Callable[[], Coroutine[None, None, None]]
 

@@ -30,7 +30,22 @@ def make(kernel: Kernel, state: StateDirectory, lab: Lab) -> Machinery:
     async def processes(_lab: Lab, _nodes: Sequence[HostStatus]) -> None:
         """There are none."""
 
+    async def end_homeless() -> None:
+        """A container's processes are in its namespace for good."""
+
+    def resume() -> None:
+        """Hosts that are paused are resumed with the others that do not run."""
+
     async def run() -> None:
         """The engine looks after everything."""
 
-    return Machinery(kernel=kernel, hosts=hosts, pods=pods, processes=processes, agent_starts=hosts.agent_starts, run=run)
+    return Machinery(
+        kernel=kernel,
+        hosts=hosts,
+        pods=pods,
+        processes=processes,
+        end_homeless=end_homeless,
+        resume=resume,
+        agent_starts=hosts.agent_starts,
+        run=run,
+    )

@@ -15,6 +15,7 @@ from netlab.node.agent import main as agent_main
 from netlab.node.netns_pods import NetnsPods
 from netlab.node.spawn import Spawner
 from netlab.node.workloads import main as workloads_main
+from netlab.runtime.hosts import fabric_path
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
@@ -25,7 +26,7 @@ log = logging.getLogger("netlab.daemon")
 def make(kernel: Kernel, state: StateDirectory, _lab: Lab) -> Machinery:
     """Fork the spawner and put the parts together."""
     spawner = Spawner.start(state, ENTRIES)
-    supervisor = Supervisor(spawner, state)
+    supervisor = Supervisor(spawner, state, fabric_path(state.lab))
 
     async def processes(lab: Lab, nodes: Sequence[HostStatus]) -> None:
         await supervisor.converge(host_processes(state, lab, nodes))
@@ -42,6 +43,8 @@ def make(kernel: Kernel, state: StateDirectory, _lab: Lab) -> Machinery:
         hosts=NetnsRuntime(kernel, state),
         pods=NetnsPods(kernel, spawner, state),
         processes=processes,
+        end_homeless=supervisor.end_homeless,
+        resume=supervisor.resume,
         agent_starts=lambda host: supervisor.starts(agent_name(host)),
         run=run,
     )

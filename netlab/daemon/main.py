@@ -145,8 +145,7 @@ class Daemon:
 
         hosts = LabController(
             client=self._client,
-            runtime=machinery.hosts,
-            processes=machinery.processes,
+            machinery=machinery,
             lab=self._lab.metadata.name,
             before=self._prepare_hosts,
             after=after,

@@ -4,7 +4,10 @@ Theory. `converge()` is given the processes that should run. One that is on reco
 may have been started by an earlier daemon), one that is missing is started, one that is not wanted any more is ended.
 A process that ends by itself is started again: at once the first time, then after 0.5 s doubling to 30 s, so that a
 process that cannot run does not eat the machine; a minute of life clears the account.
-One that is left in a namespace that is not its host's any more (somebody removed that by hand) is ended likewise.
+A process is homeless when its namespace is not its host's any more, since somebody removed that by hand, or when the fabric
+is another one than it was: then its connection to the API server leads nowhere, and no packet would say so. `end_homeless`
+ends such processes; they start again in the present namespace. One that was stopped (SIGSTOP) is left as it is and logged
+once; `resume` has it go on.
 The data plane is the kernel's: none of these processes is in a packet's way, and their death changes nothing at once.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +27,8 @@ from netlab.runtime.statedir import StateDirectory
 
 FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
 PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
+WITHOUT_API = frozenset({"workloads"})  # entries that do not talk to the API server
+Home = tuple[int | None, int | None]  # inodes of a process's namespace and of the fabric's
 log = logging.getLogger("netlab.daemon")
 
 
@@ -44,39 +50,64 @@ class Account:
 class Supervisor:
     """The processes of one lab."""
 
-    def __init__(self, spawner: ProcessSpawner, state: StateDirectory) -> None:
+    def __init__(self, spawner: ProcessSpawner, state: StateDirectory, fabric: str = "") -> None:
+        """Supervise; `fabric` is the path of the namespace through which processes reach the API server."""
         self._spawner = spawner
         self._state = state
         self._wanted: dict[str, ProcessSpec] = {}
         self._accounts: dict[str, Account] = {}
         self._pids: dict[str, int] = {}
-        self._homes: dict[str, int | None] = {}  # the namespace each was started or adopted in
+        self._fabric = fabric
+        self._homes: dict[str, Home] = {}  # where each was started or adopted
+        self._stopped: frozenset[str] = frozenset()  # which are known to be stopped
         self._restarts: dict[str, asyncio.TimerHandle] = {}
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: dict[str, asyncio.Task[None] | None] = {}  # by name; a task where nobody waits for it
+        self._stillborn: set[int] = set()  # pids whose end was told before their start
         spawner.subscribe(self._ended)
 
     async def converge(self, wanted: Mapping[str, ProcessSpec]) -> None:
         """Make the running processes those of `wanted`, by name."""
         extra = [name for name in self._wanted if name not in wanted]
-        new = [spec for name, spec in wanted.items() if name not in self._wanted]
         self._wanted = dict(wanted)
-        for spec in new:
+        await self._stop(extra)
+        await self.end_homeless()
+        for spec in wanted.values():
+            if spec.name in self._pids or spec.name in self._restarts or spec.name in self._starting:
+                continue
             adopted = self._spawner.adopt(spec.name, spec.namespace)
             if adopted is None:
                 await self._start(spec)
             else:
                 self._pids[spec.name] = adopted
-                self._homes[spec.name] = processes.inode(spec.namespace)
-        await self._stop(extra)
-        await self._end_homeless()
+                self._homes[spec.name] = self._home(spec)
+        self._note_stopped()
 
-    async def _end_homeless(self) -> None:
-        """End processes whose namespace was removed and made anew by hand: they come back in the new one."""
-        lost = [name for name in self._pids if self._homes.get(name) != processes.inode(self._wanted[name].namespace)]
+    async def end_homeless(self) -> None:
+        """End processes whose namespace is another one than it was; the next `converge` starts them in the present one."""
+        lost = [name for name in self._pids if self._homes.get(name) != self._home(self._wanted[name])]
         records = [record for name in lost if (record := processes.read_record(self._state, name))]
         if records:
             log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
+            for name in lost:
+                del self._pids[name]  # so that its end is no news
             await asyncio.to_thread(processes.stop, records, PATIENCE)
+
+    def _home(self, spec: ProcessSpec) -> Home:
+        fabric = "" if spec.entry in WITHOUT_API else self._fabric
+        return processes.inode(spec.namespace), processes.inode(fabric) if fabric else None
+
+    def resume(self) -> None:
+        """Have all processes of the lab go on that somebody has stopped."""
+        for record in processes.read_records(self._state):
+            if processes.is_stopped(record) and processes.send(record, signal.SIGCONT):
+                log.warning("process=%s pid=%d state=resumed", record.name, record.pid)
+
+    def _note_stopped(self) -> None:
+        records = filter(None, (processes.read_record(self._state, name) for name in self._pids))
+        stopped = frozenset(record.name for record in records if processes.is_stopped(record))
+        for name in stopped - self._stopped:
+            log.warning("process=%s state=stopped remedy=%r", name, "netlab up FILE, or kill -CONT")
+        self._stopped = stopped
 
     def starts(self, name: str) -> Collection[int]:
         """Return when the process that runs under a name was started, nothing while none does."""
@@ -86,8 +117,16 @@ class Supervisor:
     async def _start(self, spec: ProcessSpec) -> None:
         account = self._accounts.setdefault(spec.name, Account())
         account.started = asyncio.get_running_loop().time()
-        self._homes[spec.name] = processes.inode(spec.namespace)
-        self._pids[spec.name] = await self._spawner.spawn(spec)
+        self._homes[spec.name] = self._home(spec)
+        self._starting.setdefault(spec.name, None)
+        try:
+            pid = await self._spawner.spawn(spec)
+        finally:
+            self._starting.pop(spec.name, None)
+        if pid in self._stillborn:
+            self._stillborn.discard(pid)
+        else:
+            self._pids[spec.name] = pid
 
     async def _stop(self, names: list[str]) -> None:
         records = [record for name in names if (record := processes.read_record(self._state, name))]
@@ -101,10 +140,13 @@ class Supervisor:
             await asyncio.to_thread(processes.stop, records, PATIENCE)
 
     def _ended(self, news: Exit) -> None:
-        if self._pids.get(news.name) == news.pid:
-            del self._pids[news.name]
-        if news.name in self._wanted:
-            self._start_later(news.name, f"ended pid={news.pid} code={news.code}")
+        """Have a process that ended by itself start again; the end of one that was ended here is no news."""
+        spec = self._wanted.get(news.name)
+        if spec is None or (news.name not in self._starting and self._pids.get(news.name) != news.pid):
+            return
+        if self._pids.pop(news.name, None) is None:
+            self._stillborn.add(news.pid)
+        self._start_later(news.name, f"ended pid={news.pid} code={news.code}")
 
     def _start_later(self, name: str, state: str) -> None:
         loop = asyncio.get_running_loop()
@@ -116,12 +158,10 @@ class Supervisor:
     def _restart(self, name: str) -> None:
         self._restarts.pop(name, None)
         if spec := self._wanted.get(name):
-            task = asyncio.get_running_loop().create_task(self._start(spec), name=f"restart {name}")
-            self._starting.add(task)
+            task = self._starting[name] = asyncio.get_running_loop().create_task(self._start(spec), name=f"restart {name}")
             task.add_done_callback(partial(self._started, name))
 
     def _started(self, name: str, task: asyncio.Task[None]) -> None:
         """Take in how a start went; one that broke is tried again as a process that has ended."""
-        self._starting.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self._start_later(name, f"not started: {error}")

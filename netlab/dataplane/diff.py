@@ -2,7 +2,8 @@
 
 Rules:
 1. The caller says by `owns(link name)` for which links it answers. Only there are extra things deleted; whatever sits on
-   other links is somebody else's. Items without a device (a blackhole route) are asked as `owns("")`.
+   other links is somebody else's. Items without a device (a blackhole route) are asked as `owns("")`. A link that has the
+   alias (ownership mark) of a wanted one is that one, renamed by hand: it would be in the way, and is deleted, too.
 2. Order: what is in the way goes first, dependants before what they lean on (routes, FDB, ARP, addresses, links); then
    settings, links (bridges before their ports, VXLAN last), addresses, ARP, FDB, routes: flannel's order (semantics 2.16, 2.18).
 3. A link that cannot be changed into the wanted one is deleted and made again (semantics 2.21).
@@ -103,7 +104,9 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
 def _plan_links(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str], bool]) -> _LinkPlan:
     wanted = {link.name: link for link in desired.links}
     present = {link.name: link for link in observed.links}
-    lost = {name for name in present if name not in wanted and name != LOOPBACK and owns(name)}
+    marks = {link.alias for link in desired.links if link.alias}
+    extra = {name: link for name, link in present.items() if name not in wanted and name != LOOPBACK}
+    lost = {name for name, link in extra.items() if owns(name) or link.alias in marks}
     lost |= {name for name, link in wanted.items() if name in present and not _compatible(link, present[name])}
     lost |= {link.name for link in present.values() if isinstance(link.kind, Vxlan) and link.kind.device in lost}
     changes = (_change(wanted[name], present.get(name), lost) for name in wanted if not _to_add(wanted[name], present, lost))
@@ -218,12 +221,15 @@ def _sysctls(desired: NamespaceState, observed: NamespaceState, plan: _LinkPlan)
     """Return the settings to write before links are made (which inherit them), and those of links made or changed.
 
     A link just made has the kernel's defaults, whatever was observed. One with a changed MTU may have lost its settings:
-    below 1280 bytes a device has no IPv6, and no folder for it.
+    below 1280 bytes a device has no IPv6, and no folder for it. A link that is not there and not stated has none.
     """
+    there = {link.name for link in (*desired.links, *observed.links)} | {"all", "default"}
     early: list[Operation] = []
     late: list[Operation] = []
     for path, value in desired.sysctls.items():
         words = path.split("/")
+        if words[2:3] == ["conf"] and words[3] not in there:
+            continue
         if not plan.new.isdisjoint(words):
             late.append(Operation(Verb.SET, Sysctl(path, value)))
         elif observed.sysctls.get(path) != value:

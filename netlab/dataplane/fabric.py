@@ -13,9 +13,11 @@
   it up; so each namespace is observed, compared and repaired alone.
 - Only the edge joins the two bridges, as a router. Nodes and clients have it as default gateway; it has no route to pods
   or Services, so the outside cannot reach them, by design.
+- `lo` is stated with its address: both can be taken away by hand.
 - Settings (sysctls) are written by the lab's daemon alone, from outside: /proc/sys is read-only in a node's container.
 - A node is set up as kubeadm's preflight wants it: ip_forward and bridge-nf-call-iptables on (semantics 18.1), reverse
-  path filter off (18.25). `eth0` is named besides `all` and `default`, as it is older than the namespace's settings.
+  path filter off (18.25). `eth0` is named besides `all` and `default`, as it is older than the namespace's settings; the
+  interfaces that others make (cni0, flannel.1) are named in case somebody changes theirs by hand.
 - Nodes and edge say "refused" to everybody who is refused (semantics 6.3). As kernels come, they send a client six ICMP
   messages at once and then one a second, and a client that is told nothing hangs as if it were dropped: who asks a
   Service without endpoints ten times would see both outcomes, which must differ. `icmp_ratemask` names the types that
@@ -29,9 +31,11 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Interface
 
+from netlab.dataplane.bridge import CNI_BRIDGE
 from netlab.dataplane.names import digest, mac_address, ownership_mark
-from netlab.dataplane.pod import NO_IPV6
+from netlab.dataplane.pod import LOOPBACK, LOOPBACK_UP, NO_IPV6
 from netlab.dataplane.state import Address, Bridge, Link, NamespaceState, Route, Veth
+from netlab.dataplane.vxlan import DEFAULT_VNI, device_name
 
 UNDERLAY = "underlay"
 OUTSIDE = "outside"
@@ -63,6 +67,16 @@ def _for_interfaces(setting: str, value: str, interfaces: Sequence[str]) -> dict
     return {f"net/ipv4/conf/{name}/{setting}": value for name in ("all", "default", *interfaces)}
 
 
+def _forwarding(interfaces: Sequence[str]) -> dict[str, str]:
+    """Return the setting by interface: `ip_forward` sets all of them at once, and somebody can change one of them after."""
+    return {f"net/ipv4/conf/{name}/forwarding": "1" for name in interfaces}
+
+
+def _announcing(interfaces: Sequence[str]) -> dict[str, str]:
+    """Return the setting by which a host tells its neighbors that its MAC address was put right (gratuitous ARP)."""
+    return {f"net/ipv4/conf/{name}/arp_notify": "1" for name in interfaces}
+
+
 FABRIC_SYSCTLS = {
     **NO_IPV6,
     "net/ipv4/ip_forward": "0",
@@ -79,7 +93,9 @@ NODE_SYSCTLS = {
     **REFUSALS,
     "net/ipv4/ip_forward": "1",
     "net/bridge/bridge-nf-call-iptables": "1",
-    **_for_interfaces("rp_filter", "0", ["eth0"]),
+    **_for_interfaces("rp_filter", "0", ["eth0", CNI_BRIDGE]),
+    **_forwarding(["eth0", CNI_BRIDGE]),
+    **_announcing(["eth0"]),
 }
 EDGE_SYSCTLS = {
     **NO_IPV6,
@@ -87,8 +103,10 @@ EDGE_SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     **_for_interfaces("rp_filter", "0", ["eth0", "eth1"]),
     **_for_interfaces("send_redirects", "0", ["eth0", "eth1"]),  # node to load balancer and back goes by one interface
+    **_forwarding(["eth0", "eth1"]),
+    **_announcing(["eth0", "eth1"]),
 }
-CLIENT_SYSCTLS = {**NO_IPV6, "net/ipv4/ip_forward": "0"}
+CLIENT_SYSCTLS = {**NO_IPV6, "net/ipv4/ip_forward": "0", **_announcing(["eth0"])}
 SYSCTLS = {Role.NODE: NODE_SYSCTLS, Role.EDGE: EDGE_SYSCTLS, Role.CLIENT: CLIENT_SYSCTLS}
 
 
@@ -126,8 +144,8 @@ def fabric_state(lab: str, address: str, hosts: Iterable[Host], *, uplink: str =
     cables = tuple(_cable_link(lab, cable) for host in hosts for cable in _cables(host))
     uplinks = (Link(uplink, master=UNDERLAY, alias=ownership_mark(lab, uplink)),) if uplink else ()
     return NamespaceState(
-        links=(*bridges, *cables, *uplinks),
-        addresses=(Address(UNDERLAY, address),),
+        links=(LOOPBACK_UP, *bridges, *cables, *uplinks),
+        addresses=(LOOPBACK, Address(UNDERLAY, address)),
         sysctls=dict(FABRIC_SYSCTLS),
     )
 
@@ -144,23 +162,31 @@ def _cable_link(lab: str, cable: _Cable) -> Link:
     )
 
 
-def host_state(lab: str, host: Host) -> NamespaceState:
-    """Return what a host's namespace holds of the fabric: its interfaces, addresses, default route and settings."""
+def host_state(lab: str, host: Host, vni: int = DEFAULT_VNI) -> NamespaceState:
+    """Return what a host's namespace holds of the fabric: its interfaces, addresses, default route and settings.
+
+    `vni` names the overlay's device, whose settings are written here as well: a node's agent in a container cannot.
+    """
     cables = _cables(host)
+    overlay = device_name(vni)
+    of_overlay = {**_forwarding([overlay]), f"net/ipv4/conf/{overlay}/rp_filter": "0"} if host.role is Role.NODE else {}
     default = next((c.interface for c in cables if host.gateway and _reaches(c.address, host.gateway)), "")
     return NamespaceState(
-        links=tuple(
-            Link(
-                name=cable.interface,
-                mac=mac_address(lab, host.name, cable.interface),
-                mtu=MTU,
-                alias=ownership_mark(lab, f"{host.name}/{cable.interface}"),
-            )
-            for cable in cables
+        links=(
+            LOOPBACK_UP,
+            *(
+                Link(
+                    name=cable.interface,
+                    mac=mac_address(lab, host.name, cable.interface),
+                    mtu=MTU,
+                    alias=ownership_mark(lab, f"{host.name}/{cable.interface}"),
+                )
+                for cable in cables
+            ),
         ),
-        addresses=tuple(Address(cable.interface, cable.address) for cable in cables),
+        addresses=(LOOPBACK, *(Address(cable.interface, cable.address) for cable in cables)),
         routes=(Route("0.0.0.0/0", default, gateway=host.gateway),) if default else (),
-        sysctls=dict(SYSCTLS[host.role]),
+        sysctls={**SYSCTLS[host.role], **of_overlay},
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 
 NETNS_DIRECTORY = "/run/netns"
+MARK = "netlab:"  # how the alias of every link that netlab makes begins
 LONGEST_NAME = 200  # a file name has at most 255 bytes; room is left for suffixes
 LONGEST_ALIAS = 254  # bytes of a link's alias that netlink takes: IFALIASZ (linux/if.h) without its own NUL and the attribute's
 FABRIC = "fabric"  # the namespace that holds the underlay and outside bridges
@@ -56,7 +57,7 @@ def mac_address(*parts: str) -> str:
 
 def ownership_mark(lab: str, what: str) -> str:
     """Return the alias that says which lab a link belongs to; with a digest where the kernel would not take it whole."""
-    mark = f"netlab:{lab}:{what}"
+    mark = f"{MARK}{lab}:{what}"
     if len(mark.encode()) <= LONGEST_ALIAS:
         return mark
     kept = mark.encode()[: LONGEST_ALIAS - 9].decode(errors="ignore")

@@ -22,6 +22,7 @@ from netlab.dataplane.state import Address, Link, NamespaceState, Route, Veth
 
 POD_INTERFACE = "eth0"
 NO_IPV6 = {"net/ipv6/conf/all/disable_ipv6": "1"}  # no MLD, no RS in captures; `all` sets `default` and every device
+LOOPBACK_UP, LOOPBACK = Link("lo"), Address("lo", "127.0.0.1/8")  # as every namespace is born; stated as both can be lost
 POD_SYSCTLS = {
     **NO_IPV6,
     "net/ipv4/conf/eth0/arp_notify": "1",  # gratuitous ARP when it comes up again
@@ -57,6 +58,7 @@ def pod_state(sandbox: Sandbox) -> NamespaceState:
     """Return what the pod's own namespace holds."""
     return NamespaceState(
         links=(
+            LOOPBACK_UP,
             Link(
                 name=POD_INTERFACE,
                 mac=mac_of(sandbox.address),
@@ -64,7 +66,7 @@ def pod_state(sandbox: Sandbox) -> NamespaceState:
                 alias=ownership_mark(sandbox.lab, f"{sandbox.namespace}/{sandbox.pod}"),
             ),
         ),
-        addresses=(Address(POD_INTERFACE, sandbox.address),),
+        addresses=(LOOPBACK, Address(POD_INTERFACE, sandbox.address)),
         routes=(
             Route("0.0.0.0/0", POD_INTERFACE, gateway=sandbox.gateway),
             Route(sandbox.pod_subnet, POD_INTERFACE, gateway=sandbox.gateway),

@@ -47,6 +47,8 @@ class Link:
     """A network device. `kind` is None where it exists anyway (`lo`) or is a veth's far end made by its peer.
 
     A field left at None is not compared and not set; `master=""` means "of no bridge". `alias` carries the ownership mark.
+    `index` and `peer` are only observed: the kernel's numbers of a link and of the link that it leans on, which for one end
+    of a veth pair is the other end (a number of that end's own namespace).
     """
 
     name: str
@@ -57,6 +59,8 @@ class Link:
     master: str | None = None
     hairpin: bool | None = None
     alias: str | None = None
+    index: int = field(default=0, compare=False)
+    peer: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

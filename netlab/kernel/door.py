@@ -11,12 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from netlab.dataplane.state import NamespaceState, Operation
 
 DRAFT_COMMITS = 2  # a draft is made and removed
 UNTOUCHED = 1  # the generation of a ruleset to which nobody has ever written: there is no table
+
+
+class Occupant(Enum):
+    """What is found at the path of a network namespace."""
+
+    NOTHING = "nothing"
+    NAMESPACE = "a network namespace"
+    NAME = "the empty file of a network namespace that is gone"
+    OTHER = "something else: a symbolic link, a folder, a file with content"
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,9 @@ class Kernel(Protocol):
 
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""
+
+    def occupant(self, path: str) -> Occupant:
+        """Return what is found at `path`, without following a symbolic link."""
 
     def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
         """Give names (the keys) to namespaces that somebody else made (/proc/<pid>/ns/net); return the names given anew.

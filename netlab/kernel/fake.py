@@ -4,7 +4,8 @@ It keeps what the kernel would keep and does by itself what the kernel does by i
 a link takes its entries along, a bridge's end frees its ports, a new MAC empties the ARP table. It refuses with the same
 KernelErrors. The fixture `kernel` of tests/netns runs the same cases against both.
 
-For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace.
+For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace;
+`occupants` is what somebody else has put at a path.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from netlab.dataplane.state import (
     Vxlan,
 )
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing
+from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing, Occupant
 from netlab.kernel.fake_nft import FakeNft, RefusedError
 from netlab.kernel.refusal import ABSENT, no_namespace, refused
 
@@ -76,6 +77,7 @@ class FakeMonitor:
 class _Namespace:
     links: dict[str, Link] = field(default_factory=lambda: {"lo": _LOOPBACK})
     peers: dict[str, tuple[str, str]] = field(default_factory=dict)  # veth -> (namespace, name) of the other end
+    indices: dict[str, int] = field(default_factory=dict)  # the kernel's number of a link, the next free one
     entries: dict[_Key, _Entry] = field(default_factory=lambda: {("Address", "lo", "127.0.0.1/8"): Address("lo", "127.0.0.1/8")})
     sysctls: dict[str, str] = field(default_factory=dict)
     nft: FakeNft = field(default_factory=FakeNft)
@@ -84,6 +86,10 @@ class _Namespace:
     def of(self, kind: type[_Entry]) -> list[_Entry]:
         """Return the entries of one kind."""
         return [entry for entry in self.entries.values() if isinstance(entry, kind)]
+
+    def index(self, name: str) -> int:
+        """Return the number of a link."""
+        return self.indices.setdefault(name, max(self.indices.values(), default=0) + 1)
 
     def forget(self, device: str, kinds: tuple[type[_Entry], ...]) -> None:
         """Drop a device's entries of some kinds."""
@@ -99,6 +105,7 @@ class FakeKernel:
         self.performed: list[tuple[str, Operation]] = []
         self.scripts: list[tuple[str, str]] = []
         self.flows: dict[str, list[FlowFilter]] = {}
+        self.occupants: dict[str, Occupant] = {}
         self.source_ports: dict[tuple[str, str], frozenset[int]] = {}
 
     # ---- namespaces
@@ -110,6 +117,8 @@ class FakeKernel:
     def delete_namespaces(self, paths: Sequence[str]) -> None:
         """Remove named namespaces, and the far ends of their veth pairs with them."""
         for path in paths:
+            if self.occupant(path) is Occupant.OTHER:
+                continue
             for name in list(self._namespaces[path].links) if path in self._namespaces else ():
                 self._remove_link(path, name)
             self._namespaces.pop(path, None)
@@ -128,6 +137,10 @@ class FakeKernel:
         """Tell whether `path` is a live network namespace."""
         return path in self._namespaces
 
+    def occupant(self, path: str) -> Occupant:
+        """Return what is found at `path`: what a test has put into `occupants`, or what the kernel was asked for."""
+        return self.occupants.get(path, Occupant.NAMESPACE if path in self._namespaces else Occupant.NOTHING)
+
     @contextmanager
     def inside(self, path: str) -> Iterator[None]:
         """Check that the namespace exists; the caller's sockets are its own affair."""
@@ -144,7 +157,7 @@ class FakeKernel:
         """Return the state of a namespace; of sysctls only those named."""
         found = self._namespace(path)
         return NamespaceState(
-            links=tuple(replace(link, kind=Veth("", "")) if name in found.peers else link for name, link in found.links.items()),
+            links=tuple(self._observed(found, link) for link in found.links.values()),
             addresses=tuple(e for e in found.entries.values() if isinstance(e, Address)),
             routes=tuple(e for e in found.entries.values() if isinstance(e, Route) and not e.connected),
             connected=tuple(e for e in found.entries.values() if isinstance(e, Route) and e.connected),
@@ -152,6 +165,12 @@ class FakeKernel:
             forwarding=tuple(e for e in found.entries.values() if isinstance(e, ForwardingEntry)),
             sysctls={name: found.sysctls[name] for name in sysctls if name in found.sysctls},
         )
+
+    def _observed(self, found: _Namespace, link: Link) -> Link:
+        if link.name not in found.peers:
+            return replace(link, index=found.index(link.name))
+        path, name = found.peers[link.name]
+        return replace(link, kind=Veth("", ""), index=found.index(link.name), peer=self._namespaces[path].index(name))
 
     def monitor(self, path: str) -> FakeMonitor:
         """Return what hears of the changes of a namespace from now on, one's own included."""
@@ -219,6 +238,7 @@ class FakeKernel:
         if link is None:
             return errno.ENODEV
         found.forget(name, (Address, Route, Neighbour, ForwardingEntry))
+        found.indices.pop(name, None)
         other = found.peers.pop(name, None)
         if other and other[0] in self._namespaces:
             self._remove_link(*other)

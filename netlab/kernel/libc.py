@@ -14,8 +14,10 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 MS_BIND = 0x1000
 MS_REC = 0x4000
+MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000  # mounts come in from the machine, none goes out
 MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,8 +39,8 @@ def mount(source: str, target: str, kind: str, flags: int = 0) -> None:
 
 
 def detach(target: str) -> None:
-    """Take the uppermost mount off `target`; it ends when nobody uses it any more."""
-    _check(_libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
+    """Take the uppermost mount off `target`, which no symbolic link may be; it ends when nobody uses it any more."""
+    _check(_libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW), f"umount {target}")
 
 
 def _check(result: int, what: str) -> None:

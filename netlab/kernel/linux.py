@@ -22,7 +22,7 @@ from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl
 from netlab.kernel.codecs import NETLINK_ROUTE, Message
-from netlab.kernel.door import FlowFilter, Listing
+from netlab.kernel.door import FlowFilter, Listing, Occupant
 from netlab.kernel.monitor import LinuxMonitor
 from netlab.kernel.netlink import BATCH, Netlink
 from netlab.kernel.refusal import ABSENT, refused
@@ -42,6 +42,10 @@ class LinuxKernel:
     def namespace_exists(self, path: str) -> bool:
         """Tell whether `path` is a live network namespace."""
         return namespaces.exists(path)
+
+    def occupant(self, path: str) -> Occupant:
+        """Return what is found at `path`, without following a symbolic link."""
+        return namespaces.occupant(path)
 
     def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
         """Give names (the keys) to namespaces that somebody else made; return the names that were given anew."""

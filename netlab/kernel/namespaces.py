@@ -8,7 +8,9 @@ Rules:
    more and the error says so; it is never swallowed.
 3. A thread is in its own namespace already: `inside(OWN)` changes nothing, and so needs no privilege. The agents' processes
    are born in their host's namespace and name it so; the agent in a node's container could not enter any.
-4. Removing is detaching the mount and unlinking the name; the kernel frees the namespace when the last process and
+4. A name is a plain, empty file. A symbolic link, a folder or a file with content was made by another program: it is never
+   followed, mounted on or removed (`occupant` tells them apart).
+5. Removing is detaching the mount and unlinking the name; the kernel frees the namespace when the last process and
    socket have left it. Doing it twice is no error.
 """
 
@@ -18,13 +20,16 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from netlab.errors import KernelError
 from netlab.kernel import libc
+from netlab.kernel.door import Occupant
 from netlab.kernel.refusal import no_namespace
 
 OWN = "/proc/thread-self/ns/net"  # the namespace that the calling thread is in
@@ -65,17 +70,57 @@ def is_same(one: str, other: str) -> bool:
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Remove namespaces; one that does not exist is no error."""
+    """Remove namespaces; one that does not exist is no error, and what is not a namespace's name stays."""
     for path in paths:
+        if occupant(path) is Occupant.OTHER:
+            continue
         _detach_all(path)
         try:
-            Path(path).unlink(missing_ok=True)
+            _unlink(path)
         except OSError as error:
             raise KernelError(
                 f"The kernel refused to remove {path}: {error.strerror}.",
                 errno=error.errno or 0,
                 remedy="Another mount over its folder hides it: `umount` that one, then try again.",
             ) from error
+
+
+def _unlink(path: str) -> None:
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        _unlink_hidden(path)
+
+
+def _unlink_hidden(path: str) -> None:
+    """Unlink a name on which a mount lies that another mount hides.
+
+    The first `ip netns add` of a machine mounts the folder on itself. Names that were mounted before are then mounted twice,
+    and the lower mount cannot be reached by its path any more. In a mount namespace of its own a thread can take off the
+    folder's mount without anybody else noticing, and everything that lies on the name. When a name is unlinked that is no
+    mount point there, the kernel takes the mounts on it off in all mount namespaces.
+    """
+    failures: list[OSError] = []
+
+    def work() -> None:
+        try:
+            libc.unshare(libc.CLONE_NEWNS)
+            libc.mount("none", "/", "none", libc.MS_REC | libc.MS_PRIVATE)
+            libc.detach(str(Path(path).parent))
+            with suppress(OSError):
+                while True:
+                    libc.detach(path)
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="unlink namespace")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _detach_all(path: str) -> None:
@@ -100,6 +145,19 @@ def exists(path: str) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def occupant(path: str) -> Occupant:
+    """Return what a name holds. A symbolic link is not followed."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return Occupant.NOTHING
+    if not stat.S_ISREG(found.st_mode):
+        return Occupant.OTHER
+    if exists(path):
+        return Occupant.NAMESPACE
+    return Occupant.OTHER if found.st_size else Occupant.NAME
 
 
 @contextmanager
@@ -163,7 +221,7 @@ def _make_file(path: str) -> None:
     folder = Path(path).parent
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o444))
     except OSError as error:
         raise KernelError(
             f"Cannot make the file {path} for a network namespace: {error.strerror}.",

@@ -47,6 +47,7 @@ _LINK = Form(
         "IFLA_ADDRESS": listing.mac,
         "IFLA_MTU": listing.number,
         "IFLA_MASTER": listing.number,
+        "IFLA_LINK": listing.number,
         "IFLA_IFALIAS": listing.text,
         "IFLA_LINKINFO": _INFO.nested,
     },
@@ -103,6 +104,8 @@ def _link(message: Values, names: Names) -> Link:
         master=names.get(message.get("IFLA_MASTER", 0), ""),
         hairpin=_hairpin(info),
         alias=message.get("IFLA_IFALIAS", ""),
+        index=message["index"],
+        peer=message.get("IFLA_LINK", 0),
     )
 
 

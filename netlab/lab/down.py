@@ -19,6 +19,7 @@ from pathlib import Path
 from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
 from netlab.kernel import namespaces
+from netlab.kernel.door import Occupant
 from netlab.lab import containers
 from netlab.lab.find import DAEMON, locked
 from netlab.lab.marks import inhabitants, marked_namespaces
@@ -62,7 +63,7 @@ def down(state: StateDirectory) -> Removed:
     unrecorded = [path for path, lab in marked_namespaces(f"{state.lab}-") if lab == state.lab]
     namespaces.delete(unrecorded)
     paths += unrecorded
-    left = [path for path in paths if Path(path).exists()]
+    left = [path for path in paths if namespaces.occupant(path) in {Occupant.NAMESPACE, Occupant.NAME}]
     if left:
         raise LabError(
             f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
@@ -96,7 +97,7 @@ def stop_daemons(state: StateDirectory) -> int:
 
 def _stop_strangers(paths: list[str]) -> int:
     """Stop whatever else is in the lab's namespaces: a shell left open, a child of a pod's command."""
-    inodes = {Path(path).stat().st_ino for path in paths if Path(path).exists()}
+    inodes = {Path(path).stat().st_ino for path in paths if namespaces.occupant(path) is Occupant.NAMESPACE}
     records = [record for record in _processes() if record.pid != os.getpid() and network_namespace(record.pid) in inodes]
     stop(records, PATIENCE)
     return len(records)

@@ -62,7 +62,7 @@ def require_tools(names: Iterable[str] = NEEDED_TOOLS) -> None:
 def require_free_names(state: StateDirectory, lab: Lab) -> None:
     """Raise LabError when a host of the lab would get the name of a namespace that somebody else made."""
     hosts = (FABRIC, EDGE, *(node.name for node in lab.spec.nodes), *(client.name for client in lab.spec.clients))
-    refuse_foreign(state, [where for host in hosts if namespaces.exists(where := path(state.lab, host))])
+    refuse_foreign(state, {where: namespaces.occupant(where) for where in (path(state.lab, host) for host in hosts)})
 
 
 def find_tool(name: str) -> str | None:

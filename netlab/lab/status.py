@@ -1,10 +1,11 @@
 """What a lab is made of right now, as one JSON document: the API server's objects, condensed to what a user asks for.
 
-    {"name", "running", "hosts": [...], "nodes": [...], "pods": [...], "services": [...], "problems": [...]}
+    {"name", "running", "hosts": [...], "nodes": [...], "edge": {...}, "pods": [...], "services": [...], "problems": [...]}
 
 `problems` are the notes of `up`: what failed or cannot be read, by name. An object that cannot be read stands there alone.
 
-When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
+A node or the edge that is not up has the reason as its `message`; whether it is up, the machine is asked as well
+(`machine_view`). When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TypeVar
 
 import msgspec
 
-from netlab.api.coordination import Health
+from netlab.api.cluster import Node
+from netlab.api.coordination import Health, Lease
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
@@ -23,8 +25,10 @@ from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SER
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
+from netlab.dataplane.names import EDGE
 from netlab.errors import ApiError, LabError, UnreadableError, is_not_found
 from netlab.lab.find import connect, daemon_alive
+from netlab.lab.machine_view import SANDBOX_GONE, MachineView, lease_problem
 from netlab.runtime.statedir import StateDirectory
 
 T = TypeVar("T", bound=Object)
@@ -38,7 +42,9 @@ def status(state: StateDirectory) -> Json:
     lab = _lab(client, state.lab)
     pods, slices = _readable(client, PODS), _readable(client, ENDPOINT_SLICES)
     nodes, services = _readable(client, NODES), _readable(client, SERVICES)
-    healthy = _load_balancer_health(client)
+    edge = _edge_lease(client)
+    healthy: Health = edge.healthy_nodes if edge else {}
+    machine = MachineView(state, lab)
     return {
         "name": state.lab,
         "running": True,
@@ -49,14 +55,15 @@ def status(state: StateDirectory) -> Json:
         "nodes": [
             {
                 "name": node.metadata.name,
-                "status": "Ready" if node.is_ready else "NotReady",
+                **_readiness(machine.host_problem(node.metadata.name) or _condition_message(node)),
                 "address": node.internal_ip,
                 "podCIDR": node.spec.pod_cidr,
                 "pods": sum(pod.spec.node_name == node.metadata.name for pod in pods),
             }
             for node in nodes
         ],
-        "pods": [_pod(pod) for pod in pods],
+        "edge": _readiness(machine.host_problem(EDGE) or lease_problem(edge)),
+        "pods": [_pod(pod, machine) for pod in pods],
         "services": [_service(service, slices, healthy) for service in services],
         "problems": _problems(client),
     }
@@ -90,10 +97,22 @@ def _lab(client: SyncClient, name: str) -> Lab:
         raise LabError(f"lab {name!r} is half-made: its `up` ended before it had begun", remedy=remedy) from error
 
 
-def _load_balancer_health(client: SyncClient) -> Health:
+def _edge_lease(client: SyncClient) -> Lease | None:
     """Return what the edge last reported."""
     leases = (LEASES.decode(item) for item in client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
-    return next((lease.healthy_nodes for lease in leases if lease.key == EDGE_LEASE), {})
+    return next((lease for lease in leases if lease.key == EDGE_LEASE), None)
+
+
+def _condition_message(node: Node) -> str:
+    """Return the reason why a node's Ready condition is not True."""
+    if node.is_ready:
+        return ""
+    ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
+    return (ready and ready.message) or "it has not reported yet"
+
+
+def _readiness(problem: str) -> Json:
+    return {"status": "NotReady" if problem else "Ready", "message": problem}
 
 
 def pod_phase(pod: Pod) -> str:
@@ -104,13 +123,15 @@ def pod_phase(pod: Pod) -> str:
     return str(next((reason for reason in waiting if reason), pod.status.phase or "Pending"))
 
 
-def _pod(pod: Pod) -> Json:
+def _pod(pod: Pod, machine: MachineView) -> Json:
     statuses = pod.status.container_statuses
+    phase = pod_phase(pod)
+    lost = phase == "Running" and not machine.has_sandbox(pod)
     return {
         "namespace": pod.metadata.namespace,
         "name": pod.metadata.name,
-        "ready": f"{sum(s.ready for s in statuses)}/{len(pod.spec.containers)}",
-        "status": pod_phase(pod),
+        "ready": f"{0 if lost else sum(s.ready for s in statuses)}/{len(pod.spec.containers)}",
+        "status": SANDBOX_GONE if lost else phase,
         "restarts": sum(s.restart_count for s in statuses),
         "ip": pod.status.pod_ip,
         "node": pod.spec.node_name,

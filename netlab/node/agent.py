@@ -92,7 +92,6 @@ class Agent:
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
         self._look = False  # somebody asked for a look at the kernel
         self._damage = Damage()
-        self._repaired = False  # the last look found damage
         self._own = Node()  # the own Node object of this round
         self._telling = Containment(log, "part", time.monotonic)
         self._plane = Plane(
@@ -166,7 +165,7 @@ class Agent:
         look, self._look = resync or self._look or self._damage.is_due(now()), False
         done = await self._plane.run(synced_versions(informers), resync=look)
         if look:
-            self._damage.looked(now(), repaired=self._repaired)
+            self._damage.looked(now(), repaired=self._overlay.repaired)
         self._note_progress()
         with self._telling.contain("lease") as told:
             await self._lease.renew(self._plane.synced, {PROBLEMS: self._plane.problems})
@@ -185,8 +184,7 @@ class Agent:
 
     async def _keep_overlay(self, look: bool) -> None:
         nodes = tuple(self._nodes.values())
-        changes = await asyncio.to_thread(self._overlay.keep, nodes, resync=look)
-        self._repaired = look and changes > 0
+        await asyncio.to_thread(self._overlay.keep, nodes, resync=look)
 
     async def _keep_rules(self, look: bool) -> None:
         node = self._own

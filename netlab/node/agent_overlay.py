@@ -62,11 +62,12 @@ class OverlayKeeper:
         self._problems: tuple[Problem, ...] = ()
         self._failing = Containment(log, "lease", clock)  # leases that the kernel refused, by node
         self._kept: NamespaceState | None = None  # what the kernel was brought to last
+        self.repaired = False  # the last `keep` found that somebody else had changed something
 
     @property
     def refused(self) -> Mapping[str, Exception]:
         """The nodes that are left out though they announce a lease: `node name` -> why."""
-        wrong = {f"node {p.node}": InvalidValueError(f"{p.reason}.") for p in self._problems if p.wrong}
+        wrong = {f"node {p.node}": InvalidValueError(f"{p.reason.rstrip('.')}.") for p in self._problems if p.wrong}
         return wrong | {f"node {name}": failure.error for name, failure in self._failing.failures.items()}
 
     def keep(self, nodes: Iterable[Node], *, resync: bool = False) -> int:
@@ -83,7 +84,9 @@ class OverlayKeeper:
         remotes = [parse_lease(name, n.spec.pod_cidr, n.metadata.annotations) for name, n in known.items()]
         wanted = self._wanted(_own_lease(self._lab, own), [remote for remote in remotes if self._is_due(remote)])
         self._tell(wanted.ignored)
-        if wanted.state == self._kept and not resync:
+        same = wanted.state == self._kept
+        self.repaired = False
+        if same and not resync:
             return 0
         self._kept = None
         operations = self._difference(wanted.state)
@@ -93,7 +96,8 @@ class OverlayKeeper:
             self._kept = wanted.state
         except KernelError:
             self._kept = self._one_by_one(wanted)
-        if resync and operations:
+        self.repaired = same and bool(operations)
+        if self.repaired:
             log.warning("overlay=repaired changes=%d", len(operations))
         return len(operations)
 

@@ -11,17 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 
 import netlab
 from netlab.api.pods import Pod
 from netlab.containment import Containment, describe
-from netlab.errors import NetlabError
+from netlab.errors import ForeignNamespaceError, NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import podfiles
 from netlab.node.docker_containers import holder_spec
 from netlab.node.docker_work import Work
-from netlab.node.pod_runtime import STARTING
+from netlab.node.pod_runtime import SANDBOX_REFUSED, STARTING
+from netlab.runtime.claims import pod_refusal, record, refuse_foreign
 from netlab.runtime.docker import Container, Engine
 from netlab.runtime.statedir import StateDirectory
 
@@ -68,7 +68,7 @@ class Holders:
         words: dict[str, str] = {}
         for path, pod in pods.items():
             uid = pod.metadata.uid
-            if uid in self._running and uid in self._bound:
+            if uid in self._running and uid in self._bound and self._kernel.namespace_exists(path):
                 continue
             words[uid] = self._problems.pop(uid, STARTING)
             if self._loop:
@@ -93,6 +93,9 @@ class Holders:
                 spec = holder_spec(self._state.lab, pod, image=self._image, hostname=hostname, version=netlab.__version__)
                 (self._running[uid],) = await self._work.call(self._engine.start, [spec])
             await self._work.call(self._bind, path, self._running[uid])
+        if isinstance(attempt.error, ForeignNamespaceError):
+            self._problems[uid] = f"{SANDBOX_REFUSED}: {pod_refusal(self._state, path)}"
+            return
         if attempt.error is not None:
             known = isinstance(attempt.error, NetlabError)
             self._problems[uid] = str(attempt.error) if known else describe(attempt.error)  # told when it is asked for again
@@ -102,7 +105,8 @@ class Holders:
             self._stands(uid)
 
     def _bind(self, path: str, holder: Container) -> None:
-        (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
+        refuse_foreign(self._state, {path: self._kernel.occupant(path)})
+        record(self._state, [path])
         self._kernel.bind_namespaces({path: holder.network_namespace})
 
     def has_ended(self, uid: str, container: str) -> bool:

@@ -38,11 +38,13 @@ from netlab.controlplane.loop import run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel.door import Kernel
 from netlab.node.kubelet_failures import PodFailures
+from netlab.node.kubelet_nodes import has_lost_pods
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
 from netlab.node.kubelet_writing import Writer
-from netlab.node.pod_runtime import STARTING, Changed, News, PodRuntime, SandboxLost
+from netlab.node.pod_runtime import SANDBOX_REFUSED, STARTING, Changed, News, PodRuntime, SandboxLost
+from netlab.node.processes import inode
 from netlab.node.sandbox import NodePods, Sandboxes
 from netlab.runtime.statedir import StateDirectory
 
@@ -73,6 +75,7 @@ class Kubelet:
         self._informers: dict[str, Informer[Any]] = {r.plural: Informer(client, r, changed=self._changed) for r in KINDS}
         for plural in ("configmaps", "secrets"):
             self._informers[plural].on_change.append(self._configuration_changed)
+        self._informers["nodes"].on_change.append(self._node_changed)
         self._cluster = Cluster({plural: informer.cache for plural, informer in self._informers.items()}, networking)
         self._tools = Tools(kernel, runtime, state, self._cluster)
         self._sandboxes = Sandboxes(kernel, state, networking, lab, runtime.make_namespaces)
@@ -197,6 +200,13 @@ class Kubelet:
             if worker.retry_configuration():
                 self._wake(uid)
 
+    def _node_changed(self, _key: str, before: Node | None, after: Node | None) -> None:
+        """Have the pods of a node that was lost or has come back looked at: whether they are Ready depends on it."""
+        if after is not None and has_lost_pods(before) != has_lost_pods(after):
+            for worker in self._workers.values():
+                if worker.node == after.metadata.name:
+                    self._wake(worker.uid)
+
     def _pods(self) -> Iterable[Pod]:
         pods: dict[str, Pod] = self._informers["pods"].cache
         return pods.values()
@@ -275,24 +285,29 @@ class Kubelet:
             worker = self._workers[uid]
             if not self._sandboxes.stands(uid):  # lost again meanwhile
                 continue
-            if not worker.stands or worker.address != address or worker.problem:
+            if not worker.stands or worker.address != address or worker.problem or uid in outcome.fresh:
                 with self._failures.guarded(worker):
-                    worker.stand(address)
+                    worker.stand(address, fresh=uid in outcome.fresh)
                 self._wake(uid)
         for uid, problem in outcome.problems.items():
             worker = self._workers[uid]
             worker.problem = problem
             if problem != STARTING:
-                await self._writer.tell(worker.pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {problem}")
-        return not outcome.problems
+                words = problem.removeprefix(f"{SANDBOX_REFUSED}: ")
+                await self._writer.tell(worker.pod, SANDBOX_REFUSED, f"Failed to create pod sandbox: {words}")
+        return all(self._workers[uid].is_refused for uid in outcome.problems)  # somebody must act: no need to hurry
 
     def _stand_on_nodes(self) -> None:
-        """Pods of the host network stand where their nodes do."""
+        """Pods of the host network stand where their nodes do; in a namespace that is a new one nothing of theirs runs."""
         for worker in self._workers.values():
-            on_node = worker.pod.spec.host_network and not worker.stands and self._node_stands(worker.node)
-            if on_node and (address := self._cluster.host_ip(worker.pod)):  # "" until the node is known
+            if not worker.pod.spec.host_network or not self._node_stands(worker.node):
+                continue
+            home = inode(worker.node_path)
+            moved = worker.stands and home != worker.home
+            if (moved or not worker.stands) and (address := self._cluster.host_ip(worker.pod)):  # "" until the node is known
                 with self._failures.guarded(worker):
-                    worker.stand(address)
+                    worker.home = home
+                    worker.stand(address, fresh=moved)
                 self._wake(worker.uid)
 
     def _node_pods(self, names: set[str] | None) -> list[NodePods]:

@@ -29,7 +29,7 @@ from netlab.node.entering import stored_environment
 from netlab.node.kubelet_probing import Probing
 from netlab.node.kubelet_restore import restored
 from netlab.node.kubelet_status import NEW, PodView, all_initialized, completed
-from netlab.node.pod_runtime import Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import ConfigError, PodFiles, Sources, UnusableValueError
 from netlab.runtime.statedir import StateDirectory
 
@@ -68,6 +68,9 @@ class Surroundings(Protocol):
     def host_ip(self, pod: Pod) -> str:
         """Return the address of the pod's node."""
 
+    def is_node_lost(self, pod: Pod) -> bool:
+        """Tell whether the pod's node was up and is not any more."""
+
     def withdrawn(self, pod: Pod) -> bool:
         """Tell whether no rule anywhere sends new connections to the pod."""
 
@@ -95,6 +98,7 @@ class PodWorker:
     stands: bool = False  # its sandbox is there; a status that knows an address may be older than the namespaces
     problem: str = ""
     broken: str = ""  # what broke since its status was shown last
+    home: int | None = None  # of a pod of the host network: the inode of the namespace that it stands in
     released: bool = False  # the runtime has been told to end and forget everything
     records: dict[str, ContainerRecord] = field(default_factory=dict)
     asked: dict[str, Run] = field(default_factory=dict)  # runs that have not begun yet
@@ -126,12 +130,25 @@ class PodWorker:
 
     @property
     def view(self) -> PodView:
-        return PodView(self.address, self.tools.surroundings.host_ip(self.pod), self.stands, self.seen_at, self.records)
+        around = self.tools.surroundings
+        return PodView(
+            self.address,
+            around.host_ip(self.pod),
+            self.stands,
+            around.is_node_lost(self.pod),
+            self.seen_at,
+            self.records,
+        )
 
     @property
     def status_pending(self) -> bool:
         """Tell whether the API does not show yet what the kubelet knows."""
         return self.dirty or self.pod.status != self.status
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the sandbox cannot be made until somebody removes what is in its place."""
+        return self.problem.startswith(SANDBOX_REFUSED)
 
     @property
     def serves_on(self) -> bool:
@@ -144,12 +161,20 @@ class PodWorker:
         return [record.message for record in self.records.values() if record.reason in REFUSED]
 
     # ---- the sandbox
-    def stand(self, address: str) -> None:
-        """Take in that the sandbox stands, and take over what an earlier daemon started in it."""
+    def stand(self, address: str, *, fresh: bool = False) -> None:
+        """Take in that the sandbox stands, and take over what an earlier daemon started in it.
+
+        In a `fresh` one nothing can run: whatever runs for the pod is in a namespace that nobody can reach, and is ended.
+        """
         self.address, self.problem = address, ""
-        if not self.stands:
-            self.stands = True
-            self.records = {name: containers.afresh(record) for name, record in self.records.items()}
+        if self.stands and not fresh:
+            return
+        self.stands = True
+        self.records = {name: containers.afresh(record) for name, record in self.records.items()}
+        if fresh:
+            for key in self._alive():
+                self.tools.runtime.stop(key, Stop.KILL)
+        else:
             self._take_over()
 
     def _take_over(self) -> None:

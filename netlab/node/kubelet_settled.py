@@ -26,6 +26,8 @@ def unsettled(pod: Pod, worker: PodWorker | None) -> str:
 
 
 def _unsettled_on_node(pod: Pod, worker: PodWorker | None) -> str:
+    if worker and not worker.stands and worker.is_refused:
+        return ""
     if worker is None or not worker.stands:  # also one in a crash loop: in a new network it starts at once
         return f"Pod {pod.key} waits for its network{f': {worker.problem}' if worker and worker.problem else '.'}"
     if _stuck(worker):
@@ -72,7 +74,9 @@ def _unschedulable(pod: Pod) -> str:
 
 
 def _stuck(worker: PodWorker | None) -> str:
-    """Return why a container cannot run by itself any more."""
+    """Return why a pod or a container cannot run by itself any more."""
+    if worker and not worker.stands and worker.is_refused:
+        return worker.problem
     for name, record in worker.records.items() if worker else ():
         if record.phase is Phase.WAITING and record.reason in FINAL_WAITING:
             end = f"; it ended with code {record.end.code}" if record.end else ""

@@ -29,6 +29,7 @@ class PodView:
     address: str = ""
     host_ip: str = ""
     sandbox_ready: bool = False
+    node_lost: bool = False  # nobody vouches for what runs on its node
     started: float = 0.0
     records: Mapping[str, ContainerRecord] = field(default_factory=dict)
 
@@ -121,7 +122,8 @@ def _readiness(kind: str, pod: Pod, view: PodView, phase: str) -> Condition:
         return Condition(type=kind, status="False", reason="PodCompleted" if phase == "Succeeded" else "PodFailed")
     unready = [c for c in pod.spec.containers if not view.records.get(c.name, NEW).ready]
     if not unready and all_initialized(pod, view.records):
-        return Condition(type=kind, status="True")
+        lost = view.node_lost and kind == "Ready"  # as the node lifecycle controller marks it: the containers' stays
+        return Condition(type=kind, status=_word(not lost))
     message = f"containers with unready status: [{_names(unready)}]"
     return Condition(type=kind, status="False", reason="ContainersNotReady", message=message)
 

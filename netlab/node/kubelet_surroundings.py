@@ -15,6 +15,7 @@ from netlab.dns.resolver import node_resolv_conf, resolv_conf
 from netlab.ipam import AddressPlan
 from netlab.node import podfiles
 from netlab.node.kubelet_drain import withdrawn
+from netlab.node.kubelet_nodes import has_lost_pods
 from netlab.node.podfiles import Sources
 
 
@@ -61,6 +62,11 @@ class Cluster:
         """Return the address of the pod's node, "" while the node is unknown."""
         node: Node | None = self._caches["nodes"].get(pod.spec.node_name)
         return node.internal_ip if node else ""
+
+    def is_node_lost(self, pod: Pod) -> bool:
+        """Tell whether the pod's node was up and is not any more."""
+        node: Node | None = self._caches["nodes"].get(pod.spec.node_name)
+        return has_lost_pods(node)
 
     def withdrawn(self, pod: Pod) -> bool:
         """Tell whether no rule anywhere sends new connections to the pod."""

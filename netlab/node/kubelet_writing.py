@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from netlab.api.cluster import Node
 from netlab.api.coordination import Lease
@@ -17,7 +17,7 @@ from netlab.controlplane.client import Client
 from netlab.controlplane.controllers.writes import event
 from netlab.controlplane.performing import perform
 from netlab.errors import ApiError, is_already_exists, is_conflict, is_not_found
-from netlab.node.kubelet_nodes import ready_condition
+from netlab.node.kubelet_nodes import Heartbeats, ready_condition
 from netlab.node.kubelet_pods import PodWorker
 from netlab.node.kubelet_status import pod_status, status_body
 
@@ -30,6 +30,7 @@ class Writer:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._heartbeats = Heartbeats()
         self._told: dict[str, set[str]] = {}  # Events sent, by the pod's uid
         self._nodes = Containment(log, "node", time.monotonic)
 
@@ -63,14 +64,18 @@ class Writer:
 
     async def write_nodes(self, nodes: Mapping[str, Node], leases: Mapping[str, Lease], stands: Callable[[str], bool]) -> None:
         """Write the Ready condition of nodes; `leases` are all, by key."""
+        self._heartbeats.observe(leases, time.monotonic())
+        silent = self._heartbeats.silent()
         for name, node in tuple(nodes.items()):
             with self._nodes.contain(name, node.metadata.resource_version):
-                await self._write_node(node, leases, stands)
+                await self._write_node(node, leases, silent, stands)
         self._nodes.keep(nodes)
 
-    async def _write_node(self, node: Node, leases: Mapping[str, Lease], stands: Callable[[str], bool]) -> None:
+    async def _write_node(
+        self, node: Node, leases: Mapping[str, Lease], silent: Collection[str], stands: Callable[[str], bool]
+    ) -> None:
         name = node.metadata.name
-        conditions = ready_condition(node, stands(name), leases, time.time())
+        conditions = ready_condition(node, stands(name), leases, silent, time.time())
         if conditions is not None:
             body = NODES.encode(Node(status=type(node.status)(conditions=conditions)))["status"]
             await self._attempt(self._client.patch(NODES, name, {"status": body}, subresource="status"))

@@ -11,18 +11,17 @@ import asyncio
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from netlab.api.pods import Container, Pod
 from netlab.containment import Contained, describe
 from netlab.errors import NetlabError
-from netlab.kernel.door import Kernel
+from netlab.kernel.door import Kernel, Occupant
 from netlab.node import processes
 from netlab.node.builtin import builtin_of, server_spec
 from netlab.node.netns_probes import CommandRunner
-from netlab.node.pod_runtime import Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import PATH, command_line
 from netlab.node.processes import CONTAINER_PREFIX
 from netlab.node.readiness import Result
@@ -30,6 +29,7 @@ from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
 from netlab.node.workloads import socket_name
 from netlab.node.workloads_link import WorkloadsLink
 from netlab.node.workloads_protocol import Report, ServerSpec, ServerStatus
+from netlab.runtime.claims import foreign, pod_refusal, record
 from netlab.runtime.statedir import StateDirectory
 
 KILLED = 137  # the exit code of a process that was ended by SIGKILL
@@ -93,11 +93,16 @@ class NetnsPods:
 
     # ---- namespaces
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
-        """Make those that are missing, in one batch; when that is refused, one by one: returns why each of these has none."""
-        missing = [path for path in pods if not self._kernel.namespace_exists(path)]
+        """Make those that are missing, except where something is that the lab did not make; returns why some have none.
+
+        All are made in one batch; when that is refused, one by one.
+        """
+        occupants = {path: self._kernel.occupant(path) for path in pods}
+        taken = foreign(self._state, occupants)
+        missing = [path for path, found in occupants.items() if found is not Occupant.NAMESPACE and path not in taken]
+        refused = {pods[path].metadata.uid: f"{SANDBOX_REFUSED}: {pod_refusal(self._state, path)}" for path in taken}
         with Contained() as attempt:
             self._make(missing)
-        refused: dict[str, str] = {}
         for path in missing if attempt.error else ():
             with Contained() as alone:
                 self._make([path])
@@ -106,8 +111,7 @@ class NetnsPods:
         return refused
 
     def _make(self, paths: Sequence[str]) -> None:
-        for path in paths:
-            (self._state.namespaces / Path(path).name).touch()  # recorded before it is made
+        record(self._state, paths)
         self._kernel.create_namespaces(paths)
 
     # ---- what is asked for

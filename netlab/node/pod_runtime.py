@@ -27,6 +27,7 @@ from netlab.node.podfiles import PodFiles
 from netlab.node.readiness import Result
 
 STARTING = "its sandbox is being started"  # why a pod has no namespace yet where that is no failure
+SANDBOX_REFUSED = "FailedCreatePodSandBox"  # begins the problem of a pod whose namespace's path holds what the lab did not make
 Place = tuple[str, str]  # uid and container: whichever of its runs
 
 

@@ -108,6 +108,16 @@ def send(record: ProcessRecord, number: signal.Signals) -> bool:
         return descriptor is not None and _signal(descriptor, number)
 
 
+def is_stopped(record: ProcessRecord) -> bool:
+    """Tell whether just this process is stopped (SIGSTOP): it lives, and does nothing until SIGCONT."""
+    try:
+        stat = Path(f"/proc/{record.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    state = stat.rpartition(")")[2].split()[0]  # the name before it may hold anything (proc(5))
+    return state == "T" and start_time(record.pid) == record.start
+
+
 def stop(records: Iterable[ProcessRecord], timeout: float) -> None:
     """End processes: SIGTERM to all, `timeout` seconds for all together, then SIGKILL. Returns when all have ended."""
     waiting = tuple(records)

@@ -12,6 +12,10 @@ Each pod fails alone. A batch that the kernel refuses is gone through again pod 
 of that one, and the others stand. The pod is left out of the batches that follow until its back-off is over or it changes.
 A node whose own part is refused (its bridge) takes its pods along.
 
+A resync first looks whether the namespaces of pods are there. One that was removed by hand is made again; what runs in the
+old one is of no use any more, so the outcome names the pods whose namespace is `fresh`. A pod's cable is looked at as a pair
+(`dataplane.cables`): its end on the node may lead into a namespace that has no name any more.
+
 Addresses are host-local's (semantics 3.27, 3.28, 1.6): round robin, kept for the pod's life, on disk in `ipam/<node>`
 before they are used. The same file names every sandbox that may exist, for a daemon that comes after a crash.
 All functions block; the kubelet calls them in a thread.
@@ -30,6 +34,7 @@ from netlab.api.lab import Networking
 from netlab.api.pods import Pod
 from netlab.containment import Contained, Containment, describe
 from netlab.dataplane.bridge import CNI_BRIDGE, cni_bridge, gateway_of
+from netlab.dataplane.cables import severed
 from netlab.dataplane.diff import diff
 from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod_namespace
 from netlab.dataplane.pod import Sandbox, node_link, owns, pod_state
@@ -38,6 +43,7 @@ from netlab.files import write_whole
 from netlab.ipam import exhausted, next_address
 from netlab.kernel.door import Kernel
 from netlab.node.processes import inode
+from netlab.runtime.claims import release
 from netlab.runtime.statedir import StateDirectory
 
 POD_LINK_PREFIX = "veth"
@@ -62,10 +68,14 @@ class Reservations(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round has reached: the address of each pod whose sandbox stands, and why others do not."""
+    """What a round has reached: the address of each pod whose sandbox stands, and why others do not.
+
+    `fresh` are those of the pods reached whose namespace was made since they last stood: nothing can run in it yet.
+    """
 
     addresses: Mapping[str, str]
     problems: Mapping[str, str]
+    fresh: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,8 @@ class Sandboxes:
         self._lab = lab
         self._nodes: dict[str, Reservations] = {}
         self._bridged: dict[str, int | None] = {}  # nodes that have been programmed by this daemon -> their namespace's inode
-        self._standing: set[str] = set()  # uids whose own namespace has been programmed by this daemon
+        self._standing: dict[str, int | None] = {}  # uids whose namespace this daemon has programmed -> its inode
+        self._fresh: set[str] = set()  # uids whose namespace was made by this daemon, and that have not stood in it yet
         self._lost: set[str] = set()  # uids that have lost theirs since the last round began
         self._failed = Containment(log, "sandbox", time.monotonic)  # what was refused: ports of pods by uid, nodes, namespaces
 
@@ -110,25 +121,46 @@ class Sandboxes:
         self._lost.clear()
         problems: dict[str, str] = {}
         planned: dict[str, tuple[Sandbox, ...]] = {}
-        self._standing -= {pod.metadata.uid for wanted in nodes if wanted.node not in self._bridged for pod in wanted.pods}
         for wanted in nodes:
             planned[wanted.node], refused = self._planned(wanted)
             problems.update(refused)
-        paths = {s.uid: s.path for sandboxes in planned.values() for s in sandboxes if s.uid not in self._standing}
-        pods = {pod.metadata.uid: pod for wanted in nodes for pod in wanted.pods}
-        missing = self._make_namespaces({path: pods[uid] for uid, path in paths.items()})
+        self._forget_unmade(planned, resync=resync)
+        missing = self._make_missing(nodes, planned)
         problems.update(missing)
         for wanted in nodes:
             sandboxes = [sandbox for sandbox in planned[wanted.node] if sandbox.uid not in missing]
             if resync or wanted.node not in self._bridged or any(s.uid not in self._standing for s in sandboxes):
                 problems.update(self._program(wanted, sandboxes, resync=resync))
         reached = (s for sandboxes in planned.values() for s in sandboxes if s.uid in self._standing and s.uid not in problems)
-        return Outcome({sandbox.uid: sandbox.address.partition("/")[0] for sandbox in reached}, problems)
+        addresses = {sandbox.uid: sandbox.address.partition("/")[0] for sandbox in reached}
+        fresh = frozenset(self._fresh.intersection(addresses))
+        self._fresh -= fresh
+        return Outcome(addresses, problems, fresh)
+
+    def _forget_unmade(self, planned: Mapping[str, Sequence[Sandbox]], *, resync: bool) -> None:
+        """Take in which pods do not stand any more: those of a new node, and at a resync those whose namespace is gone."""
+        for node, sandboxes in planned.items():
+            for sandbox in sandboxes:
+                if node not in self._bridged or (resync and not self._is_there(sandbox)):
+                    self._standing.pop(sandbox.uid, None)
+
+    def _is_there(self, sandbox: Sandbox) -> bool:
+        home = self._standing.get(sandbox.uid)
+        return self._kernel.namespace_exists(sandbox.path) and home == inode(sandbox.path)
+
+    def _make_missing(self, nodes: Sequence[NodePods], planned: Mapping[str, Sequence[Sandbox]]) -> Mapping[str, str]:
+        """Make the namespaces that are missing; returns why some pods have none yet."""
+        pods = {pod.metadata.uid: pod for wanted in nodes for pod in wanted.pods}
+        paths = {s.path: s.uid for sandboxes in planned.values() for s in sandboxes if s.uid not in self._standing}
+        unmade = {uid for path, uid in paths.items() if not self._kernel.namespace_exists(path)}
+        missing = self._make_namespaces({path: pods[uid] for path, uid in paths.items()})
+        self._fresh |= unmade - missing.keys()
+        return missing
 
     def lose(self, uid: str) -> None:
         """Take in that a pod's namespace is not there any more, or is another one. May be called during a round."""
         self._lost.add(uid)
-        self._standing.discard(uid)
+        self._standing.pop(uid, None)
 
     def remove(self, node: str, uids: Iterable[str]) -> None:
         """Remove sandboxes: namespace, then address. What is gone already is no error.
@@ -141,10 +173,10 @@ class Sandboxes:
         leaving = {uid: found for uid in uids if (found := reservations.pods.get(uid))}
         if not leaving:
             return
-        self._kernel.delete_namespaces([namespace_path(found.namespace) for found in leaving.values()])
+        release(self._kernel, self._state, [namespace_path(found.namespace) for found in leaving.values()])
         for uid, found in leaving.items():
-            (self._state.namespaces / found.namespace).unlink(missing_ok=True)
-            self._standing.discard(uid)
+            self._standing.pop(uid, None)
+            self._fresh.discard(uid)
             for key in (uid, namespace_path(found.namespace)):
                 self._failed.forget(key)
             del reservations.pods[uid]
@@ -239,36 +271,63 @@ class Sandboxes:
 
     def _program(self, wanted: NodePods, sandboxes: Sequence[Sandbox], *, resync: bool) -> dict[str, str]:
         """Program a node and these pods of it; returns what was said against which."""
-        refused = self._program_ports(wanted, sandboxes)
-        said = {s.uid: self._program_pod(s, resync=resync) for s in sandboxes if s.uid not in refused}
-        return {**refused, **{uid: words for uid, words in said.items() if words}}
+        known, unseen = self._observed(wanted, sandboxes, resync=resync)
+        seen = [sandbox for sandbox in sandboxes if sandbox.uid not in unseen]
+        empty = {s.path: NamespaceState() for s in seen if s.uid in self._fresh}
+        changed, refused = self._program_ports(wanted, seen, {**known, **empty})
+        accepted = [sandbox for sandbox in seen if sandbox.uid not in refused]
+        said = {s.uid: self._program_pod(s, None if changed else known.get(s.path), resync=resync) for s in accepted}
+        return {**unseen, **refused, **{uid: words for uid, words in said.items() if words}}
 
-    def _program_ports(self, wanted: NodePods, sandboxes: Sequence[Sandbox]) -> dict[str, str]:
-        """Give a node the ports of its pods, all at once; when that is refused, one pod after the other."""
+    def _observed(
+        self, wanted: NodePods, sandboxes: Sequence[Sandbox], *, resync: bool
+    ) -> tuple[dict[str, NamespaceState], dict[str, str]]:
+        """Look into the namespaces of pods that may not be what they should; returns states by path, and failures by uid."""
+        unlike = resync or wanted.node not in self._bridged
+        known: dict[str, NamespaceState] = {}
+        failed: dict[str, str] = {}
+        for sandbox in sandboxes:
+            if sandbox.uid in self._fresh or not (unlike or sandbox.uid not in self._standing):
+                continue
+            with self._failed.contain(sandbox.path) as attempt:
+                known[sandbox.path] = _observe(self._kernel, sandbox.path, pod_state(sandbox))
+            if attempt.error is not None:
+                self._standing.pop(sandbox.uid, None)
+                failed[sandbox.uid] = describe(attempt.error)
+        return known, failed
+
+    def _program_ports(
+        self, wanted: NodePods, sandboxes: Sequence[Sandbox], pods: Mapping[str, NamespaceState]
+    ) -> tuple[bool, dict[str, str]]:
+        """Give a node the ports of its pods, all at once; when that is refused, one pod after the other.
+
+        Returns whether anything changed, and why pods have no port.
+        """
         with Contained() as together:
-            self._program_node(wanted, sandboxes)
+            changed = self._program_node(wanted, sandboxes, pods)
         if together.error is None:
             for sandbox in sandboxes:
                 self._failed.forget(sandbox.uid)
-            return {}
+            return changed, {}
         accepted = [sandbox for sandbox in sandboxes if sandbox.uid in self._standing]
         with self._failed.contain(f"node {wanted.node}") as own:
-            self._program_node(wanted, accepted)
+            self._program_node(wanted, accepted, pods)
         if own.error is not None:  # it is the node's own part, or a pod that stood
-            return {sandbox.uid: describe(own.error) for sandbox in sandboxes}
+            return True, {sandbox.uid: describe(own.error) for sandbox in sandboxes}
         versions = {pod.metadata.uid: pod.metadata.resource_version for pod in wanted.pods}
         refused: dict[str, str] = {}
         for sandbox in sandboxes:
             if sandbox.uid in self._standing:
                 continue
             with self._failed.contain(sandbox.uid, versions.get(sandbox.uid, "")) as alone:
-                self._program_node(wanted, [*accepted, sandbox])
+                self._program_node(wanted, [*accepted, sandbox], pods)
                 accepted.append(sandbox)
             if alone.error is not None:
                 refused[sandbox.uid] = describe(alone.error)
-        return refused
+        return True, refused
 
-    def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox]) -> None:
+    def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox], pods: Mapping[str, NamespaceState]) -> bool:
+        """Program the node's side; tell whether that changed anything. `pods` are the namespaces of pods as they were found."""
         path = self._node_path(wanted.node)
         namespace = inode(path)  # before: should it be replaced meanwhile, that is seen
         bridge = cni_bridge(self._lab, wanted.subnet)
@@ -277,30 +336,40 @@ class Sandboxes:
             addresses=bridge.addresses,
             sysctls=bridge.sysctls,
         )
-        self._converge(path, desired, node=True)
+        observed = _observe(self._kernel, path, desired)
+        broken = severed(path, desired, {**pods, path: observed})
+        for where, operations in broken.items():
+            self._kernel.perform(where, operations)
+        if broken:
+            log.warning("node=%s cables=severed count=%d remedy=%r", wanted.node, sum(map(len, broken.values())), "made again")
+            observed = _observe(self._kernel, path, desired)
+        operations = diff(desired, observed, _owned_on_node)
+        self._kernel.perform(path, operations)
         self._bridged[wanted.node] = namespace
+        return bool(broken or operations)
 
     def _node_path(self, node: str) -> str:
         return namespace_path(host_namespace(self._lab, node))
 
-    def _program_pod(self, sandbox: Sandbox, *, resync: bool) -> str:
-        """Program the pod's own side; returns what the kernel said against it."""
+    def _program_pod(self, sandbox: Sandbox, known: NamespaceState | None, *, resync: bool) -> str:
+        """Program the pod's own side, of which `known` may be the state; returns what the kernel said against it."""
         if sandbox.uid in self._standing and not resync:
             return ""
+        home, desired = inode(sandbox.path), pod_state(sandbox)
         with self._failed.contain(sandbox.path) as attempt:
-            self._converge(sandbox.path, pod_state(sandbox), node=False)
+            observed = known or _observe(self._kernel, sandbox.path, desired)
+            self._kernel.perform(sandbox.path, diff(desired, observed, owns))
         if attempt.error is not None:
-            self._standing.discard(sandbox.uid)
+            self._standing.pop(sandbox.uid, None)
             return describe(attempt.error)
-        self._standing.add(sandbox.uid)
+        self._standing[sandbox.uid] = home
         if sandbox.uid in self._lost:  # what was programmed is not the pod's any more
-            self._standing.discard(sandbox.uid)
+            self._standing.pop(sandbox.uid, None)
         return ""
 
-    def _converge(self, path: str, desired: NamespaceState, *, node: bool) -> None:
-        observed = self._kernel.observe(path, sysctls=tuple(desired.sysctls))
-        if operations := diff(desired, observed, _owned_on_node if node else owns):
-            self._kernel.perform(path, operations)
+
+def _observe(kernel: Kernel, path: str, desired: NamespaceState) -> NamespaceState:
+    return kernel.observe(path, sysctls=tuple(desired.sysctls))
 
 
 def _owned_on_node(name: str) -> bool:

@@ -70,7 +70,7 @@ class Servers:
 
     async def _talk(self, connection: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
-        with connection, suppress(ConnectionError):
+        with connection, suppress(OSError):  # the client is gone, or there is no way back to it: its check says so
             message = await loop.sock_recv(connection, LONGEST_MESSAGE)
             if message:
                 await loop.sock_sendall(connection, answer(message, address))
@@ -79,7 +79,7 @@ class Servers:
         with suppress(BlockingIOError):
             while True:
                 message, (address, port) = sock.recvfrom(LONGEST_MESSAGE)
-                with suppress(ConnectionError):
+                with suppress(OSError):
                     sock.sendto(answer(message, address), (address, port))
 
     async def close(self) -> None:

@@ -29,7 +29,7 @@ from netlab.dataplane.names import FABRIC
 from netlab.files import write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel.door import Kernel
-from netlab.runtime.claims import record, refuse_foreign, strike_off
+from netlab.runtime.claims import record, refuse_foreign, release
 from netlab.runtime.docker import (
     CONNECTED,
     LAB_LABEL,
@@ -73,7 +73,7 @@ class DockerRuntime:
         self._write_arguments(lab, members)
         running, started = self._run_containers(lab, members)
         sources = {path(lab.metadata.name, host): container.network_namespace for host, container in running.items()}
-        refuse_foreign(self._state, [where for where in sources if self._kernel.namespace_exists(where)])
+        refuse_foreign(self._state, {where: self._kernel.occupant(where) for where in sources})
         record(self._state, sources)
         bound = self._kernel.bind_namespaces(sources)
         self._pids = {host: container.pid for host, container in running.items()}
@@ -90,9 +90,7 @@ class DockerRuntime:
         leaving = {host.name for host in hosts}
         if leaving:
             self._engine.remove([container.id for host, container in self._present(lab).items() if host in leaving])
-        paths = [path(lab, name) for name in leaving]
-        self._kernel.delete_namespaces(paths)
-        strike_off(self._state, paths)
+        release(self._kernel, self._state, [path(lab, name) for name in leaving])
 
     def stands(self, host: str) -> bool:
         """Tell whether a host's namespace is there, and its container runs: its name keeps a namespace beyond that."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.kernel.door import Kernel
-from netlab.runtime.claims import record, refuse_foreign, strike_off
+from netlab.kernel.door import Kernel, Occupant
+from netlab.runtime.claims import record, refuse_foreign, release
 from netlab.runtime.hosts import fabric_hosts, fabric_path, path
 from netlab.runtime.statedir import StateDirectory
 from netlab.runtime.wiring import wire
@@ -30,17 +30,15 @@ class NetnsRuntime:
 
     def create(self, paths: Iterable[str]) -> None:
         """Record and make namespaces that are not there. Raises LabError for one that somebody else made."""
-        wanted = list(paths)
-        missing = [where for where in wanted if not self._kernel.namespace_exists(where)]
-        refuse_foreign(self._state, set(wanted) - set(missing))
+        occupants = {where: self._kernel.occupant(where) for where in paths}
+        refuse_foreign(self._state, occupants)
+        missing = [where for where, found in occupants.items() if found is not Occupant.NAMESPACE]
         record(self._state, missing)
         self._kernel.create_namespaces(missing)
 
     def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:
         """Remove hosts that are not wanted any more, and strike them off."""
-        paths = [path(lab, host.name) for host in hosts]
-        self._kernel.delete_namespaces(paths)
-        strike_off(self._state, paths)
+        release(self._kernel, self._state, [path(lab, host.name) for host in hosts])
 
     def stands(self, host: str) -> bool:
         """Tell whether a host's namespace is there."""

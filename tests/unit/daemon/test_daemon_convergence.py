@@ -23,6 +23,7 @@ class Quiet:
 
     idle = True
     standing = True
+    repairs = 0
     problem = ""
     problems = ()
 
@@ -143,6 +144,29 @@ async def test_a_look_is_waited_for():
             lease(store, "netlab-edge", "kube-system", STARTS["edge"], (*EDGE_KINDS, LABS), healthy)
 
     assert [("the agent of node1", "the agent of node2", "the edge"), ()] == seen
+
+
+@pytest.mark.parametrize(("repaired", "asked"), [(False, 1), (True, 2)])
+async def test_agents_look_again_after_hosts_were_repaired(repaired, asked):
+    """What an agent keeps leans on its host's links: one that has looked before these were repaired looks once more (S4)."""
+    quiet, questions = Quiet(), []
+    quiet.look_again = lambda: setattr(quiet, "repairs", 7 if repaired else 0)
+    quiet.look_at_everything = lambda: None
+    with closing(lab()) as store:
+
+        async def ask() -> int:
+            questions.append(quiet.repairs)
+            put(store, LABS, "demo", metadata={"generation": 1}, status={"observedGeneration": 1})
+            return store.version
+
+        convergence_ = Convergence(
+            store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet,
+            agent_starts=lambda host: (STARTS[host],), ask_agents=ask,
+        )  # fmt: skip
+        async for _ in convergence_.follow(0.1, look=True):
+            pass
+
+    assert asked == len(questions)
 
 
 def more_services(store):

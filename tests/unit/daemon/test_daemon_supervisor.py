@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 
 import pytest
 
 from netlab.daemon.supervisor import LONGEST_DELAY, Account, Supervisor
 from netlab.errors import LabError
-from netlab.node.processes import ProcessRecord, write_record
+from netlab.node.processes import ProcessRecord, is_stopped, write_record
 from netlab.node.spawn import Exit, ProcessSpec
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
@@ -138,3 +140,89 @@ async def test_a_start_that_breaks_is_tried_again(tmp_path, caplog):
 
     assert spawner.started == ["agent-a", "agent-a"]
     assert any("not started: Process agent-a could not be started" in record.getMessage() for record in caplog.records)
+
+
+async def test_the_end_of_an_earlier_process_is_no_news(tmp_path):
+    """The end of a process that has been replaced starts nothing: there would be two of a name."""
+    spawner = FakeSpawner()
+    supervisor = Supervisor(spawner, StateDirectory("lab", tmp_path))
+    await supervisor.converge(specs("agent-a"))
+
+    spawner.end(Exit("agent-a", 99, 0))
+    await asyncio.sleep(0)
+
+    assert (["agent-a"], {}) == (spawner.started, supervisor._restarts)
+
+
+async def test_a_start_that_is_refused_is_tried_again(tmp_path):
+    """The spawner may refuse (no process, no memory): the process is wanted all the same."""
+    spawner = FakeSpawner()
+    supervisor = Supervisor(spawner, StateDirectory("lab", tmp_path))
+    await supervisor.converge(specs("agent-a"))
+    spawner.restarted.clear()
+    succeed, refused = spawner.spawn, asyncio.Event()
+
+    async def refuse(_spec):
+        spawner.spawn = succeed
+        refused.set()
+        raise LabError("Process agent-a could not be started: fork: Resource temporarily unavailable.")
+
+    spawner.spawn = refuse
+    spawner.end(Exit("agent-a", 1, 137))
+    async with asyncio.timeout(5):
+        await refused.wait()
+        await spawner.restarted.wait()
+
+    assert ["agent-a", "agent-a"] == spawner.started
+
+
+async def test_a_fabric_made_again_leaves_no_connection(tmp_path):
+    """Who talks to the API server through a fabric that is another one now is ended; workloads do not, and stay (S4)."""
+    fabric, other = tmp_path / "fabric", tmp_path / "other"
+    fabric.touch()
+    state = StateDirectory("lab", tmp_path)
+    state.create()
+    agent, workloads = (subprocess.Popen(["sleep", "60"]) for _ in range(2))  # noqa: ASYNC220 -- returns at once
+    with agent, workloads:
+        pids = {"agent-a": agent.pid, "workloads-a": workloads.pid}
+        spawner = FakeSpawner()
+        spawner.adopt = lambda name, _: pids[name]
+        for name, pid in pids.items():
+            write_record(state, ProcessRecord(name, pid, start_time(pid)))
+        wanted = {n: ProcessSpec(name=n, entry=n.partition("-")[0], arguments={}, log="", namespace=str(tmp_path)) for n in pids}
+        supervisor = Supervisor(spawner, state, str(fabric))
+        await supervisor.converge(wanted)
+        other.touch()  # so that the new file cannot have the old one's inode
+        fabric.unlink()
+        other.rename(fabric)
+
+        await supervisor.end_homeless()
+
+        assert (-15, None) == (agent.wait(5), workloads.poll())
+        workloads.kill()
+
+
+async def test_what_was_stopped_is_noticed_and_goes_on(tmp_path, caplog):
+    """SIGSTOP of an agent is logged once; `resume` has it go on."""
+    state = StateDirectory("lab", tmp_path)
+    state.create()
+    with subprocess.Popen(["sleep", "60"]) as process:  # noqa: ASYNC220 -- returns at once
+        spawner = FakeSpawner()
+        spawner.adopt = lambda *_: process.pid
+        record = ProcessRecord("agent-a", process.pid, start_time(process.pid))
+        write_record(state, record)
+        supervisor = Supervisor(spawner, state)
+        await supervisor.converge(specs("agent-a"))
+        assert not is_stopped(record)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # noqa: ASYNC222 -- returns at once
+        await supervisor.converge(specs("agent-a"))
+        await supervisor.converge(specs("agent-a"))
+        noticed = [line for line in caplog.messages if "state=stopped" in line]
+        stopped = is_stopped(record)
+
+        supervisor.resume()
+        os.waitid(os.P_PID, process.pid, os.WCONTINUED)  # noqa: ASYNC222 -- returns at once
+
+        assert (1, True, False) == (len(noticed), stopped, is_stopped(record))
+        process.kill()

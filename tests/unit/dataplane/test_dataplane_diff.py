@@ -44,6 +44,7 @@ ADDRESS = Address("cni0", "10.244.1.1/24")
 ROUTE = Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True)
 ARP = Neighbour("flannel.1", "10.244.2.0", "02:00:00:00:00:09")
 FDB = ForwardingEntry("flannel.1", "02:00:00:00:00:09", "172.30.1.2")
+MARKED = Link("cni0", Bridge(), alias="netlab:lab:cni0")
 CONNECTED = Route("10.244.1.0/24", "cni0", source="10.244.1.1", connected=True)
 SECOND = Address("cni0", "10.244.1.2/24")
 VIA_BRIDGE = Route("10.7.0.0/16", "cni0", "10.244.1.9")
@@ -229,3 +230,25 @@ def test_owner_of_loopback_keeps_it():
     expected = (Operation(DELETE, Address("lo", "198.51.100.1/32")),)
 
     assert expected == diff(NamespaceState(), present, {"lo"}.__contains__)
+
+
+def test_a_link_that_was_renamed_is_deleted():
+    """It is known by its mark: nobody answers for links of its new name, but it is in the way (S4). Another's stays."""
+    renamed, others = replace(MARKED, name="foo0"), replace(MARKED, name="bar0", alias="netlab:other:cni0")
+
+    steps = diff(
+        NamespaceState(links=(MARKED,)), observed(renamed, others, replace(others, name="baz0", alias="")), lambda _: False
+    )
+
+    assert (Operation(DELETE, renamed), Operation(ADD, MARKED)) == steps
+
+
+def test_settings_of_a_link_that_is_not_there():
+    """A setting of an interface that somebody else makes is written as soon as there is one."""
+    path = "net/ipv4/conf/flannel.1/forwarding"
+    wanted = NamespaceState(sysctls={path: "1", "net/ipv4/conf/all/forwarding": "1"})
+    without = diff(wanted, observed(), all_but_loopback)
+    there = diff(wanted, replace(observed(OVERLAY), sysctls={path: "0"}), lambda _: False)
+
+    assert ["net/ipv4/conf/all/forwarding"] == [operation.item.path for operation in without]
+    assert [path, "net/ipv4/conf/all/forwarding"] == [operation.item.path for operation in there]

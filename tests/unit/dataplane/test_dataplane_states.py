@@ -217,8 +217,9 @@ def test_pod_has_one_interface_and_two_routes():
     """eth0 with the node's prefix length, MTU 1450, the default route and the pod network's, as flannel's CNI gives them."""
     state = pod.pod_state(SANDBOX)
 
-    assert [("eth0", None, "0a:58:0a:f4:01:02", 1450)] == [(x.name, x.kind, x.mac, x.mtu) for x in state.links]
-    assert (Address("eth0", "10.244.1.2/24"),) == state.addresses
+    eth0 = ("eth0", None, "0a:58:0a:f4:01:02", 1450)
+    assert [("lo", None, None, None), eth0] == [(x.name, x.kind, x.mac, x.mtu) for x in state.links]
+    assert (Address("lo", "127.0.0.1/8"), Address("eth0", "10.244.1.2/24")) == state.addresses
     assert {("0.0.0.0/0", "10.244.1.1"), ("10.244.0.0/16", "10.244.1.1")} == {(r.destination, r.gateway) for r in state.routes}
 
 
@@ -262,8 +263,9 @@ def test_fabric_cables_every_host():
     ] == cables
 
 
+EVERY_INTERFACE = {f"net/ipv4/conf/{name}/forwarding": "1" for name in ("eth0", "cni0", "flannel.1")}
 HOSTS = [
-    (NODE, ["eth0"], "172.30.0.1", {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1"}),
+    (NODE, ["eth0"], "172.30.0.1", {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1", **EVERY_INTERFACE}),
     (EDGE, ["eth0", "eth1"], "", {"net/ipv4/ip_forward": "1", "net/ipv4/conf/eth1/rp_filter": "0"}),
     (CLIENT, ["eth0"], "203.0.113.1", {"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/disable_ipv6": "1"}),
 ]
@@ -274,7 +276,7 @@ def test_host_by_role(host: fabric.Host, devices: list[str], gateway: str, sysct
     """A host's interfaces, default route and settings follow from its role (semantics 18.1, 18.25)."""
     state = fabric.host_state("lab", host)
 
-    assert devices == [link.name for link in state.links]
+    assert ["lo", *devices] == [link.name for link in state.links]
     assert [gateway] * bool(gateway) == [route.gateway for route in state.routes]
     assert sysctls.items() <= state.sysctls.items()
 
@@ -283,7 +285,8 @@ def test_far_ends_agree_with_the_fabric():
     """The MAC address that a cable gives its far end is the one the host wants."""
     links = fabric.fabric_state("lab", "172.30.0.2/16", [EDGE]).links
 
-    assert [x.kind.peer_mac for x in links if isinstance(x.kind, Veth)] == [x.mac for x in fabric.host_state("lab", EDGE).links]
+    far = [x.mac for x in fabric.host_state("lab", EDGE).links if x.name != "lo"]
+    assert far == [x.kind.peer_mac for x in links if isinstance(x.kind, Veth)]
 
 
 NAMES = ["node1", "a-node-with-quite-a-long-name", "a-node-with-quite-a-long-name-2", "x" * 63]

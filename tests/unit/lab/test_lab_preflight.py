@@ -9,10 +9,14 @@ import pytest
 from netlab.api.lab import Lab, LabNode, LabSpec
 from netlab.api.meta import ObjectMeta
 from netlab.errors import LabError, UnsupportedHostError
+from netlab.kernel.door import Occupant
+from netlab.kernel.fake import FakeKernel
 from netlab.lab import preflight
 from netlab.lab.up import Options, up
-from netlab.runtime.claims import record, refuse_foreign
+from netlab.runtime.claims import record, refuse_foreign, release
 from netlab.runtime.statedir import StateDirectory
+
+NOTHING, NAMESPACE, NAME, OTHER = Occupant
 
 
 @pytest.mark.parametrize(
@@ -54,29 +58,46 @@ def state_of(tmp_path):
 @pytest.mark.parametrize(
     ("recorded", "existing", "foreign"),
     [
-        pytest.param([], [], "", id="nothing there"),
-        pytest.param(["demo-node1"], ["demo-node1"], "", id="our own"),
-        pytest.param(["demo-node1"], [], "", id="recorded, and a crash came before it was made"),
-        pytest.param([], ["demo-node1"], "demo-node1", id="somebody else's"),
-        pytest.param(["demo-node1"], ["demo-node1", "demo-node2"], "demo-node2", id="one of each"),
+        pytest.param([], {}, "", id="nothing there"),
+        pytest.param(["demo-node1"], {"demo-node1": NAMESPACE}, "", id="our own"),
+        pytest.param(["demo-node1"], {"demo-node1": NOTHING}, "", id="recorded, and a crash came before it was made"),
+        pytest.param(["demo-node1"], {"demo-node1": NAME}, "", id="our own, unmounted"),
+        pytest.param(["demo-node1"], {"demo-node1": OTHER}, "demo-node1", id="a link, a folder or a file in place of our own"),
+        pytest.param([], {"demo-node1": NAMESPACE}, "demo-node1", id="somebody else's"),
+        pytest.param([], {"demo-node1": NAME}, "demo-node1", id="somebody else's empty file"),
+        pytest.param([], {"demo-node1": OTHER}, "demo-node1", id="somebody else's link"),
+        pytest.param(["demo-node1"], {"demo-node1": NAMESPACE, "demo-node2": NAMESPACE}, "demo-node2", id="one of each"),
     ],
 )
 def test_foreign_namespaces(tmp_path, recorded, existing, foreign):
-    """A namespace that exists and is not on the record was made by somebody else."""
+    """What exists and is not on the record was made by somebody else (S5)."""
     state = state_of(tmp_path)
     record(state, [f"/run/netns/{name}" for name in recorded])
-    paths = [f"/run/netns/{name}" for name in existing]
+    occupants = {f"/run/netns/{name}": found for name, found in existing.items()}
 
     if not foreign:
-        refuse_foreign(state, paths)
+        refuse_foreign(state, occupants)
         return
     with pytest.raises(LabError, match=rf"did not make them: {foreign}\n"):
-        refuse_foreign(state, paths)
+        refuse_foreign(state, occupants)
+
+
+def test_only_what_is_on_record_is_removed(tmp_path):
+    """A lab that gives up a name it never had leaves what is there; its own record goes with the namespace."""
+    state, kernel = state_of(tmp_path), FakeKernel()
+    ours, others = "/run/netns/demo-node1", "/run/netns/demo-default-pay"
+    record(state, [ours])
+    kernel.create_namespaces([ours, others])
+
+    release(kernel, state, [ours, others])
+
+    assert (False, True) == (kernel.namespace_exists(ours), kernel.namespace_exists(others))
+    assert () == state.recorded_namespaces()
 
 
 def test_hosts_of_the_file_are_looked_at(tmp_path, monkeypatch):
     """`up` looks at fabric, edge, nodes and clients before it makes anything."""
-    monkeypatch.setattr(preflight.namespaces, "exists", lambda path: path == "/run/netns/demo-node1")
+    monkeypatch.setattr(preflight.namespaces, "occupant", lambda path: NAMESPACE if path == "/run/netns/demo-node1" else NOTHING)
     lab = Lab(metadata=ObjectMeta(name="demo"), spec=LabSpec(nodes=(LabNode(name="node1"),)))
 
     with pytest.raises(LabError, match="demo-node1"):

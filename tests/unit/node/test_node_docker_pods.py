@@ -14,9 +14,10 @@ import pytest
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.errors import EngineError, UnsupportedHostError
+from netlab.kernel.door import Occupant
 from netlab.node.docker_pods import DockerPods
 from netlab.node.kubelet_pods import FINAL_WAITING
-from netlab.node.pod_runtime import Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
 from netlab.node.podfiles import PodFiles
 from netlab.node.workload_container import tell
 from netlab.node.workloads_protocol import ServerStatus
@@ -39,7 +40,12 @@ class Rig:
         self.engine, self.state = engine, StateDirectory("lab", root)
         self.news: list[News] = []
         self.paths: dict[str, str] = {}
-        kernel: Any = SimpleNamespace(bind_namespaces=self.paths.update)
+        self.occupants: dict[str, Occupant] = {}  # what somebody else has put at a path
+        kernel: Any = SimpleNamespace(
+            bind_namespaces=self.paths.update,
+            namespace_exists=lambda path: path in self.paths,
+            occupant=lambda path: self.occupants.get(path, Occupant.NAMESPACE if path in self.paths else Occupant.NOTHING),
+        )
         self.pods = DockerPods(engine=engine, kernel=kernel, state=self.state, domain="cluster.local", workloads=OURS)
         self.pods.subscribe(self.news.append)
 
@@ -182,6 +188,33 @@ async def test_a_namespace_is_its_holders(rig):
     assert {PATH: holder.network_namespace} == rig.paths
     assert rig.engine.specs[holder.id].stop_signal == "SIGKILL"  # `sleep` as the first process would ignore SIGTERM
     assert ["none-default-p"] == [path.name for path in rig.state.namespaces.iterdir()]
+
+
+async def test_a_name_that_was_removed_is_bound_again(rig):
+    """`ip netns delete` of a pod takes away the name alone; the holder goes on, and a look gives its namespace the name again."""
+    await rig.stand()
+    holder = rig.paths.pop(PATH)
+    rig.news.clear()
+    await rig.stand()
+
+    assert {PATH: holder} == rig.paths
+    assert 1 == len(rig.engine.containers({}))
+
+
+@pytest.mark.parametrize("found", [Occupant.NAMESPACE, Occupant.OTHER, Occupant.NAME])
+async def test_a_strangers_namespace_is_not_taken(rig, found):
+    """What the lab did not make at the pod's path stays, and the pod says what to do (S5)."""
+    rig.occupants[PATH] = found
+
+    async def words() -> str:
+        return (await asyncio.to_thread(rig.pods.make_namespaces, {PATH: POD})).get("u", "")
+
+    async with asyncio.timeout(DEADLINE):
+        while not (said := await words()).startswith(SANDBOX_REFUSED):  # noqa: ASYNC110 -- the answer comes from a thread
+            await asyncio.sleep(0.001)
+
+    assert f"{PATH} exists, and lab 'lab' did not make it. Remove it" in said
+    assert ({}, []) == (rig.paths, list(rig.state.namespaces.iterdir()))
 
 
 async def test_a_server_has_begun_when_it_listens(rig):

@@ -19,7 +19,6 @@ from typing import Any
 
 import dns.message
 import fuzzing
-import msgspec
 import pytest
 
 from netlab.api.lab import Lab
@@ -34,6 +33,7 @@ from netlab.dns.zone import Zone
 from netlab.edge.frontends import offered, unserved, usable
 from netlab.edge.programming import Programmer
 from netlab.edge.rules import Balancing
+from netlab.errors import UnreadableError
 from netlab.ipam import AddressPlan
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent_overlay import OverlayKeeper, announcement
@@ -143,7 +143,7 @@ def decoded(objects: dict[str, Any]) -> dict[str, dict[str, Any]]:
         plural, _, key = name.partition("/")
         try:
             found[plural][key] = KINDS[plural].decode(body)
-        except (msgspec.ValidationError, RecursionError, OverflowError):
+        except (UnreadableError, RecursionError, OverflowError):
             continue
     return found
 

@@ -58,6 +58,7 @@ async def worker(tmp_path, runtime):
         files=lambda _pod, _address: {"hostname": "p\n"},
         sources=lambda _pod, _address: Sources(),
         host_ip=lambda _pod: "172.30.1.1",
+        is_node_lost=lambda _pod: False,
         withdrawn=lambda _pod: False,
     )
     pod = Pod(metadata=ObjectMeta(name="p", namespace="default", uid="u"), spec=PodSpec(containers=(SERVER, COMMAND)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from netlab.dataplane.state import NamespaceState, Operation, Verb
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
 from netlab.node import sandbox
-from netlab.node.sandbox import NodePods, Sandboxes
+from netlab.node.sandbox import NodePods, Outcome, Sandboxes
 from netlab.runtime.statedir import StateDirectory
 
 NODES = ("node1", "node2")
@@ -48,7 +49,7 @@ class Lab:
         state.create()
         self.kernel = Watched()
         self.inodes = dict.fromkeys(NODES, 1)
-        monkeypatch.setattr(sandbox, "inode", lambda path: self.inodes[Path(path).name.removeprefix("lab-")])
+        monkeypatch.setattr(sandbox, "inode", lambda path: self.inodes.setdefault(Path(path).name.removeprefix("lab-"), 1))
         self.there: set[str] = set()
         self.sandboxes = self.kernel.sandboxes = Sandboxes(self.kernel, state, Networking(), "lab", self.make)
         self.wanted = [self.pods("node1", 1, "a", "b"), self.pods("node2", 2, "c")]
@@ -72,10 +73,32 @@ class Lab:
         self.kernel.delete_namespaces([f"/run/netns/lab-{node}"])
         self.kernel.create_namespaces([f"/run/netns/lab-{node}"])
 
+    def delete(self, pod: str) -> None:
+        """Do as `ip netns delete` does to a pod's namespace."""
+        self.kernel.delete_namespaces([f"/run/netns/lab-x-{pod}"])
+
+    def replace(self, pod: str) -> None:
+        """Have somebody else make a pod's namespace again: it has another inode."""
+        self.delete(pod)
+        self.kernel.create_namespaces([f"/run/netns/lab-x-{pod}"])
+        self.inodes[f"x-{pod}"] += 1
+
+    def rename(self, pod: str, name: str) -> None:
+        """Do as `ip link set eth0 name` does: the other end stays."""
+        inside = self.kernel._namespaces[f"/run/netns/lab-x-{pod}"]
+        other = inside.peers.pop("eth0")
+        inside.links[name] = replace(inside.links.pop("eth0"), name=name)
+        inside.peers[name] = other
+        self.kernel._namespaces[other[0]].peers[other[1]] = (f"/run/netns/lab-x-{pod}", name)
+
     def round(self, *, resync: bool = False) -> list[str]:
-        """Return the addresses that stand after a round."""
+        """Return the pods that stand after a round."""
+        return sorted(self.outcome(resync=resync).addresses)
+
+    def outcome(self, *, resync: bool = False) -> Outcome:
+        """Return what a round reaches."""
         self.sandboxes.renewed(NODES)
-        return sorted(self.sandboxes.ensure(self.wanted, resync=resync).addresses)
+        return self.sandboxes.ensure(self.wanted, resync=resync)
 
 
 @pytest.fixture
@@ -93,13 +116,13 @@ ROUNDS = [
     pytest.param([lambda lab: lab.renew("node2")], ["lab-node2"], [], id="a node's namespace is another one"),
     pytest.param(
         [lambda lab: lab.come("a", "c"), Lab.round, lambda lab: lab.kernel.observed.clear(), lambda lab: lab.renew("node1")],
-        ["lab-node1", "lab-x-a"],
+        ["lab-x-a", "lab-node1", "lab-x-a"],
         ["a", "c"],
         id="its pods are wired again",
     ),
     pytest.param(
         [lambda lab: lab.come("a"), Lab.round, lambda lab: lab.kernel.observed.clear(), lambda lab: lab.sandboxes.lose("a")],
-        ["lab-node1", "lab-x-a"],
+        ["lab-x-a", "lab-node1"],
         ["a"],
         id="a pod was lost",
     ),
@@ -200,3 +223,48 @@ def test_a_long_pod_name_has_an_alias_that_the_kernel_takes():
     assert [len(mark) <= 254 and mark.startswith(f"netlab:{'l' * 40}:default/ppp") for mark in marks] == [True, True]
     assert len(set(marks)) == 2
     assert ownership_mark("lab", "default/web") == "netlab:lab:default/web"
+
+
+DAMAGES = [
+    pytest.param(lambda lab: lab.delete("a"), ["a"], id="the namespace was removed"),
+    pytest.param(lambda lab: lab.replace("a"), [], id="somebody else made the namespace again: what ran is in the old one"),
+    pytest.param(lambda lab: lab.rename("a", "foo0"), [], id="eth0 was renamed"),
+    pytest.param(lambda lab: lab.kernel._remove_link("/run/netns/lab-x-a", "eth0"), [], id="eth0 was deleted"),
+]
+
+
+@pytest.mark.parametrize(("damage", "fresh"), DAMAGES)
+def test_a_resync_heals_a_pod(lab, damage, fresh):
+    """One resync makes a pod's namespace and cable again; the outcome says in which namespaces nothing can run yet (S4)."""
+    lab.come("a", "b", "c")
+    assert {"a", "b", "c"} == lab.outcome().fresh
+    assert frozenset() == lab.outcome(resync=True).fresh
+    damage(lab)
+
+    outcome = lab.outcome(resync=True)
+
+    assert (["a", "b", "c"], fresh, {}) == (sorted(outcome.addresses), sorted(outcome.fresh), outcome.problems)
+    eth0 = {link.name: link for link in lab.kernel.observe("/run/netns/lab-x-a").links}["eth0"]
+    assert (True, "netlab:lab:x/a") == (eth0.up, eth0.alias)
+    performed = len(lab.kernel.performed)
+    lab.outcome(resync=True)
+    assert performed == len(lab.kernel.performed)
+
+
+def test_without_a_resync_a_lost_pod_is_not_looked_at(lab):
+    """That a pod's namespace is gone is found at a resync; until then its node's other pods are not disturbed."""
+    lab.come("a", "b", "c")
+    lab.round()
+    lab.delete("a")
+
+    assert ["a", "b", "c"] == lab.round()
+
+
+def test_a_pod_that_leaves_takes_only_its_own_namespace_along(lab):
+    """What has the name of a pod's namespace without being on the record stays (S5)."""
+    lab.come("a")
+    lab.round()
+
+    lab.sandboxes.remove("node1", ["a"])
+
+    assert lab.kernel.namespace_exists("/run/netns/lab-x-a")

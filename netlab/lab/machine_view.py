@@ -1,0 +1,64 @@
+"""What a look at the machine adds to what the API server says of a lab, for `status`.
+
+The API shows what the daemon knows: a node whose agent is stopped is Ready there until its Lease is 40 seconds old, as on a
+cluster, and a namespace that somebody removed is missed at the next look, within 30 seconds. `status` looks itself, so it
+never calls something up that is not. A lab of an ordinary user keeps its namespaces in a mount namespace of its own, where
+only a command that enters it could look; of such a lab the processes are looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from netlab.api.coordination import Lease
+from netlab.api.lab import DOCKER, Lab
+from netlab.api.pods import Pod
+from netlab.api.times import seconds_of
+from netlab.dataplane.names import EDGE, host_namespace, namespace_path, pod_namespace
+from netlab.kernel import namespaces
+from netlab.kernel.door import Occupant
+from netlab.node.processes import is_alive, is_stopped, read_record
+from netlab.runtime.statedir import StateDirectory
+
+NO_NAMESPACE = "its network namespace is gone; netlab up FILE makes it again"
+NO_PROCESS = "its agent is not running; netlab logs {name} tells why"
+STOPPED = "its agent is stopped; netlab up FILE has it go on"
+SILENT = "its agent has not reported for {seconds:.0f} s"
+SANDBOX_GONE = "SandboxChanged"  # Kubernetes' word for a pod whose network is gone and will be made again
+
+
+class MachineView:
+    """The machine, as far as a lab concerns it."""
+
+    def __init__(self, state: StateDirectory, lab: Lab) -> None:
+        self._state = state
+        self._lab = lab.metadata.name
+        self._has_processes = lab.spec.runtime != DOCKER  # a container's agent is its own affair
+        self._sees_namespaces = os.geteuid() == 0
+
+    def host_problem(self, host: str) -> str:
+        """Return why a node or the edge is not up, "" when nothing is seen that speaks against it."""
+        if self._is_gone(host_namespace(self._lab, host)):
+            return NO_NAMESPACE
+        if not self._has_processes:
+            return ""
+        name = EDGE if host == EDGE else f"agent-{host}"
+        record = read_record(self._state, name)
+        if record is None or not is_alive(record):
+            return NO_PROCESS.format(name=name)
+        return STOPPED if is_stopped(record) else ""
+
+    def has_sandbox(self, pod: Pod) -> bool:
+        """Tell whether a pod's network namespace is there, as far as that can be seen."""
+        meta = pod.metadata
+        return pod.spec.host_network or not self._is_gone(pod_namespace(self._lab, meta.namespace, meta.name))
+
+    def _is_gone(self, name: str) -> bool:
+        return self._sees_namespaces and namespaces.occupant(namespace_path(name)) is not Occupant.NAMESPACE
+
+
+def lease_problem(lease: Lease | None) -> str:
+    """Return why the holder of a Lease does not count as up, "" when it does. A clock that was set back makes nobody silent."""
+    age = time.time() - seconds_of(lease.spec.renew_time or 0) if lease else 0.0
+    return SILENT.format(seconds=age) if lease and age >= lease.spec.lease_duration_seconds else ""
