@@ -24,6 +24,7 @@ from netlab.api.wellknown import (
     FLANNEL_PUBLIC_IP_OVERWRITE,
     HOST_NAME_LABEL,
     LOAD_BALANCERS,
+    PROBLEMS,
     SYNCED,
     ZONE_LABEL,
 )
@@ -46,8 +47,8 @@ KUBELET_LABELS: Final = frozenset({
 KUBELET_NAMESPACES: Final = ("kubelet.kubernetes.io", "node.kubernetes.io")
 RESTRICTED_NAMESPACE: Final = "node-restriction.kubernetes.io"
 LEASE_ANNOTATIONS: Final[Mapping[str, frozenset[str]]] = {
-    NODE_PREFIX: frozenset({SYNCED}),
-    EDGE: frozenset({SYNCED, LOAD_BALANCERS}),
+    NODE_PREFIX: frozenset({SYNCED, PROBLEMS}),
+    EDGE: frozenset({SYNCED, LOAD_BALANCERS, PROBLEMS}),
 }
 
 
