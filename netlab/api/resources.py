@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -50,6 +52,14 @@ class Resource(Generic[T]):
             return msgspec.convert(obj, self.type)
         except msgspec.ValidationError as error:
             raise UnreadableError(str(error)) from error
+
+    def readable(self, objects: Iterable[Json]) -> list[T]:
+        """Return those of some objects that decode: one that does not is no reason to show nothing of the others."""
+        found = []
+        for obj in objects:
+            with suppress(UnreadableError):
+                found.append(self.decode(obj))
+        return found
 
     def encode(self, obj: T) -> Json:
         """Turn a typed object into JSON, `apiVersion` and `kind` filled in."""

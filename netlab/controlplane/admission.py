@@ -75,7 +75,7 @@ def protected_namespace(resource: AnyResource, name: str, protected: tuple[str, 
 
 
 def same_version(resource: AnyResource, name: str, new: Json, old: Json) -> None:
-    """Refuse a write that was made from another version of the object, or is meant for another object of that name."""
+    """Refuse a write that was made from another version, or for another object of that name."""
     meta, before = new["metadata"], old["metadata"]
     preconditions(resource, name, old, {"UID": meta.get("uid", "")})
     if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:

@@ -278,7 +278,7 @@ class Api:
     def _check(
         self, resource: AnyResource, body: Json, problems: Sequence[Problem], *, parts: tuple[str, ...] = ()
     ) -> None:  # fmt: skip
-        """Refuse a body with problems: 400 for values of the wrong type, 422 for others. `parts`: all that was written."""
+        """Refuse a body with problems: 400 for wrong types, 422 for others. `parts`: what was written."""
         found = [*problems, *self._validate(resource, body)]
         if parts:
             found = [problem for problem in found if problem.path.startswith(parts)]

@@ -21,7 +21,7 @@ BINDINGS: Final[Resource[Binding]] = Resource("", "v1", "bindings", "Binding", B
 
 
 def binding_target(body: Any, pod: str) -> str:
-    """Return the node that a Binding names; 400 for a body of other types, 422 for a name that no node can have."""
+    """Return the node that a Binding names; 400 for wrong types, 422 for a name no node can have."""
     taken = ingest(BINDINGS, body, "", "Warn").body
     if taken["metadata"].get("name", pod) != pod:
         raise bad_request(f"the name in the body of the Binding is not that of the pod in the URL ({pod})")

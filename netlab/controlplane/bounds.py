@@ -6,8 +6,8 @@
     JSON patch       10,000 operations; copies that add 3 MiB in all             413, 422
 
 A check costs time linear in what it checks and never recurses, so no input can exhaust the stack
-or the processor.
-Behind these checks every value can be encoded, compared, merged and copied without an exception.
+or the processor. Behind these checks every value can be encoded, compared, merged and copied
+without an exception.
 """
 
 from __future__ import annotations

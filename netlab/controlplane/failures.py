@@ -1,8 +1,9 @@
 """What a request answers when the server itself fails: 500 as a Status, one traceback in the log.
 
-An unexpected exception in one request must not end a controller, the kubelet or the connection of a
-client. `as_status` turns it into an ApiError, so that callers inside the daemon and clients outside
-receive the same answer. Errors that are answers already, and those of a connection that is gone, pass unchanged.
+An unexpected exception in one request must not end a controller, the kubelet or the connection of
+a client. `as_status` turns it into an ApiError, so that callers inside the daemon and clients
+outside receive the same answer. Errors that are answers already, and those of a connection that is
+gone, pass unchanged.
 """
 
 from __future__ import annotations

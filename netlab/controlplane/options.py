@@ -1,4 +1,4 @@
-"""What the verbs of the API take and give: the object that a request names, how to write or delete it, what came of it."""
+"""Parameters and results of the API's verbs."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def number(query: Query, name: str) -> int | None:
 
 
 def watch_seconds(query: Query) -> float | None:
-    """Return after how many seconds a watch ends by itself, None when the client does not ask for an end."""
+    """Return after how many seconds a watch ends, None when the client sets no end."""
     seconds = number(query, "timeoutSeconds") or 0
     return min(seconds, LONGEST_WATCH) if seconds > 0 else None
 

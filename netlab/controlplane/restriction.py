@@ -1,14 +1,16 @@
-"""What a node's token may change inside the objects it may write: Kubernetes' admission plugin NodeRestriction.
+"""NodeRestriction: what a node's token may change inside the objects that it may write.
 
-`auth` decides by path and verb; this module compares the object before and after. Rules of Kubernetes:
+`auth` decides by path and verb; this module compares the object before and after. Rules of
+Kubernetes:
 
     its Node      no taints; labels of kubernetes.io and k8s.io only if they are the kubelet's own
     its pods      status only, and no labels through it
     its Lease     kube-node-lease/<name>
 
-A lab is stricter where its parts rely on more. The lab itself registers Nodes with their addresses and pod ranges, so a
-node's token changes neither; flannel's public-ip is that address; addresses of pods lie in the node's pod range; a pod's
-annotations stay as they are; a Lease holds only the annotations that netlab's parts exchange.
+A lab is stricter where its parts rely on more. The lab itself registers Nodes with their addresses
+and pod ranges, so a node's token changes neither; flannel's public-ip is that address; addresses
+of pods lie in the node's pod range; a pod's annotations stay as they are; a Lease holds only the
+annotations that netlab's parts exchange.
 """
 
 from __future__ import annotations
@@ -48,13 +50,13 @@ KUBELET_NAMESPACES: Final = ("kubelet.kubernetes.io", "node.kubernetes.io")
 RESTRICTED_NAMESPACE: Final = "node-restriction.kubernetes.io"
 LEASE_ANNOTATIONS: Final[Mapping[str, frozenset[str]]] = {
     NODE_PREFIX: frozenset({SYNCED, PROBLEMS}),
-    EDGE: frozenset({SYNCED, LOAD_BALANCERS, PROBLEMS}),
+    EDGE: frozenset({SYNCED, PROBLEMS, LOAD_BALANCERS}),
 }
 
 
 @dataclass(frozen=True)
 class Change:
-    """A write that is valid and about to be stored. `old` is None for a create; `node` the Node of the user, if any."""
+    """A valid write. `old` is None for a create; `node` is the Node of the user, if there is one."""
 
     user: str
     resource: AnyResource
@@ -74,7 +76,7 @@ class Change:
 
 
 def restrict(change: Change) -> None:
-    """Raise 403 Forbidden for a change that is not the user's to make."""
+    """Raise 403 Forbidden for a change that the user may not make."""
     if change.user == ADMIN:
         return
     checks = CHECKS.get(change.resource.kind)

@@ -143,7 +143,7 @@ class RestServer:
                     await _receive_body(request)
                     return await handler(request)
             except ApiError as error:
-                if request.writer.output_size:  # the answer has begun: only a broken connection can say that it is not whole
+                if request.writer.output_size:  # an answer that has begun cannot become a Status
                     raise ConnectionResetError(error.message) from error
                 return status_response(error)
             except web.HTTPRequestEntityTooLarge:

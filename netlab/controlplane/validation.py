@@ -1,8 +1,8 @@
-"""Validation on write: the rules of the topology file, plus what keeps a name usable as a file and a path.
+"""Validation on write: the rules of the topology file, and names that can be files and paths.
 
-`LabRules` is what the API server of a lab applies: the rules of `netlab validate` for one object, with the lab's ranges, nodes
-and runtime. Rules between objects are not applied, as Kubernetes accepts objects in any order: a pod may name a ConfigMap
-that comes later, and waits for it.
+`LabRules` is what the API server of a lab applies: the rules of `netlab validate` for one object,
+with the lab's ranges, nodes and runtime. Rules between objects are not applied, as Kubernetes
+accepts objects in any order: a pod may name a ConfigMap that comes later, and waits for it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def name_problems(body: Json) -> list[FieldProblem]:
 
 
 class LabRules:
-    """`problems_of` as the API server of one lab has it. `lab` is the Lab until its object is in the store."""
+    """The rules of one lab's API server. `lab` is the Lab until its object is in the store."""
 
     def __init__(self, lab: Lab, store: Store) -> None:
         self._lab, self._version = lab, 0
@@ -71,7 +71,7 @@ class LabRules:
         return msgspec.structs.replace(lab, spec=msgspec.structs.replace(lab.spec, nodes=nodes)) if more else lab
 
     def _is_same_wish(self, resource: AnyResource, body: Json) -> bool:
-        """Tell whether a write leaves the spec as it is: it is accepted then, whatever the Lab has become."""
+        """Return True if a write leaves the spec as it is; a changed Lab does not refuse it then."""
         meta = body["metadata"]
         stored = self._store.get(resource, meta.get("namespace", ""), meta.get("name", ""))
         return stored is not None and stored.body.get("spec") == body.get("spec")

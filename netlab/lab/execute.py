@@ -78,7 +78,7 @@ def find_pod(state: StateDirectory, target: str, others: Others | None = None) -
 
     Raises UsageError that lists what there is; `others` are the lab's hosts when not said.
     """
-    pods = [PODS.decode(item) for item in connect(state).list(PODS).items]
+    pods = PODS.readable(connect(state).list(PODS).items)
     meant = pods_meant(pods, target)
     if len(meant) == 1:
         return meant[0]

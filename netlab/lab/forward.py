@@ -64,11 +64,11 @@ class Forwarding:
 def find(state: StateDirectory, target: Target, requests: Sequence[PortRequest]) -> Plan:
     """Choose the pod and the ports from what the lab's API server has."""
     with connect(state) as client:
-        pods = tuple(PODS.decode(item) for item in client.list(PODS).items)
-        named = () if target.resource is PODS else tuple(map(target.resource.decode, client.list(target.resource).items))
+        pods = tuple(PODS.readable(client.list(PODS).items))
+        named = () if target.resource is PODS else tuple(target.resource.readable(client.list(target.resource).items))
         if target.resource is not SERVICES:
             return plan(target, requests, Cluster(pods, workloads=named))
-        slices = tuple(ENDPOINT_SLICES.decode(item) for item in client.list(ENDPOINT_SLICES).items)
+        slices = tuple(ENDPOINT_SLICES.readable(client.list(ENDPOINT_SLICES).items))
     return plan(target, requests, Cluster(pods, services=named, slices=slices))
 
 

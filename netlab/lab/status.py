@@ -10,28 +10,22 @@ A node or the edge that is not up has the reason as its `message`; whether it is
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TypeVar
-
 import msgspec
 
 from netlab.api.cluster import Node
 from netlab.api.coordination import Health, Lease
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
-from netlab.api.meta import Object
 from netlab.api.pods import Pod
-from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json, Resource
+from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, PODS, SERVICES, Json
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
 from netlab.dataplane.names import EDGE
-from netlab.errors import ApiError, LabError, UnreadableError, is_not_found
+from netlab.errors import ApiError, LabError, is_not_found
 from netlab.lab.find import connect, daemon_alive
 from netlab.lab.machine_view import SANDBOX_GONE, MachineView, lease_problem
 from netlab.runtime.statedir import StateDirectory
-
-T = TypeVar("T", bound=Object)
 
 
 def status(state: StateDirectory) -> Json:
@@ -40,8 +34,8 @@ def status(state: StateDirectory) -> Json:
         return {"name": state.lab, "running": False, "namespaces": list(state.recorded_namespaces())}
     client = connect(state)
     lab = _lab(client, state.lab)
-    pods, slices = _readable(client, PODS), _readable(client, ENDPOINT_SLICES)
-    nodes, services = _readable(client, NODES), _readable(client, SERVICES)
+    pods, slices = PODS.readable(client.list(PODS).items), ENDPOINT_SLICES.readable(client.list(ENDPOINT_SLICES).items)
+    nodes, services = NODES.readable(client.list(NODES).items), SERVICES.readable(client.list(SERVICES).items)
     edge = _edge_lease(client)
     healthy: Health = edge.healthy_nodes if edge else {}
     machine = MachineView(state, lab)
@@ -69,15 +63,6 @@ def status(state: StateDirectory) -> Json:
     }
 
 
-def _readable(client: SyncClient, resource: Resource[T]) -> list[T]:
-    """Return the objects of a kind that decode."""
-    found = []
-    for item in client.list(resource).items:
-        with suppress(UnreadableError):
-            found.append(resource.decode(item))
-    return found
-
-
 def _problems(client: SyncClient) -> list[str]:
     """Return what the daemon would tell `up` of failed and unreadable objects at this moment."""
     report: Json = {}
@@ -99,7 +84,7 @@ def _lab(client: SyncClient, name: str) -> Lab:
 
 def _edge_lease(client: SyncClient) -> Lease | None:
     """Return what the edge last reported."""
-    leases = (LEASES.decode(item) for item in client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
+    leases = LEASES.readable(client.list(LEASES, namespace=split_key(EDGE_LEASE)[0]).items)
     return next((lease for lease in leases if lease.key == EDGE_LEASE), None)
 
 

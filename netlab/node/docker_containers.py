@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import msgspec
 
+from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.node.builtin import server_spec
 from netlab.node.docker_security import secured
@@ -118,5 +119,5 @@ def labels(lab: str, pod: Pod, role: str, version: str) -> dict[str, str]:
 
 
 def key_of(marks: Mapping[str, str]) -> RunKey:
-    """Return which run a container with these labels is."""
-    return RunKey(marks[OWNER_LABEL], marks[NAME_LABEL], int(marks[RUN_LABEL]))
+    """Return which run a container with these labels is; one whose labels somebody else made is no run that anybody knows."""
+    return RunKey(marks.get(OWNER_LABEL, ""), marks.get(NAME_LABEL, ""), whole_number(marks.get(RUN_LABEL), -1))

@@ -110,7 +110,7 @@ class DockerPods:
         strays = []
         for container in await self._work.call(self._engine.containers, {LAB_LABEL: self._lab}):
             match container.labels.get(ROLE_LABEL):
-                case "sandbox" if container.labels[OWNER_LABEL] in uids and container.runs:
+                case "sandbox" if container.labels.get(OWNER_LABEL) in uids and container.runs:
                     self._holders.find(container.labels[OWNER_LABEL], container)
                 case "container" if key_of(container.labels).place in known:
                     strays += self._found.keep(container)

@@ -74,7 +74,7 @@ class Snapshot:
     @classmethod
     def decode(cls, name: str, objects: Mapping[str, Iterable[resources.Json]]) -> Snapshot:
         """Make a snapshot from lists of JSON objects by the plural word of their kind."""
-        typed = {r.plural: sorted((r.decode(o) for o in objects.get(r.plural, ())), key=_key) for r in LISTED}
+        typed = {r.plural: sorted(r.readable(objects.get(r.plural, ())), key=_key) for r in LISTED}
         lab = next((item for item in typed["labs"] if item.metadata.name == name), Lab())
         return cls(
             name=name,

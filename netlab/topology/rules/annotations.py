@@ -1,7 +1,7 @@
 """Annotations whose values netlab or Kubernetes reads: as numbers, as JSON, as addresses.
 
-An agent or a user writes such a value, another process reads it. What the table accepts, every reader can read: the
-values are bounded, so that no reader meets 5,000 digits or 100,000 brackets.
+An agent or a user writes such a value, another process reads it. What the table accepts, every
+reader can read: the values are bounded, so that no reader meets 5,000 digits or 100,000 brackets.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from netlab.api.wellknown import (
     FLANNEL_PUBLIC_IP_OVERWRITE,
     LOAD_BALANCERS,
     POD_DELETION_COST,
+    PROBLEMS,
     REVISION,
     SYNCED,
 )
@@ -27,6 +28,7 @@ from netlab.topology.syntax import UNICAST_ADDRESS
 
 LONGEST_ANNOTATIONS: Final = 256 * 1024  # bytes of all keys and values of one object
 LONGEST_DATA: Final = 4096  # characters of JSON that a node announces
+LONGEST_PROBLEMS: Final = 32 * 1024  # characters: at most eight sentences of each part of a holder
 LARGEST_VNI: Final = 2**24 - 1
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -69,6 +71,14 @@ def _load_balancers(text: str) -> str:
     return ""
 
 
+def _problems(text: str) -> str:
+    try:
+        _json(text, dict[str, list[str]], LONGEST_PROBLEMS)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _backend_data(text: str) -> str:
     """What flannel's backend needs of a node: of VXLAN, one that frames can be sent to (semantics 2.8)."""
     try:
@@ -95,7 +105,7 @@ RULES: Final[Mapping[str, Mapping[str, Callable[[str], str]]]] = {  # kind -> an
     "Pod": {POD_DELETION_COST: _integer(32)},
     "Deployment": {REVISION: _integer(64)},
     "ReplicaSet": {REVISION: _integer(64)},
-    "Lease": {SYNCED: _synced, LOAD_BALANCERS: _load_balancers},
+    "Lease": {SYNCED: _synced, LOAD_BALANCERS: _load_balancers, PROBLEMS: _problems},
     "Node": {
         FLANNEL_BACKEND_DATA: _backend_data,
         FLANNEL_PUBLIC_IP: UNICAST_ADDRESS.fault,

@@ -1,7 +1,7 @@
-"""Status: what kubelets, agents and controllers report, under the rules by which Kubernetes validates it.
+"""Status: what kubelets, agents and controllers report, validated as Kubernetes does.
 
-Rules, routes and names of other hosts are made from these fields, and a node's token may write them, so they hold
-parsed addresses and names only.
+Rules, routes and names of other hosts are made from these fields, and a node's token may write
+them, so they hold parsed addresses and names only.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ import pytest
 from netlab.api.coordination import Lease
 from netlab.api.meta import ObjectMeta
 from netlab.api.numbers import LARGEST_64, digits_key, is_digits, whole_number
+from netlab.api.resources import PODS
 from netlab.api.times import seconds_of
 from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
+from netlab.errors import UnreadableError
 
 HUGE = "9" * 5000
 
@@ -53,3 +55,12 @@ def test_lease_annotations_of_nonsense_say_nothing(text):
 def test_seconds_of_nonsense_is_zero(moment):
     """A time that is none, or that no clock can show, is 0."""
     assert seconds_of(moment) == 0.0
+
+
+def test_readable_leaves_out_what_does_not_decode():
+    """A list is shown without the object that is none of its kind, and decoding that one names the field."""
+    good, bad = {"metadata": {"name": "a"}}, {"metadata": {"name": "b"}, "spec": {"nodeName": {"a": 1}}}
+    with pytest.raises(UnreadableError, match=r"Expected `str`, got `object` - at `\$\.spec\.nodeName`"):
+        PODS.decode(bad)
+
+    assert [pod.metadata.name for pod in PODS.readable([bad, good])] == ["a"]

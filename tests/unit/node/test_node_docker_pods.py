@@ -15,6 +15,7 @@ from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.errors import EngineError, UnsupportedHostError
 from netlab.kernel.door import Occupant
+from netlab.node.docker_containers import key_of
 from netlab.node.docker_pods import DockerPods
 from netlab.node.kubelet_pods import FINAL_WAITING
 from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
@@ -588,3 +589,9 @@ async def test_a_holder_whose_end_nobody_told_is_lost(rig):
     await rig.until(lambda: SandboxLost("u") in rig.news)
 
     assert rig.pods._holders.get("u") is None
+
+
+@pytest.mark.parametrize("marks", [{}, {"netlab/run": "x"}, {"netlab/run": "9" * 5000}, {"netlab/run": "\u00b2"}])
+def test_labels_that_somebody_else_made_are_no_run(marks):
+    """A container with a lab's label and nonsense for the rest does not keep the kubelet from beginning."""
+    assert key_of(marks) == RunKey("", "", -1)
