@@ -48,7 +48,7 @@ from netlab.api.pods import Pod
 from netlab.api.services import Service
 from netlab.api.wellknown import KUBE_DNS
 from netlab.containment import Contained
-from netlab.dns.answers import Answer, Node, Origin, nothing, respond
+from netlab.dns.answers import LARGEST_MESSAGE, Answer, Asked, Node, Origin, nothing, respond
 from netlab.dns.hosts import Hosts, parse_hosts
 from netlab.dns.records import ServiceRecord, ServiceRecords, check_slice, service_records, undashed
 from netlab.dns.reverse import address_of, reverse_zone
@@ -70,6 +70,7 @@ class Source:
     slices: tuple[EndpointSlice, ...]
     records: ServiceRecords | None
     refused: Mapping[str, Exception] = field(default_factory=dict)  # `service ns/name`, `endpointslice ns/name` -> why
+    nodes: dict[Labels, Node] = field(default_factory=dict)  # of names that were asked for, and exist
 
     @classmethod
     def of(cls, service: Service, slices: tuple[EndpointSlice, ...]) -> Source:
@@ -172,8 +173,13 @@ class Zone:
             and ((self.origin.name, self.origin.ttl) == (other.origin.name, other.origin.ttl))
         )
 
-    def answer(self, qname: dns.name.Name | str, qtype: RdataType | str, rotation: int = 0) -> Answer:
-        """Answer a question of class IN. `rotation` turns the order of several addresses."""
+    def answer(
+        self, qname: dns.name.Name | str, qtype: RdataType | str, rotation: int = 0, room: int = LARGEST_MESSAGE
+    ) -> Answer:  # fmt: skip
+        """Answer a question of class IN. `rotation` turns the order of several addresses.
+
+        Of more records than fit into `room` bytes the answer has one more than fit.
+        """
         name = dns.name.from_text(qname) if isinstance(qname, str) else qname
         kind = RdataType.from_text(qtype) if isinstance(qtype, str) else qtype
         chain: list[tuple[dns.name.Name, Node]] = []
@@ -184,7 +190,7 @@ class Zone:
                 return nothing(chain, origin, dns.rcode.NXDOMAIN if origin else dns.rcode.REFUSED)
             chain.append((name, node))
             if not node.alias or kind == RdataType.CNAME:
-                return respond(chain, origin, kind, rotation, self.addresses)
+                return respond(chain, origin, Asked(kind, rotation, room), self.addresses)
             name = dns.name.from_text(node.alias)
         return nothing(chain, self.origin, dns.rcode.NOERROR)
 
@@ -238,7 +244,14 @@ class Zone:
         source = self.sources.get(key)
         if source is None or source.records is None:
             return None
-        records = source.records
+        if rest not in source.nodes:
+            node = self._of_records(key, source.records, rest)
+            if node is None or node is EMPTY:
+                return node
+            source.nodes[rest] = node
+        return source.nodes[rest]
+
+    def _of_records(self, key: str, records: ServiceRecords, rest: Labels) -> Node | None:
         match rest:
             case ():
                 return Node(addresses=records.addresses, alias=records.alias)
@@ -286,8 +299,19 @@ class Zone:
 
     def _leads_to_pointers(self, text: str) -> bool:
         """Tell whether a reverse name has names with pointers below it, so that it exists though empty."""
-        known = (*self._cluster_addresses, *self._endpoint_addresses, *self.hosts.names)
-        return any(ipaddress.ip_address(address).reverse_pointer.endswith(f".{text}") for address in known)
+        return text in self._reverse_parents
+
+    @cached_property
+    def _reverse_parents(self) -> frozenset[str]:
+        """The names above all reverse names that have pointers."""
+        parents: set[str] = set()
+        for address in (*self._cluster_addresses, *self._endpoint_addresses, *self.hosts.names):
+            name = ipaddress.ip_address(address).reverse_pointer
+            while name := name.partition(".")[2]:
+                if name in parents:
+                    break
+                parents.add(name)
+        return frozenset(parents)
 
     @cached_property
     def _cluster_addresses(self) -> dict[str, str]:

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import resource
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,14 +29,14 @@ from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, Server
 from netlab.node.workloads_serving import Bind, ServedWorkload
 from netlab.node.workloads_sockets import SocketMaker
 from netlab.runtime.statedir import StateDirectory
+from netlab.serving.descriptors import raise_limit
 
 log = logging.getLogger("netlab.node")
 
 
 def main(arguments: dict[str, str]) -> None:
     """Serve until SIGTERM. Arguments: `lab`, `node`, `state` (the state directory's path)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_limit()
     state = StateDirectory(arguments["lab"], Path(arguments["state"]))
     path = state.socket(socket_name(arguments["node"]))
     path.unlink(missing_ok=True)  # of a process that was killed

@@ -93,7 +93,7 @@ async def test_headers(servers: HealthServers, free_port: Callable[[], int]) -> 
     assert {"content-type: application/json", "x-content-type-options: nosniff"} <= set(head.split("\r\n"))
 
 
-async def test_a_node_that_is_not_ready_answers_no_health_check(monkeypatch):
+async def test_a_node_that_is_not_ready_answers_no_health_check():
     """A load balancer checks UDP by the node's own health: it must not learn of a node to which others have no route yet."""
 
     async def note(word):
@@ -101,13 +101,27 @@ async def test_a_node_that_is_not_ready_answers_no_health_check(monkeypatch):
 
     done = []
     agent = Agent(Lab(), "node1", None)
-    monkeypatch.setattr(agent, "_program_kernel", lambda *_: done.append("rules"))
-    monkeypatch.setattr(agent, "_serve_names", lambda _node: note("names"))
-    agent._health.start, agent._health.update = lambda: note("health"), lambda _answers: note("services")
+    agent._health.start, agent._health.update = lambda: note("start"), lambda _answers: note("update")
     for ready in ("", "False", "True", "False"):
         conditions = (Condition(type="Ready", status=ready),) if ready else ()
-        await agent._program(Node(status=NodeStatus(conditions=conditions)), resync=False)
+        agent._own = Node(status=NodeStatus(conditions=conditions))
+        await agent._keep_health(_look=False)
 
-    assert [["rules"], ["rules"], ["rules", "health"], ["rules"]] == [
-        part.split() for part in " ".join(done).split("services names")[:4]
-    ]
+    assert ["update", "update", "start", "update", "update"] == done
+
+
+async def test_idle_clients_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
+    """One client's connections are bounded over all ports; its newest one is answered (finding S3)."""
+    monkeypatch.setattr(agent_health, "HEALTHZ_PORT", free_port())
+    monkeypatch.setattr(agent_health, "METRICS_PORT", free_port())
+    monkeypatch.setattr(agent_health, "MOST_PER_CLIENT", 4)
+    servers = HealthServers(lambda _: GOOD, "nftables")
+    await servers.start()
+    idle = [socket.create_connection((HOST, agent_health.HEALTHZ_PORT)) for _ in range(40)]
+    answer = await ask(agent_health.HEALTHZ_PORT, "/healthz")
+    held = len(servers._roster.seats)
+    for line in idle:
+        line.close()
+    await servers.close()
+
+    assert ((200, GOOD.body), True) == (answer, held <= 4)
