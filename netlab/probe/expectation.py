@@ -205,7 +205,7 @@ def usable(snapshot: Snapshot, backends: Iterable[Backend], node: str, *, local:
     """Return the ready endpoints, or those serving while terminating when none is ready (semantics 6.1, 6.2, 6.13)."""
     pool = tuple(backends)
     if local:
-        pool = tuple(b for b in pool if node in {b.endpoint.node_name, b.place.node} and node)
+        pool = tuple(b for b in pool if node and node in (b.endpoint.node_name, b.place.node))
     ready = tuple(b for b in pool if b.endpoint.conditions.is_ready)
     if ready:
         return ready if local else hinted(ready, node, snapshot.zones.get(node, ""))
@@ -214,6 +214,8 @@ def usable(snapshot: Snapshot, backends: Iterable[Backend], node: str, *, local:
 
 def hinted(ready: tuple[Backend, ...], node: str, zone: str) -> tuple[Backend, ...]:
     """Keep to topology hints, unless one endpoint has none or none is for us (semantics 6.13)."""
+    if any(backend.endpoint.hints is None for backend in ready):
+        return ready
     for mine, attribute in ((node, "for_nodes"), (zone, "for_zones")):
         hints = [{z.name for z in getattr(b.endpoint.hints, attribute, ())} for b in ready]
         if mine and all(hints) and any(mine in h for h in hints):
