@@ -115,13 +115,18 @@ def through_service(snapshot: Snapshot, access: Access) -> Expectation:
     if not usable(snapshot, backends, access.via or access.source.node, local=False):
         return Expectation((Outcome.REFUSED,), "the Service has no endpoints (semantics 6.3)", ends=first_ruler(access))
     sources: dict[str, set[str]] = {}
-    for arrival in arrivals(snapshot, access, backends):
-        for backend in usable(snapshot, backends, arrival.ruler, local=only_local(access, arrival.origin)):
+    chances: dict[str, float] = {}
+    ways = arrivals(snapshot, access, backends)
+    for arrival in ways:
+        possible = usable(snapshot, backends, arrival.ruler, local=only_local(access, arrival.origin))
+        for backend in possible:
             sources.setdefault(backend.key, set()).update(source_seen(snapshot, access, arrival, backend))
+            chances[backend.key] = chances.get(backend.key, 0.0) + 1 / (len(ways) * len(possible))
     if not sources:
         reason = "the traffic policy is Local and the node has no endpoint (semantics 6.3)"
         return Expectation((Outcome.DROPPED,), reason, ends=first_ruler(access))
-    return Expectation((Outcome.ALLOWED,), sources={key: frozenset(value) for key, value in sources.items()})
+    seen = {key: frozenset(value) for key, value in sources.items()}
+    return Expectation((Outcome.ALLOWED,), sources=seen, chances=chances)
 
 
 def first_ruler(access: Access) -> str:

@@ -1,8 +1,7 @@
 """Carrying out one check: its action, as often as its expectation needs, and what was seen of it in the captures.
 
-"Until all backends have answered" is bounded by ATTEMPTS_PER_BACKEND x backends: with a fair choice the chance to miss
-one of ten by accident is then below 1e-15. Attempts look for more backends; none repeats a failure: the first attempt
-that does not succeed is the check's outcome.
+"Until all backends have answered" is bounded by `Expectation.attempts`, from the probability of a false alarm. Attempts look
+for more backends; none repeats a failure: the first attempt that does not succeed is the check's outcome.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ from netlab.probe.sockets import BrokenProbeError, Exchange
 from netlab.probe.stamps import Enter
 from netlab.probe.wire import MARK, Packet, Sighting, tcp_key
 
-ATTEMPTS_PER_BACKEND = 40
-STICKY_ATTEMPTS = 10
 LONGEST_BATCH = 20
 ROOM = 1024  # sequence numbers between two connections: what one says takes up fewer, so no packet of it looks like the next
 NANOSECONDS_PER_SEQUENCE = 64  # as fast as the kernel's own clock for sequence numbers
@@ -176,12 +173,10 @@ class Prober:
     def _more(self, check: Check, hits: list[Hit], attempts: int) -> int:
         """Return how many more connections to make."""
         expected = check.expectation
-        if expected.sticky:
-            return STICKY_ATTEMPTS - attempts
-        wanted = set(expected.backends) if expected.every else {expected.until} if expected.until else set()
-        missing = (wanted - {h.backend for h in hits}) or (expected.nodes - {h.node for h in hits})
-        bound = ATTEMPTS_PER_BACKEND * max(len(expected.backends), 1)
-        return min(2 * len(expected.backends), LONGEST_BATCH, bound - attempts) if missing else 0
+        missing = (expected.wanted - {h.backend for h in hits}) or (expected.nodes - {h.node for h in hits})
+        if not (missing or expected.sticky):
+            return 0
+        return min(2 * max(len(expected.backends), len(expected.nodes)), LONGEST_BATCH, expected.attempts - attempts)
 
     async def _attempt(self, check: Check, action: Visit) -> Observed:
         address, patience = (action.address, action.port), self.timeout

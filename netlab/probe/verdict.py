@@ -133,8 +133,7 @@ def _backends(check: Check, observed: Observed) -> Iterator[Fault]:
     for hit in observed.hits:
         if hit.pod and hit.named and hit.pod != hit.named:
             yield Outcome.WRONG_BACKEND, f"the packet went to {hit.backend} ({hit.named}), but {hit.pod} says that it answered"
-    wanted = set(expected.backends) if expected.every else {expected.until} if expected.until else set()
-    if missing := wanted - seen:
+    if missing := expected.wanted - seen:
         yield (
             Outcome.NOT_TESTED if observed.blind else Outcome.WRONG_BACKEND,
             f"{', '.join(sorted(missing))} never answered in {observed.attempts} connections{_blindness(observed)}",

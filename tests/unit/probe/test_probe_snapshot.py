@@ -32,6 +32,7 @@ def test_endpoint_in_two_slices_counts_in_its_better_state(first, second, best):
 class CountingSlices(tuple):
     """A tuple that counts how often it is walked through."""
 
+    __slots__ = ()
     walks = 0
 
     def __iter__(self):
