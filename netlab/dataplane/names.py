@@ -12,6 +12,7 @@ import hashlib
 
 NETNS_DIRECTORY = "/run/netns"
 LONGEST_NAME = 200  # a file name has at most 255 bytes; room is left for suffixes
+POD_LINK_PREFIX = "veth"  # a node's end of a pod's cable, before 8 hex digits
 FABRIC = "fabric"  # the namespace that holds the underlay and outside bridges
 EDGE = "edge"  # the router and load balancer between them
 

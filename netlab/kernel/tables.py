@@ -95,8 +95,13 @@ class TableKeeper:
         return scripts, commits
 
     def _canonical(self, wanted: Ruleset) -> Listing:
-        draft = replace(wanted, table=DRAFT)
-        return self._kernel.nft_canonical(self._path, contents(draft), draft.family, draft.table)
+        return canonical(self._kernel, self._path, wanted)
+
+
+def canonical(kernel: Kernel, path: str, wanted: Ruleset) -> Listing:
+    """Return how a namespace would list a table."""
+    draft = replace(wanted, table=DRAFT)
+    return kernel.nft_canonical(path, contents(draft), draft.family, draft.table)
 
 
 def _name(ruleset: Ruleset) -> Name:

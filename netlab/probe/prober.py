@@ -17,7 +17,7 @@ from netlab.dns.resolver import LOOPBACK, parse, search_list
 from netlab.probe import resolve, sockets
 from netlab.probe.capture import Capture
 from netlab.probe.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
-from netlab.probe.observed import Hit, Observed
+from netlab.probe.observed import Hit, Observed, arrived
 from netlab.probe.outcome import Outcome
 from netlab.probe.servers import Servers, source_in
 from netlab.probe.sockets import BrokenProbeError, Exchange
@@ -88,8 +88,15 @@ class Prober:
 
     # ---- DNS
     async def _ask(self, place: Place, action: Ask) -> Observed:
-        number = self._sequences.next() if action.protocol == "TCP" else self._identifier()
-        answer = await resolve.ask(self.enter, place.namespace, action, number=number, ports=self.ports, patience=self.timeout)
+        answer = await resolve.ask(
+            self.enter,
+            place.namespace,
+            action,
+            identifier=self._identifier(),
+            sequence=self._sequences.next(),
+            ports=self.ports,
+            patience=self.timeout,
+        )
         self.capture.drain()
         trail = self.capture.take(answer.key)
         said = answer.exchange
@@ -126,12 +133,12 @@ class Prober:
         exchange, key = await self._send(check, action, (address, port))
         self.capture.drain()
         trail = self.capture.take(key)
-        requests = [s for s in trail if not s.packet.answer]
+        requests = arrived(trail)
         source = source_in(exchange.answer)
         if action.protocol == "ICMP" and requests and exchange.outcome is Outcome.ALLOWED:
             source = requests[-1].packet.source
         hits = (Hit(source=source),) if exchange.outcome is Outcome.ALLOWED else ()
-        return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
+        return _observed(exchange, hits, trail)
 
     async def _send(self, check: Check, action: Reach, address: tuple[str, int]) -> tuple[Exchange, str]:
         mark, patience, namespace = self._mark(), self.timeout, check.source.namespace
@@ -192,7 +199,7 @@ class Prober:
         self.capture.drain()
         trail = turn(self.capture.take(key))
         hits = (self._hit(check, action, trail, exchange),) if exchange.outcome is Outcome.ALLOWED else ()
-        return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
+        return _observed(exchange, hits, trail)
 
     async def _datagram(self, check: Check, action: Visit, patience: float) -> tuple[Exchange, str]:
         """Send a datagram. Of a server that does not answer, the arrival at a backend is proof enough."""
@@ -219,7 +226,7 @@ class Prober:
         """Return which backend answered and whom it saw, from the last sighting of the request."""
         pod, client = POD_SAID.search(exchange.answer), CLIENT_SAID.search(exchange.answer)
         said = Hit(pod=pod[1].decode() if pod else "", client=client[1].decode() if client else "")
-        requests = [s for s in trail if not s.packet.answer]
+        requests = arrived(trail)
         if not requests:
             return said
         last = requests[-1]
@@ -234,6 +241,12 @@ class Prober:
         """Return the one backend on the node's own sockets: translated on arrival, it is never seen translated."""
         own = [b for b in check.expectation.backends if b.rpartition(":")[0] == self.nodes.get(place)]
         return own[0] if len(own) == 1 else ""
+
+
+def _observed(exchange: Exchange, hits: tuple[Hit, ...], trail: tuple[Sighting, ...]) -> Observed:
+    """Return what one connection or datagram came to."""
+    outcome, detail = exchange.outcome, exchange.detail
+    return Observed(outcome, detail, 1, exchange.milliseconds, hits, trail=trail, connected=exchange.connected)
 
 
 def turn(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:

@@ -104,7 +104,12 @@ def _from(last: str, ends: str) -> str:
 
 
 def _where_it_ended(observed: Observed) -> Iterator[str]:
-    if observed.last_seen:
+    if observed.lost_data:
+        yield (
+            "the connection was made, then its data was lost; the place is not known, since captures hold only"
+            " the first packets of a connection"
+        )
+    elif observed.last_seen:
         yield f"the request was last seen at {observed.last_seen}"
     elif observed.trail or observed.outcome is Outcome.DROPPED:
         yield "the request was not observed on any interface"
