@@ -109,7 +109,7 @@ def _wait(
 ) -> tuple[str, ...]:
     """Follow the daemon's reports until everything is programmed. Raises LabError when the time that is left runs out."""
     last: Json = {}
-    for report in _reports(client, left, look=look):
+    for report in follow(client, left, look=look):
         last = report
         if report["converged"]:
             return tuple(report["notes"])
@@ -118,6 +118,7 @@ def _wait(
     raise LabError(f"not everything came up within {timeout:g} s", remedy="\n".join(f"  waiting for {item}" for item in waiting))
 
 
-def _reports(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:
+def follow(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:
+    """Yield the daemon's reports (`netlab.daemon.convergence.Report`) until all is in place or `timeout` seconds have passed."""
     for line in client.stream("GET", f"/netlab/converged?timeout={timeout:g}{'&look=yes' if look else ''}", timeout=timeout + 5):
         yield msgspec.json.decode(line)

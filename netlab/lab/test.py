@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from netlab.api.resources import Json
 from netlab.errors import ApiError, CannotTestError, LabError
+from netlab.lab.converge import follow
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
 from netlab.probe.runner import run_connectivity
 from netlab.runtime.statedir import StateDirectory
+
+SETTLE_TIMEOUT: Final = 30.0  # seconds for a change that is made during the test to be programmed
 
 
 def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_progress: Callable[[int, int], None]) -> Json:
@@ -21,10 +25,19 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
     obtain(state, "test")
 
     def resolv_conf(uid: str) -> str:
-        return (state.pod(uid) / "resolv.conf").read_text()
+        return (state.pod(uid) / "resolv.conf").read_text(encoding="utf-8", errors="surrogateescape")
 
     try:
-        client = connect(state)
-        return asyncio.run(run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf))
+        with connect(state) as client:
+
+            def settle() -> None:
+                for _ in follow(client, SETTLE_TIMEOUT, look=False):
+                    pass
+
+            return asyncio.run(
+                run_connectivity(
+                    state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf, settle=settle
+                )
+            )
     except (LabError, ApiError) as error:
         raise CannotTestError(error.message, remedy=error.remedy) from error

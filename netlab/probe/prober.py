@@ -104,7 +104,10 @@ class Prober:
 
     async def _search(self, place: Place, name: str) -> Observed:
         """Try a name as the pod's own resolver does: with each search domain in turn, until one has an answer."""
-        config = parse(self.resolv_conf(place.name))
+        try:
+            config = parse(self.resolv_conf(place.name))
+        except OSError as error:
+            raise BrokenProbeError(f"cannot read the resolv.conf of pod {place.name}: {error.strerror}") from error
         tried = []
         for candidate in search_list(name, config):
             server = next(iter(config.nameservers), LOOPBACK)

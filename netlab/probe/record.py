@@ -27,7 +27,14 @@ Judged = tuple[Check, Observed, Verdict]
 
 
 def make(
-    snapshot: Snapshot, judged: Sequence[Judged], *, choices: Iterable[Choice], captures: Json, seconds: float, only: str | None
+    snapshot: Snapshot,
+    judged: Sequence[Judged],
+    *,
+    choices: Iterable[Choice],
+    captures: Json,
+    changed: Json,
+    seconds: float,
+    only: str | None,
 ) -> Json:
     """Return the record."""
     proofs = collect_evidence(judged, snapshot.lab.spec.networking.backend.port)
@@ -41,6 +48,7 @@ def make(
         "plan": [{"path": c.path, "chosen": c.chosen, "possible": c.possible} for c in choices],
         "skipped": skipped(snapshot),
         "captures": captures,
+        "changed": changed,
         "totals": {r.value: sum(v.result is r for _, _, v in judged) for r in Result},
         "checks": [one_check(*row, has_evidence=row[0].id in proofs) for row in judged],
         "evidence": proofs,

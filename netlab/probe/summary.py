@@ -82,4 +82,10 @@ def notes(record: Json) -> list[str]:
     captures = record["captures"]
     found += [f"no capture in {place}: {why}" for place, why in sorted(captures["missing"].items())]
     found += [f"the capture in {place} lost {number} packets" for place, number in sorted(captures["lost"].items())]
+    changed = record["changed"]
+    if changed["repeated"] or changed["dropped"]:
+        found.append(
+            f"objects changed during the test: {changed['repeated']} checks were run again,"
+            f" {len(changed['dropped'])} left out (their objects are gone)"
+        )
     return [*found, *(f"not planned: {what}" for what in record["skipped"])]

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 from labdriver import LabDriver, run
 
+from netlab.api.resources import DEPLOYMENTS
 from netlab.kernel.namespaces import inside
 from netlab.lab.find import connect
+from netlab.lab.test import connectivity
 from netlab.probe.runner import run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
@@ -238,6 +240,24 @@ def ask(port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.bind(("", port))
         asking.sendto(b"?", (KUBE_DNS, 53))
+
+
+def test_change_during_the_test(faulty):
+    """A Deployment scaled in the middle of a test fails no check, and gives no hint: its checks are run again."""
+    state, scaled = StateDirectory(faulty.name, faulty.state), []
+
+    def scale(done, total):
+        if done >= total // 4 and not scaled:
+            scaled.append(done)
+            with connect(state) as client:
+                client.patch(DEPLOYMENTS, "blue", {"spec": {"replicas": 2}}, namespace="default")
+
+    record = connectivity(state, only=None, timeout=1.0, on_progress=scale)
+
+    assert scaled
+    assert [] == [(check["id"], check["reasons"]) for check in record["checks"] if check["verdict"] != "pass"]
+    assert record["changed"]["dropped"]
+    assert any(check["subject"] == "default/cluster" for check in record["checks"] if "subject" in check)
 
 
 def test_repaired(faulty):

@@ -22,6 +22,7 @@ def missed(chances: list[float], attempts: int) -> float:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 16, 30])
 def test_bound_keeps_false_alarms_below_the_limit(count):
+    """A healthy Service is called broken with a probability below 1e-10, and the bound is not twice what that needs."""
     chances = [1 / count] * count
 
     assert missed(chances, draws(chances)) <= FALSE_ALARM
@@ -29,10 +30,12 @@ def test_bound_keeps_false_alarms_below_the_limit(count):
 
 
 def test_nothing_to_find_takes_one_connection():
+    """A single backend is found by the first connection."""
     assert 1 == draws([]) == draws([1.0])
 
 
 def test_rarest_decides():
+    """A backend that gets one connection in a hundred needs many more of them."""
     assert draws([0.5, 0.5, 0.01]) > draws([0.5, 0.5]) * 10
 
 
@@ -66,10 +69,12 @@ def test_backend_chances_follow_the_nodes_under_policy_local():
 
 
 def test_chances_of_all_checks_add_up_to_one():
+    """Every connection gets exactly one of the backends."""
     for check in plan(lab(3, ["10.244.1.2", "10.244.2.2", "!10.244.2.3"])):
         if check.expectation.chances and check.expectation.outcome is Outcome.ALLOWED:
             assert math.isclose(1.0, sum(check.expectation.chances.values()))
 
 
 def test_affinity_needs_no_sample():
+    """Under session affinity the number of connections is fixed."""
     assert STICKY_ATTEMPTS == Expectation((Outcome.ALLOWED,), sticky=True).attempts
