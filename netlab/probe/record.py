@@ -55,6 +55,26 @@ def make(
     }
 
 
+def untestable(lab: str, error: str, only: str | None) -> Json:
+    """Return the record of a test that could not begin: no check, and why. Every rendering says so."""
+    return {
+        "schema": SCHEMA,
+        "lab": lab,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": 0.0,
+        "only": only,
+        "environment": environment(),
+        "error": error,
+        "plan": [],
+        "skipped": [],
+        "captures": {"missing": {}, "lost": {}},
+        "changed": {"repeated": 0, "dropped": []},
+        "totals": {r.value: 0 for r in Result},
+        "checks": [],
+        "evidence": {},
+    }
+
+
 def environment() -> Json:
     """Return what ran the test: kernel, Python, netlab, scapy."""
     found = {"kernel": os.uname().release, "python": platform.python_version()}

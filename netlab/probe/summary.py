@@ -18,6 +18,8 @@ MOST_CAUSES = 10
 
 def headline(record: Json) -> str:
     """Return the run in one sentence."""
+    if record.get("error"):
+        return f"{record['lab']}: could not be tested: {record['error']}"
     totals = record["totals"]
     parts = [f"{totals[Result.PASSED.value]} of {len(record['checks'])} checks passed"]
     parts += [f"{totals[r.value]} {word}" for r, word in ((Result.FAILED, "failed"), (Result.NOT_TESTED, "could not be tested"))
