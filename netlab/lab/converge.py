@@ -12,8 +12,8 @@ import msgspec
 
 from netlab.api.resources import BY_PLURAL, LABS, RESOURCES, Json
 from netlab.controlplane.sync import SyncClient
-from netlab.errors import ApiError, LabError
-from netlab.lab.apply import Change, Identity, Verb, identity, plan
+from netlab.errors import ApiError, LabError, is_already_exists
+from netlab.lab.apply import Change, Identity, Verb, adoption, identity, plan
 from netlab.lab.find import connect, daemon_alive
 from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
@@ -89,19 +89,29 @@ def _live(client: SyncClient) -> dict[Identity, Json]:
 
 def _apply(client: SyncClient, topology: Topology) -> tuple[Change, ...]:
     changes = plan(_manifests(topology), _live(client), BY_PLURAL)
-    for change in changes:
-        _perform(client, change)
-    return changes
+    return tuple(_perform(client, change) for change in changes)
 
 
-def _perform(client: SyncClient, change: Change) -> None:
+def _perform(client: SyncClient, change: Change) -> Change:
+    """Do one write, and return what was done.
+
+    An object to be created may exist by then: a controller makes Endpoints for a Service, and a ReplicaSet for a Deployment of
+    the same file. It is adopted, as `kubectl apply` adopts it: changed to what the file says.
+    """
     match change.verb:
         case Verb.CREATE:
-            client.create(change.resource, change.body, namespace=change.namespace)
+            try:
+                client.create(change.resource, change.body, namespace=change.namespace)
+            except ApiError as error:
+                if not is_already_exists(error):
+                    raise
+                change = adoption(change, client.get(change.resource, change.name, namespace=change.namespace))
+                return _perform(client, change)
         case Verb.PATCH:
             client.patch(change.resource, change.name, change.body, namespace=change.namespace)
         case Verb.DELETE:
             client.delete(change.resource, change.name, namespace=change.namespace)
+    return change
 
 
 def _wait(

@@ -20,6 +20,7 @@ from netlab.topology import syntax
 from netlab.topology.decoding import decode, described, typed
 from netlab.topology.document import Document, Position, Source, documents
 from netlab.topology.foreign import foreign_sentence
+from netlab.topology.from_server import is_made_by_netlab, without_server_fields
 from netlab.topology.manifest import Finding, Item, Manifest, NamedImage, Topology
 from netlab.topology.problem import (
     NOT_SUPPORTED,
@@ -87,6 +88,8 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
     report, hints = _Report(order), _Report(order)
     items = _items(sources, report, runtime)
     lab_item = next((item for item in items if item.resource is r.LABS), None)
+    own = [item for item in items if is_made_by_netlab(item)]
+    items = [item for item in items if item not in own]
     manifests = [item for item in items if item.resource is not r.LABS]
     lab = lab_item.obj if lab_item else Lab()
     assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
@@ -102,6 +105,7 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
         report.findings((lab_item, problem) for problem in hosts)
     if report.lines or lab_item is None:
         raise InvalidTopologyError(report.sorted())
+    hints.findings((item, Problem(("metadata", "name"), "left out: every lab has this object, made by netlab")) for item in own)
     hints.findings(notes(lab, lab_item, manifests))
     stated = "nodeSubnet" in (lab_item.decoded.body["spec"].get("networking") or {})
     bodies, images = tuple(_manifest(item) for item in manifests), tuple(_images(manifests))
@@ -177,8 +181,9 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
         if fault := _nodes_problem(value):
             report.problem(document, at, fault)
         value = _with_runtime(_expanded(value), runtime)
+    value, left_out = without_server_fields(resource, value)
     decoded = decode(value, resource.type)
-    return Item(document, at, resource, decoded, typed(decoded, resource.type))
+    return Item(document, at, resource, decoded, typed(decoded, resource.type), left_out)
 
 
 def _kind_problem(value: Any, *, expected_lab: bool) -> Problem | None:

@@ -20,8 +20,7 @@ def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
     """Yield the hints of a valid topology."""
     for item in (lab_item, *items):
         yield from ((item, Problem(steps, "accepted, has no effect on the network")) for steps in item.decoded.inert)
-        if item.decoded.body.get("status"):
-            yield item, Problem(("status",), "ignored: netlab fills it in")
+        yield from ((item, note) for note in item.notes)
     for item in items:
         if plan := item.pods:
             yield from ((item, note) for note in (*_pod_notes(lab, plan), *_host_port_notes(plan)))
