@@ -28,6 +28,7 @@ from netlab.topology.problem import (
     Problem,
     Steps,
     did_you_mean,
+    invalid,
     path_text,
     printable,
     quoted,
@@ -218,9 +219,11 @@ def _unknown_kind(api_version: str, kind: str) -> Problem | None:
 
 
 def _nodes_problem(value: Json) -> Problem | None:
-    """Return why the nodes of a Lab are neither a list nor a number: that they may be one is known to files alone."""
+    """Return why the nodes of a Lab are neither a list nor a number in bounds: that they may be one is known to files alone."""
     spec = value.get("spec")
     nodes = spec.get("nodes") if isinstance(spec, dict) else None
+    if isinstance(nodes, int) and nodes > MOST_NODES:
+        return invalid(("spec", "nodes"), nodes, f"a lab has at most {MOST_NODES} nodes")
     if nodes is None or isinstance(nodes, list) or _is_count(nodes):
         return None
     return Problem(("spec", "nodes"), f"expected a number or a list, got {described(nodes)}", TYPE_INVALID)
@@ -235,7 +238,8 @@ def _expanded(value: Json) -> Json:
     spec = value.get("spec")
     if not isinstance(spec, dict) or spec.get("nodes") is None or isinstance(spec["nodes"], list):
         return value
-    count = min(max(spec["nodes"], 0), MOST_NODES + 1) if _is_count(spec["nodes"]) else 1  # the rules refuse 0 and too many
+    count = max(spec["nodes"], 0) if _is_count(spec["nodes"]) else 1
+    count = count if count <= MOST_NODES else 1  # refused as a number: no further fault follows from it
     return {**value, "spec": {**spec, "nodes": [{"name": f"node{number}"} for number in range(1, count + 1)]}}
 
 

@@ -46,6 +46,7 @@ def test_a_number_of_nodes_is_expanded() -> None:
     [
         ("0", "Required value: a lab has at least one node"),
         ("-1", "Required value: a lab has at least one node"),
+        ("5000", "Invalid value: 5000: a lab has at most 1000 nodes"),
         ("'3'", 'expected a number or a list, got text "3"'),
         ("true", "expected a number or a list, got true"),
         ("{name: a}", "expected a number or a list, got a map"),
