@@ -54,7 +54,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's sections. `rotations` counts the orders that its addresses may be given in."""
+    """An answer's sections. `rotations` counts the orders that its addresses may be given in.
+
+    `foreign`: the name belongs to no zone of the lab, and no server was asked about it.
+    """
 
     rcode: dns.rcode.Rcode
     answers: tuple[dns.rrset.RRset, ...] = ()
@@ -62,6 +65,7 @@ class Answer:
     additional: tuple[dns.rrset.RRset, ...] = ()
     authoritative: bool = True
     rotations: int = 1
+    foreign: bool = False
 
 
 Chain = Sequence[tuple[dns.name.Name, Node]]
@@ -84,10 +88,10 @@ def _record(kind: RdataType, *fields: object) -> dns.rdata.Rdata:
     return TYPES[kind](IN, kind, *fields)
 
 
-def respond(chain: Chain, origin: Origin | None, kind: RdataType, rotation: int, addresses: Addresses) -> Answer:
+def respond(chain: Chain, origin: Origin, kind: RdataType, rotation: int, addresses: Addresses) -> Answer:
     """Answer from the last name of a chain of aliases: its records of the type asked for, else NODATA."""
     name, node = chain[-1]
-    ttl = node.ttl if node.ttl is not None else origin.ttl if origin else DEFAULT_TTL
+    ttl = node.ttl if node.ttl is not None else origin.ttl
     records = _records(node, origin, kind)
     if not records:
         return nothing(chain, origin, dns.rcode.NOERROR)
@@ -107,17 +111,18 @@ def respond(chain: Chain, origin: Origin | None, kind: RdataType, rotation: int,
     )
 
 
-def nothing(chain: Chain, origin: Origin | None, rcode: dns.rcode.Rcode) -> Answer:
-    """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN, NODATA, or that it is not ours."""
-    if origin is None:
-        if chain:  # an alias, or a host of the lab without that type: the answer so far, and no zone to name
-            return Answer(dns.rcode.NOERROR, _aliases(chain, DEFAULT_TTL))
-        return Answer(rcode, authoritative=False)
+def nothing(chain: Chain, origin: Origin, rcode: dns.rcode.Rcode) -> Answer:
+    """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN or NODATA, with the zone's SOA (RFC 2308).
+
+    The root stands for everything that is no zone of ours. An alias to a foreign name is an answer by itself: whoever follows
+    it may know more.
+    """
+    aliases = _aliases(chain, origin.ttl)
+    foreign = origin.name == dns.name.root and rcode == dns.rcode.NXDOMAIN
+    if foreign and aliases:
+        return Answer(dns.rcode.NOERROR, aliases)
     authority = dns.rrset.from_rdata_list(origin.name, origin.ttl, (_soa(origin),))
-    return Answer(rcode, _aliases(chain, origin.ttl), (authority,))
-
-
-DEFAULT_TTL = 30  # of the lab's hosts, which are in no zone
+    return Answer(rcode, aliases, (authority,), authoritative=not foreign, foreign=foreign)
 
 
 def _aliases(chain: Chain, ttl: int) -> tuple[dns.rrset.RRset, ...]:
