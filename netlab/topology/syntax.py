@@ -166,6 +166,7 @@ ENVIRONMENT_NAME = Syntax(
 ADDRESS = Syntax("IPv4 address", check=_address)
 ENDPOINT_ADDRESS = Syntax("endpoint address", check=_endpoint_address)
 NETWORK = Syntax("IPv4 range", check=_network)
+PADDED_NETWORK = Syntax("IPv4 range", check=lambda text: _network(text.strip()))  # as Kubernetes reads source ranges
 PORT_RANGE = Syntax("port range", r"[0-9]{1,5}-[0-9]{1,5}", 0, 'must be two ports, e.g. "30000-32767"', _port_range)
 CAPABILITY = Syntax("capability", r"(?!CAP_)[A-Z][A-Z0-9_]*", 0, "must be a capability without `CAP_`, like NET_ADMIN, or ALL")
 IMAGE = Syntax("image", r"\S(.*\S)?", 0, "must not have leading or trailing whitespace")

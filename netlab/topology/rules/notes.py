@@ -59,7 +59,6 @@ def _host_port_notes(plan: PodPlan) -> Iterator[Problem]:
 # Fields of a Service that netlab keeps and does not act upon yet.
 _NOT_YET: tuple[tuple[str, Callable[[ServiceSpec], bool]], ...] = (
     ("trafficDistribution", lambda spec: bool(spec.traffic_distribution)),
-    ("allocateLoadBalancerNodePorts", lambda spec: not spec.allocate_load_balancer_node_ports),
 )
 
 
