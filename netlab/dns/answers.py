@@ -55,7 +55,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's sections. `rotations` counts the orders that its addresses may be given in."""
+    """An answer's sections. `rotations` counts the orders that its addresses may be given in.
+
+    `foreign`: the name belongs to no zone of the lab, and no server was asked about it.
+    """
 
     rcode: dns.rcode.Rcode
     answers: tuple[dns.rrset.RRset, ...] = ()
@@ -63,6 +66,7 @@ class Answer:
     additional: tuple[dns.rrset.RRset, ...] = ()
     authoritative: bool = True
     rotations: int = 1
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,10 @@ def _record(kind: RdataType, *fields: object) -> dns.rdata.Rdata:
     return TYPES[kind](IN, kind, *fields)
 
 
-def respond(chain: Chain, origin: Origin | None, asked: Asked, addresses: Addresses) -> Answer:
+def respond(chain: Chain, origin: Origin, asked: Asked, addresses: Addresses) -> Answer:
     """Answer from the last name of a chain of aliases: its records of the type asked for, else NODATA."""
     name, node = chain[-1]
-    ttl = node.ttl if node.ttl is not None else origin.ttl if origin else DEFAULT_TTL
+    ttl = node.ttl if node.ttl is not None else origin.ttl
     found, rotations = _answer_set((name, ttl), node, origin, asked)
     if found is None:
         return nothing(chain, origin, dns.rcode.NOERROR)
@@ -110,9 +114,7 @@ def respond(chain: Chain, origin: Origin | None, asked: Asked, addresses: Addres
     return Answer(dns.rcode.NOERROR, answers, additional=tuple(additional), rotations=rotations)
 
 
-def _answer_set(
-    owner: tuple[dns.name.Name, int], node: Node, origin: Origin | None, asked: Asked
-) -> tuple[dns.rrset.RRset | None, int]:
+def _answer_set(owner: tuple[dns.name.Name, int], node: Node, origin: Origin, asked: Asked) -> tuple[dns.rrset.RRset | None, int]:
     """Return the set that answers, None when there is none, and in how many orders it may be given. `owner`: name and TTL."""
     kind = asked.kind
     if kind == RdataType.ANY:  # one of the types that are there is a full answer (RFC 8482, 4.1)
@@ -130,17 +132,18 @@ def _answer_set(
     return (dns.rrset.from_rdata_list(*owner, made) if made else None), 1
 
 
-def nothing(chain: Chain, origin: Origin | None, rcode: dns.rcode.Rcode) -> Answer:
-    """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN, NODATA, or that it is not ours."""
-    if origin is None:
-        if chain:  # an alias, or a host of the lab without that type: the answer so far, and no zone to name
-            return Answer(dns.rcode.NOERROR, _aliases(chain, DEFAULT_TTL))
-        return Answer(rcode, authoritative=False)
+def nothing(chain: Chain, origin: Origin, rcode: dns.rcode.Rcode) -> Answer:
+    """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN or NODATA, with the zone's SOA (RFC 2308).
+
+    The root stands for everything that is no zone of ours. An alias to a foreign name is an answer by itself: whoever follows
+    it may know more.
+    """
+    aliases = _aliases(chain, origin.ttl)
+    foreign = origin.name == dns.name.root and rcode == dns.rcode.NXDOMAIN
+    if foreign and aliases:
+        return Answer(dns.rcode.NOERROR, aliases)
     authority = dns.rrset.from_rdata_list(origin.name, origin.ttl, (_soa(origin),))
-    return Answer(rcode, _aliases(chain, origin.ttl), (authority,))
-
-
-DEFAULT_TTL = 30  # of the lab's hosts, which are in no zone
+    return Answer(rcode, aliases, (authority,), authoritative=not foreign, foreign=foreign)
 
 
 def _aliases(chain: Chain, ttl: int) -> tuple[dns.rrset.RRset, ...]:
@@ -178,11 +181,11 @@ BULK: dict[RdataType, Callable[[Node], tuple[WiredRecord, ...]]] = {
     RdataType.AAAA: lambda node: _addresses(node, RdataType.AAAA),
     RdataType.SRV: _services,
 }
-MAKERS: dict[RdataType, Callable[[Node, Origin | None], tuple[dns.rdata.Rdata, ...]]] = {
+MAKERS: dict[RdataType, Callable[[Node, Origin], tuple[dns.rdata.Rdata, ...]]] = {
     RdataType.CNAME: lambda node, _: (_record(RdataType.CNAME, dns.name.from_text(node.alias)),) if node.alias else (),
     RdataType.PTR: lambda node, _: tuple(_record(RdataType.PTR, p) for p in node.pointers),
     RdataType.TXT: lambda node, _: (_record(RdataType.TXT, node.texts),) if node.texts else (),
-    RdataType.SOA: lambda node, origin: (_soa(origin),) if origin and node.is_apex else (),
+    RdataType.SOA: lambda node, origin: (_soa(origin),) if node.is_apex else (),
     RdataType.NS: lambda node, _: (_record(RdataType.NS, node.name_server),) if node.name_server else (),
 }
 

@@ -90,8 +90,8 @@ def _header_only(message: bytes, rcode: dns.rcode.Rcode) -> bytes:
 def _render(query: dns.message.Message, answer: Answer, room: int) -> bytes:
     response = dns.message.make_response(query, our_payload=LARGEST_PAYLOAD)
     if query.edns >= 0:
-        refused = answer.rcode == dns.rcode.REFUSED and query.question[0].rdclass == dns.rdataclass.IN
-        why: list[dns.edns.Option] = [dns.edns.EDEOption(dns.edns.EDECode.NOT_AUTHORITATIVE, NO_UPSTREAM)] if refused else []
+        because = dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, NO_UPSTREAM)
+        why: list[dns.edns.Option] = [because] if answer.foreign else []
         response.use_edns(0, query.ednsflags & dns.flags.DO, LARGEST_PAYLOAD, options=why)
     response.set_rcode(answer.rcode)
     if answer.authoritative:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from netlab.api.resources import LEASES, NODES, PODS, SERVICES, Json, Resource
-from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS, POD_DELETION_COST, SYNCED, node_lease, split_key
+from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS, POD_DELETION_COST, PROBLEMS, SYNCED, node_lease, split_key
 from netlab.controlplane.api import Api, Target
 from netlab.controlplane.auth import ADMIN, EDGE
 from netlab.controlplane.patches import MERGE_PATCH
@@ -176,7 +176,7 @@ def pod_at(address: str, **more: Any) -> Json:
         (lease(), synced('{"services": "' + "9" * 20 + '"}'), 422, "must be a map of plurals to resourceVersions"),
         (lease(), synced('{"services": 5}'), 422, "must be JSON"),
         (lease(), synced("[" * 4000), 422, "must be JSON"),
-        (lease(), {"metadata": {"annotations": {LOAD_BALANCERS: "{}"}}}, 403, f"its Lease holds {SYNCED}"),
+        (lease(), {"metadata": {"annotations": {LOAD_BALANCERS: "{}"}}}, 403, f"its Lease holds {PROBLEMS}, {SYNCED}"),
         (lease(), {"metadata": {"annotations": {"a": "b"}}}, 403, "is not allowed to modify annotations a"),
         (lease(), leased(renewTime="x"), 400, "spec.renewTime"),
         (lease(), leased(renewTime="2026-13-20T12:00:00.000000Z"), 400, "spec.renewTime"),

@@ -85,7 +85,7 @@ RCODES = [
     ("11.17 IXFR", query("cluster.local", "IXFR"), dns.rcode.REFUSED),
     ("class CH", chaos(), dns.rcode.REFUSED),
     ("class ANY", query(rdclass=dns.rdataclass.ANY), dns.rcode.REFUSED),
-    ("not ours", query("example.org"), dns.rcode.REFUSED),
+    ("not ours", query("example.org"), dns.rcode.NXDOMAIN),
     ("another operation", update(), dns.rcode.NOTIMP),
     ("EDNS version 1", version_1(), dns.rcode.BADVERS),
     ("two questions", two_questions(), dns.rcode.FORMERR),
@@ -169,11 +169,12 @@ def test_dns_server_additional_is_optional():
     assert 1 == len(dns.message.from_wire(wire).additional)
 
 
-def test_dns_server_explains_refusals():
-    """Whoever speaks EDNS is told why a foreign name is refused (RFC 8914)."""
-    response = ask(query("example.org", use_edns=0))
+@pytest.mark.parametrize(("name", "expected"), [("example.org", [dns.edns.EDECode.NO_REACHABLE_AUTHORITY]), (f"none.{D}", [])])
+def test_dns_server_explains_foreign_names(name, expected):
+    """An asker that speaks EDNS learns why a foreign name does not exist (RFC 8914); the zone's own need no reason."""
+    response = ask(query(name, use_edns=0))
 
-    assert [dns.edns.EDECode.NOT_AUTHORITATIVE] == [option.code for option in response.options]
+    assert expected == [option.code for option in response.options]
 
 
 @pytest.mark.parametrize("want_dnssec", [False, True])
