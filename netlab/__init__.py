@@ -18,7 +18,8 @@ The tour, from the words of the field down to the kernel:
     topology    from text to a Lab and its manifests, with line numbers (pure)
     ipam        which address belongs to what (pure)
     api         Kubernetes' nouns as frozen types, and the names all parts agree on (pure)
-    errors      every error a user can meet; files: how a file is replaced whole
+    serving     how servers take connections: bounds per client, an accept loop that survives a lack of descriptors
+    errors      every error a user can meet; files: how a file is replaced whole; recent: a set of bounded size
 
 Each package's own docstring introduces its modules; docs/architecture.md says how they work together at run time.
 Names: a lab `quickstart` with a node `node1` has the network namespace `quickstart-node1`; see `netlab.dataplane.names`.

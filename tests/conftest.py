@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -87,3 +88,12 @@ def editable(tmp_path):
         return Path(shutil.copy(TOPOLOGIES / name, tmp_path / name))
 
     return copy
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """The test's own descriptors are not what runs out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -39,7 +39,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     load_balancer_ip: str = ""
     load_balancer_class: str = ""
     load_balancer_source_ranges: tuple[str, ...] = ()
-    allocate_load_balancer_node_ports: bool = True
+    allocate_load_balancer_node_ports: bool | None = None  # of a LoadBalancer; unset means true
     ip_families: tuple[str, ...] = ()
     ip_family_policy: str = ""
     traffic_distribution: str = ""

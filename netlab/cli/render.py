@@ -51,27 +51,40 @@ def status(body: Json) -> str:
     ]
     if body["hosts"]:
         sections.append(table("Outside", ("NAME", "ADDRESS"), [(h["name"], h["address"]) for h in body["hosts"]]))
-    sections.append(
-        table(
-            "Pods",
-            ("NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "IP", "NODE"),
-            [(p["namespace"], p["name"], p["ready"], p["status"], p["restarts"], p["ip"], p["node"]) for p in body["pods"]],
+    for namespace, pods in _by_namespace(body["pods"]):
+        sections.append(
+            table(
+                f"Pods of {namespace}",
+                ("NAME", "READY", "STATUS", "RESTARTS", "IP", "NODE"),
+                [(p["name"], p["ready"], p["status"], p["restarts"], p["ip"], p["node"]) for p in pods],
+            )
         )
-    )
-    sections.append(
-        table(
-            "Services",
-            ("NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "ENDPOINTS"),
-            [
-                (s["namespace"], s["name"], s["type"], s["clusterIP"], s["externalIP"], s["ports"] or "<none>", _endpoints(s))
-                for s in body["services"]
-            ],
+    for namespace, services in _by_namespace(body["services"]):
+        sections.append(
+            table(
+                f"Services of {namespace}",
+                ("NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "READY"),
+                [
+                    (s["name"], s["type"], s["clusterIP"], s["externalIP"], s["ports"] or "<none>", _endpoints(s))
+                    for s in services
+                ],
+            )
         )
-    )
-    sections += ["\n".join(["Problems:", *(f"  {problem}" for problem in problems)])] * bool(problems)
+    if problems:
+        sections.append("\n".join(["Problems:", *(f"  {problem}" for problem in problems)]))
     return "\n\n".join(sections)
 
 
+def _by_namespace(objects: Sequence[Json]) -> list[tuple[str, list[Json]]]:
+    """Return objects grouped by their namespace: a column for it would not leave 80 columns for the rest."""
+    found: dict[str, list[Json]] = {}
+    for body in objects:
+        found.setdefault(body["namespace"], []).append(body)
+    return sorted(found.items())
+
+
 def _endpoints(service: Json) -> str:
-    waiting = f" (+{service['notReady']} not ready)" if service["notReady"] else ""
-    return f"{service['endpoints']}{waiting}" if service["type"] != "ExternalName" else "<none>"
+    """Return how many of a Service's endpoints are ready, `3/4`."""
+    if service["type"] == "ExternalName":
+        return "<none>"
+    return f"{service['endpoints']}/{service['endpoints'] + service['notReady']}"

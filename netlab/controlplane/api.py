@@ -34,6 +34,7 @@ from netlab.controlplane.auth import ADMIN, NODE_PREFIX, Request, TokenTable, au
 from netlab.controlplane.binding import BINDINGS, binding_target
 from netlab.controlplane.controllers.naming import ALPHABET
 from netlab.controlplane.defaults import apply_defaults
+from netlab.controlplane.expiry import EventExpiry
 from netlab.controlplane.failures import answered
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
 from netlab.controlplane.options import DELETE_IT, STORE_IT, ApiSettings, DeleteOptions, Target, WriteOptions, Written
@@ -93,6 +94,7 @@ class Api:
         self._clock, self._new_uid, self._new_suffix, self._validate = clock, new_uid, new_suffix, validate
         self._allocator = ServiceAllocator.of(self.settings.service_subnet, self.settings.node_port_range)
         self._registry = Registry(store, self._allocator, clock)
+        self.expiry = EventExpiry(store, self._registry, clock)
         for name in SYSTEM_NAMESPACES:
             if store.get(NAMESPACES, "", name) is None:
                 self.create(ADMIN, Target(NAMESPACES), {"metadata": {"name": name}})

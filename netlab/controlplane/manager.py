@@ -41,6 +41,7 @@ from netlab.controlplane.controllers.writes import Create, Write, event, is_even
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.performing import perform
 from netlab.errors import ApiError
+from netlab.recent import Recent
 
 log = logging.getLogger("netlab.controlplane")
 KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items()}
@@ -84,7 +85,7 @@ class Manager:
         self._stale: set[str] = set()  # controllers whose last run met a stale snapshot
         self._reconciled: dict[str, Mapping[str, int]] = {}  # by controller: the versions of its last run without a stale write
         self.listeners: set[asyncio.Event] = set()  # set after each round: it may end without any change of an object
-        self._told: set[str] = set()  # Events sent
+        self._told: Recent[str] = Recent()  # Events sent
         self._round_over = asyncio.Condition()
         self._refused: dict[str, dict[str, str]] = {}  # by controller: writes refused in its last run, and why
         self._failed = {row.name: Containment(log, row.name, time.monotonic) for row in self._controllers}

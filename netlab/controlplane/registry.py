@@ -68,7 +68,7 @@ class Registry:
         self._work: deque[Removal] = deque()
         for resource, stored in store.all():
             with Contained() as attempt:  # no stored object keeps the server from starting
-                self._index(resource, stored, None)
+                self._index(resource, stored)
             if attempt.error is not None:
                 log.error("object=not-indexed resource=%s key=%s", resource.plural, "/".join(stored.key), exc_info=attempt.error)
 
@@ -84,15 +84,14 @@ class Registry:
     def _put(self, resource: AnyResource, body: Json) -> Stored:
         meta = body["metadata"]
         previous = self.store.get(resource, meta.get("namespace", ""), meta["name"])
+        owners = _owner_uids(previous)  # before `put`: a superseded body has to be decoded again
         stored = self.store.put(resource, body)
-        self._index(resource, stored, previous)
+        for gone in owners - _owner_uids(stored):
+            self._forget_dependent(gone, resource, previous)
+        self._index(resource, stored)
         return stored
 
-    def _index(self, resource: AnyResource, stored: Stored | None, previous: Stored | None) -> None:
-        for gone in _owner_uids(previous) - _owner_uids(stored) if previous else ():
-            self._forget_dependent(gone, resource, previous)
-        if stored is None:
-            return
+    def _index(self, resource: AnyResource, stored: Stored) -> None:
         self._live[stored.body["metadata"].get("uid", "")] = (resource, stored.key)
         for uid in _owner_uids(stored):
             self._dependents.setdefault(uid, {})[resource.plural, stored.key] = resource
@@ -118,6 +117,13 @@ class Registry:
         stored = self._begin(removal)
         self._carry_out()
         return stored
+
+    def expire(self, resource: AnyResource, key: Key) -> None:
+        """Remove an object whose time is over; finalizers do not hold it, as they do not hold a key of etcd with a lease."""
+        stored = self.store.get(resource, *key)
+        if stored is not None:
+            self._remove(resource, stored, BACKGROUND)
+            self._carry_out()
 
     def _carry_out(self) -> None:
         while self._work:

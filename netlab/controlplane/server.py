@@ -1,12 +1,15 @@
 """The REST server: aiohttp around `Api`, on sockets that somebody else has bound.
 
 - The daemon binds one socket on host loopback and one inside the fabric's namespace; this module only listens on them.
+  How many connections a client may have, and how slow it may be, is in `netlab.controlplane.connections`.
 - One catch-all handler: paths are read by `requests.parse_path`, so a new kind needs no route.
 - A middleware authenticates (bearer token) and turns every ApiError into a Status. The health endpoints and /version
   answer anybody, as in Kubernetes.
 - Additional endpoints of the daemon come as `extra_routes`, behind the same middleware: their handlers run for users only,
   and may raise ApiErrors.
 - Answers are JSON only, made of the bytes that the store holds already.
+- A watch sends pieces of at most PIECE bytes. A watcher that does not take one within STALL_SECONDS is cut off: what waits
+  for it is bounded by the buffers of one connection, not by what changes meanwhile.
 """
 
 from __future__ import annotations
@@ -27,6 +30,15 @@ from netlab.controlplane import requests
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ANONYMOUS
 from netlab.controlplane.bounds import LARGEST_BODY
+from netlab.controlplane.connections import (
+    BODY_SECONDS,
+    IDLE_SECONDS,
+    LINGER_SECONDS,
+    STALL_SECONDS,
+    Seats,
+    aiohttp_log,
+    api_roster,
+)
 from netlab.controlplane.discovery import documents
 from netlab.controlplane.failures import as_status
 from netlab.controlplane.options import Target, Written
@@ -45,9 +57,12 @@ from netlab.controlplane.status import (
 from netlab.controlplane.store import encode
 from netlab.controlplane.watch import Batch
 from netlab.errors import ApiError
+from netlab.serving.listener import Listener
+from netlab.serving.roster import Roster
 
 log = logging.getLogger("netlab.controlplane")
 SHUTDOWN_SECONDS: Final = 0.2  # for answers on their way; all work is done before they are sent
+PIECE: Final = 64 * 1024  # bytes of a watch written at once; a single larger event is one piece
 LONGEST_WARNING: Final = 256  # characters; Kubernetes' limits, as a client reads no longer header
 LONGEST_WARNINGS: Final = 4096
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
@@ -91,6 +106,7 @@ class RestServer:
     """The handlers. `watching` are the tasks of open watches, ended when the server closes."""
 
     api: Api
+    seats: Seats
     ready: Callable[[], bool] = lambda: True
     pages: dict[str, object] = field(default_factory=documents)
     watching: set[asyncio.Task[object]] = field(default_factory=set)
@@ -117,17 +133,21 @@ class RestServer:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Authenticate, and answer every failure with a Status."""
-        try:
-            with as_status(request.method, web.HTTPException):
-                if self.user(request) == ANONYMOUS and request.path not in OPEN_PATHS:
-                    raise unauthorized()
-                return await handler(request)
-        except ApiError as error:
-            if request.writer.output_size:  # an answer that has begun cannot become a Status
-                raise ConnectionResetError(error.message) from error
-            return status_response(error)
-        except web.HTTPRequestEntityTooLarge:
-            return status_response(too_large(LARGEST_BODY))
+        with self.seats.serving(request) as seat:
+            try:
+                with as_status(request.method, web.HTTPException):
+                    if self.user(request) != ANONYMOUS:
+                        seat.prove()
+                    elif request.path not in OPEN_PATHS:
+                        raise unauthorized()
+                    await _receive_body(request)
+                    return await handler(request)
+            except ApiError as error:
+                if request.writer.output_size:  # an answer that has begun cannot become a Status
+                    raise ConnectionResetError(error.message) from error
+                return status_response(error)
+            except web.HTTPRequestEntityTooLarge:
+                return status_response(too_large(LARGEST_BODY))
         raise AssertionError  # as_status has raised
 
     # ---- one request
@@ -225,6 +245,11 @@ class RestServer:
         try:
             async with asyncio.timeout(seconds):
                 await _stream(response, batches)
+        except StalledError:
+            log.warning("watch=cut kind=%s peer=%s reason=%r", target.resource.plural, request.remote, "the client does not read")
+            if request.transport is not None:
+                request.transport.abort()
+            return response
         except (TimeoutError, ConnectionError):  # the client asked for an end, or left
             pass
         finally:
@@ -235,13 +260,54 @@ class RestServer:
         return response
 
 
+async def _receive_body(request: web.Request) -> None:
+    """Read the body, which handlers then find read; 408 when it does not arrive in time."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            await request.read()
+    except TimeoutError as error:
+        message = f"the body of the request did not arrive within {BODY_SECONDS:.0f} s"
+        raise ApiError(408, "Timeout", message) from error
+
+
+class StalledError(Exception):
+    """A watcher has not taken what was written for it."""
+
+
 async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch]) -> None:
     try:
-        with as_status("watch"):
+        with as_status("watch", StalledError):
             async for batch in batches:
-                await response.write(b"".join(event.line for event in batch))
+                for piece in pieces(batch):
+                    await _write(response, piece)
     except ApiError as error:
-        await response.write(encode({"type": "ERROR", "object": to_status(error)}) + b"\n")
+        await _write(response, encode({"type": "ERROR", "object": to_status(error)}) + b"\n")
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    """Write, and wait until what waits for the client is little again."""
+    deadline = asyncio.timeout(STALL_SECONDS)
+    try:
+        async with deadline:
+            await response.write(piece)
+    except TimeoutError as error:
+        if deadline.expired():
+            raise StalledError from error
+        raise
+
+
+def pieces(batch: Batch) -> Iterator[bytes]:
+    """Yield the lines of a batch, joined to pieces of at most PIECE bytes."""
+    lines: list[bytes] = []
+    size = 0
+    for event in batch:
+        if lines and size + len(event.line) > PIECE:
+            yield b"".join(lines)
+            lines, size = [], 0
+        lines.append(event.line)
+        size += len(event.line)
+    if lines:
+        yield b"".join(lines)
 
 
 def _written(written: Written) -> web.Response:
@@ -271,9 +337,12 @@ class ServerHandle:
     """A running server."""
 
     runner: web.AppRunner
+    listeners: Sequence[Listener]
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
+        for listener in self.listeners:
+            listener.close()
         await self.runner.cleanup()
 
 
@@ -284,14 +353,27 @@ async def serve(
     *,
     extra_routes: Sequence[web.RouteDef] = (),
     ready: Callable[[], bool] = lambda: True,
+    roster: Roster | None = None,
 ) -> ServerHandle:
-    """Serve the API on bound sockets. Without an ssl_context it is plain HTTP, for tests."""
-    server = RestServer(api, ready)
+    """Serve the API on bound sockets. Without an ssl_context it is plain HTTP, for tests.
+
+    Servers of one process share a `roster`, so that its bounds hold for all of them together.
+    """
+    seats = Seats(roster or api_roster())
+    rest = RestServer(api, seats, ready)
     runner = web.AppRunner(
-        server.application(extra_routes), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False
+        rest.application(extra_routes),
+        access_log=None,
+        logger=aiohttp_log(),
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        handle_signals=False,
     )
     await runner.setup()
+    server = runner.server
+    if server is None:
+        raise RuntimeError("aiohttp's runner has no server after setup")
     for bound in sockets:
-        await web.SockSite(runner, bound, ssl_context=ssl_context).start()
         log.info("event=listening address=%s", bound.getsockname())
-    return ServerHandle(runner)
+    return ServerHandle(runner, [seats.listen(server, bound, ssl_context) for bound in sockets])

@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import Any
 
 from netlab.api.resources import Json
 from netlab.api.wellknown import KUBE_DNS, KUBERNETES
@@ -28,8 +27,13 @@ def needs_cluster_ip(spec: Json) -> bool:
     return spec.get("type", "ClusterIP") in WITH_CLUSTER_IP
 
 
-def needs_node_ports(spec: Json) -> bool:
-    """Tell whether every port has a node port (semantics 4.10)."""
+def may_have_node_ports(spec: Json) -> bool:
+    """Tell whether ports may have node ports: a LoadBalancer keeps those it has, whatever it says of new ones (4.10)."""
+    return spec.get("type") in {"NodePort", "LoadBalancer"}
+
+
+def allocates_node_ports(spec: Json) -> bool:
+    """Tell whether ports without a node port get one (semantics 4.10)."""
     kind = spec.get("type")
     return kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True) is True)
 
@@ -44,24 +48,27 @@ def _ports(spec: Json) -> list[Json]:
     return [port for port in ports if isinstance(port, dict)] if isinstance(ports, list) else []
 
 
-def _port_key(port: Json) -> tuple[Any, Any]:
-    return port.get("protocol", "TCP"), port.get("port")
+def _node_ports(spec: Json) -> set[int]:
+    return {port["nodePort"] for port in _ports(spec) if port.get("nodePort")}
 
 
 # ---- 1. and 2.: from the old object to the new
 def carry_over(new: Json, old: Json) -> None:
-    """Keep what was allocated before and is not mentioned now."""
+    """Keep what was allocated before and is not mentioned now.
+
+    A port is known by its name: what else of it was edited does not change its node port.
+    """
     if needs_cluster_ip(old) and needs_cluster_ip(new):
-        if not new.get("clusterIP") and not new.get("clusterIPs"):
+        if not new.get("clusterIP"):
             new["clusterIP"] = old.get("clusterIP", "")
         if not new.get("clusterIPs") and new.get("clusterIP") == old.get("clusterIP"):
             new["clusterIPs"] = list(old.get("clusterIPs", ()))
-    if needs_node_ports(old) and needs_node_ports(new):
-        used = {(port.get("protocol", "TCP"), port["nodePort"]) for port in _ports(new) if port.get("nodePort")}
-        before = {_port_key(port): port.get("nodePort") for port in _ports(old)}
+    if may_have_node_ports(old) and may_have_node_ports(new):
+        used = _node_ports(old) & _node_ports(new)
+        before = {port.get("name", ""): port.get("nodePort") for port in _ports(old)}
         for port in _ports(new):
-            number = before.get(_port_key(port))
-            if number and not port.get("nodePort") and (port.get("protocol", "TCP"), number) not in used:
+            number = before.get(port.get("name", ""))
+            if number and not port.get("nodePort") and number not in used:
                 port["nodePort"] = number
     if needs_health_check_port(old) and needs_health_check_port(new) and not new.get("healthCheckNodePort"):
         new["healthCheckNodePort"] = old.get("healthCheckNodePort", 0)
@@ -77,9 +84,8 @@ def drop_type_dependent(new: Json, old: Json) -> None:
     """Release what the new type has no use for, unless the user just set it to something else (semantics 4.9)."""
     if needs_cluster_ip(old) and not needs_cluster_ip(new):
         _drop_same(new, old, ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"))
-    if needs_node_ports(old) and not needs_node_ports(new):
-        same = [port.get("nodePort") for port in _ports(new)] == [port.get("nodePort") for port in _ports(old)]
-        for port in _ports(new) if same else ():
+    if may_have_node_ports(old) and not may_have_node_ports(new) and _node_ports(old) >= _node_ports(new):
+        for port in _ports(new):  # ports may be added, removed and moved: only a node port that is new is an error
             port.pop("nodePort", None)
     if needs_health_check_port(old) and not needs_health_check_port(new):
         _drop_same(new, old, ("healthCheckNodePort",))
@@ -106,6 +112,25 @@ def match_cluster_ips(new: Json, old: Json | None = None) -> None:
 
 
 def immutable_problems(new: Json, old: Json) -> list[FieldProblem]:
+    """Return what an update changes that may not change once it is set."""
+    return [*_address_changed(new, old), *_health_check_port_changed(new, old), *_class_changed(new, old)]
+
+
+def _health_check_port_changed(new: Json, old: Json) -> list[FieldProblem]:
+    number = new.get("healthCheckNodePort", 0)
+    if not (needs_health_check_port(old) and needs_health_check_port(new)) or number == old.get("healthCheckNodePort", 0):
+        return []
+    return [FieldProblem("spec.healthCheckNodePort", f"Invalid value: {number}: field is immutable")]
+
+
+def _class_changed(new: Json, old: Json) -> list[FieldProblem]:
+    before, after = old.get("loadBalancerClass"), new.get("loadBalancerClass")
+    if not (old.get("type") == new.get("type") == "LoadBalancer") or before == after:
+        return []
+    return [FieldProblem("spec.loadBalancerClass", f"Invalid value: {json.dumps(after)}: may not change once set")]
+
+
+def _address_changed(new: Json, old: Json) -> list[FieldProblem]:
     """Refuse another cluster address, except to and from ExternalName (semantics 4.1)."""
     if not needs_cluster_ip(old) or not needs_cluster_ip(new) or not old.get("clusterIP"):
         return []
@@ -199,7 +224,7 @@ class ServiceAllocator:
         """Hand out the missing node ports; a port number used for TCP and UDP gets the same one for both."""
         chosen = {port["port"]: port["nodePort"] for port in _ports(spec) if port.get("nodePort")}
         wants = [(port, f"{key}:{port['port']}") for port in _ports(spec) if not port.get("nodePort")]
-        for port, seed in wants if needs_node_ports(spec) else ():
+        for port, seed in wants if allocates_node_ports(spec) else ():
             protocol = port.get("protocol", "TCP")
             number = chosen.get(port["port"])
             if number is None or not self._free(key, (number, protocol), taken):

@@ -12,7 +12,8 @@ Rules:
    row never keeps a daemon from starting; `netlab up` with a file that holds the object writes it again.
 6. Each kind keeps a History of recent changes, so that busy Leases don't push Services out. A watcher is only a
    position in it: the backlog and the live stream are one code path, a slow watcher costs no memory and in the end
-   meets 410 Expired, as in Kubernetes.
+   meets 410 Expired, as in Kubernetes. A History is bounded by count and by bytes, and holds bytes only: the body of a
+   version that is not the newest (five times as large as its bytes) is decoded again for a watcher that selects.
 
 What would surprise: after a restart histories are empty; a watcher that had seen the newest change of its kind goes
 on, any other gets 410 and lists again. The lists' resourceVersion is the newest change of the kind (as from
@@ -40,12 +41,16 @@ from netlab.containment import Contained, describe
 from netlab.controlplane.status import AnyResource, expired, group_resource
 from netlab.errors import ApiError, LabError, UnreadableError
 
-HISTORY: Final = 1024  # changes kept per kind: minutes of a busy lab, a few megabytes at most
+HISTORY: Final = 1024  # changes kept per kind, up to twice as many: minutes of a busy lab
+HISTORY_BYTES: Final = 1 << 20  # of their lines, up to twice as many; a change costs a little more than twice its line
+HISTORY_LEAST: Final = 16  # changes kept however large: watchers that are up to date must be able to read the next one
 LOCK_SECONDS: Final = 1.0  # how long a daemon that is just ending may hold the file
 FIRST_VERSION: Final = 1  # the counter before the first write; "0" means "any" to Kubernetes' clients
 
 _SCHEMA: Final = """
+PRAGMA auto_vacuum = FULL;
 PRAGMA journal_mode = WAL;
+PRAGMA journal_size_limit = 4194304;
 PRAGMA synchronous = OFF;
 CREATE TABLE IF NOT EXISTS objects (
     resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL,
@@ -66,13 +71,24 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 
 
-@dataclass(frozen=True, slots=True)
 class Stored:
     """An object as it is: `body` to look at, `raw` to send."""
 
-    body: Json
-    raw: bytes
-    version: int
+    __slots__ = ("_body", "raw", "version")
+
+    def __init__(self, body: Json, raw: bytes, version: int) -> None:
+        self._body: Json | None = body
+        self.raw = raw
+        self.version = version
+
+    @property
+    def body(self) -> Json:
+        """Return the object; of a version that is not the newest a fresh copy each time."""
+        return decode(self.raw) if self._body is None else self._body
+
+    def supersede(self) -> None:
+        """Let go of the body: this version is not the newest any more, only a history may still hold it."""
+        self._body = None
 
     @property
     def key(self) -> Key:
@@ -147,10 +163,12 @@ def event_line(kind: str, raw: bytes) -> bytes:
 class History:
     """The recent changes of one kind, and who waits for the next one. Positions count changes since the start."""
 
-    def __init__(self, forgotten: int, capacity: int = HISTORY) -> None:
+    def __init__(self, forgotten: int, capacity: int = HISTORY, capacity_bytes: int = HISTORY_BYTES) -> None:
         self.forgotten = forgotten  # the newest change that is no longer held
         self.latest = forgotten
         self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
+        self._bytes = 0
         self._events: list[Event] = []
         self._dropped = 0
         self._waiting: list[asyncio.Future[None]] = []
@@ -158,16 +176,27 @@ class History:
     def append(self, event: Event) -> None:
         """Hold one more change, forget the oldest ones, wake the watchers."""
         self._events.append(event)
+        self._bytes += len(event.line)
         self.latest = event.stored.version
-        if len(self._events) > 2 * self._capacity:
-            gone = len(self._events) - self._capacity
-            self.forgotten = self._events[gone - 1].stored.version
-            del self._events[:gone]
-            self._dropped += gone
+        if len(self._events) > 2 * self._capacity or self._bytes > 2 * self._capacity_bytes:
+            self._forget()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+    def _forget(self) -> None:
+        """Forget the oldest changes, down to the capacity: seldom, and then many at once."""
+        gone = 0
+        while (len(self._events) - gone > self._capacity or self._bytes > self._capacity_bytes) and (
+            len(self._events) - gone > min(HISTORY_LEAST, self._capacity)
+        ):
+            self._bytes -= len(self._events[gone].line)
+            gone += 1
+        if gone:
+            self.forgotten = self._events[gone - 1].stored.version
+            del self._events[:gone]
+            self._dropped += gone
 
     def after(self, version: int) -> int:
         """Return the position from which every change newer than `version` follows; 410 when some are forgotten."""
@@ -301,6 +330,8 @@ class Store:
         self._objects[name][key] = stored
         self._population[key[0]] += previous is None
         self._announce(name, Event.of("MODIFIED" if previous else "ADDED", stored, previous))
+        if previous:
+            previous.supersede()
         return stored
 
     def remove(self, resource: AnyResource, namespace: str, name: str) -> Stored:
@@ -312,7 +343,11 @@ class Store:
         self._commit(kind, stored.version, statement, (kind, namespace, name))
         del self._objects[kind][namespace, name]
         self._population[namespace] -= 1
+        if not self._population[namespace]:
+            del self._population[namespace]
         self._announce(kind, Event.of("DELETED", stored, previous))
+        previous.supersede()
+        stored.supersede()
         return stored
 
     def _commit(self, kind: str, version: int, statement: str, arguments: tuple[object, ...]) -> None:

@@ -39,6 +39,7 @@ from netlab.api.wellknown import LOOK
 from netlab.containment import Contained
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ADMIN, EDGE, TokenTable, node_user
+from netlab.controlplane.connections import TLS_BUFFER, api_roster
 from netlab.controlplane.controllers.table import SLICES_OF_PODS
 from netlab.controlplane.http import trust
 from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
@@ -67,9 +68,9 @@ from netlab.runtime.identity import start_time
 from netlab.runtime.launch import receive_order, say_ready
 from netlab.runtime.lifetime import run_until_terminated
 from netlab.runtime.statedir import API_SOCKET, ApiEndpoint, StateDirectory
+from netlab.serving.descriptors import raise_limit
 
 DAEMON = "daemon"
-TLS_BUFFER = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 # What the daemon and its spawner keep (docs/security.md): what containers may be given, and
 CAPABILITIES = (
     *GRANTABLE,
@@ -99,6 +100,7 @@ def main(runtime: str) -> None:
     lab = state.read(state.lab_file, Lab)
     try:
         machinery = make(LinuxKernel(), state, lab)
+        raise_limit()  # after the spawner's fork: a pod's command starts with the limit that `up` had
         gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with what was forked
         daemon = Daemon(state, lab, machinery, socket.socket(fileno=order.loopback))
         run_until_terminated(daemon.run(), log, f"daemon=ended lab={state.lab}")
@@ -141,6 +143,7 @@ class Daemon:
         self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=LabRules(lab, self._store))
         self._client = LocalClient(self._api)
         self._tls = Pki(state.pki).server_context()
+        self._roster = api_roster()  # of all listeners: their connections share the process's descriptors
         self._servers: list[ServerHandle] = []
         self._fabric_door: tuple[int, asyncio.Task[ServerHandle]] | None = None  # the namespace it is in, by inode
 
@@ -187,6 +190,7 @@ class Daemon:
             tasks.create_task(kubelet.run(), name="kubelet")
             tasks.create_task(hosts.run(), name="hosts")
             tasks.create_task(machinery.run(), name="machinery")
+            tasks.create_task(self._api.expiry.run(), name="expiry of events")
 
     async def _ask_agents(self) -> int:
         """Ask agents and edge to look at their kernel; return the version of the Lab that does, 0 while there is no Lab."""
@@ -210,7 +214,13 @@ class Daemon:
             listeners = [self._loopback, _listening(socket.AF_UNIX, door)]
         port = listeners[0].getsockname()[1]
         self._servers.append(
-            await serve(self._api, listeners, self._tls, extra_routes=[converged_route(convergence, self._tokens)])
+            await serve(
+                self._api,
+                listeners,
+                self._tls,
+                extra_routes=[converged_route(convergence, self._tokens)],
+                roster=self._roster,
+            )
         )
         endpoint = ApiEndpoint(port, f"{self._plan.api_server}:{API_SERVER_PORT}", os.getpid())
         write_whole(self._state.api, msgspec.json.encode(endpoint))
@@ -249,7 +259,7 @@ class Daemon:
         self._fabric_door = (namespace, task)
 
     async def _serve_fabric(self, listener: socket.socket, before: asyncio.Task[ServerHandle] | None) -> ServerHandle:
-        handle = await serve(self._api, [listener], self._tls)
+        handle = await serve(self._api, [listener], self._tls, roster=self._roster)
         if before:
             with Contained() as attempt:
                 await (await before).close()

@@ -13,7 +13,8 @@ Rules:
    - a changed MAC empties the device's ARP table, permanent entries included.
 5. `lo` and 127.0.0.1/8 are never deleted, even by who owns `lo` (the edge, for its load balancer addresses).
 6. The route to an address's own subnet is the kernel's work, done once, when address and link come up together. If it is
-   gone while both are there (`ip route flush table main`), it is put back as the kernel would have made it.
+   gone while both are there (`ip route flush table main`), it is put back as the kernel would have made it. A route
+   without device that has taken its place (`ip route replace blackhole`) is deleted.
 7. A second run does nothing: diff(desired, observed after perform) == ().
 """
 
@@ -95,7 +96,7 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
         *_entries(desired.addresses, kept.addresses, lambda a: a),
         *_entries(desired.neighbours, kept.neighbours, lambda n: (n.device, n.address)),
         *_entries(desired.forwarding, kept.forwarding, lambda e: (e.device, e.mac)),
-        *_lost_connected(desired, kept, plan),
+        *_lost_connected(desired, kept, plan, extra),
         *_entries(desired.routes, kept.routes, lambda r: r.destination),
     )
 
@@ -202,7 +203,9 @@ def _entries(desired: Iterable[Entry], kept: Iterable[Entry], key: Callable[[Ent
             yield Operation(Verb.SET, entry)
 
 
-def _lost_connected(desired: NamespaceState, kept: NamespaceState, plan: _LinkPlan) -> Iterator[Operation]:
+def _lost_connected(
+    desired: NamespaceState, kept: NamespaceState, plan: _LinkPlan, deleted: NamespaceState
+) -> Iterator[Operation]:
     """Yield the connected routes that are missing though their address is there, on a link that has been up all along."""
     if kept.connected is None:
         return
@@ -213,6 +216,8 @@ def _lost_connected(desired: NamespaceState, kept: NamespaceState, plan: _LinkPl
         key = (str(interface.network), address.device)
         if interface.network.prefixlen < 32 and address in kept.addresses and address.device in up and key not in present:
             present.add(key)  # a second address of the subnet has no route of its own
+            in_the_way = (r for r in kept.routes if r.destination == key[0] and not r.device and r not in deleted.routes)
+            yield from (Operation(Verb.DELETE, route) for route in in_the_way)
             yield Operation(Verb.SET, Route(*key, source=str(interface.ip), connected=True))
 
 

@@ -14,6 +14,7 @@ NETNS_DIRECTORY = "/run/netns"
 MARK = "netlab:"  # how the alias of every link that netlab makes begins
 LONGEST_NAME = 200  # a file name has at most 255 bytes; room is left for suffixes
 LONGEST_ALIAS = 254  # bytes of a link's alias that netlink takes: IFALIASZ (linux/if.h) without its own NUL and the attribute's
+POD_LINK_PREFIX = "veth"  # a node's end of a pod's cable, before 8 hex digits
 FABRIC = "fabric"  # the namespace that holds the underlay and outside bridges
 EDGE = "edge"  # the router and load balancer between them
 

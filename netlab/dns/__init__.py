@@ -1,7 +1,7 @@
 """The cluster's DNS: what a name means, the server on every node, and the client side.
 
 - `zone`: a question to an answer (pure); `records`: the names a Service owns; `reverse`: addresses to names; `hosts`: the
-  lab's own hosts; `answers`: the four kinds of answer.
+  lab's own hosts; `answers`: the four kinds of answer; `bulk`: sets of many records.
 - `messages`: answers as DNS messages, cut to size; `server`: UDP and TCP, with responses kept in wire form.
 - `resolver`: what a pod's /etc/resolv.conf says, and the names tried because of it;
   `environment`: the older way by which a pod learns of Services.

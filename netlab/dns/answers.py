@@ -6,9 +6,8 @@ spelling (semantics 11.13); names inside records are the zone's own.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import dns.name
 import dns.rcode
@@ -21,11 +20,12 @@ from dns.rdtypes.ANY.NS import NS
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.ANY.TXT import TXT
-from dns.rdtypes.IN.A import A
-from dns.rdtypes.IN.AAAA import AAAA
-from dns.rdtypes.IN.SRV import SRV
+
+from netlab.dns.bulk import ADDRESS_RECORD, BulkSet, WiredRecord, address_record, fitting, service_record
 
 SOA_TIMERS = (7200, 1800, 86400)  # refresh, retry, expire: CoreDNS' values; nobody transfers this zone
+LARGEST_MESSAGE = 65535  # bytes, over TCP
+MOST_ADDITIONAL = 128  # targets of SRV records whose addresses come along, where there is room
 MOST_ROTATIONS = 16  # distinct orders handed out for one question, however many addresses it has
 
 
@@ -50,11 +50,15 @@ class Node:
     name_server: dns.name.Name | None = None
     is_apex: bool = False
     ttl: int | None = None
+    bulk: dict[RdataType, tuple[WiredRecord, ...]] = field(default_factory=dict, compare=False, repr=False)  # made already
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's sections. `rotations` counts the orders that its addresses may be given in."""
+    """An answer's sections. `rotations` counts the orders that its addresses may be given in.
+
+    `foreign`: the name belongs to no zone of the lab, and no server was asked about it.
+    """
 
     rcode: dns.rcode.Rcode
     answers: tuple[dns.rrset.RRset, ...] = ()
@@ -62,6 +66,16 @@ class Answer:
     additional: tuple[dns.rrset.RRset, ...] = ()
     authoritative: bool = True
     rotations: int = 1
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a name: a type, in one of the orders of its addresses, and how many bytes the answer may take."""
+
+    kind: RdataType
+    rotation: int = 0
+    room: int = LARGEST_MESSAGE
 
 
 Chain = Sequence[tuple[dns.name.Name, Node]]
@@ -69,13 +83,10 @@ Addresses = Callable[[dns.name.Name], tuple[str, ...]]
 
 
 TYPES: dict[RdataType, Callable[..., dns.rdata.Rdata]] = {
-    RdataType.A: A,
-    RdataType.AAAA: AAAA,
     RdataType.CNAME: CNAME,
     RdataType.NS: NS,
     RdataType.PTR: PTR,
     RdataType.SOA: SOA,
-    RdataType.SRV: SRV,
     RdataType.TXT: TXT,
 }
 
@@ -84,40 +95,55 @@ def _record(kind: RdataType, *fields: object) -> dns.rdata.Rdata:
     return TYPES[kind](IN, kind, *fields)
 
 
-def respond(chain: Chain, origin: Origin | None, kind: RdataType, rotation: int, addresses: Addresses) -> Answer:
+def respond(chain: Chain, origin: Origin, asked: Asked, addresses: Addresses) -> Answer:
     """Answer from the last name of a chain of aliases: its records of the type asked for, else NODATA."""
     name, node = chain[-1]
-    ttl = node.ttl if node.ttl is not None else origin.ttl if origin else DEFAULT_TTL
-    records = _records(node, origin, kind)
-    if not records:
+    ttl = node.ttl if node.ttl is not None else origin.ttl
+    found, rotations = _answer_set((name, ttl), node, origin, asked)
+    if found is None:
         return nothing(chain, origin, dns.rcode.NOERROR)
     additional: list[dns.rrset.RRset] = []
-    for target in dict.fromkeys(target for _, target in node.services if kind == RdataType.SRV):
-        additional += _address_sets(target, ttl, addresses(target))
-    if node.name_server and kind == RdataType.NS:
+    if isinstance(found, BulkSet) and found.rdtype == RdataType.SRV:
+        left = asked.room - sum(record.size for record in found.records)
+        most = min(MOST_ADDITIONAL, max(0, left // ADDRESS_RECORD))
+        for target in dict.fromkeys(target for _, target in node.services[:most]):
+            additional += _address_sets(target, ttl, addresses(target))
+    if node.name_server and asked.kind == RdataType.NS:
         additional += _address_sets(node.name_server, ttl, addresses(node.name_server))
-    rotations = min(len(records), MOST_ROTATIONS) if kind in {RdataType.A, RdataType.AAAA} else 1
-    first = rotation % rotations * len(records) // rotations
-    turned = (*records[first:], *records[:first])
-    return Answer(
-        dns.rcode.NOERROR,
-        (*_aliases(chain[:-1], ttl), dns.rrset.from_rdata_list(name, ttl, turned)),
-        additional=tuple(additional),
-        rotations=rotations,
-    )
+    answers = (*_aliases(chain[:-1], ttl), found)
+    return Answer(dns.rcode.NOERROR, answers, additional=tuple(additional), rotations=rotations)
 
 
-def nothing(chain: Chain, origin: Origin | None, rcode: dns.rcode.Rcode) -> Answer:
-    """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN, NODATA, or that it is not ours."""
-    if origin is None:
-        if chain:  # an alias, or a host of the lab without that type: the answer so far, and no zone to name
-            return Answer(dns.rcode.NOERROR, _aliases(chain, DEFAULT_TTL))
-        return Answer(rcode, authoritative=False)
+def _answer_set(owner: tuple[dns.name.Name, int], node: Node, origin: Origin, asked: Asked) -> tuple[dns.rrset.RRset | None, int]:
+    """Return the set that answers, None when there is none, and in how many orders it may be given. `owner`: name and TTL."""
+    kind = asked.kind
+    if kind == RdataType.ANY:  # one of the types that are there is a full answer (RFC 8482, 4.1)
+        sets = (_answer_set(owner, node, origin, replace(asked, kind=one)) for one in (*BULK, *MAKERS))
+        return next(((found, 1) for found, _ in sets if found), (None, 1))
+    if kind in BULK:
+        records = _bulk(node, kind)
+        if not records:
+            return None, 1
+        rotations = min(len(records), MOST_ROTATIONS) if kind in {RdataType.A, RdataType.AAAA} else 1
+        first = asked.rotation % rotations * len(records) // rotations
+        return BulkSet(*owner, fitting((*records[first:], *records[:first]), asked.room)), rotations
+    make = MAKERS.get(kind)
+    made = make(node, origin) if make else ()
+    return (dns.rrset.from_rdata_list(*owner, made) if made else None), 1
+
+
+def nothing(chain: Chain, origin: Origin, rcode: dns.rcode.Rcode) -> Answer:
+    """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN or NODATA, with the zone's SOA (RFC 2308).
+
+    The root stands for everything that is no zone of ours. An alias to a foreign name is an answer by itself: whoever follows
+    it may know more.
+    """
+    aliases = _aliases(chain, origin.ttl)
+    foreign = origin.name == dns.name.root and rcode == dns.rcode.NXDOMAIN
+    if foreign and aliases:
+        return Answer(dns.rcode.NOERROR, aliases)
     authority = dns.rrset.from_rdata_list(origin.name, origin.ttl, (_soa(origin),))
-    return Answer(rcode, _aliases(chain, origin.ttl), (authority,))
-
-
-DEFAULT_TTL = 30  # of the lab's hosts, which are in no zone
+    return Answer(rcode, aliases, (authority,), authoritative=not foreign, foreign=foreign)
 
 
 def _aliases(chain: Chain, ttl: int) -> tuple[dns.rrset.RRset, ...]:
@@ -133,36 +159,38 @@ def _soa(origin: Origin) -> dns.rdata.Rdata:
     return _record(RdataType.SOA, server, mailbox, origin.serial % 2**32, *SOA_TIMERS, origin.ttl)
 
 
-def _of_version(addresses: tuple[str, ...], version: int) -> tuple[str, ...]:
-    return tuple(a for a in addresses if ipaddress.ip_address(a).version == version)
-
-
-def _services(node: Node) -> tuple[dns.rdata.Rdata, ...]:
+def _services(node: Node) -> tuple[WiredRecord, ...]:
     """SRV records of equal priority share a weight of 100, as CoreDNS shares it."""
     weight = max(1, 100 // len(node.services)) if node.services else 0
-    return tuple(_record(RdataType.SRV, 0, weight, port, target) for port, target in node.services)
+    return tuple(service_record(weight, port, target) for port, target in node.services)
 
 
-MAKERS: dict[RdataType, Callable[[Node, Origin | None], tuple[dns.rdata.Rdata, ...]]] = {
-    RdataType.A: lambda node, _: tuple(_record(RdataType.A, a) for a in _of_version(node.addresses, 4)),
-    RdataType.AAAA: lambda node, _: tuple(_record(RdataType.AAAA, a) for a in _of_version(node.addresses, 6)),
+def _addresses(node: Node, kind: RdataType) -> tuple[WiredRecord, ...]:
+    return tuple(record for record in map(address_record, node.addresses) if record.rdata.rdtype == kind)
+
+
+def _bulk(node: Node, kind: RdataType) -> tuple[WiredRecord, ...]:
+    """Return all records of a type that may be many; they are made once per node."""
+    if kind not in node.bulk:
+        node.bulk[kind] = BULK[kind](node)
+    return node.bulk[kind]
+
+
+BULK: dict[RdataType, Callable[[Node], tuple[WiredRecord, ...]]] = {
+    RdataType.A: lambda node: _addresses(node, RdataType.A),
+    RdataType.AAAA: lambda node: _addresses(node, RdataType.AAAA),
+    RdataType.SRV: _services,
+}
+MAKERS: dict[RdataType, Callable[[Node, Origin], tuple[dns.rdata.Rdata, ...]]] = {
     RdataType.CNAME: lambda node, _: (_record(RdataType.CNAME, dns.name.from_text(node.alias)),) if node.alias else (),
-    RdataType.SRV: lambda node, _: _services(node),
     RdataType.PTR: lambda node, _: tuple(_record(RdataType.PTR, p) for p in node.pointers),
     RdataType.TXT: lambda node, _: (_record(RdataType.TXT, node.texts),) if node.texts else (),
-    RdataType.SOA: lambda node, origin: (_soa(origin),) if origin and node.is_apex else (),
+    RdataType.SOA: lambda node, origin: (_soa(origin),) if node.is_apex else (),
     RdataType.NS: lambda node, _: (_record(RdataType.NS, node.name_server),) if node.name_server else (),
 }
 
 
-def _records(node: Node, origin: Origin | None, kind: RdataType) -> tuple[dns.rdata.Rdata, ...]:
-    if kind == RdataType.ANY:  # one of the types that are there is a full answer (RFC 8482, 4.1)
-        return next(filter(None, (make(node, origin) for make in MAKERS.values())), ())
-    make = MAKERS.get(kind)
-    return make(node, origin) if make else ()
-
-
 def _address_sets(name: dns.name.Name, ttl: int, addresses: tuple[str, ...]) -> list[dns.rrset.RRset]:
     node = Node(addresses=addresses)
-    sets = (MAKERS[kind](node, None) for kind in (RdataType.A, RdataType.AAAA))
-    return [dns.rrset.from_rdata_list(name, ttl, records) for records in sets if records]
+    sets = (_addresses(node, kind) for kind in (RdataType.A, RdataType.AAAA))
+    return [BulkSet(name, ttl, records) for records in sets if records]

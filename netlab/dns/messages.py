@@ -15,17 +15,16 @@ import dns.message
 import dns.opcode
 import dns.rcode
 import dns.rdataclass
-import dns.rrset
 from dns.rdatatype import RdataType
 
-from netlab.dns.answers import Answer
+from netlab.dns.answers import LARGEST_MESSAGE, Answer
+from netlab.dns.bulk import BulkSet, whole_records
 from netlab.dns.zone import Zone
 
 HEADER = 12
 RESPONSE_BIT = 0x80  # in the third byte: QR
 SMALLEST_PAYLOAD = 512  # what every asker can take (RFC 1035)
 LARGEST_PAYLOAD = 4096  # what we send at most in one datagram, and take
-LARGEST_STREAM = 65535
 TRANSFERS = frozenset({RdataType.AXFR, RdataType.IXFR})
 NO_UPSTREAM = "a lab has no upstream DNS: it knows its cluster domain and its own hosts only"
 
@@ -46,13 +45,14 @@ def respond_to(message: bytes, zone: Zone | None, *, rotation: int = 0, stream: 
     if isinstance(query, dns.rcode.Rcode):
         return Response(_header_only(message, query))
     question = query.question[0]
+    room = LARGEST_MESSAGE if stream else min(max(query.payload, SMALLEST_PAYLOAD), LARGEST_PAYLOAD)
     if (refusal := _refusal(query)) is not None:
         answer = Answer(refusal, authoritative=False)
     elif zone is None:
         answer = Answer(dns.rcode.SERVFAIL, authoritative=False)
     else:
-        answer = zone.answer(question.name, question.rdtype, rotation)
-    return Response(_render(query, answer, stream=stream), answer.rotations)
+        answer = zone.answer(question.name, question.rdtype, rotation, room)
+    return Response(_render(query, answer, room), answer.rotations)
 
 
 def failure(message: bytes) -> Response:
@@ -87,11 +87,11 @@ def _header_only(message: bytes, rcode: dns.rcode.Rcode) -> bytes:
     return message[:2] + bytes((RESPONSE_BIT | kept, rcode)) + bytes(8)
 
 
-def _render(query: dns.message.Message, answer: Answer, *, stream: bool) -> bytes:
+def _render(query: dns.message.Message, answer: Answer, room: int) -> bytes:
     response = dns.message.make_response(query, our_payload=LARGEST_PAYLOAD)
     if query.edns >= 0:
-        refused = answer.rcode == dns.rcode.REFUSED and query.question[0].rdclass == dns.rdataclass.IN
-        why: list[dns.edns.Option] = [dns.edns.EDEOption(dns.edns.EDECode.NOT_AUTHORITATIVE, NO_UPSTREAM)] if refused else []
+        because = dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, NO_UPSTREAM)
+        why: list[dns.edns.Option] = [because] if answer.foreign else []
         response.use_edns(0, query.ednsflags & dns.flags.DO, LARGEST_PAYLOAD, options=why)
     response.set_rcode(answer.rcode)
     if answer.authoritative:
@@ -99,9 +99,7 @@ def _render(query: dns.message.Message, answer: Answer, *, stream: bool) -> byte
     response.answer = list(answer.answers)
     response.authority = list(answer.authority)
     response.additional = list(answer.additional)
-    if stream:
-        return _to_wire(response, LARGEST_STREAM)
-    return _fit(response, min(max(query.payload, SMALLEST_PAYLOAD), LARGEST_PAYLOAD))
+    return _fit(response, room)
 
 
 def _to_wire(response: dns.message.Message, size: int) -> bytes:
@@ -115,19 +113,18 @@ def _fit(response: dns.message.Message, size: int) -> bytes:
     if not _is_truncated(wire) or not response.answer:
         return wire
     *before, last = response.answer
-    records = list(last)
     response.authority, response.additional = [], []
-    whole = len(_to_wire(response, LARGEST_STREAM))
-    response.answer = before
-    bare = len(_to_wire(response, LARGEST_STREAM))
-    fitting = max(len(records) * (size - bare) // (whole - bare), 0)  # exact where records have one size, as addresses have
-    while fitting:
-        response.answer = [*before, dns.rrset.from_rdata_list(last.name, last.ttl, records[:fitting])]
-        if not _is_truncated(_to_wire(response, size)):
-            break
-        fitting -= 1
     response.flags |= dns.flags.TC
-    return _to_wire(response, size)
+    response.answer = before
+    wire = _to_wire(response, size)
+    count = whole_records(last.records, size - len(wire)) if isinstance(last, BulkSet) else 0
+    while isinstance(last, BulkSet) and count:
+        response.answer = [*before, last.first(count)]
+        wire = _to_wire(response, size)
+        if int.from_bytes(wire[6:8], "big") == sum(map(len, response.answer)):
+            break
+        count -= 1  # the owner's name is not compressed, as behind an alias
+    return wire
 
 
 def _is_truncated(wire: bytes) -> bool:

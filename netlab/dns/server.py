@@ -13,8 +13,10 @@ Rules.
 - Without a zone, as long as the API has not been read, the answer is SERVFAIL, which makes a resolver ask again (11.17).
 - UDP answers fit into what the asker can take: 512 bytes, or its EDNS size up to 4096; a set of records that does not fit is
   shortened and TC set, and the same question over TCP gets all of it (11.26).
-- TCP takes several questions one after the other or at once, answers in order, hangs up after ten idle seconds, and
-  refuses connections past its limit.
+- TCP takes several questions one after the other or at once, answers in order, hangs up after ten idle seconds (also in
+  the middle of a question, and on a client that does not read), and after each answer lets UDP and other clients have
+  their turn. Of MOST_CONNECTIONS one client may have MOST_PER_CLIENT; where a bound is reached, a new connection takes the
+  place of the one that has been idle longest (`netlab.serving.roster`).
 """
 
 from __future__ import annotations
@@ -28,12 +30,17 @@ from dataclasses import dataclass
 from netlab.containment import Contained, describe
 from netlab.dns.messages import Response, failure, respond_to
 from netlab.dns.zone import Zone
+from netlab.serving.descriptors import room
+from netlab.serving.listener import Listener
+from netlab.serving.roster import Limits, Roster, Seat
+from netlab.serving.streams import streams
 
 log = logging.getLogger("netlab.dns")
 LARGEST_DATAGRAM = 65535
 READS_AT_ONCE = 64  # datagrams taken before the event loop gets its turn again
 MOST_ANSWERS = 8192  # responses kept
 MOST_CONNECTIONS = 256
+MOST_PER_CLIENT = 16
 IDLE_SECONDS = 10.0
 RECEIVE_BUFFER = 1 << 20
 OPT_START = b"\0\0\x29"  # an EDNS record: the root name, type 41
@@ -131,7 +138,7 @@ class DnsServer:
     def __init__(self, zone_supplier: Callable[[], Zone | None] = lambda: None) -> None:
         self._responder = Responder(zone_supplier)
         self._datagrams: socket.socket | None = None
-        self._streams: asyncio.Server | None = None
+        self._streams: Listener | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     @property
@@ -141,19 +148,22 @@ class DnsServer:
 
     async def start(self, address: str, port: int = 53) -> None:
         """Listen. Raises OSError when the address is not there or the port is taken."""
-        streams = socket.create_server((address, port), backlog=MOST_CONNECTIONS)
+        listening = socket.create_server((address, port))
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            datagrams.bind(streams.getsockname())
+            datagrams.bind(listening.getsockname())
         except OSError:
             datagrams.close()
-            streams.close()
+            listening.close()
             raise
         datagrams.setblocking(False)
         datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._datagrams = datagrams
         asyncio.get_running_loop().add_reader(datagrams, self._read_datagrams, datagrams)
-        self._streams = await asyncio.start_server(self._accepted, sock=streams)
+        total = room(MOST_CONNECTIONS)
+        own = min(MOST_PER_CLIENT, total)
+        roster = Roster(Limits(total, own, own, stranger_seconds=4 * IDLE_SECONDS, idle_seconds=4 * IDLE_SECONDS))
+        self._streams = Listener("dns", listening, streams(self._accepted), roster)
         log.info("dns=listening address=%s port=%d", address, self.port)
 
     def update(self, zone: Zone | None) -> None:
@@ -171,7 +181,6 @@ class DnsServer:
             for task in self._connections:
                 task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
-            await self._streams.wait_closed()
             self._streams = None
 
     def _read_datagrams(self, datagrams: socket.socket) -> None:
@@ -186,28 +195,38 @@ class DnsServer:
             except OSError as error:  # of an earlier datagram: its receiver is gone or unreachable
                 log.debug("datagram=lost error=%s", error)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seat: Seat) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._connections) >= MOST_CONNECTIONS:
-            writer.transport.abort()
-            return
+        if task is None:
+            raise RuntimeError("a connection is served outside a task")
         self._connections.add(task)
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, seat)
         except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
             pass  # the client hung up, or has been silent for too long
         finally:
             self._connections.discard(task)
-            writer.close()
+            _hang_up(writer)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seat: Seat) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
             async with asyncio.timeout(IDLE_SECONDS):
                 length = int.from_bytes(await reader.readexactly(2), "big")
                 message = await reader.readexactly(length)
+            seat.touch(clock())
             response = self._responder.answer(message, stream=True)
             if response is None:
                 return  # over TCP, silence is to hang up
             writer.write(len(response).to_bytes(2, "big") + response)
             async with asyncio.timeout(IDLE_SECONDS):
                 await writer.drain()
+            await asyncio.sleep(0)  # questions sent at once do not keep others waiting
+
+
+def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close; what a client has not taken in time it does not get."""
+    if writer.transport.get_write_buffer_size():
+        writer.transport.abort()
+    else:
+        writer.close()

@@ -15,7 +15,9 @@ Four answers, which clients tell apart (musl gives up on the wrong one, semantic
 2. it exists without that type: NODATA, which is NOERROR, no answer, the SOA in the authority section. Names that only
    have names below them (`svc.cluster.local`, `<namespace>.svc.cluster.local`) are of this kind;
 3. it does not exist: NXDOMAIN, the SOA in the authority section;
-4. it is not ours: REFUSED. A lab has no upstream server: no packet of it may leave the machine (principle 2).
+4. it is not ours: NXDOMAIN too, with a SOA of the root, not authoritative, and an extended error that says why. A lab asks no
+   server of the internet: no packet of it may leave the machine (principle 2). REFUSED would end a resolver's walk through a
+   search list, and a misspelt name would be a "temporary failure" (semantics 11.23).
 
 Outside the zone we know the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
 Services and endpoints backwards, and that everything else in the reverse zones of private and documentation addresses does
@@ -48,7 +50,7 @@ from netlab.api.pods import Pod
 from netlab.api.services import Service
 from netlab.api.wellknown import KUBE_DNS
 from netlab.containment import Contained
-from netlab.dns.answers import Answer, Node, Origin, nothing, respond
+from netlab.dns.answers import LARGEST_MESSAGE, Answer, Asked, Node, Origin, nothing, respond
 from netlab.dns.hosts import Hosts, parse_hosts
 from netlab.dns.records import ServiceRecord, ServiceRecords, check_slice, service_records, undashed
 from netlab.dns.reverse import address_of, reverse_zone
@@ -57,6 +59,7 @@ VERSION = "1.1.0"  # of Kubernetes' DNS specification
 VERSION_TTL = 28800
 LONGEST_CHAIN = 8  # aliases followed for one question; CoreDNS' limit
 NAME_SERVER = KUBE_DNS  # the Service whose address the zone's NS record leads to
+OUTSIDE = "."  # the domain of a zone without a cluster
 EMPTY = Node()  # exists, holds nothing itself
 
 Labels = tuple[str, ...]  # of a name below the zone's apex, lower case, from the right
@@ -70,6 +73,7 @@ class Source:
     slices: tuple[EndpointSlice, ...]
     records: ServiceRecords | None
     refused: Mapping[str, Exception] = field(default_factory=dict)  # `service ns/name`, `endpointslice ns/name` -> why
+    nodes: dict[Labels, Node] = field(default_factory=dict)  # of names that were asked for, and exist
 
     @classmethod
     def of(cls, service: Service, slices: tuple[EndpointSlice, ...]) -> Source:
@@ -161,6 +165,15 @@ class Zone:
         """The objects that are left out, and why."""
         return {name: error for source in self.sources.values() if source.refused for name, error in source.refused.items()}
 
+    @classmethod
+    def outside(cls, node_hosts_text: str, *, serial: int = 1, previous: Zone | None = None) -> Zone:
+        """Compute what is known outside the cluster: the lab's hosts, and no name of the cluster's zone (semantics 11.21)."""
+        return cls.build(OUTSIDE, (), (), (), node_hosts_text=node_hosts_text, serial=serial, previous=previous)
+
+    @property
+    def _has_cluster(self) -> bool:
+        return bool(self.origin.name != dns.name.root)
+
     def says_the_same(self, other: Zone) -> bool:
         """Tell whether two zones give the same answers but for the serial, which moves only when the content does."""
         same_sources = len(self.sources) == len(other.sources) and all(
@@ -172,8 +185,13 @@ class Zone:
             and ((self.origin.name, self.origin.ttl) == (other.origin.name, other.origin.ttl))
         )
 
-    def answer(self, qname: dns.name.Name | str, qtype: RdataType | str, rotation: int = 0) -> Answer:
-        """Answer a question of class IN. `rotation` turns the order of several addresses."""
+    def answer(
+        self, qname: dns.name.Name | str, qtype: RdataType | str, rotation: int = 0, room: int = LARGEST_MESSAGE
+    ) -> Answer:  # fmt: skip
+        """Answer a question of class IN. `rotation` turns the order of several addresses.
+
+        Of more records than fit into `room` bytes the answer has one more than fit.
+        """
         name = dns.name.from_text(qname) if isinstance(qname, str) else qname
         kind = RdataType.from_text(qtype) if isinstance(qtype, str) else qtype
         chain: list[tuple[dns.name.Name, Node]] = []
@@ -181,10 +199,10 @@ class Zone:
             origin = self._authority(name)
             node = self._find(name, origin)
             if node is None:
-                return nothing(chain, origin, dns.rcode.NXDOMAIN if origin else dns.rcode.REFUSED)
+                return nothing(chain, origin, dns.rcode.NXDOMAIN)
             chain.append((name, node))
             if not node.alias or kind == RdataType.CNAME:
-                return respond(chain, origin, kind, rotation, self.addresses)
+                return respond(chain, origin, Asked(kind, rotation, room), self.addresses)
             name = dns.name.from_text(node.alias)
         return nothing(chain, self.origin, dns.rcode.NOERROR)
 
@@ -193,14 +211,13 @@ class Zone:
         node = self._find(name, self._authority(name))
         return node.addresses if node else ()
 
-    def _authority(self, name: dns.name.Name) -> Origin | None:
-        """The zone of ours that a name belongs to."""
-        if name.is_subdomain(self.origin.name):
+    def _authority(self, name: dns.name.Name) -> Origin:
+        """The zone that a name belongs to: the cluster's, a local reverse zone, else the root."""
+        if self._has_cluster and name.is_subdomain(self.origin.name):
             return self.origin
-        apex = reverse_zone(name)
-        return Origin(apex, self.origin.ttl, self.origin.serial) if apex else None
+        return Origin(reverse_zone(name) or dns.name.root, self.origin.ttl, self.origin.serial)
 
-    def _find(self, name: dns.name.Name, origin: Origin | None) -> Node | None:
+    def _find(self, name: dns.name.Name, origin: Origin) -> Node | None:
         """The node at a name, None when there is none. Hosts are asked first, as CoreDNS' plugin order has it."""
         text = name.to_text(omit_final_dot=True).lower()
         if text in self.hosts.addresses:
@@ -211,9 +228,10 @@ class Zone:
         address = address_of(name)
         if address and (pointers := self._pointers(address)):
             return Node(pointers=pointers)
-        if origin and name == origin.name:
+        if name == origin.name:
             return Node(is_apex=True)
-        return EMPTY if origin and self._leads_to_pointers(text) else None
+        leads_on = self._leads_to_pointers(text) if text.endswith(".arpa") else text in self._parents_of_hosts
+        return EMPTY if leads_on else None
 
     def _below(self, labels: Labels) -> Node | None:
         node: Node | None = None
@@ -238,7 +256,14 @@ class Zone:
         source = self.sources.get(key)
         if source is None or source.records is None:
             return None
-        records = source.records
+        if rest not in source.nodes:
+            node = self._of_records(key, source.records, rest)
+            if node is None or node is EMPTY:
+                return node
+            source.nodes[rest] = node
+        return source.nodes[rest]
+
+    def _of_records(self, key: str, records: ServiceRecords, rest: Labels) -> Node | None:
         match rest:
             case ():
                 return Node(addresses=records.addresses, alias=records.alias)
@@ -286,8 +311,25 @@ class Zone:
 
     def _leads_to_pointers(self, text: str) -> bool:
         """Tell whether a reverse name has names with pointers below it, so that it exists though empty."""
-        known = (*self._cluster_addresses, *self._endpoint_addresses, *self.hosts.names)
-        return any(ipaddress.ip_address(address).reverse_pointer.endswith(f".{text}") for address in known)
+        return text in self._reverse_parents
+
+    @cached_property
+    def _reverse_parents(self) -> frozenset[str]:
+        """The names above all reverse names that have pointers."""
+        parents: set[str] = set()
+        for address in (*self._cluster_addresses, *self._endpoint_addresses, *self.hosts.names):
+            name = ipaddress.ip_address(address).reverse_pointer
+            while name := name.partition(".")[2]:
+                if name in parents:
+                    break
+                parents.add(name)
+        return frozenset(parents)
+
+    @cached_property
+    def _parents_of_hosts(self) -> frozenset[str]:
+        """Names that have hosts of the lab below them (`example.com` of db.example.com): they exist, though empty."""
+        labels = (host.split(".") for host in self.hosts.addresses)
+        return frozenset(".".join(parts[at:]) for parts in labels for at in range(1, len(parts)))
 
     @cached_property
     def _cluster_addresses(self) -> dict[str, str]:

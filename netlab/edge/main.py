@@ -14,6 +14,7 @@ from netlab.edge.probing import probe
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN
 from netlab.runtime.lifetime import run_until_terminated
+from netlab.serving.descriptors import raise_limit
 
 log = logging.getLogger("netlab.edge")
 
@@ -27,5 +28,6 @@ async def serve(arguments: dict[str, str], token: str) -> None:
 
 def main(arguments: dict[str, str]) -> None:
     """Be the edge until SIGTERM. `arguments`: lab, server, ca (a file), token (a file)."""
+    raise_limit()
     token = Path(arguments["token"]).read_text().strip()
     run_until_terminated(serve(arguments, token), log, f"edge=ended lab={arguments['lab']}")

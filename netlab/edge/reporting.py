@@ -15,6 +15,7 @@ from netlab.controlplane.controllers.writes import event
 from netlab.controlplane.performing import perform
 from netlab.edge.rules import Balancing
 from netlab.errors import ApiError, is_already_exists
+from netlab.recent import Recent
 
 COMPONENT = "netlab-edge"
 
@@ -32,7 +33,7 @@ class Reporter:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._told: set[tuple[str, str]] = set()
+        self._told: Recent[tuple[str, str]] = Recent()
 
     async def tell(self, service: Service, message: str) -> None:
         """Put a warning event on a Service, once. Raises ApiError."""

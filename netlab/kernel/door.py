@@ -95,6 +95,9 @@ class Kernel(Protocol):
     def inside(self, path: str) -> AbstractContextManager[None]:
         """Enter the namespace in this thread for a `with` block: for sockets, which stay where they were made."""
 
+    def scratch(self) -> AbstractContextManager[str]:
+        """Make a new, nameless namespace for a `with` block of this thread, and return the path to give to other calls."""
+
     def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
         """Return the state of a namespace; of sysctls only those named."""
 

@@ -153,6 +153,16 @@ class FakeKernel:
         return self._namespaces[path]
 
     # ---- links and entries
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """Make a namespace for a `with` block."""
+        path = "scratch"
+        self._namespaces[path] = _Namespace()
+        try:
+            yield path
+        finally:
+            del self._namespaces[path]
+
     def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
         """Return the state of a namespace; of sysctls only those named."""
         found = self._namespace(path)

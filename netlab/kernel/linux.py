@@ -62,6 +62,10 @@ class LinuxKernel:
         """Enter the namespace in this thread for a `with` block."""
         return namespaces.inside(path)
 
+    def scratch(self) -> AbstractContextManager[str]:
+        """Make a new, nameless namespace for a `with` block of this thread."""
+        return namespaces.scratch()
+
     def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
         """Return the state of a namespace; of sysctls only those named."""
         with namespaces.inside(path), Netlink(NETLINK_ROUTE) as netlink:

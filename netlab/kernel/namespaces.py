@@ -175,6 +175,14 @@ def inside(path: str) -> Iterator[None]:
         os.close(target)
 
 
+@contextmanager
+def scratch() -> Iterator[str]:
+    """Put this thread into a new, nameless namespace for a `with` block, and yield its path. It goes with the block."""
+    with _returning():
+        _unshare("a network namespace without a name")
+        yield OWN
+
+
 def open_namespace(path: str) -> int:
     """Return a descriptor of a namespace, to enter it by."""
     try:

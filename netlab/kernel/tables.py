@@ -22,17 +22,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from netlab.containment import Containment
 from netlab.errors import KernelError
+from netlab.kernel.canonical import canonical
 from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, Kernel, Listing
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Fragment, Ruleset
-from netlab.netfilter.script import contents, render, transaction
+from netlab.netfilter.script import render, transaction
 from netlab.netfilter.vetting import vet, without
 
-DRAFT = "netlab-draft"  # the name of a table that is only there to be listed
 FRAME = ""  # the fragment that all others lean on
 Name = tuple[str, str]  # family and table
 log = logging.getLogger("netlab.kernel")
@@ -167,8 +166,7 @@ class TableKeeper:
         return scripts, commits
 
     def _canonical(self, wanted: Ruleset) -> Listing:
-        draft = replace(wanted, table=DRAFT)
-        return self._kernel.nft_canonical(self._path, contents(draft), draft.family, draft.table)
+        return canonical(self._kernel, self._path, wanted)
 
 
 def _place(name: Name, key: str) -> str:

@@ -33,7 +33,7 @@ from typing import Any
 
 import msgspec
 
-from netlab.api.resources import Json, Resource
+from netlab.api.resources import ENDPOINTS, SERVICES, Json, Resource
 from netlab.api.wellknown import APPLIED, LAST_APPLIED
 from netlab.topology import Manifest
 
@@ -100,13 +100,22 @@ def plan(
 
     `live` holds at least every object that the manifests name and every object that carries the mark.
     """
-    wanted = tuple(manifests)
+    wanted = _of_the_user(manifests)
     changes = [change for manifest in wanted if (change := _change(manifest, live)) is not None]
     kept = {identity(manifest.resource, manifest.body) for manifest in wanted}
     for key, body in live.items():
         if key not in kept and APPLIED in body["metadata"].get("annotations", {}):
             changes.append(Change(Verb.DELETE, resources[key[0]], key[1], key[2], {}))
     return tuple(sorted(changes, key=_rank))
+
+
+def _of_the_user(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """Leave out Endpoints of a Service with a selector: a controller writes them, so whatever the file says is replaced."""
+    everything = tuple(manifests)
+    selecting = {
+        identity(m.resource, m.body)[1:] for m in everything if m.resource is SERVICES and m.body.get("spec", {}).get("selector")
+    }
+    return tuple(m for m in everything if m.resource is not ENDPOINTS or identity(m.resource, m.body)[1:] not in selecting)
 
 
 FIRST = (  # kind and verb: these in this order, then the others, then workloads, then what leaves
@@ -143,6 +152,12 @@ def _change(manifest: Manifest, live: Mapping[Identity, Json]) -> Change | None:
     last = msgspec.json.decode(annotations.get(LAST_APPLIED, "{}"))
     patch = merge_patch(_desired(last), _desired(marked), current)
     return Change(Verb.PATCH, resource, key[1], key[2], patch) if patch else None
+
+
+def adoption(change: Change, live: Json) -> Change:
+    """Return the patch that makes an object which exists what a creation wanted."""
+    patch = merge_patch({}, _desired(change.body), live)
+    return Change(Verb.PATCH, change.resource, change.namespace, change.name, patch)
 
 
 def _with_annotations(body: Json) -> Json:

@@ -12,8 +12,8 @@ import msgspec
 
 from netlab.api.resources import BY_PLURAL, LABS, RESOURCES, Json
 from netlab.controlplane.sync import SyncClient
-from netlab.errors import ApiError, LabError
-from netlab.lab.apply import Change, Identity, Verb, identity, plan
+from netlab.errors import ApiError, LabError, is_already_exists
+from netlab.lab.apply import Change, Identity, Verb, adoption, identity, plan
 from netlab.lab.find import connect, daemon_alive
 from netlab.runtime import logs
 from netlab.runtime.statedir import StateDirectory
@@ -90,19 +90,29 @@ def _live(client: SyncClient) -> dict[Identity, Json]:
 
 def _apply(client: SyncClient, topology: Topology) -> tuple[Change, ...]:
     changes = plan(_manifests(topology), _live(client), BY_PLURAL)
-    for change in changes:
-        _perform(client, change)
-    return changes
+    return tuple(_perform(client, change) for change in changes)
 
 
-def _perform(client: SyncClient, change: Change) -> None:
+def _perform(client: SyncClient, change: Change) -> Change:
+    """Do one write, and return what was done.
+
+    An object to be created may exist by then: a controller makes Endpoints for a Service, and a ReplicaSet for a Deployment of
+    the same file. It is adopted, as `kubectl apply` adopts it: changed to what the file says.
+    """
     match change.verb:
         case Verb.CREATE:
-            client.create(change.resource, change.body, namespace=change.namespace)
+            try:
+                client.create(change.resource, change.body, namespace=change.namespace)
+            except ApiError as error:
+                if not is_already_exists(error):
+                    raise
+                change = adoption(change, client.get(change.resource, change.name, namespace=change.namespace))
+                return _perform(client, change)
         case Verb.PATCH:
             client.patch(change.resource, change.name, change.body, namespace=change.namespace)
         case Verb.DELETE:
             client.delete(change.resource, change.name, namespace=change.namespace)
+    return change
 
 
 def _wait(
@@ -110,7 +120,7 @@ def _wait(
 ) -> tuple[str, ...]:
     """Follow the daemon's reports until everything is programmed. Raises LabError when the time that is left runs out."""
     last: Json = {}
-    for report in _reports(client, left, look=look):
+    for report in follow(client, left, look=look):
         last = report
         if report["converged"]:
             return tuple(report["notes"])
@@ -124,6 +134,7 @@ def _wait(
     raise LabError(f"not everything came up within {timeout:g} s", remedy=waiting)
 
 
-def _reports(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:
+def follow(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:
+    """Yield the daemon's reports (`netlab.daemon.convergence.Report`) until all is in place or `timeout` seconds have passed."""
     for line in client.stream("GET", f"/netlab/converged?timeout={timeout:g}{'&look=yes' if look else ''}", timeout=timeout + 5):
         yield msgspec.json.decode(line)

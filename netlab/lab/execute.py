@@ -42,12 +42,16 @@ def _in_pod(state: StateDirectory, pod: Pod, command: Sequence[str], container: 
         raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
     if containers.is_docker(state):
         container_exec.execute(pod_containers.running(state.lab, pod, container or names[0]), command)
-    if pod.spec.host_network:
-        return _on_host(state, pod.spec.node_name, command)
     files = PodFiles(state.pod(pod.metadata.uid))
     environment = {**_terminal(), **stored_environment(files, container or names[0])}
-    path = namespace_path(pod_namespace(state.lab, pod.metadata.namespace, pod.metadata.name))
-    return execute_inside(path, command, environment, files)
+    return execute_inside(namespace_path(_network_of(state.lab, pod)), command, environment, files)
+
+
+def _network_of(lab: str, pod: Pod) -> str:
+    """Return the name of the network namespace that a pod's containers are in."""
+    if pod.spec.host_network:
+        return host_namespace(lab, pod.spec.node_name)
+    return pod_namespace(lab, pod.metadata.namespace, pod.metadata.name)
 
 
 def _on_host(state: StateDirectory, host: str, command: Sequence[str]) -> int:

@@ -37,8 +37,19 @@ def read_topology(file: Path, *, runtime: str = "") -> Topology:
     Raises InvalidTopologyError with every problem found.
     """
     source = _read(file)
-    named = [_named_manifests(file, source, entry) for entry in manifest_paths(source)]
-    return load([source, *(_read(path) for paths in named for path in paths)], runtime=runtime)
+    sources, missing = [source], list[str]()
+    for entry in manifest_paths(source):
+        try:
+            sources += map(_read, _named_manifests(file, source, entry))
+        except InvalidTopologyError as error:
+            missing += error.problems
+    try:
+        topology = load(sources, runtime=runtime)
+    except InvalidTopologyError as error:
+        raise InvalidTopologyError((*missing, *error.problems)) from error
+    if missing:
+        raise InvalidTopologyError(tuple(missing))
+    return topology
 
 
 def _named_manifests(topology: Path, source: Source, entry: str) -> list[Path]:

@@ -38,13 +38,14 @@ def lab_named(name: str) -> StateDirectory:
     if len(labs) == 1:
         return StateDirectory.of(labs[0])
     if not labs:
-        raise UsageError("no lab is running", remedy=_how_to_see_one())
+        raise UsageError("no lab is running", remedy=how_to_see_one())
     raise UsageError(
         f"several labs are running: {', '.join(labs)}", remedy=f"Name the one you mean, as in: {AS_IN.format(lab=labs[0])}."
     )
 
 
-def _how_to_see_one() -> str:
+def how_to_see_one() -> str:
+    """Return what to do where no lab is running."""
     return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " Labs started with sudo are seen with sudo.")
 
 

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
-import resource
 import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES, PODS, SERVICES
@@ -33,8 +32,14 @@ from netlab.lab.find import connect
 from netlab.lab.forward_target import LOCALHOST, Cluster, Plan, PortRequest, Target, plan
 from netlab.lab.privilege import obtain
 from netlab.runtime.statedir import StateDirectory
+from netlab.serving.descriptors import raise_limit, room
+from netlab.serving.halfclose import end_sending
+from netlab.serving.listener import Listener
+from netlab.serving.roster import Limits, Roster, Seat
+from netlab.serving.streams import Accepted, streams
 
 CHUNK = 64 * 1024
+MOST_CONNECTIONS = 4096
 BACKLOG = 4096  # somaxconn's default today
 NO_NAMESPACE = frozenset({errno.ENOENT, errno.EINVAL})  # no such name; a name with nothing mounted on it
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, no time: closing sends a reset
@@ -108,8 +113,7 @@ def serve(
     `ready` is called when the process can be asked: who reads what it prints may send ^C at once.
     """
     obtain(state, "port-forward")  # the listeners are the machine's: they were made before
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors for each connection
+    raise_limit()
 
     async def until_asked() -> None:
         forwarder = Forwarder(pod.key, inside_of(state.lab, pod), trouble)
@@ -138,9 +142,11 @@ class Forwarder:
 
     async def run(self, listeners: dict[Forwarding, socket.socket]) -> None:
         """Carry connections until `stop`; those still open are then reset. Raises LabError when the pod is gone."""
-        asyncio.get_running_loop().set_exception_handler(self._not_accepted)
+        most = max(1, room(2 * MOST_CONNECTIONS) // 2)  # two descriptors for each connection
+        roster = Roster(Limits(most, most, most, math.inf, math.inf))
         servers = [
-            await asyncio.start_server(self._accepted(forwarding), sock=listener) for forwarding, listener in listeners.items()
+            Listener(str(forwarding), bound, streams(self._accepted(forwarding)), roster, backlog=BACKLOG, report=self._trouble)
+            for forwarding, bound in listeners.items()
         ]
         try:
             await self._ended
@@ -151,16 +157,9 @@ class Forwarder:
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def _not_accepted(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Tell in words that the machine takes no more connections for a moment; what else goes wrong in the loop is a fault."""
-        error = context.get("exception")
-        if isinstance(error, OSError):
-            self._trouble(f"{context['message']}: {error.strerror}")
-        else:
-            loop.default_exception_handler(context)
-
-    def _accepted(self, forwarding: Forwarding) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accepted(self, forwarding: Forwarding) -> Accepted:
+        def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seat: Seat) -> None:
+            seat.begin()  # for good: a connection that is carried makes no room for another
             task = asyncio.get_running_loop().create_task(self._carry(forwarding, (reader, writer)))
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
@@ -205,6 +204,8 @@ class Forwarder:
 
 async def _both_ways(one: Streams, other: Streams) -> None:
     """Carry bytes both ways until both sides have said their last word and everything has been taken."""
+    for _, writer in (one, other):
+        writer.transport.set_write_buffer_limits(0)  # `drain` returns when everything has left
     async with asyncio.TaskGroup() as directions:
         directions.create_task(_carry_one_way(one[0], other[1]))
         directions.create_task(_carry_one_way(other[0], one[1]))
@@ -217,7 +218,7 @@ async def _carry_one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWri
     while chunk := await reader.read(CHUNK):
         writer.write(chunk)
         await writer.drain()
-    writer.write_eof()
+    end_sending(writer.transport)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

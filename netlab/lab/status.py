@@ -104,8 +104,24 @@ def pod_phase(pod: Pod) -> str:
     """Return the word kubectl prints in its STATUS column."""
     if pod.terminating:
         return "Terminating"
+    if initializing := _initializing(pod):
+        return initializing
     waiting = [s.state["waiting"].get("reason", "") for s in pod.status.container_statuses if "waiting" in s.state]
     return str(next((reason for reason in waiting if reason), pod.status.phase or "Pending"))
+
+
+def _initializing(pod: Pod) -> str:
+    """Return the word for a pod whose init containers have not all completed: `Init:0/1`, `Init:CrashLoopBackOff`."""
+    for done, status in enumerate(pod.status.init_container_statuses):
+        ended, waiting = status.state.get("terminated"), status.state.get("waiting", {})
+        if ended is not None and ended.get("exitCode") == 0:
+            continue
+        if ended is not None:
+            return f"Init:{ended.get('reason') or 'ExitCode:' + str(ended.get('exitCode'))}"
+        reason = waiting.get("reason", "")
+        named = reason and reason not in {"PodInitializing", "ContainerCreating"}
+        return f"Init:{reason}" if named else f"Init:{done}/{len(pod.spec.init_containers)}"
+    return ""
 
 
 def _pod(pod: Pod, machine: MachineView) -> Json:
@@ -123,9 +139,24 @@ def _pod(pod: Pod, machine: MachineView) -> Json:
     }
 
 
+def _endpoints(service: Service, slices: list[EndpointSlice]) -> dict[tuple[str, ...], bool]:
+    """Return the endpoints of a Service and whether each is ready, in the better state if several slices list it.
+
+    An endpoint is known by its first address, which is the one used, and the ports it serves: two pods of one node's network
+    share the address.
+    """
+    found: dict[tuple[str, ...], bool] = {}
+    for piece in slices:
+        if piece.service_key == service.key and _serves(service, piece):
+            ports = tuple(sorted(f"{port.port}/{port.protocol}" for port in piece.ports))
+            for endpoint in piece.endpoints:
+                key = (*endpoint.addresses[:1], *ports)
+                found[key] = found.get(key, False) or endpoint.conditions.is_ready
+    return found
+
+
 def _service(service: Service, slices: list[EndpointSlice], healthy: Health) -> Json:
-    endpoints = [e for s in slices if s.service_key == service.key and _serves(service, s) for e in s.endpoints]
-    ready = {address for e in endpoints if e.conditions.is_ready for address in e.addresses}
+    ready = list(_endpoints(service, slices).values())
     return {
         "namespace": service.metadata.namespace,
         "name": service.metadata.name,
@@ -135,8 +166,8 @@ def _service(service: Service, slices: list[EndpointSlice], healthy: Health) -> 
         "ports": ",".join(
             f"{port.port}{f':{port.node_port}' if port.node_port else ''}/{port.protocol}" for port in service.spec.ports
         ),
-        "endpoints": len(ready),
-        "notReady": len({address for e in endpoints for address in e.addresses} - ready),
+        "endpoints": ready.count(True),
+        "notReady": ready.count(False),
         "healthyNodes": healthy.get(service.key),
     }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from netlab.api.resources import Json
 from netlab.errors import ApiError, CannotTestError, LabError
 from netlab.files import read_plain
+from netlab.lab.converge import follow
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
 from netlab.node.podfiles import PodFiles
@@ -15,6 +17,7 @@ from netlab.runtime.lifetime import run_interruptible
 from netlab.runtime.statedir import StateDirectory
 
 LARGEST_RESOLV_CONF = 65536  # bytes; what runs in a pod may write there
+SETTLE_TIMEOUT: Final = 30.0  # seconds for a change that is made during the test to be programmed
 
 
 def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_progress: Callable[[int, int], None]) -> Json:
@@ -28,8 +31,16 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
         return (read_plain(PodFiles(state.pod(uid)).etc / "resolv.conf", LARGEST_RESOLV_CONF) or b"").decode(errors="replace")
 
     try:
-        client = connect(state)
-        test = run_connectivity(state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf)
-        return run_interruptible(test)
+        with connect(state) as client:
+
+            def settle() -> None:
+                for _ in follow(client, SETTLE_TIMEOUT, look=False):
+                    pass
+
+            return run_interruptible(
+                run_connectivity(
+                    state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf, settle=settle
+                )
+            )
     except (LabError, ApiError) as error:
         raise CannotTestError(error.message, remedy=error.remedy) from error

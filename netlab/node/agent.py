@@ -60,6 +60,7 @@ from netlab.proxy import health
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
 from netlab.runtime.identity import own_start_time
 from netlab.runtime.lifetime import run_until_terminated
+from netlab.serving.descriptors import raise_limit
 
 KINDS: tuple[Resource[Any], ...] = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES, LABS)
 ROUTED = frozenset({"services", "endpointslices"})  # the kinds that lead to endpoints
@@ -249,6 +250,7 @@ async def _run(arguments: dict[str, str], lab: Lab, token: str) -> None:
 
 def main(arguments: dict[str, str]) -> None:
     """Be the agent of `arguments["node"]` (docs/architecture.md) until SIGTERM."""
+    raise_limit()
     lab = msgspec.json.decode(Path(arguments["lab_file"]).read_bytes(), type=Lab)
     token = Path(arguments["token"]).read_text()
     run_until_terminated(_run(arguments, lab, token), log, f"agent=ended node={arguments['node']}")

@@ -7,15 +7,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
+import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from netlab.node.http_messages import HttpHandler, Request, Response, text
 from netlab.node.http_server import Connections, HttpConnection, HttpService
 from netlab.proxy.health import HEALTHZ_PORT, Answer
+from netlab.serving.descriptors import room
+from netlab.serving.listener import Listener
+from netlab.serving.roster import Limits, Roster
 
 METRICS_PORT = 10249
+MOST_CONNECTIONS, MOST_PER_CLIENT = 256, 32  # of all these servers together
 NOT_FOUND = Response(status=404)
 log = logging.getLogger("netlab.node")
 
@@ -27,7 +33,10 @@ class HealthServers:
         self._own = own  # the proxy's own health; True asks for /livez
         self._mode = mode
         self._answers: Mapping[int, Answer] = {}
-        self._servers: dict[int, tuple[asyncio.Server, Connections]] = {}
+        self._servers: dict[int, tuple[list[Listener], Connections]] = {}
+        total = room(MOST_CONNECTIONS)
+        each = min(MOST_PER_CLIENT, total)
+        self._roster = Roster(Limits(total, each, each, stranger_seconds=math.inf, idle_seconds=math.inf))
 
     async def start(self) -> None:
         """Open the proxy's own two servers."""
@@ -57,15 +66,19 @@ class HealthServers:
         connections = Connections()
         service = HttpService(answer, connections, begin=_uncounted, finish=_uncounted)
         try:
-            server = await asyncio.get_running_loop().create_server(lambda: HttpConnection(service), host, port)
+            bound = _bound(host, port)
         except OSError as error:  # something else on this node has the port: say it; the other ports are served
             log.warning("port=%d served=no error=%r", port, str(error))
             return
-        self._servers[port] = server, connections
+        self._servers[port] = (
+            [Listener(f"health:{port}", one, lambda seat: HttpConnection(service, seat), self._roster) for one in bound],
+            connections,
+        )
 
     async def _close(self, port: int) -> None:
-        server, connections = self._servers.pop(port)
-        server.close()
+        listeners, connections = self._servers.pop(port)
+        for listener in listeners:
+            listener.close()
         await connections.close(patience=0)
 
     async def _serve_health(self, request: Request) -> Response:
@@ -73,6 +86,20 @@ class HealthServers:
 
     async def _serve_metrics(self, request: Request) -> Response:
         return text(self._mode) if request.path == "/proxyMode" else NOT_FOUND
+
+
+def _bound(host: str | None, port: int) -> list[socket.socket]:
+    """Return sockets bound to a port: of one address, or of all addresses of each family that there is."""
+    if host is not None:
+        return [socket.create_server((host, port))]
+    bound = [socket.create_server(("0.0.0.0", port))]
+    if Path("/proc/net/if_inet6").exists():
+        try:
+            bound.append(socket.create_server(("::", port), family=socket.AF_INET6))
+        except OSError:
+            bound[0].close()
+            raise
+    return bound
 
 
 def _response(answer: Answer) -> Response:

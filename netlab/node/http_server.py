@@ -5,8 +5,10 @@ Built-in workloads and the health checks of agents are served by it.
 A container holds one server and a Python of its own, and starting ten of them is what `up` with runtime docker spends its
 time on: h11 is loaded in a tenth of the time that a web framework takes. A connection is in one of three states:
 
-    listening   no request is whole yet. KEEP_ALIVE seconds of silence end it
-    answering   the handler has the request, or the client has not taken the answer
+    listening   no request is whole yet. KEEP_ALIVE seconds of silence end it; a request that has begun must have its headers
+                within HEAD_SECONDS, as must the first one of a connection, and more of its body every BODY_SECONDS
+    answering   the handler has the request, or the client has not taken the answer, of which it must take something
+                every WRITE_SECONDS
     leaving     nothing more is read or said
 
 1. One request at a time. What the client sends ahead waits in h11; beyond READ_AHEAD bytes it waits in the client.
@@ -14,7 +16,8 @@ time on: h11 is loaded in a tenth of the time that a web framework takes. A conn
    wait for a client, and one that waits for something else holds up its own client only.
 3. Being served is counted from a request's last header until the client has taken the answer. When the connection breaks it is
    counted off, and the handler cancelled; who only has nothing more to say (EOF) gets the answer.
-4. What is no HTTP is answered with the status that h11 advises, too large a body with 413, and that is the last answer.
+4. What is no HTTP is answered with the status that h11 advises, too large a body with 413, and that is the last answer. So is
+   the 400 for a request with Content-Length and Transfer-Encoding, which servers in a row may read differently (RFC 9112, 6.1).
 5. Behind the last answer the client may still be talking: the kernel resets a connection that is closed with bytes unread, and
    the answer might be lost with it (RFC 9112, 9.6). So sending ends, and what still arrives is thrown away until the client
    closes, for LINGER seconds at most.
@@ -38,8 +41,11 @@ import h11
 import msgspec
 
 from netlab.node.http_messages import HttpHandler, Request, Response
+from netlab.serving.halfclose import end_sending
+from netlab.serving.roster import Seat
 
 KEEP_ALIVE = 3630.0  # longer than the hour that load balancers keep idle connections: theirs to end
+HEAD_SECONDS = BODY_SECONDS = WRITE_SECONDS = 60.0  # nginx's client_header_timeout, client_body_timeout, send_timeout
 LINGER = 2.0
 LARGEST_BODY = 1 << 20  # nginx's client_max_body_size
 READ_AHEAD = 1 << 16
@@ -124,8 +130,9 @@ class HttpConnection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, service: HttpService) -> None:
+    def __init__(self, service: HttpService, seat: Seat) -> None:
         self._service = service
+        self._seat = seat
         self._loop = asyncio.get_running_loop()
         self._http = h11.Connection(h11.SERVER)
         self._state = State.LISTENING
@@ -137,6 +144,8 @@ class HttpConnection(asyncio.Protocol):
         self._full = False  # the client is slower than the answer
         self._ending = False
         self._heard = 0.0
+        self._due: float | None = None  # when more of the request that has begun must have come
+        self._untaken = 0  # bytes of the answer that waited for the client when that was looked at last
         self._timer: asyncio.TimerHandle | None = None
 
     # ---- what asyncio says
@@ -144,9 +153,10 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = f"{peer[0]}:{peer[1]}" if peer else ""
+        self._transport.set_write_buffer_limits(0)  # an answer is taken when nothing of it waits here
         self._service.connections.add(self)
         self._heard = self._loop.time()
-        self._wait(KEEP_ALIVE, self._silent)
+        self._expect(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
@@ -155,6 +165,7 @@ class HttpConnection(asyncio.Protocol):
         self._http.receive_data(data)
         if self._state is State.LISTENING:
             self._read()
+            self._expect_rest()
         elif len(self._http.trailing_data[0]) > READ_AHEAD:
             self._transport.pause_reading()
 
@@ -167,6 +178,8 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
+        self._untaken = self._transport.get_write_buffer_size()
+        self._wait(WRITE_SECONDS, self._silent)
 
     def resume_writing(self) -> None:
         self._full = False
@@ -181,6 +194,7 @@ class HttpConnection(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
         self._count_off()
+        self._seat.leave()
         self._service.connections.discard(self)
 
     # ---- ends
@@ -200,17 +214,35 @@ class HttpConnection(asyncio.Protocol):
         if self._ending or self._http.their_state is h11.CLOSED:
             self._transport.close()
             return
-        self._transport.write_eof()
+        end_sending(self._transport)
         self._transport.resume_reading()
         self._wait(LINGER, self._transport.close)
 
     def _silent(self) -> None:
-        """Look how long the client has been silent, once per KEEP_ALIVE: cheaper than a timer per request."""
-        left = KEEP_ALIVE if self._state is State.ANSWERING else self._heard + KEEP_ALIVE - self._loop.time()
+        """Look what the client still owes, and since when: cheaper than a timer per request."""
+        if self._state is State.ANSWERING:
+            waiting = self._transport.get_write_buffer_size()
+            left = 0.0 if 0 < self._untaken <= waiting else WRITE_SECONDS if self._full else KEEP_ALIVE
+            self._untaken = waiting
+        else:
+            left = (self._heard + KEEP_ALIVE if self._due is None else self._due) - self._loop.time()
         if left <= 0:
             self._transport.abort()
         else:
             self._wait(left, self._silent)
+
+    def _expect(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        self._wait(seconds, self._silent)
+
+    def _expect_rest(self) -> None:
+        """Set the time for the rest of a request of which a part has come, if there is one."""
+        if self._state is not State.LISTENING:
+            self._due = None
+        elif self._head is not None:
+            self._expect(BODY_SECONDS)
+        elif self._due is None and self._http.trailing_data[0]:
+            self._expect(HEAD_SECONDS)
 
     def _wait(self, seconds: float, end: Callable[[], None]) -> None:
         if self._timer:
@@ -255,7 +287,10 @@ class HttpConnection(asyncio.Protocol):
         self._counted = True
         self._service.begin()
         self._service.connections.has_begun(self)
-        if request.method == b"CONNECT":
+        self._seat.begin()
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in request.headers}:
+            self._send(_refusal(HTTPStatus.BAD_REQUEST))
+        elif request.method == b"CONNECT":
             self._send(_refusal(HTTPStatus.METHOD_NOT_ALLOWED))
         elif self._http.they_are_waiting_for_100_continue:
             announced = next((int(value) for name, value in request.headers if name == b"content-length"), 0)
@@ -308,13 +343,16 @@ class HttpConnection(asyncio.Protocol):
         self._http.start_next_cycle()
         self._head = None
         self._state = State.LISTENING
+        self._due, self._untaken = None, 0
         self._transport.resume_reading()
         self._read()
+        self._expect_rest()
 
     def _count_off(self) -> None:
         if self._counted:
             self._counted = False
             self._service.finish()
+            self._seat.finish(self._loop.time())
 
 
 def _refusal(status: int) -> Response:

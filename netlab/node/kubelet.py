@@ -289,6 +289,8 @@ class Kubelet:
     async def _make_sandboxes(self, *, resync: bool) -> bool:
         """Make or mend what is missing; False when a sandbox could not be made."""
         self._stand_on_nodes()
+        for worker in self._workers.values() if resync else ():
+            worker.restore_files()
         waiting = {worker.node for worker in self._workers.values() if not worker.stands}
         wanted = self._node_pods(None if resync else waiting | self._sandboxes.renewed(self._nodes))
         if not wanted:

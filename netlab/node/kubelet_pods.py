@@ -190,6 +190,18 @@ class PodWorker:
                 else:
                     self.probing.begin(run)
 
+    def restore_files(self) -> None:
+        """Write those of the pod's files that somebody has deleted; what its containers wrote into the others stays."""
+        if not self.stands or not self.records or self.pod.terminating:
+            return
+        missing = {name for name in podfiles.INJECTED if not (self.files.etc / name).exists()}
+        texts = self.tools.surroundings.files(self.pod, self.address) if missing else {}
+        for name in missing.intersection(texts):
+            try:
+                write_in_place(self.files.etc / name, texts[name])
+            except OSError as error:
+                log.warning("pod=%s file=%s state=missing error=%r", self.pod.key, name, str(error))
+
     # ---- the level-triggered look
     def advance(self) -> None:
         """Ask for the next thing for this pod."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from netlab.api.pods import Container, Pod
 from netlab.node.containers import ContainerRecord, Phase
 from netlab.node.kubelet_pods import FINAL_WAITING, PodWorker
-from netlab.node.kubelet_status import NEW
+from netlab.node.kubelet_status import NEW, completed
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -32,10 +32,23 @@ def _unsettled_on_node(pod: Pod, worker: PodWorker | None) -> str:
         return f"Pod {pod.key} waits for its network{f': {worker.problem}' if worker and worker.problem else '.'}"
     if _stuck(worker):
         return ""
+    if words := _initializing(pod, worker):
+        return words
     starting = (_starting(pod, container, worker.records.get(container.name, NEW)) for container in pod.spec.containers)
     if words := next(filter(None, starting), ""):
         return words
     return f"Pod {pod.key}: its status is being written." if worker.status_pending else ""
+
+
+def _initializing(pod: Pod, worker: PodWorker) -> str:
+    """Return which init container has not completed: the containers behind it are not started before."""
+    for done, container in enumerate(pod.spec.init_containers):
+        record = worker.records.get(container.name, NEW)
+        if not completed(record):
+            progress = f"Init:{done}/{len(pod.spec.init_containers)}"
+            doing = "runs" if record.phase is Phase.RUNNING else "is being started"
+            return f"Pod {pod.key}: init container {container.name} {doing} ({progress})."
+    return ""
 
 
 def _starting(pod: Pod, container: Container, record: ContainerRecord) -> str:

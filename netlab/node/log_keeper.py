@@ -32,6 +32,7 @@ from typing import Final
 
 from netlab.runtime.log_files import CONTAINER, Limits, RotatingFile
 from netlab.runtime.statedir import StateDirectory
+from netlab.serving.descriptors import raise_limit
 
 NAME: Final = "log-keeper"  # of its record, its socket and its own log
 PIPE_SUFFIX: Final = ".pipe"
@@ -152,6 +153,7 @@ class LogKeeper:
 
 def keep_logs(listener: socket.socket, state: StateDirectory) -> None:
     """Be the lab's log keeper until nobody is left to read for."""
+    raise_limit()  # two descriptors for each command
     os.nice(NICENESS)
     keeper = LogKeeper(listener)
     keeper.resume(state)

@@ -31,6 +31,7 @@ LOCALHOST_LINES = (
     "fe00::2\tip6-allrouters",
 )
 ETC_SIZE = 256 * 1024  # bytes that a pod's resolv.conf, hosts and hostname may have together (CVE-2020-8557)
+INJECTED = ("resolv.conf", "hosts", "hostname")  # what lies over /etc in a pod
 LONGEST_HOSTNAME = 64  # Linux' own limit (semantics 11.28)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")

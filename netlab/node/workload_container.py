@@ -21,10 +21,12 @@ import msgspec
 
 from netlab.node.workloads_protocol import ServerStatus, WorkloadArguments
 from netlab.node.workloads_serving import ServedWorkload
+from netlab.serving.descriptors import raise_limit
 
 
 def main() -> None:
     """Serve until told to end; the exit code is the server's."""
+    raise_limit()
     arguments = msgspec.json.decode(sys.argv[1], type=WorkloadArguments)
     sys.exit(asyncio.run(serve(arguments)))
 

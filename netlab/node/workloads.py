@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import resource
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,14 +30,14 @@ from netlab.node.workloads_serving import Bind, ServedWorkload
 from netlab.node.workloads_sockets import SocketMaker
 from netlab.runtime.log_files import CONTAINER, RotatingFile
 from netlab.runtime.statedir import StateDirectory
+from netlab.serving.descriptors import raise_limit
 
 log = logging.getLogger("netlab.node")
 
 
 def main(arguments: dict[str, str]) -> None:
     """Serve until SIGTERM. Arguments: `lab`, `node`, `state` (the state directory's path)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_limit()
     state = StateDirectory(arguments["lab"], Path(arguments["state"]))
     path = state.socket(socket_name(arguments["node"]))
     path.unlink(missing_ok=True)  # of a process that was killed

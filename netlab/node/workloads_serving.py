@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import struct
 import time
@@ -25,11 +26,16 @@ from netlab.containment import Contained, describe
 from netlab.errors import KernelError
 from netlab.node.http_messages import HttpHandler, Request, Response
 from netlab.node.http_server import Connections, HttpConnection, HttpService
-from netlab.node.servers import SERVERS, Listener
+from netlab.node.servers import SERVERS
+from netlab.node.servers import Listener as Port
 from netlab.node.servers.base import CLIENT_HEADER, POD_HEADER, BadArgumentsError, Process
 from netlab.node.workloads_protocol import ServerSpec, ServerStatus
+from netlab.serving.descriptors import room
+from netlab.serving.listener import Listener
+from netlab.serving.roster import Limits, Roster, Seat
 
 BACKLOG = 4096  # somaxconn's default today
+MOST_CONNECTIONS = 1024  # of a pod, as nginx's worker_connections; then the longest idle one makes room
 CANNOT_LISTEN, BROKEN = 1, 2  # exit codes; that of a Go program which panics is 2
 HTTP_METHODS = tuple(f"{word} ".encode() for word in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 LONGEST_METHOD = max(map(len, HTTP_METHODS))
@@ -82,9 +88,11 @@ class ServedWorkload:
         self._ending: asyncio.Task[None] | None = None
         self._changed = changed
         self._sockets: list[socket.socket] = []
-        self._datagrams: dict[socket.socket, Listener] = {}
-        self._servers: list[asyncio.Server] = []
+        self._datagrams: dict[socket.socket, Port] = {}
+        self._servers: list[Listener] = []
         self._connections = Connections()
+        most = room(MOST_CONNECTIONS)
+        self._roster = Roster(Limits(most, most, most, stranger_seconds=math.inf, idle_seconds=math.inf))
         self._make = bind
         self._log = output
 
@@ -150,12 +158,12 @@ class ServedWorkload:
             self._log = None
 
     # ---- sockets
-    def _bind(self, listeners: tuple[Listener, ...]) -> list[tuple[Listener, socket.socket]]:
+    def _bind(self, listeners: tuple[Port, ...]) -> list[tuple[Port, socket.socket]]:
         for listener in listeners:
             self._sockets.append(self._make(self.spec.path, listener.protocol, listener.port))
         return list(zip(listeners, self._sockets, strict=True))
 
-    async def _listen(self, listener: Listener, endpoint: socket.socket) -> None:
+    async def _listen(self, listener: Port, endpoint: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         if listener.datagram:
             endpoint.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
@@ -166,9 +174,10 @@ class ServedWorkload:
             return
         service = HttpService(self._signed(listener.http), self._connections, self.begin, self.finish)
         first = _Sniffer if listener.raw else HttpConnection
-        self._servers.append(await loop.create_server(lambda: first(service), sock=endpoint, backlog=BACKLOG))
+        name = f"{self.spec.pod}:{listener.port}"
+        self._servers.append(Listener(name, endpoint, lambda seat: first(service, seat), self._roster, backlog=BACKLOG))
 
-    def _receive(self, listener: Listener, endpoint: socket.socket) -> bool:
+    def _receive(self, listener: Port, endpoint: socket.socket) -> bool:
         """Answer one datagram from the very address it was sent to: a host with several would choose another.
 
         Tell whether there was one.
@@ -243,8 +252,9 @@ class _Sniffer(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, service: HttpService) -> None:
+    def __init__(self, service: HttpService, seat: Seat) -> None:
         self._service = service
+        self._seat = seat
         self._echoing = False
         self._seen = b""
 
@@ -258,13 +268,14 @@ class _Sniffer(asyncio.Protocol):
             return
         self._seen += data
         if self._seen.startswith(HTTP_METHODS):
-            http = HttpConnection(self._service)
+            http = HttpConnection(self._service, self._seat)
             self._transport.set_protocol(http)
             http.connection_made(self._transport)
             self._service.connections.discard(self)
             http.data_received(self._seen)
         elif len(self._seen) >= LONGEST_METHOD or not any(method.startswith(self._seen) for method in HTTP_METHODS):
             self._echoing = True
+            self._seat.begin()
             self._service.begin()
             self._service.connections.has_begun(self)
             self._transport.write(self._seen)
@@ -282,6 +293,7 @@ class _Sniffer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        self._seat.leave()
         self._service.connections.discard(self)
         if self._echoing:
             self._service.finish()

@@ -1,8 +1,9 @@
 """Checks computed from the objects, run with real packets, shown with evidence.
 
 - Pure: `snapshot` (the objects) -> `plan`, `plan_services`, `plan_names`, `choose` (the `checks`) with `expectation` (what must
-  come of each); `verdict` compares that with `observed`; `hints` and `hints_rules` say what may be wrong.
-  `outcome` has the words, `ports` the source ports of datagrams.
+  come of each) and `sampling` (how many connections show every backend); `verdict` compares that with `observed`; `changes`
+  finds what changed during the run; `hints` and `hints_rules` say what may be wrong. `outcome` has the words, `ports` the
+  source ports of datagrams.
 - Acting: `runner` is the story; `prober` sends with `sockets` and `resolve`, `servers` answer, `capture` sees every packet,
   `stamps` say when, and `wire` reads it.
 - `record` is the result as one JSON document, `evidence` its decoded packets; `summary`, `markdown`, `junit` and

@@ -18,6 +18,8 @@ IN_PROPERTY = {**IN_MESSAGE, **str.maketrans({":": "%3A", ",": "%2C"})}
 
 def annotate(record: Json) -> list[str]:
     """Return the lines, failures first."""
+    if error := record.get("error"):
+        return [annotation("error", "netlab test connectivity", f"{record['lab']} could not be tested: {error}")]
     return [line for result, kind in KINDS.items() for line in _of_kind(kind, summary.equal_rows(record, result.value))]
 
 

@@ -5,7 +5,8 @@ VXLAN) and cuts it to SNAP_LENGTH bytes, so neither the control plane's traffic 
 is left is read by `wire` and filed under the probe's key. The kernel's time stamps order what several sockets saw (`stamps`).
 
 What would surprise you: AF_PACKET sees a packet before prerouting on its way in and after postrouting on its way
-out. A packet translated on arrival and delivered to the same node's own sockets is never seen translated.
+out. A packet translated on arrival and delivered to the same node's own sockets is never seen translated. It also sees frames
+that a bridge floods and the host does not take: such a sighting is kept as evidence, and is no arrival.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RECEIVE_BUFFER = 8 << 20
 ETH_P_ALL = 3
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
 SOL_PACKET, PACKET_STATISTICS = 263, 6
-PACKET_OUTGOING = 4
+PACKET_OTHERHOST, PACKET_OUTGOING = 3, 4
 LD_HALF, LD_BYTE, JUMP, JUMP_EQUAL, JUMP_SET, RETURN = 0x28, 0x30, 0x05, 0x15, 0x45, 0x06
 
 
@@ -121,9 +122,11 @@ class Capture:
                 continue
             self._order += 1
             direction = "out" if kind == PACKET_OUTGOING else "in"
-            sighting = Sighting(shown, device, direction, time_of(ancillary), self._order, packet, frame)
+            flooded = kind == PACKET_OTHERHOST and not is_bridge_port(shown, device)
+            sighting = Sighting(shown, device, direction, time_of(ancillary), self._order, packet, frame, flooded)
             self._seen.setdefault(packet.key, []).append(sighting)
-            self._wake(packet)
+            if not flooded:
+                self._wake(packet)
 
     def _wake(self, packet: Packet) -> None:
         accepts, future = self._waiting.get(packet.key, (None, None))
@@ -135,7 +138,8 @@ class Capture:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[key] = (accepts, future)
         for sighting in self._seen.get(key, ()):
-            self._wake(sighting.packet)
+            if not sighting.flooded:
+                self._wake(sighting.packet)
         return future
 
     def take(self, key: str) -> tuple[Sighting, ...]:
@@ -154,6 +158,11 @@ class Capture:
             with ThreadPoolExecutor(min(32, len(self._sockets))) as pool:
                 list(pool.map(socket.socket.close, self._sockets.values()))
         self._sockets.clear()
+
+
+def is_bridge_port(place: str, device: str) -> bool:
+    """Tell whether a device is a port of a bridge: there every frame is for another MAC, and is forwarded."""
+    return place == names.FABRIC or device.startswith(names.POD_LINK_PREFIX)
 
 
 def _enlarge(sock: socket.socket) -> None:

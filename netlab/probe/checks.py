@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from netlab.probe.outcome import Outcome
+from netlab.probe.sampling import draws
+
+STICKY_ATTEMPTS = 10
 
 
 class Kind(Enum):
@@ -115,7 +118,8 @@ class Expectation:
     """What must come of an action, and why.
 
     `outcomes`: any of these; the first is the one to expect. `sources`: for each backend (`address:port`; empty for the
-    runner's own socket) the source addresses that it may see. `every`: all backends must be seen to answer. `sticky`:
+    runner's own socket) the source addresses that it may see. `chances`: for each backend the probability that a connection
+    gets it. `every`: all backends must be seen to answer. `sticky`:
     one and the same backend must answer all connections. `until`: connect until this backend has answered.
     `nodes`: all of these must be seen to take connections. `ends`: the place at which a packet that must not get through
     ends. `answers`: what a DNS answer must hold, e.g. `A 10.96.0.10`, all of it when `exact`. `response_codes`: e.g. NOERROR.
@@ -124,6 +128,7 @@ class Expectation:
     outcomes: tuple[Outcome, ...]
     reason: str = ""
     sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    chances: Mapping[str, float] = field(default_factory=dict)
     every: bool = False
     sticky: bool = False
     until: str = ""
@@ -141,6 +146,18 @@ class Expectation:
     @property
     def backends(self) -> tuple[str, ...]:
         return tuple(sorted(b for b in self.sources if b))
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The backends that must be seen to answer."""
+        return frozenset(self.backends) if self.every else frozenset({self.until} - {""})
+
+    @property
+    def attempts(self) -> int:
+        """How many connections the check makes at most until all that must be seen has been seen (`netlab.probe.sampling`)."""
+        if self.sticky:
+            return STICKY_ATTEMPTS
+        return draws([*(self.chances[backend] for backend in self.wanted), *(1 / len(self.nodes) for _ in self.nodes)])
 
 
 @dataclass(frozen=True)

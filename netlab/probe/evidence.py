@@ -28,6 +28,7 @@ def evidence(trail: Iterable[Sighting], vxlan_port: int) -> list[dict[str, Any]]
                 "direction": sighting.direction,
                 "answer": sighting.packet.answer,
                 "packet": sighting.packet.word,
+                **({"flooded": True} if sighting.flooded else {}),  # for another MAC: the host does not take it
                 **hop,
                 "translated": changes(before, hop) if before else [],
             }

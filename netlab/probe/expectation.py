@@ -115,13 +115,18 @@ def through_service(snapshot: Snapshot, access: Access) -> Expectation:
     if not usable(snapshot, backends, access.via or access.source.node, local=False):
         return Expectation((Outcome.REFUSED,), "the Service has no endpoints (semantics 6.3)", ends=first_ruler(access))
     sources: dict[str, set[str]] = {}
-    for arrival in arrivals(snapshot, access, backends):
-        for backend in usable(snapshot, backends, arrival.ruler, local=only_local(access, arrival.origin)):
+    chances: dict[str, float] = {}
+    ways = arrivals(snapshot, access, backends)
+    for arrival in ways:
+        possible = usable(snapshot, backends, arrival.ruler, local=only_local(access, arrival.origin))
+        for backend in possible:
             sources.setdefault(backend.key, set()).update(source_seen(snapshot, access, arrival, backend))
+            chances[backend.key] = chances.get(backend.key, 0.0) + 1 / (len(ways) * len(possible))
     if not sources:
         reason = "the traffic policy is Local and the node has no endpoint (semantics 6.3)"
         return Expectation((Outcome.DROPPED,), reason, ends=first_ruler(access))
-    return Expectation((Outcome.ALLOWED,), sources={key: frozenset(value) for key, value in sources.items()})
+    seen = {key: frozenset(value) for key, value in sources.items()}
+    return Expectation((Outcome.ALLOWED,), sources=seen, chances=chances)
 
 
 def first_ruler(access: Access) -> str:
@@ -205,7 +210,7 @@ def usable(snapshot: Snapshot, backends: Iterable[Backend], node: str, *, local:
     """Return the ready endpoints, or those serving while terminating when none is ready (semantics 6.1, 6.2, 6.13)."""
     pool = tuple(backends)
     if local:
-        pool = tuple(b for b in pool if node in {b.endpoint.node_name, b.place.node} and node)
+        pool = tuple(b for b in pool if node and node in (b.endpoint.node_name, b.place.node))
     ready = tuple(b for b in pool if b.endpoint.conditions.is_ready)
     if ready:
         return ready if local else hinted(ready, node, snapshot.zones.get(node, ""))
@@ -214,6 +219,8 @@ def usable(snapshot: Snapshot, backends: Iterable[Backend], node: str, *, local:
 
 def hinted(ready: tuple[Backend, ...], node: str, zone: str) -> tuple[Backend, ...]:
     """Keep to topology hints, unless one endpoint has none or none is for us (semantics 6.13)."""
+    if any(backend.endpoint.hints is None for backend in ready):
+        return ready
     for mine, attribute in ((node, "for_nodes"), (zone, "for_zones")):
         hints = [{z.name for z in getattr(b.endpoint.hints, attribute, ())} for b in ready]
         if mine and all(hints) and any(mine in h for h in hints):

@@ -5,6 +5,7 @@ For each kind of place where packets end, one question to the kernel (docs/seman
     entering a device of a node        does the node forward at all?
     at the bridge, to itself           will the bridge send a frame back out of the port it came from?
     leaving flannel.1                  is there a neighbour, and a forwarding entry, for the other node's VTEP?
+    in VXLAN                           does the frame go to the node that has the pod?
     on the underlay without VXLAN      is there a route over flannel.1 to the other node's pods?
     an answer at the asking pod        was it bridged past the rules that should have translated it back?
 
@@ -59,11 +60,11 @@ class Hints:
         return (*self._of_loss(check, observed), *self._rules.of(passed))
 
     def _of_loss(self, check: Check, observed: Observed) -> tuple[str, ...]:
-        if observed.outcome not in LOST or not observed.requests:
+        if observed.outcome not in LOST or observed.lost_data or not observed.requests:
             return ()
-        answers = tuple(s for s in observed.trail if s.packet.answer and s.packet.word not in UNANSWERED)
+        answers = tuple(s for s in observed.trail if s.packet.answer and s.packet.word not in UNANSWERED and not s.flooded)
         loss = Loss(check, observed, (answers or observed.requests)[-1])
-        finders = (self._forwards, self._hairpins, self._tunnels, self._routes, self._bridged)
+        finders = (self._forwards, self._hairpins, self._tunnels, self._misdirected, self._routes, self._bridged)
         return tuple(sentence for find in finders for sentence in find(loss))
 
     def _state(self, node: str) -> NamespaceState:
@@ -106,6 +107,20 @@ class Hints:
         if macs and addresses.underlay not in remotes:
             sends = f"sends them to {_any(remotes)}" if remotes else "has no forwarding entry for them"
             yield f"frames for {target} must go to {addresses.underlay}; {last.device} of {node} {sends}"
+
+    def _misdirected(self, loss: Loss) -> Iterator[str]:
+        """A frame of the overlay that went to another node than the one that has the packet's destination."""
+        nodes = {addresses.underlay: name for name, addresses in self._snapshot.addresses.items()}
+        for sighting in loss.observed.trail:
+            packet, outer = sighting.packet, sighting.packet.outer
+            target = self._snapshot.place_at(packet.destination)
+            if outer is None or target.kind is not Kind.POD or nodes.get(outer.destination) == target.node:
+                continue
+            yield (
+                f"flannel.1 of {nodes.get(outer.source, outer.source)} sends frames for pods of {target.node} to"
+                f" {outer.destination} ({nodes.get(outer.destination, 'no node')})"
+            )
+            return
 
     def _routes(self, loss: Loss) -> Iterator[str]:
         """A packet for a pod that crosses the underlay as it is left its node by the default route."""

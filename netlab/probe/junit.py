@@ -12,9 +12,16 @@ NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(record: Json) -> str:
-    """Return the XML text. An empty record gives an empty, valid document, so that a file can always be written."""
+    """Return the XML text. An empty record gives an empty, valid document, so that a file can always be written.
+
+    A test that could not begin is one testcase in error, so that no reader takes the file for a pass.
+    """
     root = ET.Element("testsuites", name=f"netlab {record['lab']}", time=f"{record['seconds']:.3f}")
     suites: dict[str, ET.Element] = {}
+    if error := record.get("error"):
+        begun = suites["connectivity"] = ET.SubElement(root, "testsuite", name="connectivity", timestamp=record["time"])
+        case = ET.SubElement(begun, "testcase", name="connectivity", classname=record["lab"], time="0")
+        ET.SubElement(case, "error", type="CannotTest", message=clean(error)).text = clean(error)
     for check in record["checks"]:
         suite = suites.get(check["path"])
         if suite is None:

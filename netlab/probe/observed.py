@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netlab.probe.outcome import Outcome
 from netlab.probe.wire import Sighting
+
+
+def arrived(trail: Iterable[Sighting]) -> tuple[Sighting, ...]:
+    """Return where a request has been: a frame for another MAC, which a bridge flooded to a host, has not arrived there."""
+    return tuple(s for s in trail if not (s.packet.answer or s.flooded))
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Observed:
-    """The result of a check's attempts. `trail` is the way of one packet, in order, answers included."""
+    """The result of a check's attempts. `trail` is the way of one packet, in order, answers included.
+
+    `connected`: TCP's handshake was completed, so what got lost later is not the packet of the trail.
+    """
 
     outcome: Outcome
     detail: str = ""
@@ -37,6 +46,7 @@ class Observed:
     response_code: str = ""
     authority: bool = False
     trail: tuple[Sighting, ...] = field(default=(), repr=False)
+    connected: bool = False
     blind: str = ""  # why captures may be incomplete, empty when they are not
 
     @property
@@ -46,10 +56,9 @@ class Observed:
         At each place the first of its kind counts: a repetition that TCP has just sent is not yet where the first one got.
         """
         first: dict[tuple[str, ...], Sighting] = {}
-        for sighting in self.trail:
+        for sighting in arrived(self.trail):
             packet = sighting.packet
-            if not packet.answer:
-                first.setdefault((sighting.where, sighting.direction, packet.source, packet.destination), sighting)
+            first.setdefault((sighting.where, sighting.direction, packet.source, packet.destination), sighting)
         return tuple(first.values())
 
     @property
@@ -58,14 +67,21 @@ class Observed:
         return len({s.packet.source for s in self.requests}) <= 1
 
     @property
+    def lost_data(self) -> bool:
+        """Tell whether a connection was made and then lost: captures hold the first packets of a connection only."""
+        return self.connected and self.outcome is not Outcome.ALLOWED
+
+    @property
     def last_place(self) -> str:
         """Where the packet was seen last: place, device and direction, the same for all packets lost at one point."""
-        return f"{self.requests[-1].where} {self.requests[-1].direction}" if self.requests else ""
+        if self.lost_data or not self.requests:
+            return ""
+        return f"{self.requests[-1].where} {self.requests[-1].direction}"
 
     @property
     def last_seen(self) -> str:
         """Where the packet was seen last, in words."""
-        if not self.requests:
+        if self.lost_data or not self.requests:
             return ""
         last = self.requests[-1]
         p = last.packet

@@ -22,6 +22,7 @@ class Outcome(Enum):
     WRONG_SOURCE = ("WRONG_SOURCE", "S", "the server saw another source address than it must")
     NOT_ENCAPSULATED = ("NOT_ENCAPSULATED", "E", "the packet crossed the underlay without the VXLAN header it must have")
     MTU = ("MTU", "M", "the datagram was too big for the path and must not be fragmented")
+    NO_BUFFERS = ("NO_BUFFERS", "N", "the sender's kernel had no room for the packet")
     NOT_TESTED = ("NOT_TESTED", "?", "the probe itself failed: nothing is known")
 
     def __init__(self, word: str, symbol: str, summary: str) -> None:

@@ -135,9 +135,8 @@ def _headless(snapshot: Snapshot, service: Service) -> Iterator[Question]:
 
 def _ready_endpoints(snapshot: Snapshot, service: Service) -> dict[str, Endpoint]:
     found: dict[str, Endpoint] = {}
-    for piece in snapshot.slices:
-        if piece.service_key == service.key and piece.address_type == "IPv4":
-            found.update({a: e for e in piece.endpoints if e.conditions.is_ready for a in e.addresses[:1]})
+    for piece in snapshot.slices_of(service):
+        found.update({a: e for e in piece.endpoints if e.conditions.is_ready for a in e.addresses[:1]})
     return found
 
 

@@ -73,7 +73,8 @@ def label(service: Service, port: ServicePort, address: str = "") -> str:
 def sources(snapshot: Snapshot) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
     """Return the sources whose node's rules are exercised in full, and those that connect once."""
     first = snapshot.one_pod_per_node()
-    rest = [p for p in snapshot.pod_places if p not in first]
+    names = {place.name for place in first}
+    rest = [place for place in snapshot.pod_places if place.name not in names]
     return (*first, *snapshot.node_places), tuple(choose.some(rest, MANY_PODS))
 
 
@@ -84,8 +85,9 @@ def visit(snapshot: Snapshot, path: str, access: Access, *, every: bool = False,
     allowed = expected.outcome is Outcome.ALLOWED
     sticky = bool(service.affinity_timeout) and allowed
     everything = every and allowed and not sticky
-    nodes = balanced_nodes(snapshot, access) if everything else frozenset()
-    expected = replace(expected, every=everything, sticky=sticky, nodes=nodes)
+    if everything or sticky:
+        nodes = balanced_nodes(snapshot, access) if everything else frozenset()
+        expected = replace(expected, every=everything, sticky=sticky, nodes=nodes)
     backends = snapshot.backends(service, port)
     action = Visit(
         protocol=port.protocol,
@@ -122,9 +124,9 @@ def talk(snapshot: Snapshot, service: Service, port: ServicePort) -> Talk:
 def _cluster_ip(snapshot: Snapshot, service: Service, port: ServicePort) -> Iterator[Check]:
     address = service.spec.cluster_ip
     full, once = sources(snapshot)
-    for source in (*full, *once):
+    for source, every in (*((place, True) for place in full), *((place, False) for place in once)):
         access = Access(source, service, port, Entry.CLUSTER_IP, address)
-        yield visit(snapshot, f"{source.kind.value}-cluster-ip", access, every=source in full)
+        yield visit(snapshot, f"{source.kind.value}-cluster-ip", access, every=every)
     for source in full if snapshot.dns_address else ():
         access = Access(source, service, port, Entry.CLUSTER_IP, address)
         check = visit(snapshot, f"{source.kind.value}-cluster-ip-by-name", access, name=domain_name(snapshot, service))

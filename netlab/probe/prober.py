@@ -1,8 +1,7 @@
 """Carrying out one check: its action, as often as its expectation needs, and what was seen of it in the captures.
 
-"Until all backends have answered" is bounded by ATTEMPTS_PER_BACKEND x backends: with a fair choice the chance to miss
-one of ten by accident is then below 1e-15. Attempts look for more backends; none repeats a failure: the first attempt
-that does not succeed is the check's outcome.
+"Until all backends have answered" is bounded by `Expectation.attempts`, from the probability of a false alarm. Attempts look
+for more backends; none repeats a failure: the first attempt that does not succeed is the check's outcome.
 """
 
 from __future__ import annotations
@@ -18,15 +17,13 @@ from netlab.dns.resolver import LOOPBACK, parse, search_list
 from netlab.probe import resolve, sockets
 from netlab.probe.capture import Capture
 from netlab.probe.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
-from netlab.probe.observed import Hit, Observed
+from netlab.probe.observed import Hit, Observed, arrived
 from netlab.probe.outcome import Outcome
 from netlab.probe.servers import Servers, source_in
 from netlab.probe.sockets import BrokenProbeError, Exchange
 from netlab.probe.stamps import Enter
 from netlab.probe.wire import MARK, Packet, Sighting, tcp_key
 
-ATTEMPTS_PER_BACKEND = 40
-STICKY_ATTEMPTS = 10
 LONGEST_BATCH = 20
 ROOM = 1024  # sequence numbers between two connections: what one says takes up fewer, so no packet of it looks like the next
 NANOSECONDS_PER_SEQUENCE = 64  # as fast as the kernel's own clock for sequence numbers
@@ -91,8 +88,15 @@ class Prober:
 
     # ---- DNS
     async def _ask(self, place: Place, action: Ask) -> Observed:
-        number = self._sequences.next() if action.protocol == "TCP" else self._identifier()
-        answer = await resolve.ask(self.enter, place.namespace, action, number=number, ports=self.ports, patience=self.timeout)
+        answer = await resolve.ask(
+            self.enter,
+            place.namespace,
+            action,
+            identifier=self._identifier(),
+            sequence=self._sequences.next(),
+            ports=self.ports,
+            patience=self.timeout,
+        )
         self.capture.drain()
         trail = self.capture.take(answer.key)
         said = answer.exchange
@@ -100,7 +104,10 @@ class Prober:
 
     async def _search(self, place: Place, name: str) -> Observed:
         """Try a name as the pod's own resolver does: with each search domain in turn, until one has an answer."""
-        config = parse(self.resolv_conf(place.name))
+        try:
+            config = parse(self.resolv_conf(place.name))
+        except OSError as error:
+            raise BrokenProbeError(f"cannot read the resolv.conf of pod {place.name}: {error.strerror}") from error
         tried = []
         for candidate in search_list(name, config):
             server = next(iter(config.nameservers), LOOPBACK)
@@ -129,12 +136,12 @@ class Prober:
         exchange, key = await self._send(check, action, (address, port))
         self.capture.drain()
         trail = self.capture.take(key)
-        requests = [s for s in trail if not s.packet.answer]
+        requests = arrived(trail)
         source = source_in(exchange.answer)
         if action.protocol == "ICMP" and requests and exchange.outcome is Outcome.ALLOWED:
             source = requests[-1].packet.source
         hits = (Hit(source=source),) if exchange.outcome is Outcome.ALLOWED else ()
-        return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
+        return _observed(exchange, hits, trail)
 
     async def _send(self, check: Check, action: Reach, address: tuple[str, int]) -> tuple[Exchange, str]:
         mark, patience, namespace = self._mark(), self.timeout, check.source.namespace
@@ -176,12 +183,10 @@ class Prober:
     def _more(self, check: Check, hits: list[Hit], attempts: int) -> int:
         """Return how many more connections to make."""
         expected = check.expectation
-        if expected.sticky:
-            return STICKY_ATTEMPTS - attempts
-        wanted = set(expected.backends) if expected.every else {expected.until} if expected.until else set()
-        missing = (wanted - {h.backend for h in hits}) or (expected.nodes - {h.node for h in hits})
-        bound = ATTEMPTS_PER_BACKEND * max(len(expected.backends), 1)
-        return min(2 * len(expected.backends), LONGEST_BATCH, bound - attempts) if missing else 0
+        missing = (expected.wanted - {h.backend for h in hits}) or (expected.nodes - {h.node for h in hits})
+        if not (missing or expected.sticky):
+            return 0
+        return min(2 * max(len(expected.backends), len(expected.nodes)), LONGEST_BATCH, expected.attempts - attempts)
 
     async def _attempt(self, check: Check, action: Visit) -> Observed:
         address, patience = (action.address, action.port), self.timeout
@@ -197,7 +202,7 @@ class Prober:
         self.capture.drain()
         trail = turn(self.capture.take(key))
         hits = (self._hit(check, action, trail, exchange),) if exchange.outcome is Outcome.ALLOWED else ()
-        return Observed(exchange.outcome, exchange.detail, 1, exchange.milliseconds, hits, trail=trail)
+        return _observed(exchange, hits, trail)
 
     async def _datagram(self, check: Check, action: Visit, patience: float) -> tuple[Exchange, str]:
         """Send a datagram. Of a server that does not answer, the arrival at a backend is proof enough."""
@@ -224,7 +229,7 @@ class Prober:
         """Return which backend answered and whom it saw, from the last sighting of the request."""
         pod, client = POD_SAID.search(exchange.answer), CLIENT_SAID.search(exchange.answer)
         said = Hit(pod=pod[1].decode() if pod else "", client=client[1].decode() if client else "")
-        requests = [s for s in trail if not s.packet.answer]
+        requests = arrived(trail)
         if not requests:
             return said
         last = requests[-1]
@@ -239,6 +244,12 @@ class Prober:
         """Return the one backend on the node's own sockets: translated on arrival, it is never seen translated."""
         own = [b for b in check.expectation.backends if b.rpartition(":")[0] == self.nodes.get(place)]
         return own[0] if len(own) == 1 else ""
+
+
+def _observed(exchange: Exchange, hits: tuple[Hit, ...], trail: tuple[Sighting, ...]) -> Observed:
+    """Return what one connection or datagram came to."""
+    outcome, detail = exchange.outcome, exchange.detail
+    return Observed(outcome, detail, 1, exchange.milliseconds, hits, trail=trail, connected=exchange.connected)
 
 
 def turn(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:

@@ -27,7 +27,14 @@ Judged = tuple[Check, Observed, Verdict]
 
 
 def make(
-    snapshot: Snapshot, judged: Sequence[Judged], *, choices: Iterable[Choice], captures: Json, seconds: float, only: str | None
+    snapshot: Snapshot,
+    judged: Sequence[Judged],
+    *,
+    choices: Iterable[Choice],
+    captures: Json,
+    changed: Json,
+    seconds: float,
+    only: str | None,
 ) -> Json:
     """Return the record."""
     proofs = collect_evidence(judged, snapshot.lab.spec.networking.backend.port)
@@ -41,9 +48,30 @@ def make(
         "plan": [{"path": c.path, "chosen": c.chosen, "possible": c.possible} for c in choices],
         "skipped": skipped(snapshot),
         "captures": captures,
+        "changed": changed,
         "totals": {r.value: sum(v.result is r for _, _, v in judged) for r in Result},
         "checks": [one_check(*row, has_evidence=row[0].id in proofs) for row in judged],
         "evidence": proofs,
+    }
+
+
+def untestable(lab: str, error: str, only: str | None) -> Json:
+    """Return the record of a test that could not begin: no check, and why. Every rendering says so."""
+    return {
+        "schema": SCHEMA,
+        "lab": lab,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": 0.0,
+        "only": only,
+        "environment": environment(),
+        "error": error,
+        "plan": [],
+        "skipped": [],
+        "captures": {"missing": {}, "lost": {}},
+        "changed": {"repeated": 0, "dropped": []},
+        "totals": {r.value: 0 for r in Result},
+        "checks": [],
+        "evidence": {},
     }
 
 

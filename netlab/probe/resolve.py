@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
@@ -32,7 +33,7 @@ DNS_PORT = 53
 class Answer:
     """A response: its code and what its answer section holds. `authority` tells whether an SOA came along.
 
-    `key` is what captures know its packets by.
+    `key` is what captures know its packets by; `truncated` the server's TC flag: there is more than fits into a datagram.
     """
 
     exchange: Exchange
@@ -40,20 +41,55 @@ class Answer:
     code: str = ""
     records: frozenset[str] = frozenset()
     authority: bool = False
+    truncated: bool = False
 
 
-async def ask(enter: Enter, namespace: str, question: Ask, *, number: int, ports: Iterator[int], patience: float) -> Answer:
-    """Ask one question from a namespace. `number` makes it recognisable: TCP's sequence number, or the message's identifier."""
-    query = dns.message.make_query(question.name, question.type, id=number & 0xFFFF)
+async def ask(
+    enter: Enter,
+    namespace: str,
+    question: Ask,
+    *,
+    identifier: int,
+    sequence: int,
+    ports: Iterator[int],
+    patience: float,
+) -> Answer:
+    """Ask one question from a namespace, as a resolver does: an answer cut short (TC) is asked for again over TCP.
+
+    `identifier` and `sequence` make the packets recognizable: the identifier of a DNS message over UDP, the initial sequence
+    number of a TCP connection.
+    """
+    if question.protocol == "UDP":
+        answer = await _ask_udp(enter, namespace, question, identifier=identifier, ports=ports, patience=patience)
+        if not answer.truncated:
+            return answer
+    over_tcp = await _ask_tcp(enter, namespace, question, sequence=sequence, patience=patience)
+    if question.protocol == "UDP" and over_tcp.exchange.outcome is not Outcome.ALLOWED:
+        exchange = over_tcp.exchange
+        exchange.detail = f"the answer over UDP is truncated (TC), and the repetition over TCP failed: {exchange.detail}"
+    return over_tcp
+
+
+async def _ask_udp(
+    enter: Enter, namespace: str, question: Ask, *, identifier: int, ports: Iterator[int], patience: float
+) -> Answer:
+    query = dns.message.make_query(question.name, question.type, id=identifier & 0xFFFF)
     wire = query.to_wire()
     started = monotonic()
-    if question.protocol == "UDP":
-        exchange = await sockets.udp(enter, namespace, (question.server, DNS_PORT), say=wire, ports=ports, patience=patience)
-        said, key = exchange.answer, dns_key(wire)
-    else:
-        exchange, said = await _over_tcp(enter, namespace, question.server, wire=wire, sequence=number, patience=patience)
-        key = tcp_key(number)
+    exchange = await sockets.udp(enter, namespace, (question.server, DNS_PORT), say=wire, ports=ports, patience=patience)
     exchange.milliseconds = (monotonic() - started) * 1000
+    return _read(query, exchange, exchange.answer, dns_key(wire))
+
+
+async def _ask_tcp(enter: Enter, namespace: str, question: Ask, *, sequence: int, patience: float) -> Answer:
+    query = dns.message.make_query(question.name, question.type, id=sequence & 0xFFFF)
+    wire = query.to_wire()
+    exchange, said = await _over_tcp(enter, namespace, question.server, wire=wire, sequence=sequence, patience=patience)
+    return _read(query, exchange, said, tcp_key(sequence))
+
+
+def _read(query: dns.message.QueryMessage, exchange: Exchange, said: bytes, key: str) -> Answer:
+    """Return what a server said to a query."""
     if exchange.outcome is not Outcome.ALLOWED:
         return Answer(exchange, key)
     try:
@@ -62,7 +98,9 @@ async def ask(enter: Enter, namespace: str, question: Ask, *, number: int, ports
         return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is no DNS message: {error!r}"), key)
     if not query.is_response(response):
         return Answer(Exchange(Outcome.DNS_FAILED, "the answer is to another question"), key)
-    return Answer(exchange, key, dns.rcode.to_text(response.rcode()), records_of(response), _has_authority(response))
+    truncated = bool(response.flags & dns.flags.TC)
+    code = dns.rcode.to_text(response.rcode())
+    return Answer(exchange, key, code, records_of(response), _has_authority(response), truncated)
 
 
 async def _over_tcp(

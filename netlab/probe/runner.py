@@ -1,4 +1,4 @@
-"""Running a lab's checks: snapshot, plan, capture, probe, judge, record. All in one process and one thread.
+"""Running a lab's checks: snapshot, plan, capture, probe, look for changes, judge, record. All in one process and one thread.
 
 Checks overlap (at most AT_ONCE busy at a time: more would measure the tester, not the lab). Those that end in a timeout
 are started first, so that they wait while the others work, and waiting takes no slot. Each namespace is entered only for
@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN, inside
 from netlab.probe import record
 from netlab.probe.capture import Capture
+from netlab.probe.changes import NOTHING, Changes, compare, repeated
 from netlab.probe.checks import Check, Kind, Reach
 from netlab.probe.hints import Hints
 from netlab.probe.observed import Observed
@@ -44,6 +45,8 @@ WAITING = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE, Outcome.REFUSED})
 
 Progress = Callable[[int, int], None]
 ResolvConf = Callable[[str], str]
+Settle = Callable[[], None]
+Row = tuple[Check, Observed]
 
 
 class Lists(Protocol):
@@ -66,34 +69,109 @@ async def run_connectivity(
     only: str | None = None,
     patience: float = 1.0,
     resolv_conf: ResolvConf | None = None,
+    settle: Settle | None = None,
 ) -> dict[str, Any]:
     """Test a lab and return the record (`netlab.connectivity/v1`). `only` is a path class or a glob of check ids.
 
-    `patience` is how many seconds a probe waits for its answer; `resolv_conf` gives a pod's /etc/resolv.conf by its uid.
+    `patience` is how many seconds a probe waits for its answer; `resolv_conf` gives a pod's /etc/resolv.conf by its uid;
+    `settle` waits until the lab has programmed a change that was made during the run.
     """
     started = monotonic()
-    snapshot = take_snapshot(lab, client)
-    planned = [c for c in plan(snapshot) if only is None or c.path == only or fnmatchcase(c.id, only)]
-    capture, kernel = Capture(inside, snapshot.lab.spec.networking.backend.port), LinuxKernel()
-    prober = _prober(snapshot, capture, kernel, patience=patience, resolv_conf=resolv_conf or _no_resolv_conf)
-    try:
-        fabric = names.namespace_path(names.host_namespace(snapshot.name, names.FABRIC))
-        await capture.open(listening_places(snapshot, planned), quiet=(fabric, OWN))
-        results = await _run_all(prober, planned, progress)
-    finally:
-        await prober.servers.close()
-        capture.close()
-    blind = blindness(capture)
-    hints = Hints(snapshot, kernel)
-    verdicts = [_judged(check, _with_blindness(observed, blind), hints) for check, observed in results]
+    run = Run(LinuxKernel(), progress, patience, resolv_conf or _no_resolv_conf)
+    first = take_snapshot(lab, client)
+    rows = await run.checks(first, _chosen(first, only))
+    latest = take_snapshot(lab, client)
+    changes = compare(first, latest)
+    repetition = Repetition()
+    if changes:
+        if settle:
+            await asyncio.to_thread(settle)
+        rows, latest, repetition = await _repeat(run, rows, (lab, client, only), changes)
+    hints = Hints(latest, run.kernel)
     return record.make(
-        snapshot,
-        verdicts,
-        choices=choices(snapshot),
-        captures={"missing": capture.missing, "lost": capture.lost},
+        latest,
+        [repetition.judged(*row, hints) for row in rows],
+        choices=choices(latest),
+        captures={"missing": run.missing, "lost": run.lost},
+        changed=repetition.summary(),
         seconds=monotonic() - started,
         only=only,
     )
+
+
+def _chosen(snapshot: Snapshot, only: str | None) -> list[Check]:
+    return [c for c in plan(snapshot) if only is None or c.path == only or fnmatchcase(c.id, only)]
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """What became of a change during the run: checks that were run again, dropped ones, and what changed meanwhile again."""
+
+    repeated: frozenset[str] = frozenset()
+    dropped: tuple[str, ...] = ()
+    changes: Changes = NOTHING
+
+    def judged(self, check: Check, observed: Observed, hints: Hints) -> tuple[Check, Observed, Verdict]:
+        """Return the verdict of a check; hints are for faults, not for changes."""
+        verdict = judge(check, observed)
+        if verdict.result is Result.FAILED and self.changes.concern(check):
+            reasons = ("objects of this check changed during the test, and again during its repetition", *verdict.reasons)
+            verdict = Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, reasons)
+        elif verdict.result is Result.FAILED:
+            verdict = replace(verdict, hints=hints.of(check, observed))
+        return check, observed, verdict
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the record says."""
+        return {"repeated": len(self.repeated), "dropped": list(self.dropped)}
+
+
+async def _repeat(
+    run: Run, rows: list[Row], where: tuple[str, Lists, str | None], changes: Changes
+) -> tuple[list[Row], Snapshot, Repetition]:
+    """Run once more what a change concerns (`netlab.probe.changes`); return the rows of the lab as it is now."""
+    lab, client, only = where
+    second = take_snapshot(lab, client)  # after the lab has settled
+    planned = _chosen(second, only)
+    done = {check.id: (check, observed) for check, observed in rows}
+    failed = frozenset(key for key, row in done.items() if judge(*row).result is not Result.PASSED)
+    again = repeated(planned, {key: check for key, (check, _) in done.items()}, failed, changes)
+    done.update({check.id: (check, observed) for check, observed in await run.checks(second, again)})
+    latest = take_snapshot(lab, client)
+    ids = {check.id for check in planned}
+    dropped = tuple(check.id for check, _ in rows if check.id not in ids)
+    repetition = Repetition(frozenset(check.id for check in again), dropped, compare(second, latest))
+    return [done[check.id] for check in planned], latest, repetition
+
+
+@dataclass
+class Run:
+    """What the phases of one test share. `missing` and `lost`: what captures did not see, by place."""
+
+    kernel: Kernel
+    progress: Progress
+    patience: float
+    resolv_conf: ResolvConf
+    missing: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    async def checks(self, snapshot: Snapshot, planned: Sequence[Check]) -> list[Row]:
+        """Carry out checks; return what was observed, in their order."""
+        if not planned:
+            return []
+        capture = Capture(inside, snapshot.lab.spec.networking.backend.port)
+        prober = _prober(snapshot, capture, self.kernel, patience=self.patience, resolv_conf=self.resolv_conf)
+        try:
+            fabric = names.namespace_path(names.host_namespace(snapshot.name, names.FABRIC))
+            await capture.open(listening_places(snapshot, planned), quiet=(fabric, OWN))
+            rows = await _run_all(prober, planned, self.progress)
+        finally:
+            await prober.servers.close()
+            capture.close()
+        self.missing |= capture.missing
+        self.lost |= capture.lost
+        blind = blindness(capture)
+        return [(check, replace(observed, blind=blind) if blind else observed) for check, observed in rows]
 
 
 def _no_resolv_conf(uid: str) -> str:
@@ -170,14 +248,3 @@ def blindness(capture: Capture) -> str:
     missing = [f"nothing could be captured in {place}" for place in sorted(capture.missing)]
     lost = [f"the capture in {place} lost {number} packets" for place, number in sorted(capture.lost.items())]
     return "; ".join((*missing, *lost))
-
-
-def _judged(check: Check, observed: Observed, hints: Hints) -> tuple[Check, Observed, Verdict]:
-    verdict = judge(check, observed)
-    if verdict.result is Result.FAILED:
-        verdict = replace(verdict, hints=hints.of(check, observed))
-    return check, observed, verdict
-
-
-def _with_blindness(observed: Observed, blind: str) -> Observed:
-    return replace(observed, blind=blind) if blind else observed

@@ -15,7 +15,7 @@ from typing import Any
 from netlab.api import catalogue, resources
 from netlab.api.cluster import Node
 from netlab.api.config import ConfigMap
-from netlab.api.discovery import Endpoint, EndpointSlice
+from netlab.api.discovery import Endpoint, EndpointConditions, EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
 from netlab.api.pods import Pod
@@ -154,30 +154,67 @@ class Snapshot:
 
     def one_pod_per_node(self) -> tuple[Place, ...]:
         """Return the first pod of every node that has one."""
+        return self._one_pod_per_node
+
+    @cached_property
+    def _one_pod_per_node(self) -> tuple[Place, ...]:
         first: dict[str, Place] = {}
         for place in self.pod_places:
             first.setdefault(place.node, place)
         return tuple(first[node] for node in sorted(first))
 
     # ---- Services
-    def backends(self, service: Service, port: ServicePort) -> tuple[Backend, ...]:
-        """Return the endpoints of a Service's port, of all its slices, each once (semantics 5.10)."""
-        found: dict[tuple[str, int], Backend] = {}
+    def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
+        """Return the IPv4 slices of a Service, by name."""
+        return self._slices_by_service.get(service.key, ())
+
+    @cached_property
+    def _slices_by_service(self) -> dict[str, tuple[EndpointSlice, ...]]:
+        found: dict[str, list[EndpointSlice]] = {}
         for piece in self.slices:
-            if piece.service_key != service.key or piece.address_type != "IPv4":
-                continue
-            numbers = [p.port for p in piece.ports if p.name == port.name and p.protocol == port.protocol and p.port]
+            if piece.address_type == "IPv4":
+                found.setdefault(piece.service_key, []).append(piece)
+        return {key: tuple(slices) for key, slices in found.items()}
+
+    def backends(self, service: Service, port: ServicePort) -> tuple[Backend, ...]:
+        """Return the endpoints of a Service's port from all its slices, each once (semantics 5.10).
+
+        An endpoint that several slices list counts in its best state, as it does for the proxy.
+        """
+        key = (service.key, port.name, port.protocol)
+        if key not in self._backends:
+            self._backends[key] = self._merged(service, port)
+        return self._backends[key]
+
+    @cached_property
+    def _backends(self) -> dict[tuple[str, str, str], tuple[Backend, ...]]:
+        return {}
+
+    def _merged(self, service: Service, port: ServicePort) -> tuple[Backend, ...]:
+        found: dict[tuple[str, int], Backend] = {}
+        for piece in self.slices_of(service):
+            numbers = [p.port for p in piece.ports if (p.name, p.protocol) == (port.name, port.protocol) and p.port]
             for endpoint in piece.endpoints:
                 for address in endpoint.addresses[:1]:
                     for number in numbers:
-                        found.setdefault((address, number), Backend(address, number, endpoint, self.place_at(address)))
+                        known = found.get((address, number))
+                        if known is None or state_rank(endpoint.conditions) > state_rank(known.endpoint.conditions):
+                            found[address, number] = Backend(address, number, endpoint, self.place_at(address))
         return tuple(found[key] for key in sorted(found))
 
     def workload_at(self, backend: Backend, protocol: str) -> catalogue.Workload | None:
         """Return the built-in workload that listens at a backend's port, None when it is not a built-in's."""
-        for pod in self.live_pods:
-            if pod.status.pod_ip != backend.address:
-                continue
+        key = (backend.address, backend.port, protocol)
+        if key not in self._workloads:
+            self._workloads[key] = self._find_workload(backend, protocol)
+        return self._workloads[key]
+
+    @cached_property
+    def _workloads(self) -> dict[tuple[str, int, str], catalogue.Workload | None]:
+        return {}
+
+    def _find_workload(self, backend: Backend, protocol: str) -> catalogue.Workload | None:
+        for pod in self._pods_by_address.get(backend.address, ()):
             for container in pod.spec.containers:
                 workload = None if container.command else catalogue.find(container.image)
                 declared = {p.container_port for p in container.ports if p.protocol == protocol}
@@ -185,6 +222,13 @@ class Snapshot:
                 if workload and backend.port in (declared or usual):
                     return workload
         return None
+
+    @cached_property
+    def _pods_by_address(self) -> dict[str, tuple[Pod, ...]]:
+        found: dict[str, list[Pod]] = {}
+        for pod in self.live_pods:
+            found.setdefault(pod.status.pod_ip, []).append(pod)
+        return {address: tuple(pods) for address, pods in found.items()}
 
     # ---- DNS
     @cached_property
@@ -206,6 +250,12 @@ class Snapshot:
             for name in host_names:
                 found.setdefault(name, address)
         return found
+
+
+def state_rank(conditions: EndpointConditions) -> tuple[bool, bool, bool]:
+    """Return a key that sorts the better of two states of one endpoint higher (`netlab.proxy.endpoints`)."""
+    fallback = not conditions.is_ready and conditions.is_serving and conditions.is_terminating
+    return (conditions.is_ready, fallback, conditions.is_serving)
 
 
 def _key(obj: Object) -> str:

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
@@ -31,7 +31,13 @@ LONGEST_ANSWER = 65535
 SLICE = 0.1  # seconds
 MOST_TAKEN = 64  # ports that other sockets may have, one after the other
 
-WORDS = {errno.EPERM: "a rule of the sender's own node dropped it (the kernel says: Operation not permitted)"}
+WORDS = {
+    errno.EPERM: "a rule of the sender's own node dropped it (the kernel says: Operation not permitted)",
+    errno.EACCES: "a route of the sender's own host prohibits it (the kernel says: Permission denied)",
+    errno.EINVAL: "a blackhole route of the sender's own host took it (the kernel says: Invalid argument)",
+    errno.ENOBUFS: "the sender's kernel has no room: its neighbor table (net.ipv4.neigh.default.gc_thresh3, shared by the whole"
+    " machine) or the queue of a device is full (the kernel says: No buffer space available)",
+}
 OUTCOMES: dict[int, Outcome] = {
     errno.ECONNREFUSED: Outcome.REFUSED,
     errno.ENETUNREACH: Outcome.UNREACHABLE,
@@ -44,17 +50,21 @@ OUTCOMES: dict[int, Outcome] = {
     errno.ETIMEDOUT: Outcome.DROPPED,
     errno.EMSGSIZE: Outcome.MTU,
     errno.EPERM: Outcome.DROPPED,  # netfilter's output hook dropped it: sendto and connect say so
+    errno.EACCES: Outcome.UNREACHABLE,  # a route or rule of type prohibit
+    errno.EINVAL: Outcome.UNREACHABLE,  # a route or rule of type blackhole
+    errno.ENOBUFS: Outcome.NO_BUFFERS,
 }
 
 
 @dataclass
 class Exchange:
-    """What one exchange came to. `answer` is what the other side said."""
+    """What one exchange came to. `answer` is what the other side said; `connected`: TCP's handshake was completed."""
 
     outcome: Outcome
     detail: str = ""
     answer: bytes = b""
     milliseconds: float = 0.0
+    connected: bool = False
 
 
 class BrokenProbeError(Exception):
@@ -132,15 +142,17 @@ async def tcp(
 
         answer = await patiently(exchange(), patience)
         if say and not answer:
-            return done(started, Outcome.RESET, "the connection was closed without an answer")
-        return done(started, Outcome.ALLOWED, answer=answer)
+            ended = done(started, Outcome.RESET, "the connection was closed without an answer")
+        else:
+            ended = done(started, Outcome.ALLOWED, answer=answer)
     except TimeoutError:
         phase = "connected, then no answer" if connected else "no answer to the connection request"
-        return done(started, Outcome.DROPPED, f"{phase} within {patience:g} s")
+        ended = done(started, Outcome.DROPPED, f"{phase} within {patience:g} s")
     except OSError as error:
-        return failed(started, error)
+        ended = failed(started, error)
     finally:
         sock.close()
+    return replace(ended, connected=connected)
 
 
 async def _converse(sock: socket.socket, say: bytes, until: bytes) -> bytes:

@@ -18,6 +18,8 @@ MOST_CAUSES = 10
 
 def headline(record: Json) -> str:
     """Return the run in one sentence."""
+    if record.get("error"):
+        return f"{record['lab']}: could not be tested: {record['error']}"
     totals = record["totals"]
     parts = [f"{totals[Result.PASSED.value]} of {len(record['checks'])} checks passed"]
     parts += [f"{totals[r.value]} {word}" for r, word in ((Result.FAILED, "failed"), (Result.NOT_TESTED, "could not be tested"))
@@ -82,4 +84,10 @@ def notes(record: Json) -> list[str]:
     captures = record["captures"]
     found += [f"no capture in {place}: {why}" for place, why in sorted(captures["missing"].items())]
     found += [f"the capture in {place} lost {number} packets" for place, number in sorted(captures["lost"].items())]
+    changed = record["changed"]
+    if changed["repeated"] or changed["dropped"]:
+        found.append(
+            f"objects changed during the test: {changed['repeated']} checks were run again,"
+            f" {len(changed['dropped'])} left out (their objects are gone)"
+        )
     return [*found, *(f"not planned: {what}" for what in record["skipped"])]

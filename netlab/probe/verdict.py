@@ -104,7 +104,12 @@ def _from(last: str, ends: str) -> str:
 
 
 def _where_it_ended(observed: Observed) -> Iterator[str]:
-    if observed.last_seen:
+    if observed.lost_data:
+        yield (
+            "the connection was made, then its data was lost; the place is not known, since captures hold only"
+            " the first packets of a connection"
+        )
+    elif observed.last_seen:
         yield f"the request was last seen at {observed.last_seen}"
     elif observed.trail or observed.outcome is Outcome.DROPPED:
         yield "the request was not observed on any interface"
@@ -133,8 +138,7 @@ def _backends(check: Check, observed: Observed) -> Iterator[Fault]:
     for hit in observed.hits:
         if hit.pod and hit.named and hit.pod != hit.named:
             yield Outcome.WRONG_BACKEND, f"the packet went to {hit.backend} ({hit.named}), but {hit.pod} says that it answered"
-    wanted = set(expected.backends) if expected.every else {expected.until} if expected.until else set()
-    if missing := wanted - seen:
+    if missing := expected.wanted - seen:
         yield (
             Outcome.NOT_TESTED if observed.blind else Outcome.WRONG_BACKEND,
             f"{', '.join(sorted(missing))} never answered in {observed.attempts} connections{_blindness(observed)}",

@@ -54,7 +54,10 @@ class Packet:
 
 @dataclass(frozen=True)
 class Sighting:
-    """A packet at one point: `namespace` by the name of the place, `direction` in or out of it, `time` in nanoseconds."""
+    """A packet at one point: `namespace` by the name of the place, `direction` in or out of it, `time` in nanoseconds.
+
+    `flooded`: the frame is for another MAC than the device's, so the host does not take it (packet(7): PACKET_OTHERHOST).
+    """
 
     namespace: str
     device: str
@@ -63,6 +66,7 @@ class Sighting:
     order: int
     packet: Packet
     frame: bytes
+    flooded: bool = False
 
     @property
     def where(self) -> str:

@@ -2,8 +2,9 @@
 
 Two questions, two ports:
 - A load balancer asks `healthCheckNodePort` of a Service with externalTrafficPolicy Local: has this node an endpoint?
-  200 with at least one *ready* endpoint here, else 503. Endpoints that are terminating still get the traffic that
-  comes (the data path falls back to them), but the answer is 503 already, so that new traffic goes elsewhere.
+  200 with at least one *ready* endpoint here, else 503; X-Load-Balancing-Endpoint-Weight says how many. Endpoints that
+  are terminating still get the traffic that comes (the data path falls back to them), but the answer is 503 already, so
+  that new traffic goes elsewhere.
 - Anybody asks `/healthz` on port 10256: does the proxy keep up, and is the node to stay? `/livez` asks the first only.
 """
 
@@ -19,6 +20,7 @@ HEALTHZ_PORT = 10256
 SYNC_PERIOD = timedelta(seconds=30)
 OK, SERVICE_UNAVAILABLE = 200, 503
 CONTENT_TYPE = "application/json"
+ENDPOINT_WEIGHT = "X-Load-Balancing-Endpoint-Weight"
 HEADERS = (("X-Content-Type-Options", "nosniff"),)
 
 
@@ -50,7 +52,7 @@ def service_health(namespace: str, service: str, local_endpoints: int, *, proxy_
         "serviceProxyHealthy": proxy_healthy,
     }
     code = OK if local_endpoints and proxy_healthy else SERVICE_UNAVAILABLE
-    return Answer(code, json.dumps(body, indent="\t"))
+    return Answer(code, json.dumps(body, indent="\t"), headers=(*HEADERS, (ENDPOINT_WEIGHT, str(local_endpoints))))
 
 
 @dataclass(frozen=True)

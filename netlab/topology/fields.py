@@ -229,7 +229,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (services.ServiceSpec, "healthCheckNodePort"): PORT_OR_UNSET,
     (services.ServiceSpec, "loadBalancerIP"): _text(syntax.ADDRESS),
     (services.ServiceSpec, "loadBalancerClass"): _text(syntax.QUALIFIED_NAME),
-    (services.ServiceSpec, "loadBalancerSourceRanges"): _text(syntax.NETWORK),
+    (services.ServiceSpec, "loadBalancerSourceRanges"): _text(syntax.PADDED_NETWORK),
     (services.ServiceSpec, "ipFamilies"): _one_of("IPv4", later=("IPv6",), why="the networks of a lab are IPv4"),
     (services.ServiceSpec, "ipFamilyPolicy"): _one_of(
         "SingleStack",

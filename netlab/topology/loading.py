@@ -20,6 +20,7 @@ from netlab.topology import lists, syntax
 from netlab.topology.decoding import decode, described, typed
 from netlab.topology.document import Document, Position, Source, documents
 from netlab.topology.foreign import foreign_sentence
+from netlab.topology.from_server import is_made_by_netlab, without_server_fields
 from netlab.topology.manifest import Finding, Item, Manifest, NamedImage, Topology
 from netlab.topology.problem import (
     NOT_SUPPORTED,
@@ -28,6 +29,7 @@ from netlab.topology.problem import (
     Steps,
     did_you_mean,
     forbidden,
+    invalid,
     path_text,
     printable,
     quoted,
@@ -89,6 +91,8 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
     report, hints = _Report(order), _Report(order)
     items = _items(sources, report, runtime)
     lab_item = next((item for item in items if item.resource is r.LABS), None)
+    own = [item for item in items if is_made_by_netlab(item)]
+    items = [item for item in items if item not in own]
     manifests = [item for item in items if item.resource is not r.LABS]
     lab = lab_item.obj if lab_item else Lab()
     assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
@@ -105,6 +109,7 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
         report.findings((lab_item, problem) for problem in hosts)
     if report.lines or lab_item is None:
         raise InvalidTopologyError(report.sorted())
+    hints.findings((item, Problem(("metadata", "name"), "left out: every lab has this object, made by netlab")) for item in own)
     hints.findings(notes(lab, lab_item, manifests))
     stated = "nodeSubnet" in (lab_item.decoded.body["spec"].get("networking") or {})
     bodies, images = tuple(_manifest(item) for item in manifests), tuple(_images(manifests))
@@ -182,11 +187,12 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
         if fault := _nodes_problem(value):
             report.problem(document, at, fault)
         value = _with_runtime(_expanded(value), runtime)
+    value, left_out = without_server_fields(resource, value)
     decoded = decode(value, resource.type)
     obj = typed(decoded, resource.type)
     if obj.metadata.generate_name and not obj.metadata.name:
         report.problem(document, at, forbidden(("metadata", "generateName"), NO_GENERATED_NAME))
-    return Item(document, at, resource, decoded, obj)
+    return Item(document, at, resource, decoded, obj, left_out)
 
 
 def _kind_problem(value: Any, *, expected_lab: bool) -> Problem | None:
@@ -221,9 +227,11 @@ def _unknown_kind(api_version: str, kind: str) -> Problem | None:
 
 
 def _nodes_problem(value: Json) -> Problem | None:
-    """Return why the nodes of a Lab are neither a list nor a number: that they may be one is known to files alone."""
+    """Return why the nodes of a Lab are neither a list nor a number in bounds: that they may be one is known to files alone."""
     spec = value.get("spec")
     nodes = spec.get("nodes") if isinstance(spec, dict) else None
+    if isinstance(nodes, int) and nodes > MOST_NODES:
+        return invalid(("spec", "nodes"), nodes, f"a lab has at most {MOST_NODES} nodes")
     if nodes is None or isinstance(nodes, list) or _is_count(nodes):
         return None
     return Problem(("spec", "nodes"), f"expected a number or a list, got {described(nodes)}", TYPE_INVALID)
@@ -238,7 +246,8 @@ def _expanded(value: Json) -> Json:
     spec = value.get("spec")
     if not isinstance(spec, dict) or spec.get("nodes") is None or isinstance(spec["nodes"], list):
         return value
-    count = min(max(spec["nodes"], 0), MOST_NODES + 1) if _is_count(spec["nodes"]) else 1  # the rules refuse 0 and too many
+    count = max(spec["nodes"], 0) if _is_count(spec["nodes"]) else 1
+    count = count if count <= MOST_NODES else 1  # refused as a number: no further fault follows from it
     return {**value, "spec": {**spec, "nodes": [{"name": f"node{number}"} for number in range(1, count + 1)]}}
 
 

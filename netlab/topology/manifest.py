@@ -68,6 +68,7 @@ class Item:
     resource: Resource[Any]
     decoded: Decoded
     obj: Object
+    notes: tuple[Problem, ...] = ()  # what of it was left out
 
     @property
     def namespace(self) -> str:

@@ -197,6 +197,7 @@ ADDRESS = Syntax("IPv4 address", check=_address)
 ENDPOINT_ADDRESS = Syntax("endpoint address", check=_endpoint_address)
 UNICAST_ADDRESS = Syntax("address of a host", check=_unicast_address)
 NETWORK = Syntax("IPv4 range", check=_network)
+PADDED_NETWORK = Syntax("IPv4 range", check=lambda text: _network(text.strip()))  # as Kubernetes reads source ranges
 TIME = Syntax(
     "time",
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})",

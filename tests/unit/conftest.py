@@ -29,7 +29,7 @@ def _stores_are_closed(monkeypatch):
 
 @pytest.fixture
 def free_port() -> Iterator[Callable[[], int]]:
-    """Return a function that returns a TCP port of loopback which is the test's own until its end.
+    """Return a function that returns a TCP port of all addresses which is the test's own until its end.
 
     It is bound and not listened on: the kernel gives it to nobody else, neither to who asks for any port nor to who connects
     from one, a server of the test can have it (SO_REUSEADDR), and as long as none has, connections are refused.
@@ -39,7 +39,7 @@ def free_port() -> Iterator[Callable[[], int]]:
     def hold() -> int:
         held.append(socket.socket())
         held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held[-1].bind(("127.0.0.1", 0))
+        held[-1].bind(("", 0))  # of loopback alone, a connection from another address could have it, and the server of "" not
         return int(held[-1].getsockname()[1])
 
     yield hold

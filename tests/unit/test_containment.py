@@ -31,6 +31,7 @@ def pods(clock: Clock) -> Containment:
 
 
 def test_exception_of_one_object_leaves_the_others_alone(pods: Containment) -> None:
+    """The exception of one object is recorded, and the others are worked on."""
     done = []
     for key in ("a", "b", "c"):
         with pods.contain(key):
@@ -43,6 +44,7 @@ def test_exception_of_one_object_leaves_the_others_alone(pods: Containment) -> N
 
 
 def test_delay_doubles_up_to_a_limit_and_success_resets_it(pods: Containment, clock: Clock) -> None:
+    """The delay doubles with each failure in a row, up to a limit; a success forgets it."""
     delays: list[float] = []
     for _ in range(12):
         with pods.contain("a"):
@@ -61,6 +63,7 @@ def test_delay_doubles_up_to_a_limit_and_success_resets_it(pods: Containment, cl
 
 
 def test_changed_object_is_tried_at_once(pods: Containment) -> None:
+    """A failed object is tried at once when it has another version."""
     with pods.contain("a", "7"):
         raise ValueError
     assert not pods.is_due("a", "7")
@@ -68,6 +71,7 @@ def test_changed_object_is_tried_at_once(pods: Containment) -> None:
 
 
 def test_object_that_no_longer_exists_is_forgotten(pods: Containment) -> None:
+    """A failure goes with its object."""
     for key in ("a", "b"):
         with pods.contain(key):
             raise ValueError
@@ -76,6 +80,7 @@ def test_object_that_no_longer_exists_is_forgotten(pods: Containment) -> None:
 
 
 def test_the_same_failure_is_logged_once_and_with_its_traceback(pods: Containment, caplog: pytest.LogCaptureFixture) -> None:
+    """A failure is logged when it is new or different, with the traceback of a foreign exception."""
     for text in ("x", "x", "y"):
         with pods.contain("a"):
             raise ValueError(text)
@@ -85,6 +90,7 @@ def test_the_same_failure_is_logged_once_and_with_its_traceback(pods: Containmen
 
 
 def test_our_own_errors_are_logged_without_traceback(pods: Containment, caplog: pytest.LogCaptureFixture) -> None:
+    """An error of ours is a sentence: its traceback helps nobody."""
     with pods.contain("a"):
         raise KernelError("the kernel refused")
     assert "the kernel refused" in caplog.text
@@ -93,10 +99,12 @@ def test_our_own_errors_are_logged_without_traceback(pods: Containment, caplog: 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError, SystemExit])
 def test_cancellation_and_interrupts_pass(pods: Containment, error: type[BaseException]) -> None:
+    """Cancellation and interrupts are no failures of an object."""
     with pytest.raises(error), pods.contain("a"):
         raise error
     assert not pods.failures
 
 
 def test_long_messages_are_cut() -> None:
+    """A message fits into a condition."""
     assert len(describe(ValueError("x" * 10_000))) < 400

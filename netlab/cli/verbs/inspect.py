@@ -23,21 +23,22 @@ def register(app: typer.Typer) -> None:
 def status(name: LabArgument = "", form: FormatOption = Format.TABLE) -> None:
     """Show a lab's nodes, pods and Services.
 
-    Without NAME: of every lab.
+    Without NAME: of every lab; JSON and YAML are then a list, however many labs there are.
 
     \b
     Example: netlab status
     Example: netlab status quickstart -f json
     """
-    from netlab.lab.find import lab_named, recorded_labs
+    from netlab.lab.find import how_to_see_one, lab_named, recorded_labs
     from netlab.lab.status import status as lab_status
 
-    labs = [lab_named(name)] if name or len(recorded_labs()) <= 1 else [lab_named(lab) for lab in recorded_labs()]
-    documents = [lab_status(lab) for lab in labs]
-    if form is Format.TABLE:
+    documents = [lab_status(lab_named(lab)) for lab in ((name,) if name else recorded_labs())]
+    if form is not Format.TABLE:
+        print(render.document(documents[0] if name else documents, form))
+    elif documents:
         print("\n\n".join(map(render.status, documents)))
     else:
-        print(render.document(documents[0] if name or len(documents) == 1 else documents, form))
+        note(f"No lab is running. {how_to_see_one()}")
 
 
 def execute(

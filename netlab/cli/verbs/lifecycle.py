@@ -108,7 +108,7 @@ def down(
 ) -> None:
     """Remove a lab: its processes, namespaces, containers, record.
 
-    The host is as before.
+    A lab that does not exist is removed already: the exit code is 0.
 
     \b
     Example: netlab down
@@ -121,9 +121,11 @@ def down(
 
     if name and all_:
         raise UsageError(f"both a lab ({name}) and --all are named", remedy="Say one of them.")
-    if all_ and not recorded_labs():
-        note("No lab is running: nothing to do.")
-    labs = [StateDirectory.of(lab) for lab in recorded_labs()] if all_ else [lab_named(name)]
+    recorded = recorded_labs()
+    if not recorded or (name and name not in recorded):
+        note(f"There is no lab {name!r}: nothing to do." if name else "No lab is running: nothing to do.")
+        return
+    labs = [StateDirectory.of(lab) for lab in recorded] if all_ else [lab_named(name)]
     for lab in labs:
         removed = down_locked(lab)
         counts = {"namespace": removed.namespaces, "process": removed.processes, "container": removed.containers}

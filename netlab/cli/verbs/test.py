@@ -12,7 +12,7 @@ from netlab.api.resources import Json
 from netlab.cli import render
 from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
 from netlab.cli.run import FAILED, INVALID
-from netlab.errors import UsageError
+from netlab.errors import CannotTestError, UsageError
 
 NOTHING_MATCHED = """nothing was tested: {!r} is no path class of this lab, and matches no check's id
 Without --only the classes are listed; an id is CLASS/SOURCE->TARGET/PROTOCOL, and * stands for anything."""
@@ -52,14 +52,22 @@ def connectivity(
     from netlab.lab.test import connectivity as run_test
 
     _require_writable(junit, markdown)
-    record = run_test(lab_named(name), only=only or None, timeout=timeout, on_progress=_progress)
+    state = lab_named(name)
+    try:
+        record = run_test(state, only=only or None, timeout=timeout, on_progress=_progress)
+    except CannotTestError as error:  # whoever reads the files must not find those of an earlier run
+        from netlab.probe.record import untestable
+
+        record = untestable(state.lab, error.message, only or None)
+        _write(record, junit, markdown)
+        _annotate(record, github=github)
+        if form is not Format.TABLE:
+            print(render.document(record, form))
+        raise
     if TALK.interactive:
         sys.stderr.write("\r\x1b[K")
     _write(record, junit, markdown)
-    if github:
-        from netlab.probe.annotations import annotate
-
-        sys.stderr.write("".join(f"{line}\n" for line in annotate(record)))
+    _annotate(record, github=github)
     if form is Format.TABLE:
         from rich.console import Console
 
@@ -69,6 +77,14 @@ def connectivity(
     else:
         print(render.document(record, form))
     _conclude(record)
+
+
+def _annotate(record: Json, *, github: bool) -> None:
+    """Write annotations for GitHub Actions."""
+    if github:
+        from netlab.probe.annotations import annotate
+
+        sys.stderr.write("".join(f"{line}\n" for line in annotate(record)))
 
 
 def _conclude(record: Json) -> None:

@@ -17,7 +17,14 @@ from netlab.api.discovery import Endpoint, EndpointConditions, EndpointPort, End
 from netlab.api.meta import OwnerReference
 from netlab.api.resources import ENDPOINTS, SERVICES
 from netlab.api.services import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset, Service
-from netlab.api.wellknown import HEADLESS_LABEL, LAST_APPLIED, SERVICE_NAME_LABEL, SKIP_MIRROR_LABEL, SLICE_MANAGED_BY_LABEL
+from netlab.api.wellknown import (
+    APPLIED,
+    HEADLESS_LABEL,
+    LAST_APPLIED,
+    SERVICE_NAME_LABEL,
+    SKIP_MIRROR_LABEL,
+    SLICE_MANAGED_BY_LABEL,
+)
 from netlab.controlplane.controllers.ownership import owner_reference, with_references
 from netlab.controlplane.controllers.per_object import Failed, Step, each
 from netlab.controlplane.controllers.slices import Ports, SliceSet, identity, plan_slices
@@ -27,6 +34,7 @@ from netlab.controlplane.controllers.writes import Write, delete
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
 CAPACITY = 1000
+OF_THE_FILE = frozenset({APPLIED, LAST_APPLIED})  # what `up` writes about an object of the file; `up` prunes what carries APPLIED
 RESERVED = frozenset({SERVICE_NAME_LABEL, SLICE_MANAGED_BY_LABEL})
 
 
@@ -81,7 +89,7 @@ def slice_set(obj: Endpoints, service: Service) -> SliceSet:
         managed_by=MANAGER,
         owner=owner_reference(obj),
         labels={**labels, HEADLESS_LABEL: ""} if service.headless else labels,
-        annotations={name: value for name, value in meta.annotations.items() if name != LAST_APPLIED},
+        annotations={name: value for name, value in meta.annotations.items() if name not in OF_THE_FILE},
         capacity=CAPACITY,
     )
 

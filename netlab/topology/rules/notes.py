@@ -23,8 +23,7 @@ def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
     """Yield the hints of a valid topology."""
     for item in (lab_item, *items):
         yield from ((item, Problem(steps, "accepted, has no effect on the network")) for steps in item.decoded.inert)
-        if item.decoded.body.get("status"):
-            yield item, Problem(("status",), "ignored: netlab fills it in")
+        yield from ((item, note) for note in item.notes)
     for item in items:
         if plan := item.pods:
             yield from ((item, note) for note in (*_pod_notes(lab, plan), *_host_port_notes(plan)))
@@ -69,7 +68,6 @@ def _host_port_notes(plan: PodPlan) -> Iterator[Problem]:
 # Fields of a Service that netlab keeps and does not act upon yet.
 _NOT_YET: tuple[tuple[str, Callable[[ServiceSpec], bool]], ...] = (
     ("trafficDistribution", lambda spec: bool(spec.traffic_distribution)),
-    ("allocateLoadBalancerNodePorts", lambda spec: not spec.allocate_load_balancer_node_ports),
 )
 
 

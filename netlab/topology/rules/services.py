@@ -33,7 +33,7 @@ def service_problems(service: Service, networking: Networking | None) -> Iterato
 
 def is_external(spec: ServiceSpec) -> bool:
     """Tell whether externalTrafficPolicy means something for this Service (semantics 4.21)."""
-    return spec.type in WITH_NODE_PORTS or bool(spec.external_ips)
+    return spec.type in WITH_NODE_PORTS or (spec.type == "ClusterIP" and bool(spec.external_ips))
 
 
 def _type_problems(spec: ServiceSpec) -> Iterator[Problem]:
@@ -83,8 +83,8 @@ def _node_port_problems(spec: ServiceSpec, port: ServicePort, at: Steps, seen: s
         yield invalid((*at, "port"), port.port, "may not expose port 10250 externally since it is used by kubelet")
     if not port.node_port:
         return
-    if spec.type in {"ClusterIP", "ExternalName"}:
-        yield forbidden((*at, "nodePort"), f"may not be used when `type` is '{spec.type}'; use NodePort or LoadBalancer")
+    if spec.type == "ClusterIP":
+        yield forbidden((*at, "nodePort"), "may not be used when `type` is 'ClusterIP'; use NodePort or LoadBalancer")
     elif (port.protocol, port.node_port) in seen:
         yield duplicate((*at, "nodePort"), port.node_port)
 
@@ -125,7 +125,7 @@ _ONLY_WITH: tuple[tuple[Callable[[ServiceSpec], bool], Callable[[ServiceSpec], P
     ),
     (lambda s: bool(s.load_balancer_class) and s.type != "LoadBalancer", _forbid("loadBalancerClass", _LOAD_BALANCER_ONLY)),
     (
-        lambda s: not s.allocate_load_balancer_node_ports and s.type != "LoadBalancer",
+        lambda s: s.allocate_load_balancer_node_ports is not None and s.type != "LoadBalancer",
         _forbid("allocateLoadBalancerNodePorts", _LOAD_BALANCER_ONLY),
     ),
 )

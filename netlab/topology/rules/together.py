@@ -8,16 +8,11 @@ from typing import Any
 
 from netlab.api import resources as r
 from netlab.api.lab import Lab
-from netlab.api.wellknown import HOST_NAMES, KUBE_DNS, KUBERNETES, SYSTEM_NAMESPACES
+from netlab.api.wellknown import KUBE_DNS, KUBERNETES, SYSTEM_NAMESPACES
 from netlab.topology import syntax
 from netlab.topology.manifest import Finding, Item
-from netlab.topology.problem import Steps, did_you_mean, duplicate, forbidden, invalid, not_found
+from netlab.topology.problem import Steps, did_you_mean, duplicate, invalid, not_found
 
-_OWN_NAMES = {  # key -> kinds netlab makes itself
-    KUBERNETES: ("Service", "Endpoints", "EndpointSlice"),
-    KUBE_DNS: ("Service", "Endpoints", "EndpointSlice"),
-    HOST_NAMES: ("ConfigMap",),
-}
 _OWN_ADDRESSES = {1: f"Service {KUBERNETES}", 10: f"Service {KUBE_DNS}"}
 
 
@@ -28,14 +23,12 @@ def together_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
 
 
 def identities(_lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
-    """One object per kind, namespace and name; none that netlab makes itself."""
+    """One object per kind, namespace and name."""
     seen: dict[tuple[str, str, str], Item] = {}
     for item in items:
         at = ("metadata", "name")
         key = (item.resource.kind, item.namespace, item.name)
-        if item.resource.kind in _OWN_NAMES.get(f"{item.namespace}/{item.name}", ()):
-            yield item, forbidden(at, f"{item.words} is made by netlab itself; choose another name")
-        elif item.name and (first := seen.get(key)):
+        if item.name and (first := seen.get(key)):
             yield item, duplicate(at, item.name, f"{item.words} is already in {first.place}")
         seen.setdefault(key, item)
 

@@ -44,6 +44,7 @@ def _with_eth0(what: str, script: str, sample: str = "") -> list[Damage]:
     return [row for row in _everywhere(what, script, sample) if not row.name.startswith("fabric")]
 
 
+WITH_DEFAULT_ROUTE = ("node1", "default-web1", "client")
 DAMAGES = (
     # ---- namespaces and their names
     *_everywhere("namespace deleted", "ip netns del $LAB-NAME", "node1"),
@@ -92,10 +93,10 @@ DAMAGES = (
     Damage("edge: load balancer addresses deleted", "on edge ip addr flush dev lo"),
     # ---- routes
     *_everywhere("main table flushed", "on NAME ip route flush table main", "node1"),
-    *_with_eth0("default route deleted", "on NAME ip route del default"),
+    *(Damage(f"{name}: default route deleted", f"on {name} ip route del default") for name in WITH_DEFAULT_ROUTE),
     Damage("client: default route changed", "on client ip route replace default via 203.0.113.77"),
-    Damage("node1: an overlay route changed", "on node1 ip route replace blackhole 10.244.1.0/24 2>/dev/null; "
-           "on node1 ip route replace blackhole 10.244.0.0/24"),
+    Damage("node1: an overlay route replaced", "on node1 ip route replace blackhole 10.244.2.0/24"),
+    Damage("node1: the route to its own pods replaced", "on node1 ip route replace blackhole 10.244.1.0/24"),
     Damage("default-web1: route to the pod network deleted", "on default-web1 ip route del 10.244.0.0/16"),
     # ---- neighbours and forwarding
     Damage("node1: overlay neighbours flushed", "on node1 ip neigh flush dev flannel.1 nud permanent"),
@@ -132,5 +133,4 @@ DAMAGES = (
     Damage("node1: a link in place of its hosts", "ln -sf /nowhere $STATE/hosts/node1/hosts"),
     Damage("node1: no text in its hosts", "printf '\\351' > $STATE/hosts/node1/hosts"),
     Damage("default-web1: its files deleted", "rm -r $STATE/pods/*"),
-    Damage("the socket of the API server deleted", "rm $STATE/sockets/api"),
 )  # fmt: skip

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 from labdriver import LabDriver, run
 
+from netlab.api.resources import DEPLOYMENTS
 from netlab.kernel.namespaces import inside
 from netlab.lab.find import connect
+from netlab.lab.test import connectivity
 from netlab.probe.runner import run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
@@ -42,6 +44,7 @@ class Fault:
 
 
 FDB = "set -- $(bridge fdb show dev flannel.1 | head -1); echo $* >$F; "
+OTHER_NODE = "case $3 in 172.30.1.2) to=172.30.1.3;; *) to=172.30.1.2;; esac; bridge fdb replace $1 dev flannel.1 dst $to"
 NEIGHBOUR = "set -- $(ip neigh show dev flannel.1 | head -1); echo $* >$F; "
 ROUTE = "set -- $(ip route show dev flannel.1 | head -1); echo $* >$F; "
 SAVED = "set -- $(cat $F); "
@@ -51,10 +54,15 @@ FORWARDING = "sysctl -qw net.ipv4.ip_forward="
 HOOK = "{{ type filter hook {} priority 0; {} }}"
 HOLE = HOOK.format("ingress device eth0", "").join(("nft 'add table netdev hole; add chain netdev hole i ", ";"))
 HOLE += " add rule netdev hole i ip length > 1400 drop'"
+BIG_TCP = HOOK.format("forward", "").join(("nft 'add table ip foreign; add chain ip foreign forward ", ";"))
+BIG_TCP += " add rule ip foreign forward meta l4proto tcp ip length > 100 drop'"
 FIREWALL = HOOK.format("forward", "policy drop;").join(("nft 'add table ip foreign; add chain ip foreign forward ", "'"))
+TCP_53 = HOOK.format("output", "").join(("nft 'add table ip foreign; add chain ip foreign output ", ";"))
+TCP_53 += " add rule ip foreign output tcp dport 53 drop'"
 FLUSH = "nft flush chain ip kube-proxy "
 REPLACE = FLUSH + "$chain; nft add rule ip kube-proxy $chain "
 FIRST = "set -- $(nft list chain ip kube-proxy $chain | grep -o 'endpoint[^ ,}]*'); "
+NO_MASQUERADE = FLUSH + "mark-for-masquerade; nft add rule ip kube-proxy mark-for-masquerade meta mark set meta mark"
 UNSTICK = "for h in $(nft -a list chain ip kube-proxy $chain | sed -n '/@affinity/s/.*handle //p'); do"
 UNSTICK += " nft delete rule ip kube-proxy $chain handle $h; done"
 ELSEWHERE = REPLACE + "jump mark-for-masquerade; nft add rule ip kube-proxy $chain meta l4proto udp dnat to 172.30.1.2:53"
@@ -68,6 +76,18 @@ FAULTS = [
     Fault("a forwarding entry to nowhere", FDB + "bridge fdb replace $1 dev flannel.1 dst 172.30.9.9", "pod-pod-*",
           "pod-pod-cross-node DROPPED", "flannel.1 of node1 sends them to 172.30.9.9",
           repairs=SAVED + "bridge fdb replace $1 dev flannel.1 dst $3"),
+    Fault("a forwarding entry to another node", FDB + OTHER_NODE, "pod-pod-*",
+          "pod-pod-cross-node DROPPED", "flannel.1 of node1 sends frames for pods of",
+          repairs=SAVED + "bridge fdb replace $1 dev flannel.1 dst $3"),
+    Fault("a blackhole route", "ip route add blackhole 203.0.113.0/24", "node-outside", "node-outside UNREACHABLE",
+          "a blackhole route of the sender's own host", repairs="ip route del blackhole 203.0.113.0/24"),
+    Fault("a prohibited route", "ip route add prohibit 203.0.113.0/24", "node-outside", "node-outside UNREACHABLE",
+          "a route of the sender's own host prohibits it", repairs="ip route del prohibit 203.0.113.0/24"),
+    Fault("data lost after the handshake", BIG_TCP, "pod-cluster-ip", "pod-cluster-ip DROPPED",
+          "the connection was made, then its data was lost",
+          repairs="nft delete table ip foreign"),
+    Fault("a rule exchanged for another", NO_MASQUERADE, "node-cluster-ip", "node-cluster-ip WRONG_SOURCE",
+          "chain mark-for-masquerade has other rules"),
     Fault("a wrong neighbour entry", NEIGHBOUR + "ip neigh replace $1 lladdr 02:11:22:33:44:55 dev flannel.1 nud permanent",
           "pod-pod-*", "pod-pod-cross-node DROPPED", "node1 takes 02:11:22:33:44:55 for the MAC of",
           repairs=SAVED + "ip neigh replace $1 lladdr $3 dev flannel.1 nud permanent"),
@@ -117,6 +137,8 @@ FAULTS = [
     Fault("a DNS server stopped", "true", "dns-node", "dns-node DROPPED", "no answer to the datagram"),
     Fault("kube-dns answered elsewhere", ELSEWHERE, "dns-node", "dns-node WRONG_BACKEND", "the question left its node",
           chain="endpoint-[A-Z0-9]*-kube-system/kube-dns/udp/"),
+    Fault("DNS over TCP broken", TCP_53, "dns-node", "dns-node DROPPED", "is truncated (TC), and the repetition over TCP failed",
+          repairs="nft delete table ip foreign", stops="agent-node2"),  # the agent of node1 has to answer
     Fault("pods' processes stopped", "true", "pod-cluster-ip", "pod-cluster-ip DROPPED", "connected, then no answer",
           stops="workloads-node1"),
     Fault("a foreign firewall", FIREWALL, "pod-pod-*", "pod-pod-same-node DROPPED", "last seen at node1",
@@ -218,6 +240,24 @@ def ask(port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.bind(("", port))
         asking.sendto(b"?", (KUBE_DNS, 53))
+
+
+def test_change_during_the_test(faulty):
+    """A Deployment scaled in the middle of a test fails no check, and gives no hint: its checks are run again."""
+    state, scaled = StateDirectory(faulty.name, faulty.state), []
+
+    def scale(done, total):
+        if done >= total // 4 and not scaled:
+            scaled.append(done)
+            with connect(state) as client:
+                client.patch(DEPLOYMENTS, "blue", {"spec": {"replicas": 2}}, namespace="default")
+
+    record = connectivity(state, only=None, timeout=1.0, on_progress=scale)
+
+    assert scaled
+    assert [] == [(check["id"], check["reasons"]) for check in record["checks"] if check["verdict"] != "pass"]
+    assert record["changed"]["dropped"]
+    assert any(check["subject"] == "default/cluster" for check in record["checks"] if "subject" in check)
 
 
 def test_repaired(faulty):

@@ -92,8 +92,7 @@ def test_exit_codes(error, code):
 
 ERRORS = [
     pytest.param(["up", "no-such-file.yaml"], 2, "cannot read no-such-file.yaml", id="no file"),
-    pytest.param(["status"], 2, "no lab is running", id="no lab"),
-    pytest.param(["down", "nemo"], 2, "there is no lab 'nemo'", id="unknown lab"),
+    pytest.param(["status", "nemo"], 2, "there is no lab 'nemo'", id="unknown lab"),
     pytest.param(["test", "connectivity"], 2, "no lab is running", id="nothing to test"),
     pytest.param(["port-forward", "svc/blue", "80:"], 2, "'80:' is no pair of ports", id="no port"),
     pytest.param(["port-forward", "svc/blue", "80", "--address", "0.0.0.0"], 2, "not a loopback address", id="no loopback"),
@@ -120,6 +119,24 @@ def test_errors(arguments, code, words, tmp_path):
     assert "Traceback" not in result.stderr
     assert not result.stdout
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdout", "stderr"),
+    [
+        (["status"], "", "No lab is running."),
+        (["status", "-f", "json"], "[]\n", ""),
+        (["down"], "", "No lab is running: nothing to do."),
+        (["down", "--all"], "", "No lab is running: nothing to do."),
+        (["down", "nemo"], "", "There is no lab 'nemo': nothing to do."),
+    ],
+)
+def test_nothing_is_no_error(arguments, stdout, stderr, tmp_path):
+    """Status of no lab is an empty list, and down of what is not there has nothing to do: scripts rely on both."""
+    result = netlab(*arguments, state=tmp_path / "state")
+
+    assert (0, stdout) == (result.returncode, result.stdout)
+    assert result.stderr.startswith(stderr)
 
 
 def test_validate_says_what_is_in_the_file(tmp_path):

@@ -396,6 +396,15 @@ def test_mirror_says_what_the_endpoints_say() -> None:
     assert mirror.metadata.owner_references[0].kind == "Endpoints"
 
 
+def test_mirror_does_not_pass_for_an_object_of_the_file() -> None:
+    """What `up` notes about an object of the file is not copied: the next `up` would prune the mirror."""
+    notes = {"netlab/applied": "true", "kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "1"}
+    objects, _ = step(endpoints_mirroring.reconcile, [endpoints("web", [SUBSET], annotations=notes), BY_HAND])
+    (mirror,) = [o for o in objects if isinstance(o, EndpointSlice)]
+
+    assert {"mine": "1"} == {key: mirror.metadata.annotations[key] for key in notes if key in mirror.metadata.annotations}
+
+
 def test_mirror_is_cut_at_1000() -> None:
     """Semantics 5.12: at most 1000 addresses of a subset are mirrored, in one slice."""
     subset = {"addresses": [{"ip": f"10.1.{n // 250}.{n % 250}"} for n in range(1200)], "ports": [{"port": 80}]}

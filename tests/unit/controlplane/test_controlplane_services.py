@@ -190,6 +190,98 @@ async def test_a_new_port_gets_its_own_node_port(client: LocalClient) -> None:
     assert 31000 == node_ports(after["spec"])[1] != node_ports(after["spec"])[0]
 
 
+NAMED = [{"name": "a", "port": 80, "nodePort": 31000}, {"name": "b", "port": 81, "nodePort": 31001}]
+BALANCED: Json = {
+    "type": "LoadBalancer",
+    "externalTrafficPolicy": "Local",
+    "healthCheckNodePort": 31002,
+    "loadBalancerClass": "a/b",
+}
+UPDATES = [
+    pytest.param(
+        {"type": "NodePort", "ports": NAMED},
+        {"ports": [{"name": "a", "port": 8080}, {"name": "b", "port": 81}]},
+        {"nodePorts": [31000, 31001]},
+        id="an edited port keeps its node port, by its name",
+    ),
+    pytest.param(
+        {"type": "NodePort", "ports": [{"port": 80, "nodePort": 31000}]},
+        {"ports": [{"port": 8080}]},
+        {"nodePorts": [31000]},
+        id="the port without a name, too",
+    ),
+    pytest.param(
+        {"type": "NodePort", "ports": NAMED},
+        {"type": "ClusterIP", "ports": NAMED[:1]},
+        {"nodePorts": [0]},
+        id="another type and fewer ports",
+    ),
+    pytest.param(
+        {"type": "NodePort", "ports": NAMED},
+        {"type": "ClusterIP", "ports": [NAMED[1], NAMED[0], {"name": "c", "port": 82}]},
+        {"nodePorts": [0, 0, 0]},
+        id="another type, ports moved and one added",
+    ),
+    pytest.param(
+        {"type": "NodePort", "ports": NAMED},
+        {"type": "ClusterIP", "ports": [{**NAMED[0], "nodePort": 31009}]},
+        r"spec.ports\[0\].nodePort: Forbidden",
+        id="another type with a new node port",
+    ),
+    pytest.param(
+        {"type": "LoadBalancer", "ports": NAMED},
+        {"allocateLoadBalancerNodePorts": False},
+        {"nodePorts": [31000, 31001]},
+        id="no more node ports, but those there are",
+    ),
+    pytest.param(
+        {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": NAMED[:1]},
+        {"ports": [*NAMED[:1], {"name": "c", "port": 82}]},
+        {"nodePorts": [31000, 0]},
+        id="a port that asked for one has it, a new port none",
+    ),
+    pytest.param(
+        BALANCED, {"healthCheckNodePort": 30999}, "healthCheckNodePort: Invalid value: 30999: field is immutable", id="d"
+    ),
+    pytest.param(BALANCED, {"loadBalancerClass": "c/d"}, 'loadBalancerClass: Invalid value: "c/d": may not change once', id="e"),
+    pytest.param({"type": "LoadBalancer"}, {"loadBalancerClass": "c/d"}, "loadBalancerClass: Invalid value", id="e, added"),
+    pytest.param({"type": "ClusterIP"}, {"type": "LoadBalancer", "loadBalancerClass": "c/d"}, {}, id="e, with the type"),
+    pytest.param({"clusterIP": "10.96.0.77"}, {"clusterIP": ""}, {"clusterIP": "10.96.0.77"}, id="an empty address keeps it"),
+    pytest.param(
+        {"type": "LoadBalancer"},
+        {"loadBalancerSourceRanges": [" 203.0.113.0/25", "10.0.0.0/8 "]},
+        {"loadBalancerSourceRanges": [" 203.0.113.0/25", "10.0.0.0/8 "]},
+        id="padded source ranges",
+    ),
+    pytest.param({}, {"allocateLoadBalancerNodePorts": True}, "allocateLoadBalancerNodePorts: Forbidden", id="i, ClusterIP"),
+    pytest.param(
+        {"type": "ExternalName", "externalName": "a.example", "externalIPs": ["192.0.2.1"]},
+        {"externalTrafficPolicy": "Local"},
+        "externalTrafficPolicy: Invalid value",
+        id="i, ExternalName is not reached from outside",
+    ),
+    pytest.param(
+        {"type": "ExternalName", "externalName": "a.example"},
+        {"ports": [{"port": 80, "nodePort": 31000}]},
+        {"nodePorts": [31000]},
+        id="i, a node port of an ExternalName is accepted",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "patch", "expected"), UPDATES)
+async def test_updates_as_in_kubernetes(client: LocalClient, before: Json, patch: Json, expected: Json | str) -> None:
+    """What an update carries over, releases, refuses (pkg/registry/core/service, ValidateServiceUpdate; semantics 4.9, 4.10)."""
+    await client.create(SERVICES, service(**before))
+    if isinstance(expected, str):
+        with pytest.raises(ApiError, match=expected):
+            await client.patch(SERVICES, "blue", {"spec": patch})
+        return
+    spec = (await client.patch(SERVICES, "blue", {"spec": patch}))["spec"]
+
+    assert {name: node_ports(spec) if name == "nodePorts" else spec[name] for name in expected} == expected
+
+
 async def test_the_cluster_ip_is_immutable(client: LocalClient) -> None:
     """Another address, or headless, is refused for a Service that has one (semantics 4.1)."""
     await client.create(SERVICES, service(clusterIP="10.96.0.77"))

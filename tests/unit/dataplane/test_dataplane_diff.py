@@ -44,6 +44,8 @@ ADDRESS = Address("cni0", "10.244.1.1/24")
 ROUTE = Route("10.244.2.0/24", "flannel.1", "10.244.2.0", onlink=True)
 ARP = Neighbour("flannel.1", "10.244.2.0", "02:00:00:00:00:09")
 FDB = ForwardingEntry("flannel.1", "02:00:00:00:00:09", "172.30.1.2")
+BLACKHOLE = Route("10.244.1.0/24", type="blackhole")
+OTHER_BLACKHOLE = Route("192.0.2.0/24", type="blackhole")
 MARKED = Link("cni0", Bridge(), alias="netlab:lab:cni0")
 CONNECTED = Route("10.244.1.0/24", "cni0", source="10.244.1.1", connected=True)
 SECOND = Address("cni0", "10.244.1.2/24")
@@ -252,3 +254,11 @@ def test_settings_of_a_link_that_is_not_there():
 
     assert ["net/ipv4/conf/all/forwarding"] == [operation.item.path for operation in without]
     assert [path, "net/ipv4/conf/all/forwarding"] == [operation.item.path for operation in there]
+
+
+def test_a_blackhole_in_the_place_of_a_connected_route():
+    """What somebody put in its place is deleted (S4); another route without device is somebody else's affair."""
+    wanted = NamespaceState(links=(BRIDGE,), addresses=(ADDRESS,))
+    present = observed(BRIDGE, addresses=(ADDRESS,), routes=(BLACKHOLE, OTHER_BLACKHOLE), connected=())
+
+    assert (Operation(DELETE, BLACKHOLE), Operation(SET, CONNECTED)) == diff(wanted, present, lambda device: device == "cni0")

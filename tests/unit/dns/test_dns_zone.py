@@ -195,12 +195,44 @@ def test_dns_nxdomain(why, name, kind):
     assert (dns.rcode.NXDOMAIN, [SOA]) == (answer.rcode, written(answer.authority)), why
 
 
-@pytest.mark.parametrize("name", ["www.example.org", "com", ".", "local", "8.8.8.8.in-addr.arpa", "xcluster.local", "nobody"])
-def test_dns_refuses_what_is_not_ours(name):
-    """There is no upstream: a foreign name is REFUSED, and not authoritatively."""
+@pytest.mark.parametrize("name", ["www.example.org", "org", "local", "8.8.8.8.in-addr.arpa", "xcluster.local", "nobody"])
+def test_dns_foreign_names_do_not_exist(name):
+    """A foreign name is NXDOMAIN with a SOA, so that a resolver goes on in its search list, and not authoritative."""
     answer = ZONE.answer(name, "A")
 
-    assert (dns.rcode.REFUSED, False, ()) == (answer.rcode, answer.authoritative, answer.answers)
+    assert (dns.rcode.NXDOMAIN, False, True, ()) == (answer.rcode, answer.authoritative, answer.foreign, answer.answers)
+    assert [(".", 30)] == [(rrset.name.to_text(), rrset.ttl) for rrset in answer.authority]
+
+
+@pytest.mark.parametrize("name", [".", "example.com"])
+def test_dns_names_above_hosts_exist(name):
+    """The root, and the parent of a host's name, exist without addresses (RFC 8020: else nothing would be below them)."""
+    zone = Zone.build("cluster.local", [], [], [], node_hosts_text="203.0.113.10 client db.example.com")
+    answer = zone.answer(name, "A")
+
+    assert (dns.rcode.NOERROR, (), 1) == (answer.rcode, answer.answers, len(answer.authority))
+
+
+OUTSIDE = Zone.outside("203.0.113.10 client db.example.com\n172.30.1.1 node1\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "rcode", "answers"),
+    [
+        ("db.example.com", "A", dns.rcode.NOERROR, ["A 203.0.113.10"]),
+        ("node1", "A", dns.rcode.NOERROR, ["A 172.30.1.1"]),
+        ("10.113.0.203.in-addr.arpa", "PTR", dns.rcode.NOERROR, ["PTR client."]),
+        ("kubernetes.default.svc.cluster.local", "A", dns.rcode.NXDOMAIN, []),
+        ("cluster.local", "SOA", dns.rcode.NXDOMAIN, []),
+        ("svc", "A", dns.rcode.NXDOMAIN, []),
+        ("1.0.96.10.in-addr.arpa", "PTR", dns.rcode.NXDOMAIN, []),
+    ],
+)
+def test_dns_outside_knows_hosts_only(name, kind, rcode, answers):
+    """A node's own resolver is the outside's: it has no name of the cluster (semantics 11.21)."""
+    answer = OUTSIDE.answer(name, kind)
+
+    assert (rcode, answers) == (answer.rcode, written(answer.answers))
 
 
 REVERSE = [
@@ -210,7 +242,7 @@ REVERSE = [
     ("1.244.10.in-addr.arpa", dns.rcode.NOERROR),
     ("7.244.10.in-addr.arpa", dns.rcode.NXDOMAIN),
     ("9.31.172.in-addr.arpa", dns.rcode.NXDOMAIN),
-    ("9.32.172.in-addr.arpa", dns.rcode.REFUSED),
+    ("9.32.172.in-addr.arpa", dns.rcode.NXDOMAIN),
 ]
 
 
@@ -355,4 +387,4 @@ def test_dns_hosts_line_without_an_address_is_skipped(line):
     zone = Zone.build("cluster.local", (), (), (), node_hosts_text=f"{line}\n172.30.1.1 node1\n")
     name = line.split()[1]
 
-    assert (dns.rcode.REFUSED, dns.rcode.NOERROR) == (zone.answer(name, "A").rcode, zone.answer("node1", "A").rcode)
+    assert (dns.rcode.NXDOMAIN, dns.rcode.NOERROR) == (zone.answer(name, "A").rcode, zone.answer("node1", "A").rcode)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.api.resources import CONFIG_MAPS, DEPLOYMENTS, LABS, NAMESPACES, PODS, RESOURCES, SERVICES
+from netlab.api.resources import CONFIG_MAPS, DEPLOYMENTS, ENDPOINTS, LABS, NAMESPACES, PODS, RESOURCES, SERVICES
 from netlab.api.wellknown import APPLIED, LAST_APPLIED
-from netlab.lab.apply import Verb, identity, merge_patch, plan
+from netlab.lab.apply import Verb, adoption, identity, merge_patch, plan
 from netlab.topology import Manifest
 
 BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
@@ -71,6 +71,30 @@ def test_removed_field_is_removed():
 
     assert {"externalName": None} == patch.body["spec"]
     assert {"annotations"} == set(patch.body["metadata"])
+
+
+@pytest.mark.parametrize(("selector", "names"), [({"app": "web"}, ["Service"]), ({}, ["Endpoints", "Service"])])
+def test_endpoints_of_a_selecting_service_are_its_controllers(selector, names):
+    """Endpoints beside a Service with a selector are left out: a controller replaces them, and each `up` would fight it."""
+    body = {"metadata": {"name": "blue", "namespace": "default"}, "subsets": []}
+    by_hand = Manifest(resource=ENDPOINTS, body=body, source="t.yaml", line=1)
+
+    assert names == sorted(c.resource.kind for c in plan([service(selector=selector), by_hand], {}, BY_PLURAL))
+
+
+def test_object_that_exists_is_adopted():
+    """Who creates what a controller has made in between changes it to what the file says, and remembers the file."""
+    (create,) = plan([service(selector={"app": "web"})], {}, BY_PLURAL)
+    live = {
+        "metadata": {"name": "web", "namespace": "default", "uid": "1"},
+        "spec": {"selector": {"app": "old"}, "clusterIP": "x"},
+    }
+    patch = adoption(create, live)
+
+    assert Verb.PATCH is patch.verb
+    assert {"app": "web"} == patch.body["spec"]["selector"]
+    assert {APPLIED, LAST_APPLIED} == set(patch.body["metadata"]["annotations"])
+    assert "clusterIP" not in patch.body["spec"]
 
 
 def test_pruning_takes_only_what_up_made():

@@ -89,3 +89,17 @@ def test_missing_manifests_are_shown_where_they_are_named(tmp_path):
 
     with pytest.raises(InvalidTopologyError, match=r"topology.yaml:6:\d+: spec.manifests\[0\]: Not found"):
         read_topology(path)
+
+
+def test_missing_manifest_hides_no_other_problem(tmp_path):
+    """Two missing manifests, a bad one and a bad Lab are all reported at once."""
+    (tmp_path / "bad.yaml").write_text("{apiVersion: v1, kind: Sevice, metadata: {name: a}}")
+    path = tmp_path / "topology.yaml"
+    path.write_text(LAB.replace("nodes: 2", "nodes: 5000") + "  manifests: [./nope1.yaml, ./bad.yaml, ./nope2.yaml]\n")
+
+    with pytest.raises(InvalidTopologyError) as error:
+        read_topology(path)
+
+    words = ("nope1.yaml", "nope2.yaml", "5000", '"Sevice"')
+    assert all(any(word in problem for problem in error.value.problems) for word in words), error.value.problems
+    assert len(words) == len(error.value.problems)

@@ -11,7 +11,7 @@ from netlab.api.lab import Lab
 from netlab.api.meta import Condition
 from netlab.controlplane.connection import Connection
 from netlab.node import agent_health
-from netlab.node.agent import KINDS, Agent
+from netlab.node.agent import Agent
 from netlab.node.agent_health import HealthServers
 from netlab.proxy.health import Answer
 
@@ -93,24 +93,35 @@ async def test_headers(servers: HealthServers, free_port: Callable[[], int]) -> 
     assert {"content-type: application/json", "x-content-type-options: nosniff"} <= set(head.split("\r\n"))
 
 
-async def test_a_node_that_is_not_ready_answers_no_health_check(monkeypatch):
+async def test_a_node_that_is_not_ready_answers_no_health_check():
     """A load balancer checks UDP by the node's own health: it must not learn of a node to which others have no route yet."""
 
-    def noting(word):
-        async def note(*_):
-            done.append(word)
-
-        return note
+    async def note(word):
+        done.append(word)
 
     done = []
-    for part, word in (("_announce", ""), ("_keep_overlay", ""), ("_keep_rules", "rules"), ("_serve_names", "names")):
-        monkeypatch.setattr(Agent, part, noting(word))
     agent = Agent(Lab(), "node1", None)
-    agent._health.start, agent._health.update = noting("health"), noting("services")
+    agent._health.start, agent._health.update = lambda: note("start"), lambda _answers: note("update")
     for ready in ("", "False", "True", "False"):
-        agent._own = Node(status=NodeStatus(conditions=(Condition(type="Ready", status=ready),) if ready else ()))
-        await agent._plane.run({kind.plural: "1" for kind in KINDS}, resync=True)
+        conditions = (Condition(type="Ready", status=ready),) if ready else ()
+        agent._own = Node(status=NodeStatus(conditions=conditions))
+        await agent._keep_health(_look=False)
 
-    assert [["rules"], ["rules"], ["rules", "health"], ["rules"]] == [
-        part.split() for part in " ".join(done).split("services names")[:4]
-    ]
+    assert ["update", "update", "start", "update", "update"] == done
+
+
+async def test_idle_clients_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
+    """One client's connections are bounded over all ports; its newest one is answered (finding S3)."""
+    monkeypatch.setattr(agent_health, "HEALTHZ_PORT", free_port())
+    monkeypatch.setattr(agent_health, "METRICS_PORT", free_port())
+    monkeypatch.setattr(agent_health, "MOST_PER_CLIENT", 4)
+    servers = HealthServers(lambda _: GOOD, "nftables")
+    await servers.start()
+    idle = [socket.create_connection((HOST, agent_health.HEALTHZ_PORT)) for _ in range(40)]
+    answer = await ask(agent_health.HEALTHZ_PORT, "/healthz")
+    held = len(servers._roster.seats)
+    for line in idle:
+        line.close()
+    await servers.close()
+
+    assert ((200, GOOD.body), True) == (answer, held <= 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import socket
 import struct
@@ -17,6 +18,8 @@ from node_waiting import soon
 from netlab.node import http_server as http
 from netlab.node.http_messages import Request, Response, html, json, text
 from netlab.node.http_server import LARGEST_BODY, READ_AHEAD, Connections, HttpConnection, HttpService
+from netlab.serving.listener import Listener
+from netlab.serving.roster import Limits, Roster
 
 LARGE = 4 << 20  # more than the two sockets hold
 SOCKET = 1 << 16
@@ -91,10 +94,12 @@ PAGES = {"/": Site.page, "/said": Site.said, "/wait": Site.wait, "/large": Site.
 
 @asynccontextmanager
 async def serving(site: Site):
-    server = await asyncio.get_running_loop().create_server(lambda: HttpConnection(site.service), "127.0.0.1", 0)
-    server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET)  # those that it accepts inherit it
+    bound = socket.create_server(("127.0.0.1", 0))
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET)  # those that it accepts inherit it
+    roster = Roster(Limits(1000, 1000, 1000, math.inf, math.inf))
+    server = Listener("test", bound, lambda seat: HttpConnection(site.service, seat), roster)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield bound.getsockname()[1]
     finally:
         server.close()
         await site.connections.close(0)
@@ -149,6 +154,12 @@ ROWS = [
     ("no host", b"GET / HTTP/1.1\r\n\r\n", [400], b"Connection: close"),
     ("no HTTP", b"\x16\x03\x01 hello\r\n\r\n", [400], b"Connection: close"),
     ("two lengths", post(b"", "Content-Length: 1", "Content-Length: 2"), [400], b""),
+    (
+        "a length and chunks",
+        chunks(b"hel", b"lo").replace(b"Host", b"Content-Length: 5\r\nHost") + get("/"),
+        [400],
+        b"Connection: close",
+    ),
     ("no chunk", post(b"?\r\n", "Transfer-Encoding: chunked"), [400], b""),
     ("half a body", post(b"hel", "Content-Length: 5"), [400], b""),
     ("an unknown coding", post(b"", "Transfer-Encoding: gzip"), [501], b""),
@@ -296,6 +307,92 @@ async def test_silence(monkeypatch):
 
     assert [[200], [], [], []] == heard
     assert b"<waited>" in answer
+
+
+SLOW = [
+    ("nothing", b"", ["HEAD_SECONDS"], []),
+    ("half the headers", get("/")[:-2], ["HEAD_SECONDS"], []),
+    ("half the second one's headers", get("/") + get("/")[:-2], ["HEAD_SECONDS"], [200]),
+    ("half a body", post(b"hel", "Content-Length: 5"), ["BODY_SECONDS"], []),
+    ("an answer that is not read", get("/large"), ["WRITE_SECONDS"], [200]),
+]
+
+
+@pytest.mark.parametrize(("words", "names", "expected"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
+async def test_slow_clients_lose_their_connection(monkeypatch, words, names, expected):
+    """A client that does not finish its request, or takes nothing of its answer, is cut off (finding S3)."""
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS"):
+        monkeypatch.setattr(http, name, 0.15 if name in names else 60)
+    site = Site()
+    async with serving(site) as port:
+        reader, writer = await call(port, words)
+        reader._transport.pause_reading()
+        await soon(lambda: site.connections._open)
+        await soon(lambda: not site.connections._open)
+        reader._transport.resume_reading()
+        try:
+            heard = await rest(reader, writer)
+        except ConnectionError:
+            heard = bytes(reader._buffer)
+
+    assert expected == statuses(heard)
+    assert 0 == site.busy
+
+
+async def test_a_client_that_sends_slowly_and_in_time_is_served(monkeypatch):
+    """The time for a body begins again with each of its parts."""
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.3)
+    async with serving(Site()) as port:
+        reader, writer = await call(port, post(b"", "Content-Length: 8"))
+        for _ in range(8):
+            await asyncio.sleep(0.06)
+            writer.write(b"x")
+        answer = await one_answer(reader)
+        writer.close()
+
+    assert answer.endswith(b"<xxxxxxxx>")
+
+
+@pytest.mark.parametrize("words", [b"nonsense\r\n\r\n", get("/", "Connection: close"), get("/large", "Connection: close")])
+@pytest.mark.parametrize("delay", [0, 1, 3])
+async def test_clients_that_leave_early_leave_no_traceback(caplog, words, delay):
+    """A reset before, while or after the last answer is sent is nothing to report (M11: OSError 107)."""
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(str(context)))
+    site = Site()
+    async with serving(site) as port:
+        for _ in range(20):
+            line = socket.create_connection(("127.0.0.1", port))
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+            line.sendall(words)
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            line.close()
+        await soon(lambda: not site.connections._open)
+
+    assert ([], [], 0) == (reported, caplog.records, site.busy)
+
+
+async def test_the_end_of_sending_to_a_client_that_has_gone(caplog, monkeypatch):
+    """A reset that comes between the last answer and the shutdown, which then fails with OSError 107, leaves no traceback."""
+    site = Site()
+    async with serving(site) as port:
+        line = socket.create_connection(("127.0.0.1", port))
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.sendall(get("/wait", "Connection: close"))
+        await site.until(lambda: site.asked == ["/wait"])
+        transport = next(iter(site.connections._open))._transport
+        write = transport.write
+
+        def write_and_lose(words: bytes) -> None:
+            write(words)
+            line.close()
+
+        monkeypatch.setattr(transport, "write", write_and_lose)
+        site.gate.set()
+        await soon(lambda: not site.connections._open)
+
+    assert [] == caplog.records
 
 
 async def talk_on(writer: asyncio.StreamWriter) -> None:

@@ -157,6 +157,30 @@ async def test_a_new_sandbox_takes_over_what_runs(worker):
     assert (worker.records["web"].phase, worker.records["tool"].end.code) == (Phase.RUNNING, 7)
 
 
+async def test_a_fresh_sandbox_ends_what_runs_in_the_old_one(worker, runtime):
+    """Nothing can run in a namespace that was just made: what runs is ended, and its end starts it again (S4)."""
+    begun(worker)
+    worker.stand("10.244.1.2", fresh=True)
+    worker.hear(Ended(FIRST, 137))
+    worker.hear(Ended(RunKey("u", "web", 0), 137))
+
+    assert {("tool", Stop.KILL), ("web", Stop.KILL)} == set(runtime.stopped)
+    assert {(Phase.WAITING, 137)} == {(record.phase, record.end.code) for record in worker.records.values()}
+
+
+async def test_files_that_were_deleted_come_back(worker):
+    """A look writes a file that is missing, and leaves what a container wrote into one that is there."""
+    begun(worker)
+    hostname = worker.files.etc / "hostname"
+    hostname.write_text("changed\n")
+    worker.restore_files()
+    kept = hostname.read_text()
+    hostname.unlink()
+    worker.restore_files()
+
+    assert ("changed\n", "p\n") == (kept, hostname.read_text())
+
+
 async def test_a_new_sandbox_forgets_the_back_off(worker, runtime):
     """What ended with its sandbox has not crashed: it is waited for, and starts at once when there is a new one."""
     begun(worker)

@@ -224,3 +224,20 @@ async def test_a_port_that_is_taken():
             status = workload.status
 
     assert (1, f"bind {port}/TCP: Address already in use") == (status.code, status.message)
+
+
+@pytest.mark.parametrize("server", [("whoami",), ("agnhost", "netexec"), ("http-echo",)])
+async def test_idle_clients_do_not_keep_others_out(free_port, monkeypatch, server):
+    """A pod holds a bounded number of connections; a new client takes the place of the longest idle one (finding S3)."""
+    monkeypatch.setattr(workloads_serving, "MOST_CONNECTIONS", 8)
+    port = free_port()
+    flags = {"whoami": ("-port", str(port)), "agnhost": (f"--http-port={port}",), "http-echo": (f"-listen=:{port}",)}
+    async with served(*server, *flags[server[0]]) as workload:
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+        answer = await exchange(port, REQUEST % b"GET /")
+        held = len(workload._roster.seats)
+        for line in idle:
+            line.close()
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert held <= 8

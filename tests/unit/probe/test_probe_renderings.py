@@ -31,7 +31,8 @@ def record(*checks):
             "seconds": 0.5, "totals": totals,
             "environment": {"kernel": "6.1"}, "plan": [{"path": "pod-node", "chosen": 2, "possible": 9}],
             "skipped": [],
-            "captures": {"missing": {}, "lost": {"node1": 3}}, "checks": list(checks),
+            "captures": {"missing": {}, "lost": {"node1": 3}},
+            "changed": {"repeated": 2, "dropped": ["a"]}, "checks": list(checks),
             "evidence": {c["id"]: [HOP] for c in checks if c["verdict"] == "fail"}}  # fmt: skip
 
 
@@ -73,8 +74,10 @@ def test_table_collapses_equal_rows():
 
 
 def test_table_says_what_limits_it():
-    """Pairs left out and packets lost are told."""
+    """Pairs left out, packets lost and objects that changed during the test are named."""
     text = as_text(report(record(GOOD)))
+
+    assert "2 checks were run again, 1 left out" in text
 
     assert "pod-node: 2 of 9" in text
     assert "node1 lost 3 packets" in text

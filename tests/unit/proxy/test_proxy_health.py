@@ -29,7 +29,11 @@ def test_a_load_balancer_is_told_of_ready_local_endpoints(endpoints: list, healt
     body = json.loads(answer.body)
 
     assert expected == (answer.code, body["localEndpoints"])
-    assert ({"namespace": "ns", "name": "web"}, healthy, HEADERS) == (
+    assert (
+        {"namespace": "ns", "name": "web"},
+        healthy,
+        (*HEADERS, ("X-Load-Balancing-Endpoint-Weight", str(body["localEndpoints"]))),
+    ) == (
         body["service"],
         body["serviceProxyHealthy"],
         answer.headers,

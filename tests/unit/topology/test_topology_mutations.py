@@ -110,9 +110,6 @@ MUTATIONS: dict[str, tuple[str, str]] = {  # name -> pattern, and what replaces 
     "an object without kind": appended("{apiVersion: v1, metadata: {name: x}}"),
     "a kind of later": appended("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: x}}"),
     "a Node": appended("{apiVersion: v1, kind: Node, metadata: {name: node9}}"),
-    "the kubernetes Service": appended(
-        "{apiVersion: v1, kind: Service, metadata: {name: kubernetes}, spec: {ports: [{port: 1}]}}"
-    ),
     "a Service twice": appended(
         "\n---\n".join(["{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [{port: 1}]}}"] * 2)
     ),

@@ -1,0 +1,147 @@
+"""The connections of a server: how many a peer may have, and which one makes room for a new one (pure).
+
+A connection has a `Seat` from accept(2) on, also during its TLS handshake. A seat is
+
+    busy        a request is being served (a watch is a request that takes long)
+    idle        it is not; `since` says from when on. Only idle connections are ever closed for others
+    known       a request on it had a valid token. The others are strangers. A server without tokens has strangers only
+
+Rules:
+1. Three bounds hold for each new connection: strangers of its peer, all of its peer, all of the server. Where one is
+   reached, the connection of that group that has been idle longest is closed, strangers before known ones. If every one
+   is busy, the new connection is refused.
+2. So a peer without a token disturbs its own strangers only: idle connections of others, and all that are known, stay.
+   Its newest connection always gets in, so that a pod behind the same address as an attacker is still served.
+3. A seat has a deadline: an idle stranger's is short (it covers the TLS handshake and slow headers), an idle known
+   connection's is the keep-alive time, a busy seat has none.
+4. Peers whose address is "" (a Unix socket, which only root can open) are counted in no group and never make room.
+
+Time comes in as `now`, in seconds of a clock that does not go back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+TRUSTED: Final = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many connections a server holds, and how long an idle one may stay."""
+
+    total: int
+    per_peer: int
+    strangers_per_peer: int
+    stranger_seconds: float
+    idle_seconds: float
+
+
+def _close_nothing() -> None:
+    """Stand in for the end of a connection that has no transport yet."""
+
+
+@dataclass(eq=False)
+class Seat:
+    """One connection. `close` ends it at once; whoever has the transport sets it."""
+
+    roster: Roster
+    peer: str
+    since: float
+    close: Callable[[], None] = _close_nothing
+    known: bool = False
+    busy: int = 0
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when the connection is to be closed if nothing happens on it."""
+        if self.busy or self.peer == TRUSTED:
+            return None
+        limits = self.roster.limits
+        return self.since + (limits.idle_seconds if self.known else limits.stranger_seconds)
+
+    def prove(self) -> None:
+        """Note that a request on this connection had a valid token."""
+        self.known = True
+
+    def touch(self, now: float) -> None:
+        """Note that the client has just done something, for a server whose requests take no time."""
+        self.since = now
+
+    def begin(self) -> None:
+        """Note that a request is being served."""
+        self.busy += 1
+
+    def finish(self, now: float) -> None:
+        """Note that a request has been served."""
+        self.busy -= 1
+        self.since = now
+
+    def leave(self) -> None:
+        """Note that the connection has ended. May be called more than once."""
+        self.roster.remove(self)
+
+
+@dataclass(eq=False)
+class Roster:
+    """All connections of a server. `refused` and `evicted` count since the start."""
+
+    limits: Limits
+    seats: dict[Seat, None] = field(default_factory=dict)
+    refused: int = 0
+    evicted: int = 0
+    _per_peer: Counter[str] = field(default_factory=Counter)
+
+    def admit(self, peer: str, now: float) -> Seat | None:
+        """Return the seat of a new connection, None when it is to be refused. Closes an idle connection to make room."""
+        if peer != TRUSTED:
+            for members, limit in self._bounds(peer):
+                if len(members) >= limit and not self._evict(members):
+                    self.refused += 1
+                    return None
+        seat = Seat(self, peer, now)
+        self.seats[seat] = None
+        self._per_peer[peer] += 1
+        return seat
+
+    def remove(self, seat: Seat) -> None:
+        """Forget a connection that has ended."""
+        if seat not in self.seats:
+            return
+        del self.seats[seat]
+        self._per_peer[seat.peer] -= 1
+        if not self._per_peer[seat.peer]:
+            del self._per_peer[seat.peer]
+
+    def relieve(self) -> bool:
+        """Close the connection that has been idle longest; return False when there is none."""
+        return self._evict([seat for seat in self.seats if seat.peer != TRUSTED])
+
+    def expire(self, now: float) -> None:
+        """Close every connection whose deadline has passed."""
+        for seat in [seat for seat in self.seats if (deadline := seat.deadline) is not None and deadline <= now]:
+            self._end(seat)
+
+    def _bounds(self, peer: str) -> Iterable[tuple[list[Seat], int]]:
+        """Yield the groups that a new connection joins and their limits; each is looked at after the last has made room."""
+        if self._per_peer[peer] >= min(self.limits.strangers_per_peer, self.limits.per_peer):
+            own = [seat for seat in self.seats if seat.peer == peer]
+            yield [seat for seat in own if not seat.known], self.limits.strangers_per_peer
+            yield [seat for seat in own if seat in self.seats], self.limits.per_peer
+        if len(self.seats) - self._per_peer[TRUSTED] >= self.limits.total:
+            yield [seat for seat in self.seats if seat.peer != TRUSTED], self.limits.total
+
+    def _evict(self, members: Iterable[Seat]) -> bool:
+        victim = min((seat for seat in members if not seat.busy), key=lambda seat: (seat.known, seat.since), default=None)
+        if victim is None:
+            return False
+        self.evicted += 1
+        self._end(victim)
+        return True
+
+    def _end(self, seat: Seat) -> None:
+        seat.leave()
+        seat.close()
