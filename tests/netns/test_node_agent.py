@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from overlaynodes import LAB, node
 
-from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
-from netlab.api.lab import Lab
 from netlab.api.meta import ObjectMeta
 from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.dataplane.state import Address, Link, Operation, Verb, Veth
-from netlab.dataplane.vxlan import BACKEND_DATA, Lease, lease_annotations, parse_lease, vtep_mac
+from netlab.dataplane.vxlan import BACKEND_DATA, Lease, parse_lease
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.node import agent_overlay
@@ -23,17 +22,6 @@ from netlab.proxy.servicemap import ServiceTracker
 pytestmark = pytest.mark.netns
 
 MakeNamespace = Callable[[str], str]
-LAB = Lab(metadata=ObjectMeta(name="lab"))
-
-
-def node(number: int, **annotations: str) -> Node:
-    name, address = f"node{number}", f"172.30.1.{number}"
-    announced = lease_annotations(address, vtep_mac("lab", name, {}))
-    return Node(
-        metadata=ObjectMeta(name=name, annotations={**announced, **annotations}),
-        spec=NodeSpec(pod_cidr=f"10.244.{number}.0/24"),
-        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),)),
-    )
 
 
 def service(name: str, cluster_ip: str, **spec: object) -> Service:

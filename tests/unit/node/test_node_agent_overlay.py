@@ -7,17 +7,16 @@ import json
 from collections.abc import Callable
 
 import pytest
+from overlaynodes import LAB, node
 
-from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
-from netlab.api.lab import Lab
-from netlab.api.meta import ObjectMeta
+from netlab.api.cluster import Node, NodeSpec
 from netlab.dataplane.state import ForwardingEntry, Link, Operation, Route, Verb, Veth
-from netlab.dataplane.vxlan import BACKEND_DATA, PUBLIC_IP, lease_annotations, vtep_mac
+from netlab.dataplane.vxlan import BACKEND_DATA, PUBLIC_IP, vtep_mac
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent_overlay import OverlayKeeper, announcement
 
-PATH, LAB = "/run/netns/lab-node1", Lab(metadata=ObjectMeta(name="lab"))
+PATH = "/run/netns/lab-node1"
 
 
 class Kernel(FakeKernel):
@@ -32,17 +31,6 @@ class Kernel(FakeKernel):
             if operation.verb is not Verb.DELETE and self.refuses(operation.item):
                 raise KernelError(f"The kernel refused `{operation}`.", errno=errno.EINVAL)
             super().perform(path, [operation])
-
-
-def node(number: int, **annotations: str) -> Node:
-    """Return node `number` with its lease; keys of `annotations` in place of those it announces."""
-    name, address = f"node{number}", f"172.30.1.{number}"
-    announced = lease_annotations(address, vtep_mac("lab", name, {}))
-    return Node(
-        metadata=ObjectMeta(name=name, annotations={**announced, **annotations}),
-        spec=NodeSpec(pod_cidr=f"10.244.{number}.0/24"),
-        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),)),
-    )
 
 
 @pytest.fixture
