@@ -52,12 +52,15 @@ def place(connected: Engine, state: StateDirectory, lab: Lab, *, stated: bool) -
 
 
 def is_docker(state: StateDirectory) -> bool:
-    """Tell whether a lab on record is one of containers, also when it got no further than their images."""
+    """Tell whether a lab on record is one of containers, also when it got no further than their images.
+
+    If the record does not say, the labels of what the engine has do.
+    """
     if state.images_file.exists():
         return True
     with suppress(FileNotFoundError, msgspec.DecodeError):
         return msgspec.json.decode(state.lab_file.read_bytes(), type=Lab).spec.runtime == DOCKER
-    return False
+    return state.lab in orphans(state.root.parent, recorded=())
 
 
 def remove_containers(lab: str) -> int:

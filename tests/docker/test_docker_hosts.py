@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from labdriver import LabDriver, run
 
+from netlab.kernel import mounts
+
 TOPOLOGY = Path(__file__).parent / "hosts.yaml"
 HOSTS = ("client", "edge", "fabric", "node1", "node2")
 
@@ -215,8 +217,12 @@ def test_a_compromised_node(lab: LabDriver) -> None:
 
 
 # ---- labs beside each other, and what they leave
-def test_two_labs_and_a_lost_record(lab: LabDriver) -> None:
-    """A second lab takes the next free subnet; when its record is lost, `gc` finds it by its labels and leaves the first."""
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_two_labs_and_a_lost_record(lab: LabDriver, is_whole: bool) -> None:
+    """A second lab takes the next free subnet; when its record is lost, it is found by its labels, and the first is left.
+
+    Where something of a pod is mounted in the folder, `rm -rf` leaves that; then the lab still has a name for `down`.
+    """
     other = LabDriver(f"nth{secrets.token_hex(3)}")
     try:
         other.up(TOPOLOGY)
@@ -227,11 +233,14 @@ def test_two_labs_and_a_lost_record(lab: LabDriver) -> None:
 
         pid = other.pid("daemon")
         os.kill(pid, signal.SIGSTOP)  # it writes nothing there meanwhile
-        shutil.rmtree(other.state)
+        if is_whole:
+            mounts.unmount_below(other.state)
+        shutil.rmtree(other.state, ignore_errors=not is_whole)
         os.kill(pid, signal.SIGCONT)
-        run("gc")
+        run("gc") if is_whole else run("down", other.name)
 
         assert left_of(other.name) == []
+        assert not other.state.exists()
         assert not is_netlab(pid)
     finally:
         run("down", other.name, check=None)
