@@ -198,6 +198,24 @@ def test_environment(rich):
     assert {"KUBERNETES_SERVICE_HOST"} == hosts[2]
 
 
+def test_exec_enters_the_container_of_a_host_network_pod(rich, monkeypatch):
+    """1.7, 11.21, 12: `exec` shows the pod's own resolv.conf, hosts and environment, in the node's network."""
+    monkeypatch.setenv("OF_THE_MACHINE", "yes")
+
+    def shown(target):
+        script = "cat /etc/resolv.conf /etc/hosts; env; ip -4 -o address"
+        text = rich.driver.exec(target, "sh", "-c", script).stdout
+        return {mark for mark in MARKS if mark in text}
+
+    assert {"search default.svc.cluster.local", "nameserver 10.96.0.10", "alias.example", "COLOR=green",
+            "WEB_SERVICE_HOST=", "172.30.1.1/"} == shown("insider")  # fmt: skip
+    assert {"nameserver 172.30.0.1", "OF_THE_MACHINE=yes", "172.30.1.1/"} == shown("node1")
+
+
+MARKS = ("search default.svc.cluster.local", "nameserver 10.96.0.10", "nameserver 172.30.0.1", "alias.example", "COLOR=green",
+         "WEB_SERVICE_HOST=", "OF_THE_MACHINE=yes", "172.30.1.1/")  # fmt: skip
+
+
 # ---- 4: affinity
 STICKY_SECONDS = 1.0
 
