@@ -29,7 +29,7 @@ async def serve(arguments: dict[str, str], lab: Lab, token: str) -> None:
     """Run the edge of a lab until cancelled."""
     async with HttpClient(arguments["server"], arguments["ca"], token) as client:
         log.info("edge=started lab=%s", arguments["lab"])
-        names = OutsideNames(AddressPlan.of(lab).edge_underlay)
+        names = OutsideNames(AddressPlan.of(lab).edge_underlay, upstream=lab.spec.dns.upstream)
         await Balancer(client, LinuxKernel(), OWN, probe, names).run()
 
 
