@@ -48,6 +48,13 @@ class LoadBalancer(Struct, frozen=True, kw_only=True):
     pool: str = "198.51.100.0/24"
 
 
+class LabDns(Struct, frozen=True, kw_only=True):
+    """Other DNS servers that a lab's DNS asks: clients by name, or addresses in the lab. By default it asks none."""
+
+    upstream: tuple[str, ...] = ()
+    stub_domains: dict[str, tuple[str, ...]] = {}
+
+
 class LabSpec(Struct, frozen=True, kw_only=True):
     """What to build. In a file `nodes` may also be a number; the loader expands it to node1, node2, ..."""
 
@@ -56,6 +63,7 @@ class LabSpec(Struct, frozen=True, kw_only=True):
     nodes: tuple[LabNode, ...] = ()
     clients: tuple[LabClient, ...] = ()
     load_balancer: LoadBalancer | None = None
+    dns: LabDns = LabDns()
     manifests: tuple[str, ...] = ()
 
 

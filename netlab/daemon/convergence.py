@@ -51,7 +51,7 @@ log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
 PATIENCE = 3.0  # seconds for what may never come: a node whose backend does not listen is never healthy
-EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES)
+EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS)
 
 
 class Settling(Protocol):

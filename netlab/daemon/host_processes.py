@@ -22,7 +22,7 @@ from netlab.runtime.statedir import StateDirectory
 # What each entry needs once it runs. Nobody else's capabilities are left to it (docs/security.md).
 CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "agent": ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"),  # links, routes, rules; DNS on port 53; conntrack and ARP
-    "edge": ("NET_ADMIN", "NET_RAW"),
+    "edge": ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"),  # addresses, rules; DNS on port 53; conntrack
     "workloads": PRIVILEGES,  # for the child that makes its sockets; it gives up its own
 }
 

@@ -1,7 +1,7 @@
 """What a command sees in /etc on a host of the lab: its name, the other hosts' names, and its resolver.
 
-A node asks its own DNS server, as a node whose kubelet runs NodeLocal DNS does. A client stands outside: it knows the lab's
-hosts by /etc/hosts and no resolver, for there is none that it could reach without leaving the machine.
+All hosts, nodes included, ask the DNS server outside the cluster, which the edge runs: it knows the lab's hosts and no name of
+the cluster's zone, as the resolver of a cluster's node (semantics 11.21).
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 
 from netlab.api.lab import HostStatus, Lab
 from netlab.dataplane.names import EDGE
-from netlab.dns.resolver import node_resolv_conf
+from netlab.dns.resolver import outside_resolv_conf
 from netlab.files import clear_way, holds, write_whole
 from netlab.ipam import AddressPlan
 from netlab.runtime.statedir import StateDirectory
 
-NO_RESOLVER = "# the outside of a lab has no DNS server: names of its hosts are in /etc/hosts\n"
 LOCAL = "127.0.0.1\tlocalhost\n"
 
 
@@ -24,10 +23,10 @@ def host_files(lab: Lab, hosts: Iterable[HostStatus]) -> Mapping[str, Mapping[st
     members = list(hosts)
     names = {client.name: client.hostnames for client in lab.spec.clients}
     table = LOCAL + "".join(f"{host.address}\t{' '.join((host.name, *names.get(host.name, ())))}\n" for host in members)
-    table += f"{AddressPlan.of(lab).edge_underlay}\t{EDGE}\n"
-    resolvers = {host.name: node_resolv_conf(host.address) if host.is_node else NO_RESOLVER for host in members}
-    resolvers[EDGE] = NO_RESOLVER
-    return {name: {"resolv.conf": resolver, "hosts": table, "hostname": f"{name}\n"} for name, resolver in resolvers.items()}
+    edge = AddressPlan.of(lab).edge_underlay
+    table += f"{edge}\t{EDGE}\n"
+    common = {"resolv.conf": outside_resolv_conf(edge), "hosts": table}
+    return {name: {**common, "hostname": f"{name}\n"} for name in (*(host.name for host in members), EDGE)}
 
 
 def write_host_files(state: StateDirectory, lab: Lab, hosts: Iterable[HostStatus]) -> None:

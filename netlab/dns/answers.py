@@ -54,10 +54,20 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Forward:
+    """A question for other servers, by their addresses, in the order in which they are asked."""
+
+    name: dns.name.Name
+    kind: RdataType
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Answer:
     """An answer's sections. `rotations` counts the orders that its addresses may be given in.
 
     `foreign`: the name belongs to no zone of the lab, and no server was asked about it.
+    `forward`: what other servers are to be asked; their answer follows `answers`, which are aliases.
     """
 
     rcode: dns.rcode.Rcode
@@ -67,6 +77,7 @@ class Answer:
     authoritative: bool = True
     rotations: int = 1
     foreign: bool = False
+    forward: Forward | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,11 @@ def nothing(chain: Chain, origin: Origin, rcode: dns.rcode.Rcode) -> Answer:
         return Answer(dns.rcode.NOERROR, aliases)
     authority = dns.rrset.from_rdata_list(origin.name, origin.ttl, (_soa(origin),))
     return Answer(rcode, aliases, (authority,), authoritative=not foreign, foreign=foreign)
+
+
+def forwarded(chain: Chain, origin: Origin, forward: Forward) -> Answer:
+    """Answer with what other servers say about the target of a chain of aliases; SERVFAIL, as long as none has."""
+    return Answer(dns.rcode.SERVFAIL, _aliases(chain, origin.ttl), authoritative=False, forward=forward)
 
 
 def _aliases(chain: Chain, ttl: int) -> tuple[dns.rrset.RRset, ...]:

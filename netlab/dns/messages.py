@@ -6,7 +6,7 @@ answer is fitted into a datagram.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dns.edns
 import dns.exception
@@ -17,7 +17,7 @@ import dns.rcode
 import dns.rdataclass
 from dns.rdatatype import RdataType
 
-from netlab.dns.answers import LARGEST_MESSAGE, Answer
+from netlab.dns.answers import LARGEST_MESSAGE, Answer, Forward
 from netlab.dns.bulk import BulkSet, whole_records
 from netlab.dns.zone import Zone
 
@@ -26,7 +26,8 @@ RESPONSE_BIT = 0x80  # in the third byte: QR
 SMALLEST_PAYLOAD = 512  # what every asker can take (RFC 1035)
 LARGEST_PAYLOAD = 4096  # what we send at most in one datagram, and take
 TRANSFERS = frozenset({RdataType.AXFR, RdataType.IXFR})
-NO_UPSTREAM = "a lab has no upstream DNS: it knows its cluster domain and its own hosts only"
+NO_UPSTREAM = "a lab has no upstream DNS; its hosts have names everywhere, the cluster domain is known to kube-dns alone"
+NO_ANSWER = "no DNS server of the lab's spec.dns answered"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,25 @@ class Response:
 
     wire: bytes
     rotations: int = 1
+    pending: Pending | None = None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A response that other servers decide: what to ask them, and what to put around their answer."""
+
+    forward: Forward
+    query: dns.message.Message
+    answer: Answer
+    room: int
+
+    def finish(self, reply: dns.message.Message | None) -> bytes:
+        """Return the response, with what another server said; None: none did."""
+        if reply is None:
+            return _render(self.query, self.answer, self.room, NO_ANSWER)
+        answers = (*self.answer.answers, *reply.answer)
+        answer = replace(self.answer, rcode=reply.rcode(), answers=answers, authority=tuple(reply.authority))
+        return _render(self.query, answer, self.room)
 
 
 def respond_to(message: bytes, zone: Zone | None, *, rotation: int = 0, stream: bool = False) -> Response | None:
@@ -52,7 +72,9 @@ def respond_to(message: bytes, zone: Zone | None, *, rotation: int = 0, stream: 
         answer = Answer(dns.rcode.SERVFAIL, authoritative=False)
     else:
         answer = zone.answer(question.name, question.rdtype, rotation, room)
-    return Response(_render(query, answer, room), answer.rotations)
+    if answer.forward:
+        return Response(b"", pending=Pending(answer.forward, query, answer, room))
+    return Response(_render(query, answer, room, NO_UPSTREAM if answer.foreign else ""), answer.rotations)
 
 
 def failure(message: bytes) -> Response:
@@ -87,12 +109,13 @@ def _header_only(message: bytes, rcode: dns.rcode.Rcode) -> bytes:
     return message[:2] + bytes((RESPONSE_BIT | kept, rcode)) + bytes(8)
 
 
-def _render(query: dns.message.Message, answer: Answer, room: int) -> bytes:
+def _render(query: dns.message.Message, answer: Answer, room: int, why: str = "") -> bytes:
+    """Write a response; `why` is the text of an extended error, for who takes one."""
     response = dns.message.make_response(query, our_payload=LARGEST_PAYLOAD)
     if query.edns >= 0:
-        because = dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, NO_UPSTREAM)
-        why: list[dns.edns.Option] = [because] if answer.foreign else []
-        response.use_edns(0, query.ednsflags & dns.flags.DO, LARGEST_PAYLOAD, options=why)
+        because = dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, why)
+        options: list[dns.edns.Option] = [because] if why else []
+        response.use_edns(0, query.ednsflags & dns.flags.DO, LARGEST_PAYLOAD, options=options)
     response.set_rcode(answer.rcode)
     if answer.authoritative:
         response.flags |= dns.flags.AA

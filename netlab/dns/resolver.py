@@ -43,9 +43,9 @@ class ResolverConfig:
         return "".join(f"{line}\n" for line in lines)
 
 
-def node_resolv_conf(node_ip: str) -> str:
-    """Return a lab node's own resolv.conf: the DNS server on the node itself, no search list."""
-    return str(ResolverConfig(nameservers=(node_ip,)))
+def outside_resolv_conf(server: str) -> str:
+    """Return the resolv.conf of a host of a lab: the DNS server outside the cluster (the edge's address), no search list."""
+    return str(ResolverConfig(nameservers=(server,)))
 
 
 def resolv_conf(

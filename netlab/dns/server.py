@@ -13,6 +13,8 @@ Rules.
 - Without a zone, as long as the API has not been read, the answer is SERVFAIL, which makes a resolver ask again (11.17).
 - UDP answers fit into what the asker can take: 512 bytes, or its EDNS size up to 4096; a set of records that does not fit is
   shortened and TC set, and the same question over TCP gets all of it (11.26).
+- What other servers decide (`spec.dns`) is asked of them each time and not kept, MOST_FORWARDED questions by datagram at once;
+  the next gets SERVFAIL. No other question waits for them.
 - TCP takes several questions one after the other or at once, answers in order, hangs up after ten idle seconds (also in
   the middle of a question, and on a client that does not read), and after each answer lets UDP and other clients have
   their turn. Of MOST_CONNECTIONS one client may have MOST_PER_CLIENT; where a bound is reached, a new connection takes the
@@ -26,9 +28,11 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from netlab.containment import Contained, describe
-from netlab.dns.messages import Response, failure, respond_to
+from netlab.dns.messages import Pending, Response, failure, respond_to
+from netlab.dns.upstream import ask
 from netlab.dns.zone import Zone
 from netlab.serving.descriptors import room
 from netlab.serving.listener import Listener
@@ -41,6 +45,7 @@ READS_AT_ONCE = 64  # datagrams taken before the event loop gets its turn again
 MOST_ANSWERS = 8192  # responses kept
 MOST_CONNECTIONS = 256
 MOST_PER_CLIENT = 16
+MOST_FORWARDED = 256
 IDLE_SECONDS = 10.0
 RECEIVE_BUFFER = 1 << 20
 OPT_START = b"\0\0\x29"  # an EDNS record: the root name, type 41
@@ -96,14 +101,17 @@ class Responder:
         self._answers.clear()
         self._has_failed = False
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """Log the first question of a zone whose answer could not be computed; there may be thousands."""
         if not self._has_failed:
             log.warning("question=failed error=%r", describe(error), exc_info=error)
         self._has_failed = True
 
-    def answer(self, message: bytes, *, stream: bool = False) -> bytes | None:
-        """Return the response to a message, None for silence. `stream`: over TCP, where size does not matter."""
+    def answer(self, message: bytes, *, stream: bool = False) -> bytes | Pending | None:
+        """Return the response to a message, or what other servers must be asked for it; None for silence.
+
+        `stream`: over TCP, where size does not matter.
+        """
         key = cache_key(message)
         kept = None if key is None else self._answers.get((key, stream))
         turn = 0 if kept is None else kept.next_turn()
@@ -115,10 +123,12 @@ class Responder:
         with Contained() as attempt:
             response = respond_to(message, self._zone, rotation=turn, stream=stream)
         if attempt.error:
-            self._failed(attempt.error)
+            self.failed(attempt.error)
             return failure(message).wire
         if response is None:
             return None
+        if response.pending:
+            return response.pending
         if kept is not None:
             kept.responses.append(response.wire[2:])
         elif key is not None and self._zone is not None:
@@ -140,6 +150,7 @@ class DnsServer:
         self._datagrams: socket.socket | None = None
         self._streams: Listener | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._forwarded: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
@@ -178,9 +189,10 @@ class DnsServer:
             self._datagrams = None
         if self._streams:
             self._streams.close()
-            for task in self._connections:
+            tasks = (*self._connections, *self._forwarded)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._streams = None
 
     def _read_datagrams(self, datagrams: socket.socket) -> None:
@@ -188,12 +200,40 @@ class DnsServer:
         for _ in range(READS_AT_ONCE):
             try:
                 message, sender = datagrams.recvfrom(LARGEST_DATAGRAM)
-                if response := self._responder.answer(message):
+                response = self._responder.answer(message)
+                if isinstance(response, Pending):
+                    response = self._forward(datagrams, message, response, sender)
+                if response:
                     datagrams.sendto(response, sender)
             except BlockingIOError:
                 return  # nothing more to read, or no room to send: UDP may lose a datagram
             except OSError as error:  # of an earlier datagram: its receiver is gone or unreachable
                 log.debug("datagram=lost error=%s", error)
+
+    def _forward(self, datagrams: socket.socket, message: bytes, pending: Pending, sender: Any) -> bytes | None:
+        """Have a datagram answered once other servers have; return SERVFAIL when too many wait for that."""
+        if len(self._forwarded) >= MOST_FORWARDED:
+            return failure(message).wire
+        task = asyncio.get_running_loop().create_task(self._answer_later(datagrams, message, pending, sender))
+        self._forwarded.add(task)
+        task.add_done_callback(self._forwarded.discard)
+        return None
+
+    async def _answer_later(self, datagrams: socket.socket, message: bytes, pending: Pending, sender: Any) -> None:
+        response = await self._asked(message, pending)
+        try:
+            datagrams.sendto(response, sender)
+        except OSError as error:  # no room to send, or its receiver is gone
+            log.debug("datagram=lost error=%s", error)
+
+    async def _asked(self, message: bytes, pending: Pending) -> bytes:
+        """Return the response that other servers decide."""
+        response = failure(message).wire
+        with Contained() as attempt:
+            response = pending.finish(await ask(pending.forward))
+        if attempt.error:
+            self._responder.failed(attempt.error)
+        return response
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seat: Seat) -> None:
         task = asyncio.current_task()
@@ -218,6 +258,8 @@ class DnsServer:
             response = self._responder.answer(message, stream=True)
             if response is None:
                 return  # over TCP, silence is to hang up
+            if isinstance(response, Pending):
+                response = await self._asked(message, response)
             writer.write(len(response).to_bytes(2, "big") + response)
             async with asyncio.timeout(IDLE_SECONDS):
                 await writer.drain()

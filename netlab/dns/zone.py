@@ -15,9 +15,10 @@ Four answers, which clients tell apart (musl gives up on the wrong one, semantic
 2. it exists without that type: NODATA, which is NOERROR, no answer, the SOA in the authority section. Names that only
    have names below them (`svc.cluster.local`, `<namespace>.svc.cluster.local`) are of this kind;
 3. it does not exist: NXDOMAIN, the SOA in the authority section;
-4. it is not ours: NXDOMAIN too, with a SOA of the root, not authoritative, and an extended error that says why. A lab asks no
-   server of the internet: no packet of it may leave the machine (principle 2). REFUSED would end a resolver's walk through a
-   search list, and a misspelt name would be a "temporary failure" (semantics 11.23).
+4. it is not ours: other servers of the lab are asked (`forwarding`). Without any, NXDOMAIN too, with a SOA of the root, not
+   authoritative, and an extended error that says why. A lab asks no server of the internet: no packet of it may leave the
+   machine (principle 2). REFUSED would end a resolver's walk through a search list, and a misspelt name would be a
+   "temporary failure" (semantics 11.23).
 
 Outside the zone we know the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
 Services and endpoints backwards, and that everything else in the reverse zones of private and documentation addresses does
@@ -50,7 +51,8 @@ from netlab.api.pods import Pod
 from netlab.api.services import Service
 from netlab.api.wellknown import KUBE_DNS
 from netlab.containment import Contained
-from netlab.dns.answers import LARGEST_MESSAGE, Answer, Asked, Node, Origin, nothing, respond
+from netlab.dns.answers import LARGEST_MESSAGE, Answer, Asked, Forward, Node, Origin, forwarded, nothing, respond
+from netlab.dns.forwarding import NO_FORWARDING, Forwarding, addresses_of
 from netlab.dns.hosts import Hosts, parse_hosts
 from netlab.dns.records import ServiceRecord, ServiceRecords, check_slice, service_records, undashed
 from netlab.dns.reverse import address_of, reverse_zone
@@ -109,6 +111,7 @@ class Zone:
     hosts: Hosts = field(default_factory=Hosts)
     pod_addresses: frozenset[tuple[str, str]] | None = None  # (namespace, address) in mode "verified"
     pod_mode: str = "insecure"
+    forwarding: Forwarding = NO_FORWARDING
 
     @classmethod
     def build(
@@ -123,6 +126,7 @@ class Zone:
         ttl: int = 30,
         serial: int = 1,
         pod_mode: str = "insecure",
+        forwarding: Forwarding = NO_FORWARDING,
         previous: Zone | None = None,
     ) -> Zone:
         """Compute the zone from API objects.
@@ -137,6 +141,7 @@ class Zone:
             ttl: seconds an answer may be kept, also a negative one (semantics 11.16).
             serial: of the SOA, if anything changed; a resourceVersion will do.
             pod_mode: "disabled", "insecure" or "verified" (semantics 11.14).
+            forwarding: the other servers that are asked (semantics 11.25).
             previous: an older zone, to reuse what has not changed; it is returned itself when nothing has.
         """
         slices: dict[str, list[EndpointSlice]] = {}
@@ -157,6 +162,7 @@ class Zone:
             hosts=parse_hosts(node_hosts_text),
             pod_addresses=frozenset((p.metadata.namespace, p.status.pod_ip) for p in pods) if pod_mode == "verified" else None,
             pod_mode=pod_mode,
+            forwarding=forwarding,
         )
         return previous if previous and zone.says_the_same(previous) else zone
 
@@ -166,9 +172,13 @@ class Zone:
         return {name: error for source in self.sources.values() if source.refused for name, error in source.refused.items()}
 
     @classmethod
-    def outside(cls, node_hosts_text: str, *, serial: int = 1, previous: Zone | None = None) -> Zone:
+    def outside(
+        cls, node_hosts_text: str, *, serial: int = 1, forwarding: Forwarding = NO_FORWARDING, previous: Zone | None = None
+    ) -> Zone:
         """Compute what is known outside the cluster: the lab's hosts, and no name of the cluster's zone (semantics 11.21)."""
-        return cls.build(OUTSIDE, (), (), (), node_hosts_text=node_hosts_text, serial=serial, previous=previous)
+        return cls.build(
+            OUTSIDE, (), (), (), node_hosts_text=node_hosts_text, serial=serial, forwarding=forwarding, previous=previous
+        )  # fmt: skip
 
     @property
     def _has_cluster(self) -> bool:
@@ -198,6 +208,8 @@ class Zone:
         while len(chain) < LONGEST_CHAIN and all(name != seen for seen, _ in chain):
             origin = self._authority(name)
             node = self._find(name, origin)
+            if servers := self._servers(name, node, origin):
+                return forwarded(chain, origin, Forward(name, kind, servers))
             if node is None:
                 return nothing(chain, origin, dns.rcode.NXDOMAIN)
             chain.append((name, node))
@@ -205,6 +217,15 @@ class Zone:
                 return respond(chain, origin, Asked(kind, rotation, room), self.addresses)
             name = dns.name.from_text(node.alias)
         return nothing(chain, self.origin, dns.rcode.NOERROR)
+
+    def _servers(self, name: dns.name.Name, node: Node | None, origin: Origin) -> tuple[str, ...]:
+        """The addresses of the servers that know a name, none when it is ours: a host's, or the cluster's."""
+        if name.to_text(omit_final_dot=True).lower() in self.hosts.addresses:
+            return ()
+        servers = self.forwarding.stub_servers(name, origin.name)
+        if not servers and (node is None or node is EMPTY) and origin.name == dns.name.root:
+            servers = self.forwarding.upstream
+        return addresses_of(servers, self.hosts)
 
     def addresses(self, name: dns.name.Name) -> tuple[str, ...]:
         """Return the addresses of a name, for the additional section (semantics 11.29)."""

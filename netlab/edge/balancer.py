@@ -1,8 +1,8 @@
-"""The loop of the load balancer: objects -> what is wanted -> health -> kernel -> report. Level-triggered (principle 4).
+"""The loop of the edge: objects -> what is wanted -> health -> kernel and DNS -> report. Level-triggered (principle 4).
 
-Every round looks at everything that is known and brings the kernel there; a round without news writes nothing. A round runs
-when an object or a node's health has changed, and every ten seconds for the Lease; every thirty the kernel is inspected
-for what somebody changed by hand.
+Every round looks at everything that is known and brings kernel and DNS there; a round without news writes nothing. A round
+runs when an object or a node's health has changed, and every ten seconds for the Lease; every thirty the kernel is inspected
+for what somebody changed by hand. Rules and DNS are contained by themselves: neither waits for the other.
 
 What would surprise you: a new process does not touch the rules that an earlier one left before every node has answered
 once. It has no memory of who was healthy, and would refuse everybody for a moment.
@@ -17,12 +17,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from netlab.api.cluster import Node
+from netlab.api.config import ConfigMap
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
-from netlab.api.resources import ENDPOINT_SLICES, LABS, NODES, SERVICES
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, NODES, SERVICES
 from netlab.api.services import Service
-from netlab.api.wellknown import EDGE_LEASE, LOAD_BALANCERS, PROBLEMS
+from netlab.api.wellknown import EDGE_LEASE, HOST_NAMES, LOAD_BALANCERS, PROBLEMS
 from netlab.containment import Containment
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
@@ -31,6 +32,7 @@ from netlab.controlplane.left_out import LeftOut
 from netlab.controlplane.loop import asked_to_look, run_rounds
 from netlab.edge.frontends import Check, Offered, Usable, is_ours, offered, unserved, usable
 from netlab.edge.health import Checker
+from netlab.edge.names import OutsideNames
 from netlab.edge.programming import Programmer
 from netlab.edge.reporting import Reporter, health_report
 from netlab.edge.rules import Balancing
@@ -41,22 +43,29 @@ log = logging.getLogger("netlab.edge")
 
 
 class Balancer:
-    """Serves the Services of type LoadBalancer in the namespace at `path`. Run it with `await run()`; cancel to end it."""
+    """Serves the Services of type LoadBalancer in the namespace at `path`, and `names`, the DNS outside the cluster.
 
-    def __init__(self, client: Client, kernel: Kernel, path: str, probe: Callable[[Check], Awaitable[bool]]) -> None:
+    Run it with `await run()`; cancel to end it.
+    """
+
+    def __init__(
+        self, client: Client, kernel: Kernel, path: str, probe: Callable[[Check], Awaitable[bool]], names: OutsideNames
+    ) -> None:
         self._changed = asyncio.Event()
         self._services: Informer[Service] = Informer(client, SERVICES, changed=self._changed)
         self._slices: Informer[EndpointSlice] = Informer(client, ENDPOINT_SLICES, changed=self._changed)
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
+        self._config_maps: Informer[ConfigMap] = Informer(client, CONFIG_MAPS, changed=self._changed)
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
         self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
         self._checker = Checker(probe, self._changed)
         self._programmer = Programmer(kernel, path)
+        self._names = names
         self._reporter = Reporter(client)
         self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())
         self._seen: tuple[object, ...] = ()
         self._started = False
-        self._synced: dict[str, str] = {}  # what the kernel was last brought to
+        self._synced: dict[str, str] = {}  # what kernel and DNS were last brought to
         self._parts = Containment(log, "part", time.monotonic)
         self._left_out = LeftOut(log)
 
@@ -69,10 +78,16 @@ class Balancer:
                 tasks.create_task(run_rounds(self._changed, self._round))
         finally:
             await self._checker.close()
+            await self._names.close()
+
+    @property
+    def _balanced(self) -> tuple[Informer[Any], ...]:
+        """What the load balancer reads."""
+        return (self._services, self._slices, self._nodes, self._labs)
 
     @property
     def _informers(self) -> tuple[Informer[Any], ...]:
-        return (self._services, self._slices, self._nodes, self._labs)
+        return (*self._balanced, self._config_maps)
 
     def _note_look(self, _key: str, before: Object | None, after: Object | None) -> None:
         self._look = self._look or asked_to_look(before, after)
@@ -81,28 +96,38 @@ class Balancer:
         """Bring the kernel to what is known now; False when something refused."""
         if not all(informer.has_synced for informer in self._informers):
             return True  # semantics 6.20; their news will wake us
-        synced = synced_versions(self._informers)
+        named = await self._serve_names()
+        synced = synced_versions(self._balanced)
         look = resync or self._look
         services = tuple(self._services.cache.values())
         found, nodes = offered(services), usable(self._nodes.cache.values())
         balancing = self._ask(found, nodes)
         if not (self._started or self._checker.all_asked):
-            return True
+            return named
         self._left_out.report("objects", {**found.refused, **nodes.refused})
         self._look = False
         with self._parts.contain("rules") as programmed:
             await asyncio.to_thread(self._programmer.program, balancing, found.addresses, resync=look)
             self._started = True
-            self._synced = synced
+            self._synced |= synced
         self._look = self._look or (look and programmed.error is not None)
         self._left_out.report("rules", {"": programmed.error} if programmed.error else self._programmer.refused)
         with self._parts.contain("lease") as told:
-            if self._synced:
+            if self._started:
                 more = {LOAD_BALANCERS: health_report(balancing), PROBLEMS: self._left_out.problems}
                 await self._lease.renew(self._synced, more)
             for service, message in unserved(services, {**found.refused, **self._programmer.refused}):
                 await self._reporter.tell(service, message)
-        return not (programmed.error or told.error)
+        return named and not (programmed.error or told.error)
+
+    async def _serve_names(self) -> bool:
+        """Have the DNS server answer from the lab's hosts as they are now; tell whether it does."""
+        version = self._config_maps.resource_version
+        with self._parts.contain("dns") as served:
+            await self._names.serve(self._config_maps.cache.get(HOST_NAMES), version)
+            self._synced[CONFIG_MAPS.plural] = str(version)
+        self._left_out.report("dns", {"": served.error} if served.error else {})
+        return served.error is None
 
     def _ask(self, found: Offered, nodes: Usable) -> Balancing:
         """Have the right questions asked, and return what follows from the answers so far."""

@@ -53,7 +53,7 @@ def _from_outside(status: Json) -> list[tuple[str, str]]:
 
 
 def _from_a_pod(status: Json) -> list[tuple[str, str]]:
-    on_node = {node["address"] for node in status["nodes"]}  # hostNetwork: such a pod asks its node's resolver, by full names
+    on_node = {node["address"] for node in status["nodes"]}  # hostNetwork: a node's resolver knows no Service
     pods = [pod for pod in status["pods"] if pod["status"] == "Running" and pod["ip"] not in on_node]
     services = [
         service

@@ -58,7 +58,7 @@ def make_certificates(state: StateDirectory, lab: Lab) -> None:
 
 def _refuse_new_networks(running: Lab, wanted: Lab) -> None:
     """A lab's networks are decided when it is created, as a cluster's are."""
-    for field in ("runtime", "networking", "load_balancer"):  # the networks of another runtime may be others
+    for field in ("runtime", "networking", "load_balancer", "dns"):  # the networks of another runtime may be others
         before, now = getattr(running.spec, field), getattr(wanted.spec, field)
         if before != now:
             raise UsageError(

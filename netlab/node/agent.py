@@ -45,6 +45,7 @@ from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.loop import asked_to_look, run_rounds
 from netlab.dataplane.vxlan import device_name
+from netlab.dns.forwarding import Forwarding
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
 from netlab.kernel.door import Monitor
@@ -87,6 +88,7 @@ class Agent:
         self._tracker: ServiceTracker | None = None
         self._ports: ServicePortMap = {}
         self._zone: Zone | None = None
+        self._forwarding = Forwarding.of(lab.spec.dns)
         self._dns = DnsServer(lambda: self._zone)
         self._dns_started = self._health_started = False
         self._programmed_at: datetime | None = None
@@ -226,6 +228,7 @@ class Agent:
             namespaces.values(),
             node_hosts_text=hosts.data.get(HOST_NAMES_KEY, "") if hosts else "",
             serial=max(informer.resource_version for informer in self._informers.values()),
+            forwarding=self._forwarding,
             previous=self._zone,
         )
         self._dns.update(self._zone)

@@ -11,7 +11,7 @@ from netlab.api.pods import Pod
 from netlab.api.services import Service
 from netlab.api.wellknown import EDGE_LEASE, KUBE_DNS, KUBERNETES, node_lease
 from netlab.dns.environment import service_environment
-from netlab.dns.resolver import node_resolv_conf, resolv_conf
+from netlab.dns.resolver import outside_resolv_conf, resolv_conf
 from netlab.ipam import AddressPlan
 from netlab.node import podfiles
 from netlab.node.kubelet_drain import Sights, SlicesAfter, Withdrawal
@@ -52,7 +52,7 @@ class Cluster:
                 namespace=pod.metadata.namespace,
                 domain=domain,
                 dns_ip=dns.spec.cluster_ip if dns else self._plan.dns_service,
-                node_resolv=node_resolv_conf(self.host_ip(pod)),
+                node_resolv=outside_resolv_conf(self._plan.edge_underlay),
                 host_network=pod.spec.host_network,
             ),
             "hosts": podfiles.hosts(pod, address, domain),

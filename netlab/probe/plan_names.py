@@ -80,8 +80,9 @@ def short_names(source: Place, asked: Iterable[Question]) -> Iterator[Check]:
 
 
 def _searching(snapshot: Snapshot) -> frozenset[str]:
-    """Return the pods whose resolver has the cluster's search list: dnsPolicy ClusterFirst (semantics 11.21)."""
-    return frozenset(p.key for p in snapshot.live_pods if p.spec.dns_policy in {"", "ClusterFirst"})
+    """Return the pods whose resolver has the cluster's search list (semantics 11.21); pods with hostNetwork are not asked."""
+    policies = {"", "ClusterFirst", "ClusterFirstWithHostNet"}
+    return frozenset(p.key for p in snapshot.live_pods if p.spec.dns_policy in policies)
 
 
 def common_questions(snapshot: Snapshot) -> Iterator[Question]:

@@ -3,8 +3,9 @@
     role     capabilities                     why
     fabric   none                             holds the bridges; the daemon programs them from outside
     client   NET_RAW, SETUID, SETGID, KILL    tcpdump: packet sockets, then it gives up being root; to end it all the same
-    edge     those, NET_ADMIN                 rules, addresses
-    node     those, NET_BIND_SERVICE          links, routes, rules; DNS on port 53
+    edge     those, NET_ADMIN,                addresses, rules; DNS on port 53
+             NET_BIND_SERVICE
+    node     the edge's                       links, routes, rules; DNS on port 53
 
 Node and edge run their agent. It is given, read-only: its arguments, the lab, the lab's authority, and the one token that is
 its own. Every container has its /etc/hosts, resolv.conf and hostname from the lab. All but the fabric's are made without a
@@ -36,7 +37,7 @@ PACKETS = ("NET_RAW", "SETUID", "SETGID", "KILL")
 CAPABILITIES: dict[str, tuple[str, ...]] = {
     FABRIC_ROLE: (),
     Role.NODE.value: ("NET_ADMIN", *PACKETS, "NET_BIND_SERVICE"),
-    Role.EDGE.value: ("NET_ADMIN", *PACKETS),
+    Role.EDGE.value: ("NET_ADMIN", *PACKETS, "NET_BIND_SERVICE"),
     Role.CLIENT.value: PACKETS,
 }
 IMAGES = {FABRIC_ROLE: Role.CLIENT.value}  # roles without an image of their own -> whose they have

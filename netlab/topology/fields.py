@@ -103,6 +103,8 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (lab.LabNode, "labels"): LABELS,
     (lab.LabClient, "name"): _must(_text(syntax.DNS_LABEL)),
     (lab.LabClient, "hostnames"): _text(syntax.DNS_SUBDOMAIN),
+    (lab.LabDns, "upstream"): _text(syntax.DNS_SUBDOMAIN),
+    (lab.LabDns, "stubDomains"): Rule(keys=syntax.DNS_SUBDOMAIN),
     (lab.LoadBalancer, "provider"): _one_of("edge"),
     (lab.LoadBalancer, "pool"): _text(syntax.NETWORK),
     (lab.LabSpec, "runtime"): _one_of(*lab.RUNTIMES),

@@ -169,7 +169,7 @@ CLIENT = {"NET_RAW", "SETUID", "SETGID", "KILL"}
 CAPABILITIES = {
     "fabric": set(),
     "client": CLIENT,
-    "edge": CLIENT | {"NET_ADMIN"},
+    "edge": CLIENT | {"NET_ADMIN", "NET_BIND_SERVICE"},
     "node1": CLIENT | {"NET_ADMIN", "NET_BIND_SERVICE"},
 }
 

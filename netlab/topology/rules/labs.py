@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from ipaddress import IPv4Network
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
 
 from netlab.api.lab import Lab, LabSpec, Networking
 from netlab.topology import syntax
-from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, path_text
+from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invalid, path_text, required
 
 MOST_NODES = 1000
 # The first two are netlab.dataplane.names.EDGE and FABRIC, which this layer does not import.
@@ -17,6 +17,10 @@ NODE_BLOCK = 256  # in a node subnet of /22 or more, node i is base + 256 + i; i
 SMALL_NODE_BLOCK = 10
 SMALL_NODE_SUBNET = 23
 CLIENT_BLOCK = 9  # client i is base + 9 + i
+KUBE_DNS = 10  # its address in the service subnet
+MOST_DNS_SERVERS = 3  # as many as a resolv.conf names
+_OUTSIDE = ("outsideSubnet", "pool")  # what the edge reaches, too
+_EVERYWHERE = (*_OUTSIDE, "podSubnet", "serviceSubnet")
 
 
 def lab_problems(lab: Lab, _networking: Networking | None = None) -> Iterator[Problem]:
@@ -25,6 +29,7 @@ def lab_problems(lab: Lab, _networking: Networking | None = None) -> Iterator[Pr
         yield invalid(("spec", "nodes"), len(lab.spec.nodes), f"a lab has at most {MOST_NODES} nodes")
     yield from _name_problems(lab.spec)
     yield from _range_problems(lab.spec)
+    yield from _dns_problems(lab.spec)
 
 
 def _name_problems(spec: LabSpec) -> Iterator[Problem]:
@@ -44,6 +49,44 @@ def _name_problems(spec: LabSpec) -> Iterator[Problem]:
             elif hostname in taken and taken[hostname] != client.name:
                 yield duplicate(at_hostname, hostname, "each name leads to one host")
             taken.setdefault(hostname, client.name)
+
+
+def _dns_problems(spec: LabSpec) -> Iterator[Problem]:
+    """Yield servers that the lab's DNS cannot reach, or that are it; domains that are the cluster's.
+
+    The edge asks the upstream servers as well, and reaches no pods and no cluster IPs.
+    """
+    domain, here = spec.networking.dns_domain, ("spec", "dns", "stubDomains")
+    yield from _server_problems(spec, ("spec", "dns", "upstream"), spec.dns.upstream, _OUTSIDE)
+    for stub, servers in spec.dns.stub_domains.items():
+        if f".{stub}".endswith(f".{domain}"):
+            yield replace(invalid((*here, stub), stub, f"belongs to the cluster's own DNS domain {domain}"), at_key=True)
+        if not servers:
+            yield required((*here, stub), "a stub domain has at least one server")
+        yield from _server_problems(spec, (*here, stub), servers, _EVERYWHERE)
+
+
+def _server_problems(spec: LabSpec, at: Steps, servers: tuple[str, ...], ranges: tuple[str, ...]) -> Iterator[Problem]:
+    if len(servers) > MOST_DNS_SERVERS:
+        yield invalid(at, len(servers), f"a name is asked of at most {MOST_DNS_SERVERS} servers")
+    for index, server in enumerate(servers):
+        if fault := _server_fault(spec, server, ranges):
+            yield invalid((*at, index), server, fault)
+
+
+def _server_fault(spec: LabSpec, server: str, ranges: tuple[str, ...]) -> str:
+    if server in {name for client in spec.clients for name in (client.name, *client.hostnames)}:
+        return ""
+    if syntax.UNICAST_ADDRESS.fault(server):
+        return "is neither a client of the lab nor an IPv4 address"
+    given = {str(row.steps[-1]): row.text(spec) for row in _RANGES}
+    networks = {name: IPv4Network(text, strict=False) for name, text in given.items() if text and not syntax.NETWORK.fault(text)}
+    if not any(IPv4Address(server) in networks[name] for name in ranges if name in networks):
+        return f"is not reachable from the lab's DNS servers; give a client, or an address in {', '.join(ranges)}"
+    services = networks.get("serviceSubnet")
+    if services and int(IPv4Address(server)) == int(services.network_address) + KUBE_DNS:
+        return "is the lab's own kube-dns"
+    return ""
 
 
 def _hosts(spec: LabSpec) -> Iterator[tuple[Steps, str]]:

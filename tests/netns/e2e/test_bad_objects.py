@@ -59,7 +59,7 @@ def states(lab: Any) -> dict[str, str]:
 
 
 def answers(lab: Any) -> str:
-    url = "http://good.default.svc.cluster.local/"
+    url = f"http://{next(s['clusterIP'] for s in lab.status()['services'] if s['name'] == 'good')}/"
     return lab.exec("node2", "curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}", url).stdout
 
 

@@ -42,7 +42,7 @@ EXPECTED = {  # capabilities, no_new_privs, seccomp
     "daemon": (set(CAPABILITIES), 1, 0),
     "spawner": (set(CAPABILITIES), 1, 0),
     "agent-node1": ({"NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"}, 1, FILTERED),
-    "edge": ({"NET_ADMIN", "NET_RAW"}, 1, FILTERED),
+    "edge": ({"NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"}, 1, FILTERED),
     "workloads-node1": (set(), 1, FILTERED),
     "log-keeper": (set(), 1, FILTERED),
     "sockets-node1": ({"NET_BIND_SERVICE", "SYS_ADMIN"}, 1, FILTERED),

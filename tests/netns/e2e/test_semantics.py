@@ -10,6 +10,8 @@ import socket
 import time
 from contextlib import ExitStack
 
+import dns.message
+import dns.query
 import pytest
 from labdriver import LabDriver, run
 from richlab import DROPPED, PATIENCE, REFUSED, Load, RichLab
@@ -132,8 +134,25 @@ NAMES = [
     ("pod1", "no-peers", ""),
     ("pod1", "nobody", "cip:nobody"),
     ("pod1", "db", "203.0.113.10"),
-    ("onhost", "web.default.svc.cluster.local", "cip:web"),
+    ("onhost", "web.default.svc.cluster.local", ""),
     ("onhost", "web.default", ""),
+    ("onhost", "db.example.com", "203.0.113.10"),
+    ("outsider", "web.default.svc.cluster.local", ""),
+    ("outsider", "web", ""),
+    ("outsider", "db.example.com", "203.0.113.10"),
+    ("insider", "web.default.svc.cluster.local", "cip:web"),
+    ("insider", "web", "cip:web"),
+]
+
+
+OUTSIDE_DNS = "172.30.0.1"  # the edge's underlay address
+HOSTS_NAMES = [
+    ("node1", "web.default.svc.cluster.local", ""),
+    ("node1", "cluster.local", ""),
+    ("node1", "db.example.com", "203.0.113.10"),
+    ("client", "web.default.svc.cluster.local", ""),
+    ("client", "node2", "172.30.1.2"),
+    ("edge", "web.default.svc.cluster.local", ""),
 ]
 
 
@@ -147,6 +166,25 @@ def test_names(rich, who, name, expected):
     assert wanted == (found[0] if found else "")
 
 
+@pytest.mark.parametrize(("host", "name", "expected"), HOSTS_NAMES)
+def test_names_on_hosts(rich, host, name, expected):
+    """11.21: a host's resolver knows the lab's hosts, and nothing of the cluster; what is missing does not exist (rc 2)."""
+    found = rich.driver.exec(host, "getent", "ahostsv4", name, check=None)
+
+    assert (expected, 0 if expected else 2) == (" ".join(found.stdout.split()[:1]), found.returncode)
+
+
+@pytest.mark.parametrize("host", ["node1", "client", "pod1"])
+def test_outside_dns_over_tcp(rich, host):
+    """11.26: the DNS server outside the cluster answers over TCP as well."""
+    query = dns.message.make_query("db.example.com", "A")
+    with rich.socket(host) as line:
+        line.connect((OUTSIDE_DNS, 53))
+        answer = dns.query.tcp(query, OUTSIDE_DNS, timeout=PATIENCE, sock=line)
+
+    assert ["203.0.113.10"] == [str(record) for record in answer.answer[0]]
+
+
 def test_environment(rich):
     """12: every Service with a ClusterIP of the pod's namespace is in its environment, wherever in the file it stands."""
     hosts = [
@@ -158,6 +196,24 @@ def test_environment(rich):
     assert hosts[0] == hosts[1]
     assert not {"DB_SERVICE_HOST", "PEERS_SERVICE_HOST"} & hosts[0]
     assert {"KUBERNETES_SERVICE_HOST"} == hosts[2]
+
+
+def test_exec_enters_the_container_of_a_host_network_pod(rich, monkeypatch):
+    """1.7, 11.21, 12: `exec` shows the pod's own resolv.conf, hosts and environment, in the node's network."""
+    monkeypatch.setenv("OF_THE_MACHINE", "yes")
+
+    def shown(target):
+        script = "cat /etc/resolv.conf /etc/hosts; env; ip -4 -o address"
+        text = rich.driver.exec(target, "sh", "-c", script).stdout
+        return {mark for mark in MARKS if mark in text}
+
+    assert {"search default.svc.cluster.local", "nameserver 10.96.0.10", "alias.example", "COLOR=green",
+            "WEB_SERVICE_HOST=", "172.30.1.1/"} == shown("insider")  # fmt: skip
+    assert {"nameserver 172.30.0.1", "OF_THE_MACHINE=yes", "172.30.1.1/"} == shown("node1")
+
+
+MARKS = ("search default.svc.cluster.local", "nameserver 10.96.0.10", "nameserver 172.30.0.1", "alias.example", "COLOR=green",
+         "WEB_SERVICE_HOST=", "OF_THE_MACHINE=yes", "172.30.1.1/")  # fmt: skip
 
 
 # ---- 4: affinity

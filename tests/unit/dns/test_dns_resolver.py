@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from netlab.api.pods import PodDNSConfig, PodDNSConfigOption
-from netlab.dns.resolver import ResolverConfig, node_resolv_conf, parse, resolv_conf, search_list
+from netlab.dns.resolver import ResolverConfig, outside_resolv_conf, parse, resolv_conf, search_list
 
-NODE = node_resolv_conf("172.30.1.1")
+NODE = outside_resolv_conf("172.30.0.1")
 PLACE = {"namespace": "ns1", "domain": "cluster.local", "dns_ip": "10.96.0.10"}
 CLUSTER = "search ns1.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
 OWN = PodDNSConfig(
@@ -25,9 +25,9 @@ POLICIES = [
         "11.20 node's searches follow", "ClusterFirst", None, "search corp.example\nnameserver 172.30.1.1\n", False,
         CLUSTER.replace("cluster.local\nname", "cluster.local corp.example\nname"),
     ),
-    ("11.21 Default", "Default", None, NODE, False, "nameserver 172.30.1.1\n"),
-    ("11.21 hostNetwork", "ClusterFirst", None, NODE, True, "nameserver 172.30.1.1\n"),
-    ("11.21 hostNetwork unset", "", None, NODE, True, "nameserver 172.30.1.1\n"),
+    ("11.21 Default", "Default", None, NODE, False, "nameserver 172.30.0.1\n"),
+    ("11.21 hostNetwork", "ClusterFirst", None, NODE, True, "nameserver 172.30.0.1\n"),
+    ("11.21 hostNetwork unset", "", None, NODE, True, "nameserver 172.30.0.1\n"),
     ("11.21 WithHostNet", "ClusterFirstWithHostNet", None, NODE, True, CLUSTER),
     ("11.21 None", "None", PodDNSConfig(nameservers=("192.0.2.1",)), NODE, False, "nameserver 192.0.2.1\n"),
     (

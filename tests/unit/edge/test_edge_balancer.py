@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 
-from netlab.api.resources import ENDPOINT_SLICES, EVENTS, LEASES, NODES, SERVICES
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, EVENTS, LEASES, NODES, SERVICES
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
@@ -14,6 +18,7 @@ from netlab.dataplane.state import Address
 from netlab.edge import health as health_module
 from netlab.edge.balancer import Balancer
 from netlab.edge.frontends import Check
+from netlab.edge.names import OutsideNames
 from netlab.errors import ApiError
 from netlab.kernel.fake import FakeKernel
 
@@ -28,12 +33,15 @@ class World:
         self.kernel = FakeKernel()
         self.kernel.create_namespaces([PATH])
         self.up: set[str] = set()
+        self.port = 0
+        self.names = OutsideNames("127.0.0.1")
 
     async def probe(self, check: Check) -> bool:
         return check.address in self.up
 
     def balancer(self) -> Balancer:
-        return Balancer(self.client, self.kernel, PATH, self.probe)
+        self.names = OutsideNames("127.0.0.1", self.port)
+        return Balancer(self.client, self.kernel, PATH, self.probe, self.names)
 
     async def lease(self) -> dict[str, str]:
         try:
@@ -94,7 +102,7 @@ async def test_edge_balancer_follows_objects_and_health(world):
         synced = json.loads((await world.lease())["netlab/synced"])
     service = await world.client.get(SERVICES, "blue", namespace="default")
 
-    assert (True, True, {"services", "endpointslices", "nodes", "labs"}) == (
+    assert (True, True, {"services", "endpointslices", "nodes", "configmaps", "labs"}) == (
         Address("lo", "198.51.100.1/32") in world.kernel.observe(PATH).addresses,
         int(synced["services"]) >= int(service["metadata"]["resourceVersion"]),
         set(synced),
@@ -161,3 +169,56 @@ async def test_edge_balancer_asks_again_when_endpoints_change(world, monkeypatch
     healthy = await world.healthy()
 
     assert healthy == {"default/blue": {"80/TCP": ["node1", "node2"]}}
+
+
+def hosts(text: str) -> dict:
+    return {
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"NodeHosts": text},
+        "metadata": {"name": "coredns", "namespace": "kube-system"},
+    }  # fmt: skip
+
+
+async def outside(world: World, name: str) -> tuple[str, list[str]]:
+    """Ask the edge's DNS server; return the code and the addresses."""
+    query = dns.message.make_query(name, "A")
+    answer = await asyncio.to_thread(dns.query.tcp, query, "127.0.0.1", 10, world.names.port)
+    return dns.rcode.to_text(answer.rcode()), [str(record) for found in answer.answer for record in found]
+
+
+async def acknowledged(world: World, kind: str, version: str) -> None:
+    """Wait until the Lease says that a kind is programmed up to a version."""
+    async with asyncio.timeout(10):
+        while int(json.loads((await world.lease()).get("netlab/synced", "{}")).get(kind, 0)) < int(version):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_edge_serves_names_outside_the_cluster(world):
+    """11.21: hosts as the ConfigMap has them once the Lease says so, and no name of the cluster."""
+    await world.add_service("blue", "198.51.100.1")
+    async with running(world):
+        made = await world.client.create(CONFIG_MAPS, hosts("172.30.1.1 node1\n"))
+        await acknowledged(world, "configmaps", made["metadata"]["resourceVersion"])
+        before = [await outside(world, name) for name in ("node1", "client", "blue.default.svc.cluster.local")]
+        change = {"data": {"NodeHosts": "203.0.113.10 client\n"}}
+        made = await world.client.patch(CONFIG_MAPS, "coredns", change, namespace="kube-system")
+        await acknowledged(world, "configmaps", made["metadata"]["resourceVersion"])
+        after = [await outside(world, name) for name in ("node1", "client")]
+
+    assert [("NOERROR", ["172.30.1.1"]), ("NXDOMAIN", []), ("NXDOMAIN", [])] == before
+    assert [("NXDOMAIN", []), ("NOERROR", ["203.0.113.10"])] == after
+
+
+async def test_edge_balances_without_its_dns_server(world):
+    """A DNS server that cannot listen stops no load balancer; the Lease says so and does not acknowledge ConfigMaps."""
+    world.up = {"172.30.1.1"}
+    await world.add_node(1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        world.port = taken.getsockname()[1]
+        async with running(world):
+            await world.add_service("blue", "198.51.100.1")
+            await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+            told = {key: json.loads(text) for key, text in (await world.lease()).items()}
+
+    assert "configmaps" not in told["netlab/synced"]
+    assert ["dns"] == list(told["netlab/problems"])
+    assert "in use" in told["netlab/problems"]["dns"][0]

@@ -47,7 +47,7 @@ def test_five():
 
     assert 5 == len(commands)
     assert commands[0] == "netlab exec client -- curl -s http://198.51.100.1:80/"
-    assert commands[1] == "netlab exec web-1 -- curl -s http://web:80/"  # a hostNetwork pod does not know short names
+    assert commands[1] == "netlab exec web-1 -- curl -s http://web:80/"  # a hostNetwork pod does not know Services by name
     assert commands[-1] == "netlab down demo"
 
 

@@ -16,7 +16,7 @@ CONTROLLERS = {"netlab.controlplane.manager", "netlab.controlplane.controllers.t
     ("program", "foreign"),
     [
         ("netlab.node.container", NOBODY | CONTROLLERS | {"netlab.node.servers", "netlab.node.kubelet", "netlab.edge"}),
-        ("netlab.edge.container", NOBODY | CONTROLLERS | SERVERS | {"dns"}),
+        ("netlab.edge.container", NOBODY | CONTROLLERS | SERVERS | {"netlab.node.agent"}),
     ],
 )
 def test_what_an_agent_does_not_load(program: str, foreign: set[str]) -> None:

@@ -164,15 +164,17 @@ def test_names_of_a_service(service, slices, expected):
     assert {"node1", "node2", "default/a1", "default/b1"} == {c.source.name for c in mine}
 
 
-def test_short_names_are_looked_up():
-    """Pods with the cluster's search list look Services up by their short names; another dnsPolicy has none."""
+@pytest.mark.parametrize(("policy", "searches"), [("Default", False), ("None", False), ("ClusterFirstWithHostNet", True)])
+def test_short_names_are_looked_up(policy, searches):
+    """11.21: pods with the cluster's search list look Services up by their short names; other pods and nodes do not."""
     pods = [fake.pod("a1", A1), {**fake.pod("b1", B1)}]
-    pods[1]["spec"]["dnsPolicy"] = "Default"
+    pods[1]["spec"]["dnsPolicy"] = policy
     dns = fake.dns()
     checks = planned(*dns["services"], fake.service("web", clusterIP="10.96.0.5"), configmaps=dns["configmaps"], pods=pods)
     names = {(c.source.name, c.action.name) for c in checks if c.path == "dns-search" and c.subject == "default/web"}
 
-    assert {("default/a1", "web"), ("default/a1", "web.default"), ("default/a1", "web.default.svc")} == names
+    askers = ("default/a1", "default/b1") if searches else ("default/a1",)
+    assert {(pod, name) for pod in askers for name in ("web", "web.default", "web.default.svc")} == names
 
 
 def test_addresses_and_ports_nobody_has():

@@ -104,7 +104,7 @@ def test_the_networks_segment_is_the_underlay(scene: Scene) -> None:
 CAPABILITIES = {
     "fabric": set(),
     "client": {"NET_RAW", "SETUID", "SETGID", "KILL"},
-    "edge": {"NET_RAW", "SETUID", "SETGID", "KILL", "NET_ADMIN"},
+    "edge": {"NET_RAW", "SETUID", "SETGID", "KILL", "NET_ADMIN", "NET_BIND_SERVICE"},
     "node1": {"NET_RAW", "SETUID", "SETGID", "KILL", "NET_ADMIN", "NET_BIND_SERVICE"},
 }
 
