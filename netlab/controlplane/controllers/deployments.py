@@ -4,6 +4,7 @@
     up     the new ReplicaSet grows as long as there are at most replicas + 25% pods (maxSurge, rounded up)
     down   the old ones shrink by what is available beyond `replicas`, pods that do not serve first
 
+The Deployment and the ReplicaSet of its present template carry the same revision, one more than the older ReplicaSets'.
 So an update never goes below `replicas` available pods (maxUnavailable 0), which is stricter than Kubernetes' default.
 `spec.strategy` has no effect. Availability is counted from the pods themselves, not from a ReplicaSet's status.
 """
@@ -119,7 +120,10 @@ def _scale(rollout: Rollout, now: str) -> list[Write]:
         made = _new_replica_set(rollout, target[_name(rollout)])
         writes += [create(made), _scaled(rollout, made.metadata.name, 0, made.spec.replicas, now)]
     elif _revision(rollout.new) < _next_revision(rollout):  # a template of the past is the present one again
-        writes.append(patch(rollout.new, {"metadata": {"annotations": {REVISION: str(_next_revision(rollout))}}}))
+        writes.append(_record(rollout.new, _next_revision(rollout)))
+    newest = max(_next_revision(rollout), _revision(rollout.new) if rollout.new else 0)
+    if rollout.deployment.metadata.annotations.get(REVISION) != str(newest):  # kubectl rollout undo replaces it
+        writes.append(_record(rollout.deployment, newest))
     for rs in rollout.all:
         wanted = target[rs.metadata.name]
         if wanted != rs.spec.replicas:
@@ -144,6 +148,10 @@ def _revision(rs: ReplicaSet) -> int:
 
 def _next_revision(rollout: Rollout) -> int:
     return 1 + max((_revision(rs) for rs in rollout.old), default=0)
+
+
+def _record(obj: Deployment | ReplicaSet, revision: int) -> Write:
+    return patch(obj, {"metadata": {"annotations": {REVISION: str(revision)}}})
 
 
 def _new_replica_set(rollout: Rollout, replicas: int) -> ReplicaSet:

@@ -174,14 +174,16 @@ class Cluster:
             del self.objects[f"{write.resource.kind}/{write.name}"]
 
     def patch(self, write: Patch) -> None:
-        rs = self.objects[f"ReplicaSet/{write.name}"]
-        assert isinstance(rs, ReplicaSet)
+        key = "d" if write.resource.kind == "Deployment" else f"ReplicaSet/{write.name}"
+        obj = self.objects[key]
+        assert isinstance(obj, Deployment | ReplicaSet)
         body = write.patch
         if "spec" in body:
-            rs = msgspec.structs.replace(rs, spec=msgspec.structs.replace(rs.spec, replicas=body["spec"]["replicas"]))
+            obj = msgspec.structs.replace(obj, spec=msgspec.structs.replace(obj.spec, replicas=body["spec"]["replicas"]))
         else:
-            rs = msgspec.structs.replace(rs, metadata=msgspec.structs.replace(rs.metadata, **body["metadata"]))
-        self.objects[f"ReplicaSet/{write.name}"] = rs
+            annotations = {**obj.metadata.annotations, **body["metadata"]["annotations"]}
+            obj = msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+        self.objects[key] = obj
 
     def made(self, obj: Any) -> Any:
         metadata = msgspec.structs.replace(obj.metadata, uid=f"uid-{obj.metadata.name}", creation_timestamp=NOW)
@@ -276,6 +278,25 @@ def test_deployment_rolls_back_to_the_old_replica_set() -> None:
     assert 2 == len(cluster.scales())
     assert 2 == cluster.scales()[first]
     assert "3" == cluster.objects[f"ReplicaSet/{first}"].metadata.annotations[deployments.REVISION]
+    assert "3" == cluster.objects["d"].metadata.annotations[deployments.REVISION]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "revision"),
+    [
+        ({}, "1"),
+        ({deployments.REVISION: "9", "a": "b"}, "1"),
+        ({deployments.REVISION: "x"}, "1"),
+    ],
+)
+def test_deployment_carries_the_revision_of_its_replica_set(annotations: dict[str, str], revision: str) -> None:
+    """`kubectl rollout undo` replaces the annotations of a Deployment, so it must have one (kubectl finding 5.2)."""
+    cluster = Cluster(deployment("d", replicas=1, annotations=annotations))
+    cluster.settle()
+    (name,) = cluster.scales()
+    found = [cluster.objects[key].metadata.annotations for key in ("d", f"ReplicaSet/{name}")]
+
+    assert [{**annotations, deployments.REVISION: revision}, {deployments.REVISION: revision}] == found
 
 
 def test_deployment_forgets_the_oldest() -> None:
