@@ -15,6 +15,7 @@ from netlab.api.services import ServiceSpec
 from netlab.api.wellknown import SERVICE_NAME_LABEL
 from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import Problem, Steps
+from netlab.topology.rules.external_notes import external_notes
 from netlab.topology.rules.placement import containers_of, nodes_for
 from netlab.topology.rules.together import services
 
@@ -27,7 +28,8 @@ def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
     for item in items:
         if plan := item.pods:
             yield from ((item, note) for note in (*_pod_notes(lab, plan), *_host_port_notes(plan)))
-    yield from _service_notes(lab, items)
+    yield from _service_notes(items)
+    yield from external_notes(lab, items)
     yield from _endpoint_notes(items)
 
 
@@ -71,12 +73,9 @@ _NOT_YET: tuple[tuple[str, Callable[[ServiceSpec], bool]], ...] = (
 )
 
 
-def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
+def _service_notes(items: Sequence[Item]) -> Iterator[Finding]:
     pods = _by_label(items)
-    pool = lab.spec.load_balancer
     for item, spec in services(items):
-        if spec.type == "LoadBalancer" and pool is None and not spec.load_balancer_class:
-            yield item, Problem(("spec", "type"), "the Lab has no spec.loadBalancer: the external address will stay <pending>")
         for name, is_set in _NOT_YET:
             if is_set(spec):
                 yield item, Problem(("spec", name), "accepted, has no effect yet")
