@@ -43,7 +43,7 @@ class CommandRunner:
                 run.namespace,
                 argv,
                 str(output),
-                environment=dict(run.environment),
+                environment=run.environment.whole,
                 files=str(folder),
                 capabilities=granted(run.container),
             )

@@ -329,6 +329,11 @@ def test_a_host_may_not_look_like_a_pod() -> None:
             "f.yaml:8:123: spec.containers[0].resources: accepted, has no effect on the network",
         ),
         ([pod("p", f"nodeSelector: {{disk: ssd}}, {NGINX}")], LAB, "spec.nodeSelector: matches no node of the lab"),
+        (
+            [pod("p" * 34, f"subdomain: tier, setHostnameAsFQDN: true, {NGINX}")],
+            LAB,
+            f"spec.setHostnameAsFQDN: the full name {'p' * 34}.tier.default.svc.cluster.local has 65 characters, 64 are the most",
+        ),
         ([service("a", "selector: {app: b}"), pod("p")], LAB, "spec.selector: selects no pod of namespace default"),
         ([service("a", "selector: {app: a}").replace("80", "80, targetPort: web"), pod("p")], LAB, 'has a TCP port named "web"'),
         ([service("a", "trafficDistribution: PreferClose")], LAB, "spec.trafficDistribution: accepted, has no effect yet"),
