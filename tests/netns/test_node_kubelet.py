@@ -9,12 +9,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from kubeletdriver import kubelet_of, pod, settled, until, vanished
 
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES
+from netlab.api.times import micro_timestamp
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
@@ -396,7 +398,10 @@ async def test_node_becomes_ready_with_its_agent(state):
 
     async with lab(state) as daemon:
         await until(daemon, lambda: ready_is("False"))
-        lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": {"netlab/synced": "{}"}}}
+        held = (await daemon.client.get(NODES, "node1"))["metadata"]["resourceVersion"]
+        synced = {"netlab/synced": f'{{"nodes": "{held}"}}'}
+        lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": synced}}
+        lease["spec"] = {"renewTime": micro_timestamp(datetime.now(UTC)), "leaseDurationSeconds": 40}
         await daemon.client.create(LEASES, lease)
         await until(daemon, lambda: ready_is("True"))
 
