@@ -282,21 +282,36 @@ def test_deployment_rolls_back_to_the_old_replica_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotations", "revision"),
+    ("annotations", "copied"),
     [
-        ({}, "1"),
-        ({deployments.REVISION: "9", "a": "b"}, "1"),
-        ({deployments.REVISION: "x"}, "1"),
+        ({}, {}),
+        ({deployments.REVISION: "9", "a": "b", "netlab/applied": "true"}, {"a": "b"}),
+        ({deployments.REVISION: "x", "kubernetes.io/change-cause": "why"}, {"kubernetes.io/change-cause": "why"}),
     ],
 )
-def test_deployment_carries_the_revision_of_its_replica_set(annotations: dict[str, str], revision: str) -> None:
+def test_deployment_carries_the_revision_of_its_replica_set(annotations: dict[str, str], copied: dict[str, str]) -> None:
     """`kubectl rollout undo` replaces the annotations of a Deployment, so it must have one (kubectl finding 5.2)."""
     cluster = Cluster(deployment("d", replicas=1, annotations=annotations))
     cluster.settle()
     (name,) = cluster.scales()
     found = [cluster.objects[key].metadata.annotations for key in ("d", f"ReplicaSet/{name}")]
 
-    assert [{**annotations, deployments.REVISION: revision}, {deployments.REVISION: revision}] == found
+    assert [{**annotations, deployments.REVISION: "1"}, {**copied, deployments.REVISION: "1"}] == found
+
+
+def test_replica_set_follows_the_annotations_of_its_deployment() -> None:
+    """A change cause that is written later is that of the present revision; older ones keep theirs."""
+    cluster = Cluster(deployment("d", replicas=1, annotations={"kubernetes.io/change-cause": "one"}))
+    cluster.settle()
+    (first,) = cluster.scales()
+    change(cluster, image="newer", annotations={"kubernetes.io/change-cause": "two"})
+    cluster.settle()
+    change(cluster, image="newer", annotations={"kubernetes.io/change-cause": "three"})
+    cluster.settle()
+    causes = {rs.metadata.name == first: rs.metadata.annotations for rs in cluster.world.replica_sets.values()}
+
+    assert {True: "one", False: "three"} == {old: a["kubernetes.io/change-cause"] for old, a in causes.items()}
+    assert {True: "1", False: "2"} == {old: a[deployments.REVISION] for old, a in causes.items()}
 
 
 def test_deployment_forgets_the_oldest() -> None:
