@@ -29,6 +29,10 @@ SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"  # of an EndpointSlice:
 SLICE_MANAGED_BY_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
 SKIP_MIRROR_LABEL: Final = "endpointslice.kubernetes.io/skip-mirror"  # of Endpoints that need no slices made from them
 HEADLESS_LABEL: Final = "service.kubernetes.io/headless"
+TOPOLOGY_ANNOTATIONS: Final = (  # of a Service whose slices Kubernetes gives hints: now, and before 1.27 (semantics 6.14)
+    "service.kubernetes.io/topology-mode",
+    "service.kubernetes.io/topology-aware-hints",
+)
 PROXY_NAME_LABEL: Final = "service.kubernetes.io/service-proxy-name"  # of a Service that another proxy serves (semantics 4.17)
 
 # ---- namespaces

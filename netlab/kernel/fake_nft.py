@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from netlab.kernel.door import UNTOUCHED, Listing
 
 _MEMBER = re.compile(r'(?:"[^"]*"|[^,"])+')
+_COMMENT = r'comment "[^"]*";'
 _POINTS_TO_CHAIN = re.compile(r"\b(?:jump|goto) ([\w./-]+)")
 _POINTS_TO_SET = re.compile(r"@([\w./-]+)")
 
@@ -116,8 +117,8 @@ def _present(line: str, name: object, things: Container[object]) -> None:
 # ---- chains: each action gets the table, the line, the thing's name and what follows it
 def _add_chain(table: _Table, _: str, name: str, base: str) -> None:
     table.chains.setdefault(name, [])
-    if base:
-        table.bases[name] = base
+    if hook := re.sub(rf" ?{_COMMENT}", "", base):
+        table.bases[name] = hook
 
 
 def _delete_chain(table: _Table, line: str, name: str, _: str) -> None:
@@ -191,7 +192,7 @@ def _delete_element(table: _Table, line: str, name: str, members: str) -> None:
 _TABLE = r"(?P<family>ip|ip6|inet) (?P<table>\S+)"
 _NAME = rf"{_TABLE} (?P<name>\S+)"
 _BRACES = r"\{ ?(?P<text>.*?) ?\}"
-_TABLE_COMMAND = re.compile(rf"(?P<verb>add|create|delete|flush) table {_TABLE}")
+_TABLE_COMMAND = re.compile(rf"(?P<verb>add|create|delete|flush) table {_TABLE}(?: \{{ {_COMMENT} \}})?")
 _Action = Callable[[_Table, str, str, str], None]
 _COMMANDS: tuple[tuple[re.Pattern[str], _Action], ...] = tuple(
     (re.compile(pattern), action)

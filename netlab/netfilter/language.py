@@ -179,6 +179,10 @@ def _match_mark(groups: Groups, packet: Packet, _context: Context) -> tuple[bool
     return ((masked == value) == (groups["operator"] == "=="),)
 
 
+def _match_whole_mark(groups: Groups, packet: Packet, _context: Context) -> tuple[bool, ...]:
+    return (packet.mark == int(groups["whole"], 0),)
+
+
 # ---- Changes
 def _change_mark(groups: Groups, packet: Packet, _context: Context) -> Packet:
     bits = int(groups["bits"], 0)
@@ -236,12 +240,14 @@ TERMS: tuple[Term, ...] = (
     Term(r"fib (?P<which>[sd]addr) type local", match=_match_local),
     Term(r"ct state (?P<states>[a-z,]+)", match=_match_state),
     Term(r"meta mark set meta mark (?P<operator>[|^]) (?P<bits>0x[0-9a-f]+)", change=_change_mark),
+    Term(r"meta mark (?P<whole>0x[0-9a-f]+)", match=_match_whole_mark),
     Term(r"meta mark & (?P<mask>0x[0-9a-f]+) (?P<operator>[=!]=) (?P<value>0x[0-9a-f]+|0)", match=_match_mark),
     Term(r"numgen random mod (?P<modulus>\d+) vmap \{ (?P<branches>[\w./:, -]+) \}", decide=_pick_any),
     Term(r"update @(?P<set>[\w./-]+) \{ ip saddr \}", change=_unchanged),
     Term(r"meta l4proto (?P<protocol>tcp|udp|sctp|icmp)", match=_match_protocol),
     Term(r"dnat to (?P<address>[\d.]+)(?::(?P<port>\d+))?", change=_translate, decide=_accept),
     Term(r"masquerade(?: fully-random)?", change=_masquerade, decide=_accept),
+    Term(r'comment "[A-Za-z][A-Za-z -]{1,126}"', change=_unchanged),
     Term(r"(?P<verdict>accept|drop|reject|return|(?:jump|goto) [\w./-]+)", decide=_decide),
 )
 _COMPILED = tuple((re.compile(rf"{term.pattern}(?=\s|$)", re.ASCII), term) for term in TERMS)

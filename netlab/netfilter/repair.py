@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from netlab.netfilter.ruleset import Ruleset
-from netlab.netfilter.script import element_commands, render, set_command
+from netlab.netfilter.script import chain_command, element_commands, render, set_command
 from netlab.netfilter.vetting import UnsafeTextError, check_element, check_name, script_of
 
 
@@ -104,9 +104,7 @@ def _write(table: str, damage: Damage, new: Ruleset) -> Iterator[str]:
     yield from element_commands("delete", table, _as_members(damage.strange_elements, whole=False))
     yield from (f"delete chain {table} {name}" for name in damage.unhooked_chains)
     yield from (set_command(table, new.sets[name]) for name in damage.missing_sets)
-    for name in (*damage.missing_chains, *damage.unhooked_chains):
-        base = new.chains[name].base
-        yield f"add chain {table} {name}" + (f" {{ {base} }}" if base else "")
+    yield from (chain_command(table, new.chains[name]) for name in (*damage.missing_chains, *damage.unhooked_chains))
     for name in (*damage.missing_chains, *damage.changed_chains):
         yield from (f"add rule {table} {name} {rule}" for rule in new.chains[name].rules)
     yield from element_commands("add", table, _as_members(damage.missing_elements, whole=True))

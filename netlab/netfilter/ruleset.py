@@ -13,6 +13,8 @@ What would surprise you
     - Names of chains and sets, and keys of elements, must be unique over all fragments of a ruleset.
     - Priorities are numbers: nft knows the word `dstnat` only at some hooks.
     - A map is a set whose type has a value: `ipv4_addr . inet_proto . inet_service : verdict`.
+    - Comments are for who lists the rules. Those of elements and rules are part of what they are; those of tables, chains and
+      sets are written when the thing is made, and not compared with what the kernel shows.
 """
 
 from __future__ import annotations
@@ -71,6 +73,12 @@ class Chain:
     name: str
     rules: tuple[str, ...] = ()
     base: Base | None = None
+    comment: str = ""
+
+    @property
+    def declaration(self) -> str:
+        """What stands in braces when the chain is made; empty for a regular chain without comment."""
+        return " ".join(words for words in (str(self.base or ""), described(self.comment)) if words)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class Set:
     type: str
     flags: tuple[str, ...] = ()
     timeout: int = 0
+    comment: str = ""
 
     @property
     def is_map(self) -> bool:
@@ -100,23 +109,29 @@ class Set:
     def __str__(self) -> str:
         flags = f" flags {','.join(self.flags)};" if self.flags else ""
         timeout = f" timeout {self.timeout}s;" if self.timeout else ""
-        return f"type {self.type};{flags}{timeout}"
+        comment = f" {described(self.comment)}" if self.comment else ""
+        return f"type {self.type};{flags}{timeout}{comment}"
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """A part of a table. `elements`: set name -> key -> value (empty in a plain set)."""
+    """A part of a table. `elements`: set name -> key -> value (empty in a plain set). `comments`: set name -> key -> comment."""
 
     chains: Mapping[str, Chain] = field(default_factory=dict)
     sets: Mapping[str, Set] = field(default_factory=dict)
     elements: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    comments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, chains: Iterable[Chain] = (), sets: Iterable[Set] = (), elements: Mapping[str, Mapping[str, str]] | None = None
+        cls,
+        chains: Iterable[Chain] = (),
+        sets: Iterable[Set] = (),
+        elements: Mapping[str, Mapping[str, str]] | None = None,
+        comments: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Fragment:
         """Build a fragment from the things themselves."""
-        return cls({c.name: c for c in chains}, {s.name: s for s in sets}, elements or {})
+        return cls({c.name: c for c in chains}, {s.name: s for s in sets}, elements or {}, comments or {})
 
 
 @dataclass(frozen=True)
@@ -126,11 +141,12 @@ class Ruleset:
     family: str
     table: str
     fragments: Mapping[str, Fragment]
+    comment: str = ""
 
     @classmethod
-    def of(cls, family: str, table: str, *fragments: Fragment) -> Ruleset:
+    def of(cls, family: str, table: str, *fragments: Fragment, comment: str = "") -> Ruleset:
         """Build a small ruleset, whose fragments need no names."""
-        return cls(family, table, {str(number): fragment for number, fragment in enumerate(fragments)})
+        return cls(family, table, {str(number): fragment for number, fragment in enumerate(fragments)}, comment)
 
     @cached_property
     def whole(self) -> Fragment:
@@ -158,9 +174,17 @@ def merge(fragments: Iterable[Fragment]) -> Fragment:
     chains: dict[str, Chain] = {}
     sets: dict[str, Set] = {}
     elements: dict[str, dict[str, str]] = {}
+    comments: dict[str, dict[str, str]] = {}
     for fragment in fragments:
         chains.update(fragment.chains)
         sets.update(fragment.sets)
         for name, members in fragment.elements.items():
             elements.setdefault(name, {}).update(members)
-    return Fragment(chains, sets, elements)
+        for name, members in fragment.comments.items():
+            comments.setdefault(name, {}).update(members)
+    return Fragment(chains, sets, elements, comments)
+
+
+def described(comment: str) -> str:
+    """Return a comment as the declaration of a table, chain or set has it; empty for none."""
+    return f'comment "{comment}";' if comment else ""

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from netlab.netfilter.ruleset import EMPTY, Fragment, Ruleset, Set, merge
+from netlab.netfilter.ruleset import EMPTY, Chain, Fragment, Ruleset, Set, described, merge
 from netlab.netfilter.vetting import script_of
 
 ELEMENTS_PER_COMMAND = 500
@@ -40,7 +40,8 @@ Members = Mapping[str, Mapping[str, str]]
 
 def render(ruleset: Ruleset) -> str:
     """Return the script that makes the whole table where there is none."""
-    return f"add table {ruleset.family} {ruleset.table}\n" + contents(ruleset)
+    comment = f" {{ {described(ruleset.comment)} }}" if ruleset.comment else ""
+    return script_of([f"add table {ruleset.family} {ruleset.table}{comment}"]) + contents(ruleset)
 
 
 def contents(ruleset: Ruleset) -> str:
@@ -97,7 +98,7 @@ def _plan(before: Fragment, after: Fragment) -> Plan:
         for name, chain in after.chains.items()
         if name in before.chains and (chain != before.chains[name] or (remake_sets and _names_any(chain.rules, remake_sets)))
     ]
-    gone, come = _element_changes(before.elements, after.elements, remake_sets)
+    gone, come = _element_changes(before, after, remake_sets)
     return Plan(
         make_chains=(*new_chains, *sorted(remake_chains)),
         delete_chains=tuple(stale_chains),
@@ -111,14 +112,16 @@ def _plan(before: Fragment, after: Fragment) -> Plan:
     )
 
 
-def _element_changes(before: Members, after: Members, remade: set[str]) -> tuple[Members, Members]:
-    """Return elements to delete and to add; a changed value is both. A set made anew starts empty."""
+def _element_changes(before: Fragment, after: Fragment, remade: set[str]) -> tuple[Members, Members]:
+    """Return elements to delete and to add; a changed value or comment is both. A set made anew starts empty."""
     gone: dict[str, Mapping[str, str]] = {}
     come: dict[str, Mapping[str, str]] = {}
-    for name in (*before, *(n for n in after if n not in before)):
-        had, has = EMPTY if name in remade else before.get(name, EMPTY), after.get(name, EMPTY)
-        gone[name] = {key: value for key, value in had.items() if has.get(key) != value}
-        come[name] = {key: value for key, value in has.items() if had.get(key) != value}
+    for name in (*before.elements, *(n for n in after.elements if n not in before.elements)):
+        had, has = EMPTY if name in remade else before.elements.get(name, EMPTY), after.elements.get(name, EMPTY)
+        former, now = before.comments.get(name, EMPTY), after.comments.get(name, EMPTY)
+        other = {key for key in (*former, *now) if former.get(key) != now.get(key)}
+        gone[name] = {key: value for key, value in had.items() if has.get(key) != value or key in other}
+        come[name] = {key: value for key, value in has.items() if had.get(key) != value or key in other}
     return gone, come
 
 
@@ -134,12 +137,10 @@ def _write(table: str, plan: Plan, before: Fragment, after: Fragment) -> Iterato
     yield from (f"delete chain {table} {name}" for name in remade_chains)
     yield from (f"delete {before.sets[name].noun} {table} {name}" for name in plan.remake_sets)
     yield from (set_command(table, after.sets[name]) for name in plan.make_sets)
-    for name in plan.make_chains:
-        base = after.chains[name].base
-        yield f"add chain {table} {name}" + (f" {{ {base} }}" if base else "")
+    yield from (chain_command(table, after.chains[name]) for name in plan.make_chains)
     for name in plan.fill_chains:
         yield from (f"add rule {table} {name} {rule}" for rule in after.chains[name].rules)
-    yield from element_commands("add", table, plan.add_elements)
+    yield from element_commands("add", table, plan.add_elements, after.comments)
     yield from (f"delete {before.sets[name].noun} {table} {name}" for name in plan.delete_sets)
     yield from (f"delete chain {table} {name}" for name in plan.delete_chains)
 
@@ -149,10 +150,21 @@ def set_command(table: str, declared: Set) -> str:
     return f"add {declared.noun} {table} {declared.name} {{ {declared} }}"
 
 
-def element_commands(verb: str, table: str, members: Members) -> Iterator[str]:
+def chain_command(table: str, chain: Chain) -> str:
+    """Return the command that makes a chain, without rules."""
+    return f"add chain {table} {chain.name}" + (f" {{ {chain.declaration} }}" if chain.declaration else "")
+
+
+def element_commands(verb: str, table: str, members: Members, comments: Members | None = None) -> Iterator[str]:
     """Yield `add element` or `delete element` commands, many elements to a command."""
     for name, pairs in members.items():
         items = iter(pairs.items())
+        told = (comments or {}).get(name, EMPTY)
         while batch := list(islice(items, ELEMENTS_PER_COMMAND)):
-            texts = (key if verb == "delete" or not value else f"{key} : {value}" for key, value in batch)
+            texts = (key if verb == "delete" else _element(key, value, told.get(key, "")) for key, value in batch)
             yield f"{verb} element {table} {name} {{ {', '.join(texts)} }}"
+
+
+def _element(key: str, value: str, comment: str) -> str:
+    told = f' comment "{comment}"' if comment else ""
+    return f"{key}{told} : {value}" if value else f"{key}{told}"

@@ -60,15 +60,19 @@ NODE_PORT_IPS = "nodeport-ips"
 
 BY_ADDRESS = "ipv4_addr . inet_proto . inet_service : verdict"
 BY_PORT = "inet_proto . inet_service : verdict"
+# The comments are kube-proxy's own words, as `nft list` shows them on a node.
+COMMENT = "rules for kube-proxy"
 SETS = (
-    Set(SERVICE_IPS, BY_ADDRESS),  # ClusterIPs, external and load balancer addresses -> the chain that serves them
-    Set(SERVICE_NODE_PORTS, BY_PORT),
-    Set(NO_ENDPOINT_SERVICES, BY_ADDRESS),  # -> reject or drop
-    Set(NO_ENDPOINT_NODE_PORTS, BY_PORT),
-    Set(FIREWALL_IPS, BY_ADDRESS),  # load balancer addresses with loadBalancerSourceRanges -> their firewall
-    Set(CLUSTER_IPS, "ipv4_addr"),  # those in use
-    Set(NODE_PORT_IPS, "ipv4_addr"),  # this node's addresses that serve node ports
+    Set(SERVICE_IPS, BY_ADDRESS, comment="ClusterIP, ExternalIP and LoadBalancer IP traffic"),  # -> the chain that serves them
+    Set(SERVICE_NODE_PORTS, BY_PORT, comment="NodePort traffic"),
+    Set(NO_ENDPOINT_SERVICES, BY_ADDRESS, comment="vmap to drop or reject packets to services with no endpoints"),
+    Set(NO_ENDPOINT_NODE_PORTS, BY_PORT, comment="vmap to drop or reject packets to service nodeports with no endpoints"),
+    Set(FIREWALL_IPS, BY_ADDRESS, comment="destinations that are subject to LoadBalancerSourceRanges"),  # -> their firewall
+    Set(CLUSTER_IPS, "ipv4_addr", comment="Active ClusterIPs"),
+    Set(NODE_PORT_IPS, "ipv4_addr", comment="IPs that accept NodePort traffic"),
 )
+REJECT_COMMENT = f"helper for @{NO_ENDPOINT_SERVICES} / @{NO_ENDPOINT_NODE_PORTS}"
+INVALID_PORT, UNALLOCATED = "Reject traffic to invalid ports of ClusterIPs", "Drop traffic to unallocated ClusterIPs"
 
 NEW = "ct state new jump"
 # name, type, hook, priority, rules
@@ -128,8 +132,14 @@ def frame(config: ProxyConfig) -> Fragment:
         Chain(FIREWALL_CHECK, (f"{by_address} @{FIREWALL_IPS}",)),
         Chain(SERVICE_CHECK, (f"{by_address} @{NO_ENDPOINT_SERVICES}",)),
         Chain(NODE_PORT_CHECK, (f"{by_node_port} @{NO_ENDPOINT_NODE_PORTS}",)),
-        Chain(CLUSTER_IP_CHECK, (f"ip daddr @{CLUSTER_IPS} reject", f"ip daddr {config.service_cidr} drop")),
-        Chain(REJECT, ("reject",)),
+        Chain(
+            CLUSTER_IP_CHECK,
+            (
+                f'ip daddr @{CLUSTER_IPS} reject comment "{INVALID_PORT}"',
+                f'ip daddr {config.service_cidr} drop comment "{UNALLOCATED}"',
+            ),
+        ),
+        Chain(REJECT, ("reject",), comment=REJECT_COMMENT),
         Chain(MARK, (f"meta mark set meta mark | {MASQUERADE_MARK}",)),
         Chain(
             MASQUERADING,

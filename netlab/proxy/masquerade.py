@@ -14,7 +14,7 @@ Why it does not matter whether flannel's or kube-proxy's table was made first
     - marked packet:    flannel first: (a) returns, the proxy clears the mark and masquerades.
                         the proxy first: it clears the mark and masquerades; flannel is not asked.
     - unmarked packet:  the proxy returns in either order, and flannel decides alone.
-    So no packet's fate depends on the order. (a) tests the bit, not the whole mark, so other bits do no harm.
+    So no packet's fate depends on the order. (a) compares the whole mark, as flannel writes it: nobody in a lab sets other bits.
     The mark is cleared by the proxy, never here: it must be gone before VXLAN copies it to the outer packet (18.6).
 
 The chain `forward` accepts what comes from or goes to a pod. `accept` ends only this chain: it cannot overrule a drop
@@ -29,13 +29,15 @@ from netlab.proxy.frame import MASQUERADE_MARK
 FAMILY = "ip"
 TABLE = "flannel-ipv4"
 MULTICAST = "224.0.0.0/4"
+POSTROUTING_COMMENT = "chain to manage traffic masquerading by flannel"  # flannel's own words, as `nft list` shows them on a node
+FORWARD_COMMENT = "chain to accept flannel traffic"
 
 
 def flannel_rules(cluster_cidr: str, pod_cidr: str) -> Ruleset:
     """Return flannel's table for a node with `pod_cidr` in the pod network `cluster_cidr`."""
     masquerade = "masquerade fully-random"
     postrouting = (
-        f"meta mark & {MASQUERADE_MARK} == {MASQUERADE_MARK} return",
+        f"meta mark {MASQUERADE_MARK} return",
         f"ip saddr {pod_cidr} ip daddr {cluster_cidr} return",
         f"ip saddr {cluster_cidr} ip daddr {pod_cidr} return",
         f"ip saddr != {pod_cidr} ip daddr {cluster_cidr} return",
@@ -48,8 +50,9 @@ def flannel_rules(cluster_cidr: str, pod_cidr: str) -> Ruleset:
         TABLE,
         Fragment.of(
             (
-                Chain("postrtg", postrouting, Base(ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY)),
-                Chain("forward", forward, Base(ChainType.FILTER, Hook.FORWARD, FILTER_PRIORITY)),
+                Chain("postrtg", postrouting, Base(ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY), POSTROUTING_COMMENT),
+                Chain("forward", forward, Base(ChainType.FILTER, Hook.FORWARD, FILTER_PRIORITY), FORWARD_COMMENT),
             )
         ),
+        comment=f"rules for {TABLE}",
     )

@@ -20,14 +20,21 @@ import re
 from netlab.proxy.endpoints import EndpointInfo
 from netlab.proxy.serviceport import ServicePortInfo
 
+LONGEST_COMMENT = 128
 LONGEST_PREFIX = 16
 LONGEST_BASE = 256 - LONGEST_PREFIX
 FORBIDDEN = re.compile(r"[^A-Za-z0-9_./-]")  # in nft's names; Kubernetes' names have none of them
+FORBIDDEN_IN_COMMENTS = re.compile(r"[^A-Za-z0-9_./:-]")
 
 
 def port_base(port: ServicePortInfo) -> str:
     """Return what the names of a service port's chains share: `ULMVA6XW-ns1/svc1/tcp/p80`."""
     return _hashed(f"{port.namespace}/{port.service}/{port.protocol}/{port.port_name}")
+
+
+def port_label(port: ServicePortInfo) -> str:
+    """Return the comment of an element that names its Service: `ns1/svc1:p80`."""
+    return FORBIDDEN_IN_COMMENTS.sub("_", port.name)[:LONGEST_COMMENT]
 
 
 def endpoint_base(port: ServicePortInfo, endpoint: EndpointInfo) -> str:

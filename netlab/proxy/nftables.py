@@ -33,6 +33,7 @@ from netlab.netfilter.ruleset import Chain, Fragment, Ruleset, Set
 from netlab.proxy.endpoints import EndpointInfo
 from netlab.proxy.frame import (
     CLUSTER_IPS,
+    COMMENT,
     FAMILY,
     FIREWALL_IPS,
     MARK,
@@ -45,11 +46,12 @@ from netlab.proxy.frame import (
     ProxyConfig,
     frame,
 )
-from netlab.proxy.names import endpoint_base, port_base
+from netlab.proxy.names import endpoint_base, port_base, port_label
 from netlab.proxy.servicemap import contains
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
 FRAME = ""  # the name of the fixed fragment; Services have theirs
+WITHOUT_ENDPOINT = frozenset({NO_ENDPOINT_SERVICES, NO_ENDPOINT_NODE_PORTS})  # whose elements name their Service
 Elements = dict[str, dict[str, str]]
 
 
@@ -70,7 +72,8 @@ class NftablesCompiler:
                 known = (ports, compile_service(ports, self._config))
             done[key] = known
         self._done = done
-        return Ruleset(FAMILY, TABLE, {FRAME: self._frame, **{key: fragment for key, (_, fragment) in done.items()}})
+        fragments = {FRAME: self._frame, **{key: fragment for key, (_, fragment) in done.items()}}
+        return Ruleset(FAMILY, TABLE, fragments, COMMENT)
 
 
 def compile_services(service_map: ServicePortMap, config: ProxyConfig) -> Ruleset:
@@ -83,13 +86,16 @@ def compile_service(ports: tuple[ServicePortInfo, ...], config: ProxyConfig) -> 
     chains: list[Chain] = []
     sets: list[Set] = []
     elements: Elements = {CLUSTER_IPS: {port.cluster_ip: "" for port in ports}}
+    comments: Elements = {}
     for port in ports:
         compiled = _CompiledPort(port, config)
         chains += compiled.chains()
         sets += compiled.sets()
         for name, members in compiled.elements().items():
             elements.setdefault(name, {}).update(members)
-    return Fragment.of(chains, sets, elements)
+            if name in WITHOUT_ENDPOINT:
+                comments.setdefault(name, {}).update(dict.fromkeys(members, port_label(port)))
+    return Fragment.of(chains, sets, elements, comments)
 
 
 class _CompiledPort:
@@ -173,9 +179,9 @@ class _CompiledPort:
             return
         # Pods of the cluster and this node itself are not "external": they reach all endpoints, as if they had gone
         # out to the load balancer and come back (semantics 6.4).
-        yield f"ip saddr {self.config.cluster_cidr} goto {self.cluster}"
-        yield f"fib saddr type local jump {MARK}"
-        yield f"fib saddr type local goto {self.cluster}"
+        yield f'ip saddr {self.config.cluster_cidr} goto {self.cluster} comment "short-circuit pod traffic"'
+        yield f'fib saddr type local jump {MARK} comment "masquerade local traffic"'
+        yield f'fib saddr type local goto {self.cluster} comment "short-circuit local traffic"'
         if self.external_endpoints:
             yield f"goto {self.local}"
 

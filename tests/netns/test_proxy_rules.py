@@ -96,6 +96,7 @@ DAMAGE = [
     ("all chains flushed", "flush table ip kube-proxy"),
     ("the table deleted", "delete table ip kube-proxy"),
     ("an element deleted", "delete element ip kube-proxy service-ips { 10.96.0.1 . tcp . 80 }"),
+    ("an element with a comment", 'add element ip kube-proxy service-ips { 10.96.7.7 . tcp . 80 comment "a, } : b" : drop }'),
     ("an element added", "add element ip kube-proxy cluster-ips { 10.96.7.7 }"),
     ("a rule added", f"add rule ip kube-proxy {CHAIN} drop"),
     ("a rule exchanged", f"flush chain ip kube-proxy {CHAIN}\nadd rule ip kube-proxy {CHAIN} drop"),
@@ -119,6 +120,23 @@ def test_repair_undoes_meddling(linux: Kernel, make_namespace: Callable[[str], s
 
     assert canonical == after
     assert repair(after, canonical, FULL) == ""
+
+
+def test_what_is_refused_names_its_service(linux: Kernel, make_namespace: Callable[[str], str]) -> None:
+    """The kernel keeps the comments of elements and rules, and a changed one is repaired."""
+    path, wanted = make_namespace("node"), compile_services(services(1), CONFIG)
+    linux.nft(path, render(wanted))
+    listing = linux.nft_list(path, FAMILY, TABLE)
+    element = "10.96.0.1 . tcp . 80"
+
+    assert f'{element} comment "ns/s0:http" : goto reject-chain' in listing.elements["no-endpoint-services"]
+    assert listing.chains["cluster-ips-check"][0].endswith('reject comment "Reject traffic to invalid ports of ClusterIPs"')
+
+    maps = "element ip kube-proxy no-endpoint-services"
+    linux.nft(path, f'delete {maps} {{ {element} }}\nadd {maps} {{ {element} comment "x" : goto reject-chain }}\n')
+    linux.nft(path, repair(linux.nft_list(path, FAMILY, TABLE), drafted(linux, path, wanted), wanted))
+
+    assert listing == linux.nft_list(path, FAMILY, TABLE)
 
 
 DIFFERENCES = {

@@ -12,7 +12,7 @@ from netlab.api.lab import Lab
 from netlab.api.pods import Container, SecurityContext
 from netlab.api.selection import has_labels
 from netlab.api.services import ServiceSpec
-from netlab.api.wellknown import SERVICE_NAME_LABEL
+from netlab.api.wellknown import SERVICE_NAME_LABEL, TOPOLOGY_ANNOTATIONS
 from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import Problem, Steps
 from netlab.topology.rules.external_notes import external_notes
@@ -91,9 +91,7 @@ _NOT_YET: tuple[tuple[str, Callable[[ServiceSpec], bool]], ...] = (
 def _service_notes(items: Sequence[Item]) -> Iterator[Finding]:
     pods = _by_label(items)
     for item, spec in services(items):
-        for name, is_set in _NOT_YET:
-            if is_set(spec):
-                yield item, Problem(("spec", name), "accepted, has no effect yet")
+        yield from ((item, note) for note in _not_yet(item, spec))
         if not spec.selector or spec.type == "ExternalName":
             continue
         narrowest = min((pods.get((item.namespace, *pair), ()) for pair in spec.selector.items()), key=len)
@@ -105,6 +103,15 @@ def _service_notes(items: Sequence[Item]) -> Iterator[Finding]:
             if isinstance(port.target_port, str) and not any(_has_port(plan, port) for plan in chosen):
                 at: Steps = ("spec", "ports", index, "targetPort")
                 yield item, Problem(at, f'no selected pod has a {port.protocol} port named "{port.target_port}": no endpoints')
+
+
+def _not_yet(item: Item, spec: ServiceSpec) -> Iterator[Problem]:
+    fields: list[Steps] = [("spec", name) for name, is_set in _NOT_YET if is_set(spec)]
+    set_to = item.obj.metadata.annotations
+    annotations: list[Steps] = [
+        ("metadata", "annotations", name) for name in TOPOLOGY_ANNOTATIONS if set_to.get(name, "").lower() == "auto"
+    ]
+    yield from (Problem(steps, "accepted, has no effect yet") for steps in fields + annotations)
 
 
 def _by_label(items: Sequence[Item]) -> dict[tuple[str, str, str], list[PodPlan]]:

@@ -22,6 +22,9 @@ SOURCES = [
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 SOURCE_PATH = re.compile(r"`?((?:netlab|tests|topologies|tools)/[\w/.-]+\.(?:py|yaml|json))\b")
 CITATION = re.compile(r"semantics (\d+\.\d+)")
+CITATIONS = re.compile(r"semantics((?:[ ,]+(?:(?:and|to|-) )?\d+\.\d+)+)", re.IGNORECASE)  # `semantics 4.1, 4.5 and 4.9`
+COVERAGE_ROW = re.compile(r"\| (\d+\.\d+) \| [^|]+ \| ([^|:]+)(?:: ([^|]+))? \| ([^|]+) \|")
+STATES = ("implemented", "partly", "refused", "ignored", "not built")
 PRINCIPLE = re.compile(r"\bprinciple (\d+)")
 
 
@@ -126,6 +129,62 @@ def test_citations_exist() -> None:
     }
 
     assert set() == wrong
+
+
+def coverage() -> list[tuple[str, str, str, str]]:
+    """Return the rows of docs/semantics-coverage.md: number, state, what stands after the state, tests."""
+    lines = (ROOT / "docs" / "semantics-coverage.md").read_text().splitlines()
+    return [found.groups(default="") for line in lines if (found := COVERAGE_ROW.fullmatch(line))]  # type: ignore[misc]
+
+
+def names_of_tests() -> set[str]:
+    """Return `test_file::test_function` of every test."""
+    return {
+        f"{path.stem}::{name}"
+        for path in ROOT.glob("tests/**/test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), flags=re.MULTILINE)
+    }
+
+
+def test_every_behaviour_has_a_row() -> None:
+    """docs/semantics-coverage.md has one row for each line of docs/semantics.md, in the same order, and no other."""
+    assert list(numbered("docs/semantics.md", r"## (\d+)\. ")) == [number for number, *_ in coverage()]
+
+
+def test_the_state_of_a_behaviour_is_told() -> None:
+    """A state is one of those that the page explains; one that is not `implemented` has a reason."""
+    wrong = [
+        number
+        for number, state, reason, tests in coverage()
+        if state not in STATES
+        or (state != "implemented" and not reason)
+        or (state in STATES[:2] and not tests.startswith("`") and tests != "no test of its own")
+    ]
+
+    assert [] == wrong
+
+
+def test_tests_of_behaviours_exist() -> None:
+    """A test that docs/semantics-coverage.md names is there, and a number that a test cites names tests."""
+    there = names_of_tests()
+    cells = {number: tests for number, _, _, tests in coverage()}
+    gone = {name for tests in cells.values() for name in re.findall(r"`([^`]+)`", tests) if name not in there}
+    cited = {
+        number
+        for path in ROOT.glob("tests/**/test_*.py")
+        for numbers in CITATIONS.findall(path.read_text())
+        for number in re.findall(r"\d+\.\d+", numbers)
+    }
+
+    assert set() == gone
+    assert [] == sorted(number for number in cited if not cells[number].startswith("`"))
+
+
+def test_names_of_test_files_are_unique() -> None:
+    """A test file is known by its name alone, in docs/semantics-coverage.md and to pytest."""
+    stems = [path.stem for path in ROOT.glob("tests/**/test_*.py")]
+
+    assert sorted(set(stems)) == sorted(stems)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("tests/**/test_*.py")), ids=lambda path: path.stem)

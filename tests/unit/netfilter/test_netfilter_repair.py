@@ -57,6 +57,11 @@ ROWS = [
         Listing(CHAINS, {**ELEMENTS, "m": ("6 . 80 : accept",)}),
         "delete element ip t m { 6 . 80 }\nadd element ip t m { 6 . 80 : drop }\n",
     ),
+    (
+        "comment changed",
+        Listing(CHAINS, {**ELEMENTS, "m": ('6 . 80 comment "x : y" : drop',)}),
+        "delete element ip t m { 6 . 80 }\nadd element ip t m { 6 . 80 : drop }\n",
+    ),
     ("clients that stick", Listing(CHAINS, {**ELEMENTS, "sticky": ("10.0.0.1",)}), ""),
     ("stranger's set", Listing(CHAINS, {**ELEMENTS, "y": ()}), "delete set ip t y\n"),
     (

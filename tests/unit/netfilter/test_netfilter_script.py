@@ -24,6 +24,11 @@ def of(*things: Chain | Set, **elements: dict[str, str]) -> Fragment:
     return Fragment.of(chains, [t for t in things if isinstance(t, Set)], elements)
 
 
+def told(comment: str) -> Fragment:
+    """One element with a comment."""
+    return Fragment.of(elements={"m": {KEY: "drop"}}, comments={"m": {KEY: comment}})
+
+
 ROWS = [
     ("nothing", of(A), of(A), ""),
     ("same text, other object", of(Chain("a", ("drop",))), of(A), ""),
@@ -42,6 +47,18 @@ ROWS = [
         of(m={KEY: "drop"}),
         f"delete element ip t m {{ {KEY} }}\nadd element ip t m {{ {KEY} : drop }}\n",
     ),
+    ("element with a comment", of(), told("ns/a:web"), f'add element ip t m {{ {KEY} comment "ns/a:web" : drop }}\n'),
+    ("the same comment", told("ns/a:web"), told("ns/a:web"), ""),
+    (
+        "another comment",
+        told("ns/a:web"),
+        told("ns/b:web"),
+        f'delete element ip t m {{ {KEY} }}\nadd element ip t m {{ {KEY} comment "ns/b:web" : drop }}\n',
+    ),
+    ("chain with a comment", of(), of(Chain("c", comment="a, b")), 'add chain ip t c { comment "a, b"; }\n'),
+    ("base chain with a comment", of(), of(Chain("c", (), PRE.base, "a")),
+     'add chain ip t c { type filter hook prerouting priority -110; comment "a"; }\n'),
+    ("set with a comment", of(), of(Set("x", "ipv4_addr", comment="a")), 'add set ip t x { type ipv4_addr; comment "a"; }\n'),
     (
         "element that goes with its chain",
         of(A, m={KEY: "goto a"}),
@@ -84,6 +101,11 @@ def test_transaction_writes_only_what_differs(before: Fragment, after: Fragment,
 def test_render_makes_the_table_first() -> None:
     """Without an old ruleset the script makes everything, beginning with the table."""
     assert "add table ip t\nadd chain ip t a\nadd rule ip t a drop\n" == transaction(None, table(of(A))) == render(table(of(A)))
+
+
+def test_a_table_may_have_a_comment() -> None:
+    """It is written when the table is made."""
+    assert 'add table ip t { comment "a b"; }\nadd chain ip t a\n' == render(Ruleset.of("ip", "t", of(Chain("a")), comment="a b"))
 
 
 def test_unchanged_fragments_are_not_looked_into() -> None:

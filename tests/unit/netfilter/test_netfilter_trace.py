@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from netlab.errors import NetlabError
@@ -36,6 +38,7 @@ MATCHES = [
     ("meta mark & 0x4000 == 0", YES),
     ("meta mark & 0x4000 == 0x4000", NO),
     ("meta mark & 0x4000 != 0x4000", YES),
+    ("meta mark 0x4000", NO),
     ("meta l4proto tcp", YES),
     ("meta l4proto udp", NO),
 ]
@@ -63,6 +66,7 @@ CHANGES = [
     ),
     ("ip daddr . meta l4proto . th dport vmap @m", Step(PACKET, Verdict(Kind.GOTO, "x"))),
     ("meta l4proto . th dport vmap @m", Step(PACKET, Verdict(Kind.DROP))),
+    ('goto x comment "short-circuit pod traffic"', Step(PACKET, Verdict(Kind.GOTO, "x"))),
 ]
 
 
@@ -70,6 +74,14 @@ CHANGES = [
 def test_a_rule_changes_the_packet(rule: str, expected: Step) -> None:
     """Marks, translations and lookups do what nft's manual says."""
     assert (expected,) == evaluate(rule, PACKET, CONTEXT)
+
+
+@pytest.mark.parametrize(("mark", "expected"), [(0, ()), (0x4000, ("drop",)), (0xC000, ())])
+def test_a_mark_alone_is_the_whole_mark(mark: int, expected: tuple[str, ...]) -> None:
+    """Without a mask all bits count, as flannel's rule has it."""
+    steps = evaluate("meta mark 0x4000 drop", replace(PACKET, mark=mark), CONTEXT)
+
+    assert expected == tuple(step.verdict.kind.value for step in steps if step.verdict)
 
 
 def test_chance_gives_every_verdict() -> None:

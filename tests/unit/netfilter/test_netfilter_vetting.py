@@ -18,11 +18,14 @@ MAP = Set("m", "ipv4_addr . inet_proto . inet_service : verdict")
 GOOD = Fragment.of(
     (
         Chain(
-            "service-ABC-ns/web/tcp/p80", ("ip daddr 10.96.0.1 tcp dport 80 jump mark", "numgen random mod 1 vmap { 0 : goto e }")
+            "service-ABC-ns/web/tcp/p80",
+            ("ip daddr 10.96.0.1 tcp dport 80 jump mark", 'numgen random mod 1 vmap { 0 : goto e } comment "one of one"'),
+            comment="helper for @a / @b",
         ),
     ),
-    (MAP, Set("s", "ipv4_addr", ("dynamic", "timeout"), 10800)),
+    (MAP, Set("s", "ipv4_addr", ("dynamic", "timeout"), 10800, "A, B and C")),
     {"m": {"10.96.0.1 . tcp . 80": "goto service-ABC-ns/web/tcp/p80"}, "n": {"10.0.0.1": ""}},
+    {"m": {"10.96.0.1 . tcp . 80": "ns/web:p80"}},
 )
 PLACES = {
     "chain name": lambda text: Fragment.of((Chain(text),)),
@@ -35,6 +38,10 @@ PLACES = {
     "range in a rule": lambda text: Fragment.of((Chain("a", (f"ip saddr != {{ {text} }} drop",)),)),
     "chain in a rule": lambda text: Fragment.of((Chain("a", (f"goto {text}",)),)),
     "set in a rule": lambda text: Fragment.of((Chain("a", (f"ip saddr @{text} drop",)),)),
+    "comment of a rule": lambda text: Fragment.of((Chain("a", (f'drop comment "{text}"',)),)),
+    "comment of a chain": lambda text: Fragment.of((Chain("a", comment=text),)),
+    "comment of a set": lambda text: Fragment.of((), (Set("s", "ipv4_addr", comment=text),)),
+    "comment of an element": lambda text: Fragment.of((), (), {"m": {"10.0.0.1": ""}}, {"m": {"10.0.0.1": text}}),
     "branch in a rule": lambda text: Fragment.of((Chain("a", (f"numgen random mod 1 vmap {{ 0 : goto {text} }}",)),)),
 }
 HOSTILE = (
@@ -65,7 +72,7 @@ def test_hostile_text_is_refused_wherever_it_stands(place: str, text: str):
 
 COMMAND = re.compile(
     r"add table ip t"
-    r"|(?:add|flush|delete) chain ip t \S+(?: \{ type [a-z]+ hook [a-z]+ priority -?\d+; \})?"
+    r'|(?:add|flush|delete) chain ip t \S+(?: \{(?: type [a-z]+ hook [a-z]+ priority -?\d+;)?(?: comment "[\w./:@, -]+";)? \})?'
     r"|add rule ip t \S+ [^{}\n;]+(?:\{ [^{}\n;]+ \}[^{}\n;]*)?"
     r"|add (?:set|map) ip t \S+ \{ [^{}\n]+ \}"
     r"|(?:add|delete) element ip t \S+ \{ [^{}\n;]+ \}"
@@ -91,5 +98,13 @@ def test_no_text_changes_the_number_or_kind_of_commands(place: str, text: str, o
 
 def test_a_script_itself_is_looked_at_once_more():
     """Also what nobody has vetted is not written when it holds a character that no command has."""
-    with pytest.raises(NetlabError):
-        render(Ruleset.of("ip", "t", replace(GOOD, chains={"a": Chain("a", ("drop\nflush ruleset",))})))
+    for rule in ("drop\nflush ruleset", 'drop comment "a" "', 'drop comment "a;b"', 'drop "a"'):
+        with pytest.raises(NetlabError):
+            render(Ruleset.of("ip", "t", replace(GOOD, chains={"a": Chain("a", (rule,))})))
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "a" * 129, "two\twords"], ids=repr)
+def test_a_hostile_comment_of_a_table_is_refused(text: str):
+    """It is vetted with the table's name: a fault there concerns the whole table."""
+    with pytest.raises(UnsafeTextError):
+        vet(Ruleset.of("ip", "t", GOOD, comment=text), {})

@@ -52,7 +52,8 @@ KINDS = {
 }
 COMMAND = re.compile(
     r"(add table|(add|flush|delete) chain|add rule|(add|delete) (set|map)|(add|delete) element) "
-    r"ip (kube-proxy|flannel-ipv4|netlab-edge)( [A-Za-z][\w./-]*)?( [\w .:,@!=|^&{};/-]+)?", re.ASCII
+    r"ip (kube-proxy|flannel-ipv4|netlab-edge)( [A-Za-z][\w./-]*)?"
+    r'( ([\w .:,@!=|^&{};/-]|comment "[\w./:@, -]{1,128}")+)?', re.ASCII
 )  # fmt: skip
 DEEPEST = 8  # of what a good object holds
 DEEP: Any = []

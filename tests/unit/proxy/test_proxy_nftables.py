@@ -6,6 +6,7 @@ import pytest
 from proxy_builders import (
     CLIENT,
     CONFIG,
+    FLANNEL,
     HOST,
     LOCAL,
     NODE,
@@ -23,7 +24,8 @@ from proxy_builders import (
 
 from netlab.api.discovery import EndpointPort
 from netlab.api.services import ServicePort
-from netlab.netfilter.script import transaction
+from netlab.netfilter.ruleset import Ruleset
+from netlab.netfilter.script import render, transaction
 from netlab.netfilter.trace import Host
 from netlab.proxy.nftables import NftablesCompiler, compile_services
 from netlab.proxy.servicemap import ServiceTracker
@@ -213,6 +215,36 @@ def test_the_chain_of_the_cluster_ip_masquerades_it(internal: str, external: str
     chains = compile_services(service_map(some, slice_of(LOCAL, REMOTE)), CONFIG).chains
 
     assert [expected] == [name.partition("-")[0] for name, chain in chains.items() if f"ip daddr {VIP} " in " ".join(chain.rules)]
+
+
+def test_what_is_refused_names_its_service() -> None:
+    """Elements of the two maps for what has no endpoint have the comment that kube-proxy gives them."""
+    keys = {
+        "no-endpoint-services": {f"{address} . tcp . 80" for address in (VIP, LB, EXTERNAL)},
+        "no-endpoint-nodeports": {"tcp . 30080"},
+    }
+    comments = compile_services(service_map(*EMPTY), CONFIG).whole.comments
+
+    assert {name: dict.fromkeys(members, "ns/web:http") for name, members in keys.items()} == comments
+    assert {} == compile_services(service_map(*CLUSTER_IP), CONFIG).whole.comments
+
+
+NO_SERVICES = compile_services({}, CONFIG)
+COMMENTED = [
+    (NO_SERVICES, 'add table ip kube-proxy { comment "rules for kube-proxy"; }'),
+    (NO_SERVICES, 'add set ip kube-proxy cluster-ips { type ipv4_addr; comment "Active ClusterIPs"; }'),
+    (NO_SERVICES, 'reject-chain { comment "helper for @no-endpoint-services / @no-endpoint-nodeports"; }'),
+    (NO_SERVICES, 'ip daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"'),
+    (FLANNEL, 'add table ip flannel-ipv4 { comment "rules for flannel-ipv4"; }'),
+    (FLANNEL, 'hook postrouting priority 100; comment "chain to manage traffic masquerading by flannel"; }'),
+    (FLANNEL, "add rule ip flannel-ipv4 postrtg meta mark 0x4000 return"),
+]
+
+
+@pytest.mark.parametrize(("ruleset", "command"), COMMENTED, ids=range(len(COMMENTED)))
+def test_comments_are_those_of_a_real_node(ruleset: Ruleset, command: str) -> None:
+    """Who lists the tables reads what kube-proxy and flannel write on a cluster (semantics 2.34, 8.1)."""
+    assert [True] == [line.endswith(command) for line in render(ruleset).splitlines() if command in line]
 
 
 def test_an_unchanged_service_is_not_compiled_again() -> None:

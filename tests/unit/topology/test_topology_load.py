@@ -338,6 +338,11 @@ def test_a_host_may_not_look_like_a_pod() -> None:
         ([service("a", "selector: {app: a}").replace("80", "80, targetPort: web"), pod("p")], LAB, 'has a TCP port named "web"'),
         ([service("a", "trafficDistribution: PreferClose")], LAB, "spec.trafficDistribution: accepted, has no effect yet"),
         (
+            [service("a").replace("name: a", "name: a, annotations: {service.kubernetes.io/topology-mode: Auto}")],
+            LAB,
+            "metadata.annotations[service.kubernetes.io/topology-mode]: accepted, has no effect yet",
+        ),
+        (
             [pod("p", "containers: [{name: c, image: nginx, ports: [{containerPort: 80, hostPort: 80}]}]")],
             LAB,
             "hostPort: pods are placed by it",

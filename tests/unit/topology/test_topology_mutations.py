@@ -70,6 +70,8 @@ MUTATIONS: dict[str, tuple[str, str]] = {  # name -> pattern, and what replaces 
     "DNS domain with underscore": networking("dnsDomain: my_cluster"),
     "another provider": networking("provider: calico"),
     "another backend": networking("backend: {type: host-gw}"),
+    "direct routing": networking("backend: {directRouting: true}"),
+    "flannel's own keys": networking("SubnetLen: 25"),
     "VNI too large": networking("backend: {vni: 16777216}"),
     "VXLAN port too large": networking("backend: {port: 65536}"),
     "another proxy mode": networking("kubeProxyMode: ipvs"),
@@ -109,7 +111,12 @@ MUTATIONS: dict[str, tuple[str, str]] = {  # name -> pattern, and what replaces 
     "a list instead of an object": appended("[1, 2]"),
     "an object without kind": appended("{apiVersion: v1, metadata: {name: x}}"),
     "a kind of later": appended("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: x}}"),
+    "a policy": appended("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: x}}"),
     "a Node": appended("{apiVersion: v1, kind: Node, metadata: {name: node9}}"),
+    "a sidecar": appended(
+        "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {containers: [{name: c, image: nginx}],"
+        " initContainers: [{name: i, image: nginx, restartPolicy: Always}]}}"
+    ),
     "a Service twice": appended(
         "\n---\n".join(["{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [{port: 1}]}}"] * 2)
     ),

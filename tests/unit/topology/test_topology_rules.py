@@ -433,7 +433,14 @@ def test_pods_workloads_and_endpoints(head: str, text: str, expected: str) -> No
             "{nodes: [{name: a}], runtime: podman}",
             'spec.runtime: Unsupported value: "podman": supported values: "netns", "docker"',
         ),
-        ("{nodes: [{name: a}], networking: {kubeProxyMode: iptables}}", 'Unsupported value: "iptables": not yet'),
+        *(
+            (f"{{nodes: [{{name: a}}], networking: {{kubeProxyMode: {mode}}}}}", f'Unsupported value: "{mode}": not yet')
+            for mode in ("iptables", "ipvs", "userspace")
+        ),
+        *(
+            (f"{{nodes: [{{name: a}}], networking: {{backend: {{type: {kind}}}}}}}", f'Unsupported value: "{kind}": not yet')
+            for kind in ("host-gw", "udp", "ipip", "wireguard", "ipsec", "alloc")
+        ),
         ("{nodes: [{name: a}], networking: {podSubnet: 10.244.0.0/23}}", "is too small, at least a /22"),
         ("{nodes: [{name: a}], networking: {podSubnet: 10.244.1.0/16}}", "did you mean 10.244.0.0/16?"),
         (
