@@ -121,6 +121,28 @@ class AddressPlan:
         return FIRST_NODE_WIDE if self.node_prefix <= WIDE_NODE_PREFIX else FIRST_NODE_NARROW
 
 
+class Pool:
+    """The addresses for LoadBalancer Services and who has which. The owners are `namespace/name`."""
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self.addresses = dict.fromkeys(addresses)
+        self.owners: dict[str, str] = {}
+
+    def take(self, address: str, key: str) -> str:
+        """Give an address to a Service; returns why not, empty when it is given."""
+        if address not in self.addresses:
+            return f'"{address}" is not in the pool'
+        holder = self.owners.setdefault(address, key)
+        return "" if holder == key else f'"{address}" is in use by "{holder}"'
+
+    def take_any(self, key: str) -> str | None:
+        """Give the lowest free address to a Service; None when there is none."""
+        free = next((address for address in self.addresses if address not in self.owners), None)
+        if free is not None:
+            self.owners[free] = key
+        return free
+
+
 def _network(text: str, field: str) -> IPv4Network:
     try:
         return IPv4Network(text)

@@ -17,7 +17,7 @@ APPLIED: Final = "netlab/applied"  # of an object that `netlab up` made and may 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 POD_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"  # which pods a ReplicaSet deletes first
-REVISION: Final = "deployment.kubernetes.io/revision"  # of a ReplicaSet: which of its Deployment's templates it holds
+REVISION: Final = "deployment.kubernetes.io/revision"  # which template a ReplicaSet holds, and a Deployment has
 FLANNEL_BACKEND_DATA: Final = "flannel.alpha.coreos.com/backend-data"  # of a Node: its end of the overlay (semantics 2.8)
 FLANNEL_PUBLIC_IP: Final = "flannel.alpha.coreos.com/public-ip"  # of a Node: where the others send encapsulated packets
 FLANNEL_PUBLIC_IP_OVERWRITE: Final = "flannel.alpha.coreos.com/public-ip-overwrite"

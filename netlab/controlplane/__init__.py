@@ -3,8 +3,9 @@
 A request's way: `server` (HTTP; `connections` bounds its clients) -> `requests` (what it means, as `options`) -> `api` (the
 verbs) -> `auth`, `admission`, `schema`, `defaults`, `strategy`, `services` with `allocation`, `validation`, `restriction` (may
 it be, what is filled in) -> `registry` (what follows from it; `expiry` of Events) -> `store` (SQLite). `binding` reads the one
-body that is no object. `status` makes the error answers, `bounds` limits what a request may cost, `failures` answers for
-exceptions that nobody expected.
+body that is no object. `status` makes the error answers, `bounds` limits what a request may cost,
+`duplicates` finds fields that a body names twice, `failures` answers for exceptions that nobody
+expected.
 
 - Reading: `lists`, `watch`, `selectors`, `discovery`. Patches: `patches`.
 - Clients: `client` (the Protocol), `local` (in the daemon), `http` over `connection` (agents, edge), `sync` (the command line);

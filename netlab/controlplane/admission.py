@@ -23,15 +23,22 @@ class Ingest:
     warnings: tuple[str, ...]
 
 
-def ingest(resource: AnyResource, body: Any, namespace: str, mode: Mode) -> Ingest:
-    """Copy a client's body and make it one of this kind, or say in Kubernetes' words why it is none."""
+def ingest(
+    resource: AnyResource, body: Any, namespace: str, mode: Mode, duplicates: tuple[str, ...] = ()
+) -> Ingest:  # fmt: skip
+    """Copy a client's body and make it one of this kind, or say in Kubernetes' words why it is none.
+
+    `duplicates` are the fields that the request names twice; like an unknown field, each is an error or a warning.
+    """
     if not isinstance(body, dict):
         raise bad_request("the body of the request must be a JSON object")
     own = _of_kind(resource, own_copy(body))
     unknown = prune(resource, own)
-    if unknown and mode == "Strict":
-        fields = ", ".join(f'unknown field "{path}"' for path in unknown)
-        raise cannot_be_handled(resource, f"strict decoding error: {fields}")
+    within = tuple(f'duplicate field "{path}{end}' for path in unknown for end in '".[')
+    known = [words for words in duplicates if not words.startswith(within)]  # an unknown field has one fault
+    faults = (*known, *(f'unknown field "{path}"' for path in unknown))
+    if faults and mode == "Strict":
+        raise cannot_be_handled(resource, f"strict decoding error: {', '.join(faults)}")
     check_types(resource, own)
     meta = own["metadata"]
     if resource.namespaced:
@@ -39,7 +46,7 @@ def ingest(resource: AnyResource, body: Any, namespace: str, mode: Mode) -> Inge
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     else:
         meta.pop("namespace", None)
-    return Ingest(own, tuple(f'unknown field "{path}"' for path in unknown) if mode == "Warn" else ())
+    return Ingest(own, faults if mode == "Warn" else ())
 
 
 def _of_kind(resource: AnyResource, body: Json) -> Json:

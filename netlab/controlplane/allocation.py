@@ -3,7 +3,8 @@
 An Allocator is a range of whole numbers with a static band at its bottom: users who ask for a number choose there,
 numbers handed out come from above it and from the band only when nothing else is left. Kubernetes starts at a random
 number; netlab starts at a digest of the Service's name and goes up from there, so the same topology has the same
-addresses every time (principle 6).
+addresses every time (principle 6). A Service that is deleted and made again is a new one: it starts at the digest of
+its name and of how often that name was deleted, and does not get the numbers that it had last (semantics 4.22).
 
 Choosing and holding are apart: `choose` changes nothing, `Holdings.update` records what a committed object holds. So a
 dry run, or a write refused later, consumes nothing.
@@ -12,7 +13,7 @@ dry run, or a write refused later, consumes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
@@ -36,9 +37,13 @@ class Band:
             yield self.dynamic + (start + offset) % size
         yield from range(self.first, self.dynamic)
 
-    def choose(self, seed: str, is_free: Callable[[int], bool]) -> int | None:
-        """Return the first free number for a Service of that name, None when all are held."""
-        return next((number for number in self.candidates(seed) if is_free(number)), None)
+    def choose(self, seed: str, is_free: Callable[[int], bool], avoided: Collection[int] = ()) -> int | None:
+        """Return the first free number for a Service of that name, None when all are held.
+
+        A number that is `avoided` is taken only when no other is free.
+        """
+        free = (number for number in self.candidates(seed) if is_free(number))
+        return next((n for n in free if n not in avoided), None) or next(filter(is_free, avoided), None)
 
 
 def static_band(size: int, *, divisor: int, most: int) -> int:
@@ -69,6 +74,37 @@ class Claims:
     ports: frozenset[PortKey] = frozenset()
 
 
+@dataclass(frozen=True)
+class Past:
+    """What became of the Services of one name: how many were deleted, and what the last of them held."""
+
+    deleted: int = 0
+    last: Claims = Claims()
+
+
+@dataclass
+class Former:
+    """The pasts of the names that were deleted most recently, `limit` at most; a new daemon begins without any."""
+
+    limit: int = 2048
+    pasts: dict[str, Past] = field(default_factory=dict)
+
+    def of(self, service: str) -> Past:
+        """Return the past of a name."""
+        return self.pasts.get(service, Past())
+
+    def end(self, service: str, claims: Claims) -> None:
+        """Record the deletion of a Service."""
+        self.pasts[service] = Past(self.pasts.pop(service, Past()).deleted + 1, claims)
+        if len(self.pasts) > self.limit:
+            del self.pasts[next(iter(self.pasts))]
+
+    def seed(self, service: str) -> str:
+        """Return what the numbers of a Service are chosen by: its name, and from its second life on which one it is."""
+        past = self.of(service)
+        return f"{service}#{past.deleted}" if past.deleted else service
+
+
 @dataclass
 class Holdings:
     """Every address and node port in use, with the Service (`namespace/name`) that holds it."""
@@ -77,6 +113,7 @@ class Holdings:
     addresses: dict[int, str] = field(default_factory=dict)
     ports: dict[PortKey, str] = field(default_factory=dict)
     claims: dict[str, Claims] = field(default_factory=dict)
+    former: Former = field(default_factory=Former)
 
     def address_holder(self, address: int) -> str:
         """Return who holds an address, empty when it is free."""
@@ -94,6 +131,11 @@ class Holdings:
         self.claims[service] = claims
         self.addresses.update(dict.fromkeys(claims.addresses, service))
         self.ports.update(dict.fromkeys(claims.ports, service))
+
+    def delete(self, service: str) -> None:
+        """Free everything that a deleted Service held."""
+        self.former.end(service, self.claims.get(service, Claims()))
+        self.update(service, Claims())
 
 
 def address_text(number: int) -> str:

@@ -126,7 +126,7 @@ class Api:
     @answered
     def create(self, user: str, target: Target, body: Json, options: WriteOptions = STORE_IT) -> Written:
         """Create an object from a body, which is not changed."""
-        taken = ingest(target.resource, body, target.namespace, options.field_validation)
+        taken = ingest(target.resource, body, target.namespace, options.field_validation, options.duplicates)
         target = replace(target, name=self._name(target, taken))
         self._authorise(user, "create", target)
         existing_namespace(self.store, target.resource, target.namespace)
@@ -154,7 +154,7 @@ class Api:
         """Replace an object, or its status."""
         stored = self._find(target)
         self._authorise(user, "update", target, stored)
-        taken = ingest(target.resource, body, target.namespace, options.field_validation)
+        taken = ingest(target.resource, body, target.namespace, options.field_validation, options.duplicates)
         name = taken.body["metadata"].setdefault("name", target.name)
         if name != target.name:
             raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
@@ -173,7 +173,7 @@ class Api:
         self._authorise(user, "patch", target, stored)
         stored = self._there(target, stored)
         changed = apply_patch(media_type, stored.copy(), patch)
-        taken = ingest(target.resource, changed, target.namespace, options.field_validation)
+        taken = ingest(target.resource, changed, target.namespace, options.field_validation, options.duplicates)
         if taken.body["metadata"].get("name") != target.name:
             raise bad_request(f'metadata.name: a patch cannot rename "{target.name}"')
         return self._replace(user, target, stored, taken, options)

@@ -28,7 +28,7 @@ LONGEST_WATCH: Final = 86_400  # seconds; a longer timeout ends then, and the cl
 _LONGEST_NUMBER: Final = 20  # digits and sign of a 64-bit number
 _LOWEST: Final = -(2**63)
 _HIGHEST: Final = 2**63 - 1
-_TOO_DEEP: Final = f"the body of the request is nested too deeply: more than {DEEPEST} levels"
+TOO_DEEP: Final = f"the body of the request is nested too deeply: more than {DEEPEST} levels"
 _parse = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -51,7 +51,7 @@ def read_json(content: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"the body of the request is no JSON: {error}") from error
     except RecursionError as error:
-        raise bad_request(_TOO_DEEP) from error
+        raise bad_request(TOO_DEEP) from error
     check_value(value)
     return value
 
@@ -66,7 +66,7 @@ def check_value(value: Any) -> None:
         containers = [item for item in level if isinstance(item, dict | list)]
         depth += bool(containers)
         if depth > DEEPEST:
-            raise bad_request(_TOO_DEEP)
+            raise bad_request(TOO_DEEP)
         level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
 
 

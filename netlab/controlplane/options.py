@@ -21,10 +21,14 @@ class ApiSettings:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How to write: dryRun=All goes all the way but for the commit; fieldValidation is Strict, Warn or Ignore."""
+    """How to write: dryRun=All goes all the way but for the commit; fieldValidation is Strict, Warn or Ignore.
+
+    `duplicates` are the fields that the text of the body names twice, which its value does not show.
+    """
 
     dry_run: bool = False
     field_validation: Mode = "Strict"
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

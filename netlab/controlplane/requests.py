@@ -8,13 +8,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from netlab.api.resources import BY_PATH, Json
 from netlab.controlplane.admission import Mode
 from netlab.controlplane.bounds import LONGEST_WATCH, MOST_SECONDS, read_json, whole_number
+from netlab.controlplane.duplicates import duplicate_fields
 from netlab.controlplane.lists import ListOptions
 from netlab.controlplane.options import DeleteOptions, Target, WriteOptions
+from netlab.controlplane.patches import JSON_PATCH
 from netlab.controlplane.registry import BACKGROUND, FOREGROUND, ORPHAN
 from netlab.controlplane.status import bad_request, no_such_path, unsupported_media_type
 from netlab.controlplane.watch import WatchOptions
@@ -25,6 +28,14 @@ JSON_TYPE: Final = "application/json"
 PROPAGATION: Final = (BACKGROUND, FOREGROUND, ORPHAN)
 # Subresources by kind, besides `status` of every kind that has one; the verbs are those of the HTTP methods.
 SUBRESOURCES: Final[Mapping[str, tuple[str, ...]]] = {"Pod": ("binding",)}
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of a request as it was sent."""
+
+    content: bytes
+    media_type: str = JSON_TYPE
 
 
 def parse_path(path: str) -> Target | None:
@@ -81,13 +92,23 @@ def dry_run(values: object) -> bool:
     raise bad_request(f'dryRun: Unsupported value: {quoted(values)}: supported values: "All"')
 
 
-def write_options(query: Query) -> WriteOptions:
+def write_options(query: Query, body: Body) -> WriteOptions:
     """Read the parameters of create, update and patch. Without fieldValidation a typo is a warning, as in Kubernetes."""
     text = query.get("fieldValidation") or "Warn"
     modes: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
     if text not in modes:
         raise bad_request(f'fieldValidation: Unsupported value: "{text}": supported values: "Ignore", "Warn", "Strict"')
-    return WriteOptions(dry_run(query.get("dryRun")), modes[text])
+    duplicates = () if text == "Ignore" else _duplicates(body)
+    return WriteOptions(dry_run(query.get("dryRun")), modes[text], duplicates)
+
+
+def _duplicates(body: Body) -> tuple[str, ...]:
+    """Return the words for the fields that a body names twice; of a JSON patch, only fields of its operations count."""
+    paths = duplicate_fields(body.content)
+    if body.media_type != JSON_PATCH:
+        return tuple(f'duplicate field "{path}"' for path in paths)
+    own = [path for path in paths if path.count(".") == 1 and path.count("[") == 1]
+    return tuple(f'json patch duplicate field "{path}"' for path in own)
 
 
 def list_options(query: Query) -> ListOptions:
@@ -139,8 +160,8 @@ def _text(value: Any, words: str) -> str:
     return value or ""
 
 
-def read_body(media_type: str, content: bytes, accepted: tuple[str, ...] = (JSON_TYPE,)) -> Any:
+def read_body(body: Body, accepted: tuple[str, ...] = (JSON_TYPE,)) -> Any:
     """Decode a request's body; 415 for a format that is not read here (protobuf, YAML)."""
-    if media_type not in accepted:
+    if body.media_type not in accepted:
         raise unsupported_media_type(", ".join(accepted))
-    return read_json(content)
+    return read_json(body.content)

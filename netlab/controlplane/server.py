@@ -52,7 +52,6 @@ from netlab.controlplane.status import (
     too_large,
     unauthorized,
     unavailable,
-    unsupported_media_type,
 )
 from netlab.controlplane.store import encode
 from netlab.controlplane.watch import Batch
@@ -66,6 +65,9 @@ PIECE: Final = 64 * 1024  # bytes of a watch written at once; a single larger ev
 LONGEST_WARNING: Final = 256  # characters; Kubernetes' limits, as a client reads no longer header
 LONGEST_WARNINGS: Final = 4096
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+# Kinds whose delete answers with the object also when it is gone (Kubernetes' ReturnDeletedObject). The others answer
+# with the object while finalizers or dependents hold it, else with a Status.
+ANSWERED_WITH_THE_OBJECT: Final = frozenset({"Namespace", "Pod", "Service"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -186,28 +188,31 @@ class RestServer:
     async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
         if target.resource.namespaced and not target.namespace:
             raise method_not_allowed()
-        body = requests.read_body(request.content_type, await request.read())
-        return _written(self.api.create(self.user(request), target, body, requests.write_options(request.query)))
+        sent = await _body(request)
+        body = requests.read_body(sent)
+        return _written(self.api.create(self.user(request), target, body, requests.write_options(request.query, sent)))
 
     async def update(self, request: web.Request, target: Target) -> web.StreamResponse:
-        body = requests.read_body(request.content_type, await request.read())
-        return _written(self.api.update(self.user(request), target, body, requests.write_options(request.query)))
+        sent = await _body(request)
+        body = requests.read_body(sent)
+        return _written(self.api.update(self.user(request), target, body, requests.write_options(request.query, sent)))
 
     async def patch(self, request: web.Request, target: Target) -> web.StreamResponse:
-        patch = requests.read_body(request.content_type, await request.read(), tuple(FORMATS))
-        options = requests.write_options(request.query)
-        return _written(self.api.patch(self.user(request), target, request.content_type, patch, options))
+        sent = await _body(request)
+        patch = requests.read_body(sent, tuple(FORMATS))
+        options = requests.write_options(request.query, sent)
+        return _written(self.api.patch(self.user(request), target, sent.media_type, patch, options))
 
     async def bind(self, request: web.Request, target: Target) -> web.StreamResponse:
-        body = requests.read_body(request.content_type, await request.read())
-        self.api.bind(self.user(request), target, body, requests.write_options(request.query))
+        sent = await _body(request)
+        self.api.bind(self.user(request), target, requests.read_body(sent), requests.write_options(request.query, sent))
         return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
     async def delete(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = requests.delete_options(request.query, await self._options_body(request))
         written = self.api.delete(self.user(request), target, options)
         meta = written.stored.body["metadata"]
-        if written.gone and target.resource.kind != "Pod":
+        if written.gone and target.resource.kind not in ANSWERED_WITH_THE_OBJECT:
             return json_response(success(target.resource, target.name, meta["uid"]))
         return json_response(written.stored.raw)
 
@@ -219,12 +224,8 @@ class RestServer:
         return json_response(answer.render(target.resource))
 
     async def _options_body(self, request: web.Request) -> object:
-        content = await request.read()
-        if not content:
-            return None
-        if request.content_type not in {requests.JSON_TYPE, "application/octet-stream"}:
-            raise unsupported_media_type(requests.JSON_TYPE)
-        return requests.read_body(requests.JSON_TYPE, content)
+        sent = await _body(request)
+        return requests.read_body(sent, (requests.JSON_TYPE, "application/octet-stream")) if sent.content else None
 
     # ---- watch
     async def watch(self, request: web.Request, target: Target, fields: str = "") -> web.StreamResponse:
@@ -258,6 +259,12 @@ class RestServer:
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
         return response
+
+
+async def _body(request: web.Request) -> requests.Body:
+    """Return the body of a request. Without a Content-Type it is JSON, as in Kubernetes."""
+    given = request.headers.get("Content-Type")
+    return requests.Body(await request.read(), request.content_type if given else requests.JSON_TYPE)
 
 
 async def _receive_body(request: web.Request) -> None:

@@ -177,7 +177,11 @@ class ServiceAllocator:
             return []
         holdings = self.holdings
         if not wanted:
-            number = self.addresses.choose(key, lambda n: holdings.address_holder(n) in {"", key} and n not in holdings.reserved)
+            number = self.addresses.choose(
+                holdings.former.seed(key),
+                lambda n: holdings.address_holder(n) in {"", key} and n not in holdings.reserved,
+                holdings.former.of(key).last.addresses,
+            )
             if number is None:
                 return [FieldProblem("spec.clusterIPs", "Internal error: failed to allocate a serviceIP: range is full",
                                      "InternalError")]  # fmt: skip
@@ -223,12 +227,13 @@ class ServiceAllocator:
     def _choose_ports(self, key: str, spec: Json, taken: set[PortKey]) -> list[FieldProblem]:
         """Hand out the missing node ports; a port number used for TCP and UDP gets the same one for both."""
         chosen = {port["port"]: port["nodePort"] for port in _ports(spec) if port.get("nodePort")}
-        wants = [(port, f"{key}:{port['port']}") for port in _ports(spec) if not port.get("nodePort")]
-        for port, seed in wants if allocates_node_ports(spec) else ():
+        seed = self.holdings.former.seed(key)
+        wants = [(port, f"{seed}:{port['port']}") for port in _ports(spec) if not port.get("nodePort")]
+        for port, own_seed in wants if allocates_node_ports(spec) else ():
             protocol = port.get("protocol", "TCP")
             number = chosen.get(port["port"])
             if number is None or not self._free(key, (number, protocol), taken):
-                number = self.ports.choose(seed, lambda n, p=protocol: self._free(key, (n, p), taken))  # type: ignore[misc]
+                number = self._choose_port(key, own_seed, protocol, taken)
             if number is None:
                 return [
                     FieldProblem("spec.ports", "Internal error: failed to allocate a nodePort: range is full", "InternalError")
@@ -236,11 +241,15 @@ class ServiceAllocator:
             port["nodePort"] = chosen[port["port"]] = number
             taken.add((number, protocol))
         if needs_health_check_port(spec) and not spec.get("healthCheckNodePort"):
-            number = self.ports.choose(f"{key}:health", lambda n: self._free(key, (n, "TCP"), taken))
+            number = self._choose_port(key, f"{seed}:health", "TCP", taken)
             if number is None:
                 return [FieldProblem("spec.healthCheckNodePort", "Internal error: range is full", "InternalError")]
             spec["healthCheckNodePort"] = number
         return []
+
+    def _choose_port(self, key: str, seed: str, protocol: str, taken: set[PortKey]) -> int | None:
+        former = {number for number, _ in self.holdings.former.of(key).last.ports}
+        return self.ports.choose(seed, lambda number: self._free(key, (number, protocol), taken), former)
 
     def _free(self, key: str, wanted: PortKey, taken: set[PortKey]) -> bool:
         return wanted not in taken and self.holdings.ports.get(wanted, key) == key
@@ -256,4 +265,4 @@ class ServiceAllocator:
 
     def release(self, key: str) -> None:
         """Free everything a deleted Service held."""
-        self.holdings.update(key, Claims())
+        self.holdings.delete(key)

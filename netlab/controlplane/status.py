@@ -148,16 +148,16 @@ def to_status(error: ApiError) -> Json:
     details: Json = dict(error.details)
     if error.causes:
         details["causes"] = [dict(cause) for cause in error.causes]
-    status: Json = {
+    return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
         "message": error.message,
         "reason": error.reason,
+        "details": details,  # also without content: kubectl debug reads it unchecked
         "code": error.code,
     }
-    return {**status, "details": details} if details else status
 
 
 def from_status(code: int, body: object, url: str = "") -> ApiError:

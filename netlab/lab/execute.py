@@ -43,7 +43,7 @@ def _in_pod(state: StateDirectory, pod: Pod, command: Sequence[str], container: 
     if containers.is_docker(state):
         container_exec.execute(pod_containers.running(state.lab, pod, container or names[0]), command)
     files = PodFiles(state.pod(pod.metadata.uid))
-    environment = {**_terminal(), **stored_environment(files, container or names[0])}
+    environment = {**_terminal(), **stored_environment(files, container or names[0]).whole}
     return execute_inside(namespace_path(_network_of(state.lab, pod)), command, environment, files)
 
 

@@ -2,7 +2,8 @@
 
     {"name", "running", "hosts": [...], "nodes": [...], "edge": {...}, "pods": [...], "services": [...], "problems": [...]}
 
-`problems` are the notes of `up`: what failed or cannot be read, by name. An object that cannot be read stands there alone.
+`problems` are the notes of `up`: what failed or cannot be read, by name, and what Services ask for and do not get
+(`netlab.proxy.remarks`). An object that cannot be read stands there alone.
 
 A node or the edge that is not up has the reason as its `message`; whether it is up, the machine is asked as well
 (`machine_view`). When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
@@ -25,6 +26,7 @@ from netlab.dataplane.names import EDGE
 from netlab.errors import ApiError, LabError, is_not_found
 from netlab.lab.find import connect, daemon_alive
 from netlab.lab.machine_view import SANDBOX_GONE, MachineView, lease_problem
+from netlab.proxy.remarks import remarks
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -59,7 +61,7 @@ def status(state: StateDirectory) -> Json:
         "edge": _readiness(machine.host_problem(EDGE) or lease_problem(edge)),
         "pods": [_pod(pod, machine) for pod in pods],
         "services": [_service(service, slices, healthy) for service in services],
-        "problems": _problems(client),
+        "problems": [*_problems(client), *remarks(lab, services, slices)],
     }
 
 

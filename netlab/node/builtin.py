@@ -52,8 +52,8 @@ def server_spec(run: Run) -> ServerSpec:
         path=run.namespace,
         address=run.address,
         server=builtin_of(container),
-        args=tuple(expand(word, run.environment) for word in words),
-        environment=dict(run.environment),
+        args=tuple(expand(word, run.environment.declared) for word in words),
+        environment=run.environment.whole,
         ports=tuple((port.container_port, port.protocol) for port in container.ports),
         log=str(run.files.log(container.name)),
     )

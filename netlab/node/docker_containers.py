@@ -69,7 +69,7 @@ def container_spec(lab: str, run: Run, chosen: Chosen, *, network: str, ready: s
         name=f"netlab_{lab}_{meta.namespace}_{meta.name}_{container.name}_{run.number}",
         image=chosen.image,
         labels=labels(lab, pod, CONTAINER, version) | marks,
-        environment=run.environment,
+        environment=run.environment.whole,
         working_directory=container.working_dir,
         network=network,
         processes=PROCESSES,
@@ -97,7 +97,8 @@ def _server(common: ContainerSpec, run: Run, ready: str) -> ContainerSpec:
 def _program(common: ContainerSpec, run: Run, chosen: Chosen) -> ContainerSpec:
     """A program has what it has on a cluster by default: the engine's own set of capabilities, and whatever setuid gives."""
     container = run.container
-    words = {field: tuple(expand(word, run.environment) for word in getattr(container, field)) for field in ("command", "args")}
+    known = run.environment.declared
+    words = {field: tuple(expand(word, known) for word in getattr(container, field)) for field in ("command", "args")}
     return replace(
         common,
         entrypoint=words["command"] or None,

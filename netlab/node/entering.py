@@ -30,7 +30,7 @@ from netlab.errors import KernelError
 from netlab.files import read_plain
 from netlab.kernel import libc, mounts, namespaces
 from netlab.kernel.libc import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, MS_BIND, MS_REC, MS_SLAVE
-from netlab.node.podfiles import INJECTED, LONGEST_HOSTNAME, PodFiles
+from netlab.node.podfiles import INJECTED, LONGEST_HOSTNAME, Environment, PodFiles
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # a shell's exit codes
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,12 +84,12 @@ def _lay_over(sources: Mapping[str, str]) -> None:
         libc.mount(source, os.path.realpath(target), "none", MS_BIND)
 
 
-def stored_environment(files: PodFiles, container: str) -> dict[str, str]:
+def stored_environment(files: PodFiles, container: str) -> Environment:
     """Return the environment that a container was started with; nothing where none is on record that can be read."""
     try:
-        return msgspec.json.decode(files.environment(container).read_bytes(), type=dict[str, str])
+        return msgspec.json.decode(files.environment(container).read_bytes(), type=Environment)
     except (OSError, msgspec.DecodeError, RecursionError):
-        return {}
+        return Environment()
 
 
 def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None = None) -> int:

@@ -289,6 +289,7 @@ class Kubelet:
     async def _make_sandboxes(self, *, resync: bool) -> bool:
         """Make or mend what is missing; False when a sandbox could not be made."""
         self._stand_on_nodes()
+        await self._refuse_sandboxes()
         for worker in self._workers.values() if resync else ():
             worker.restore_files()
         waiting = {worker.node for worker in self._workers.values() if not worker.stands}
@@ -308,9 +309,19 @@ class Kubelet:
             worker = self._workers[uid]
             worker.problem = problem
             if problem != STARTING:
-                words = problem.removeprefix(f"{SANDBOX_REFUSED}: ")
-                await self._writer.tell(worker.pod, SANDBOX_REFUSED, f"Failed to create pod sandbox: {words}")
+                await self._tell_refusal(worker)
         return all(self._workers[uid].is_refused for uid in outcome.problems)  # somebody must act: no need to hurry
+
+    async def _refuse_sandboxes(self) -> None:
+        """Give no sandbox to a pod whose hostname cannot be: it stays ContainerCreating, as on a cluster."""
+        for worker in self._workers.values():
+            if not worker.stands and not worker.is_refused and (words := self._cluster.sandbox_problem(worker.pod)):
+                worker.problem = f"{SANDBOX_REFUSED}: {words}"
+                await self._tell_refusal(worker)
+
+    async def _tell_refusal(self, worker: PodWorker) -> None:
+        words = worker.problem.removeprefix(f"{SANDBOX_REFUSED}: ")
+        await self._writer.tell(worker.pod, SANDBOX_REFUSED, f"Failed to create pod sandbox: {words}")
 
     def _stand_on_nodes(self) -> None:
         """Pods of the host network stand where their nodes do; in a namespace that is a new one nothing of theirs runs."""
@@ -329,7 +340,8 @@ class Kubelet:
         """Return what each of these nodes (None: all) shall hold, as far as it has a subnet and a namespace."""
         by_node: dict[str, list[Pod]] = {name: [] for name in self._nodes}
         for worker in self._workers.values():
-            if not worker.pod.spec.host_network and not worker.released and worker.node in by_node:
+            held = worker.released or self._cluster.sandbox_problem(worker.pod)
+            if not worker.pod.spec.host_network and not held and worker.node in by_node:
                 by_node[worker.node].append(worker.pod)
         return [
             NodePods(name, self._nodes[name].spec.pod_cidr, tuple(pods))

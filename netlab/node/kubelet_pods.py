@@ -11,12 +11,13 @@ leads to the pod any more (`kubelet_drain`) and nobody is being served. Both hav
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from netlab.api.pods import Container, Pod, PodStatus
 from netlab.containment import Contained, describe
@@ -31,7 +32,7 @@ from netlab.node.kubelet_probing import Probing
 from netlab.node.kubelet_restore import restored
 from netlab.node.kubelet_status import NEW, PodView, all_initialized, completed
 from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Ended, PodRuntime, Refused, Run, RunKey, Stop
-from netlab.node.podfiles import ConfigError, PodFiles, Sources, UnusableValueError
+from netlab.node.podfiles import ConfigError, Environment, PodFiles, Sources, UnusableValueError
 from netlab.runtime.statedir import StateDirectory
 
 LOST = 137  # the exit code Kubernetes shows for a container that vanished
@@ -245,14 +246,14 @@ class PodWorker:
         )
         for name, text in texts.items():
             write_in_place(self.files.etc / name, text)
-        write_whole(self.files.environment(container.name), json.dumps(environment))
+        write_whole(self.files.environment(container.name), msgspec.json.encode(environment).decode())
         run = self.asked[container.name] = self._run(container, record.runs, environment)
         self.tools.runtime.start(run)
 
-    def _run(self, container: Container, number: int, environment: dict[str, str]) -> Run:
+    def _run(self, container: Container, number: int, environment: Environment) -> Run:
         return Run(self.pod, container, number, self.namespace_path, self.address, self.files, environment)
 
-    def _stored_environment(self, container: Container) -> dict[str, str]:
+    def _stored_environment(self, container: Container) -> Environment:
         return stored_environment(self.files, container.name)
 
     # ---- what happens

@@ -59,6 +59,14 @@ class Cluster:
             "hostname": podfiles.hostname(pod, domain) + "\n",
         }
 
+    def sandbox_problem(self, pod: Pod) -> str:
+        """Return why a pod can have no sandbox, in kubelet's words; "" when it can (semantics 11.28)."""
+        try:
+            podfiles.hostname(pod, self._networking.dns_domain)
+        except podfiles.ConfigError as error:
+            return error.message
+        return ""
+
     def host_ip(self, pod: Pod) -> str:
         """Return the address of the pod's node, "" while the node is unknown."""
         node: Node | None = self._caches["nodes"].get(pod.spec.node_name)

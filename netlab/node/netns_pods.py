@@ -208,9 +208,9 @@ class NetnsPods:
         spec = ContainerSpec(
             name=name,
             namespace=run.namespace,
-            argv=command_line(run.container, run.environment),
+            argv=command_line(run.container, run.environment.declared),
             log=str(run.files.log(run.container.name)),
-            environment=dict(run.environment),
+            environment=run.environment.whole,
             files=str(run.files.folder),
             working_directory=run.container.working_dir,
             capabilities=granted(run.container),

@@ -55,7 +55,7 @@ class CommandRunner:
                     run.namespace,
                     argv,
                     str(output.pipe),
-                    environment=dict(run.environment),
+                    environment=run.environment.whole,
                     files=str(folder),
                     kept=False,
                     capabilities=granted(run.container),

@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from netlab.api.pods import Container, Pod
-from netlab.node.podfiles import PodFiles
+from netlab.node.podfiles import Environment, PodFiles
 from netlab.node.readiness import Result
 
 STARTING = "its sandbox is being started"  # why a pod has no namespace yet where that is no failure
@@ -54,7 +54,7 @@ class Run:
     namespace: str
     address: str
     files: PodFiles
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
 
     @property
     def key(self) -> RunKey:

@@ -3,7 +3,7 @@
 All text is computed here from objects, nothing is read or written. Two rules of Kubernetes that surprise:
   - the environment is fixed when a container starts; a Service made later is not in it (semantics 12.6);
   - `$(NAME)` in env values, command and args is replaced by Kubernetes, `$NAME` is left to a shell; `$$(NAME)`
-    escapes; a name that is not defined (yet) stays as it is written.
+    escapes; a name that is not defined (yet) stays as it is written, also PATH and HOSTNAME, which no manifest declares.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
+
 from netlab.api.config import ConfigMap, Secret
 from netlab.api.numbers import is_digits, whole_number
 from netlab.api.pods import Container, EnvFromSource, EnvVarSource, Pod, ResourceFieldSelector, ResourceRequirements
 from netlab.errors import LabError, printable
 
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
+HOST_NETWORK_HEADER = "# Kubernetes-managed hosts file (host network)."
 LOCALHOST_LINES = (
     "127.0.0.1\tlocalhost",
     "::1\tlocalhost ip6-localhost ip6-loopback",
@@ -84,6 +87,21 @@ class Sources:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
 
 
+class Environment(msgspec.Struct, frozen=True):
+    """A container's environment. `given` comes from image and runtime (PATH, HOME, HOSTNAME), `declared` from the manifest.
+
+    `$(NAME)` refers to declared variables and those of Services only: the kubelet does not know the others.
+    """
+
+    given: dict[str, str] = {}
+    declared: dict[str, str] = {}
+
+    @property
+    def whole(self) -> dict[str, str]:
+        """What the container's program finds: a declared variable replaces a given one."""
+        return {**self.given, **self.declared}
+
+
 # ---- files
 def fully_qualified_name(pod: Pod, domain: str) -> str:
     """Return `<hostname>.<subdomain>.<ns>.svc.<domain>`, empty for a pod without subdomain (semantics 11.19)."""
@@ -116,7 +134,8 @@ def hosts(pod: Pod, address: str, domain: str) -> str:
     """Return /etc/hosts: localhost, the pod's own names, hostAliases."""
     name = fully_qualified_name(pod, domain)
     own = f"{address}\t{name}\t{short_hostname(pod)}" if name else f"{address}\t{hostname(pod, domain)}"
-    lines = [HOSTS_HEADER, *LOCALHOST_LINES, own]
+    header = HOST_NETWORK_HEADER if pod.spec.host_network else HOSTS_HEADER
+    lines = [header, *LOCALHOST_LINES, own]
     if pod.spec.host_aliases:
         lines += ["", "# Entries added by HostAliases."]
         lines += ["\t".join((alias.ip, *alias.hostnames)) for alias in pod.spec.host_aliases]
@@ -124,13 +143,13 @@ def hosts(pod: Pod, address: str, domain: str) -> str:
 
 
 # ---- environment
-def environment(pod: Pod, container: Container, sources: Sources, *, name: str, base: Mapping[str, str]) -> dict[str, str]:
+def environment(pod: Pod, container: Container, sources: Sources, *, name: str, base: Mapping[str, str]) -> Environment:
     """Return a container's environment: `base`, services, then envFrom, then env, each overriding the former.
 
     `name` is the pod's hostname. Raises ConfigError with kubelet's words when a reference that is not optional fails, and
     for a value that no process can be given, as Kubernetes does from 1.34 on: a Secret holds any bytes.
     """
-    found = {**base, "HOSTNAME": name, **sources.services}
+    given, found = {**base, "HOSTNAME": name}, dict(sources.services)
     for source in container.env_from:
         found.update(_all_of(pod, source, sources))
     for variable in container.env:
@@ -138,9 +157,10 @@ def environment(pod: Pod, container: Container, sources: Sources, *, name: str, 
             found[variable.name] = expand(variable.value, found)
         elif (value := _value_from(pod, container, variable.value_from, sources)) is not None:
             found[variable.name] = value
-    for key, value in found.items():
+    made = Environment(given, found)
+    for key, value in made.whole.items():
         _require_usable(key, value)
-    return found
+    return made
 
 
 def _require_usable(name: str, value: str) -> None:

@@ -31,6 +31,7 @@ from netlab.probe.checks import Check, Kind, Place, Reach, Talk, Visit
 from netlab.probe.expectation import Access, Entry, arrivals, direct, through_service, unassigned_address, unused_port
 from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Snapshot
+from netlab.proxy.remarks import Claimed
 
 NOT_PROXIED = frozenset({PROXY_NAME_LABEL, HEADLESS_LABEL})  # semantics 4.17
 PROTOCOLS = frozenset({"TCP", "UDP"})
@@ -186,6 +187,8 @@ def _external_ips(snapshot: Snapshot, service: Service, port: ServicePort) -> It
     """Any node that gets a packet for an external address serves it (semantics 4.12); the outside finds only nodes' own."""
     nodes = {n.address: n.name for n in snapshot.node_places}
     for address in service.spec.external_ips:
+        if Claimed(service.key, address, port.protocol, port.port) in snapshot.lost_claims:
+            continue  # it leads to another Service, which has checks of its own
         via = nodes.get(address, "")
         for source in (*(snapshot.client_places if via else ()), *snapshot.one_pod_per_node(), *snapshot.node_places):
             where = "outside" if source.kind is Kind.CLIENT else source.kind.value

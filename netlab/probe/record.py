@@ -19,6 +19,7 @@ from netlab.probe.observed import Observed
 from netlab.probe.plan import Choice
 from netlab.probe.snapshot import Snapshot
 from netlab.probe.verdict import Result, Verdict
+from netlab.proxy.remarks import remarks
 
 SCHEMA = "netlab.connectivity/v1"
 MOST_FAILURES_WITH_EVIDENCE = 20
@@ -47,6 +48,7 @@ def make(
         "environment": environment(),
         "plan": [{"path": c.path, "chosen": c.chosen, "possible": c.possible} for c in choices],
         "skipped": skipped(snapshot),
+        "remarks": list(remarks(snapshot.lab, snapshot.services, snapshot.slices)),
         "captures": captures,
         "changed": changed,
         "totals": {r.value: sum(v.result is r for _, _, v in judged) for r in Result},
@@ -67,6 +69,7 @@ def untestable(lab: str, error: str, only: str | None) -> Json:
         "error": error,
         "plan": [],
         "skipped": [],
+        "remarks": [],
         "captures": {"missing": {}, "lost": {}},
         "changed": {"repeated": 0, "dropped": []},
         "totals": {r.value: 0 for r in Result},

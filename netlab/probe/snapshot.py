@@ -24,6 +24,7 @@ from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABE
 from netlab.dataplane import names
 from netlab.ipam import AddressPlan
 from netlab.probe.checks import Kind, Place
+from netlab.proxy.remarks import Claimed, lost_claims
 
 LISTED: tuple[resources.Resource[Any], ...] = (
     resources.LABS, resources.NODES, resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.NAMESPACES,
@@ -229,6 +230,11 @@ class Snapshot:
         for pod in self.live_pods:
             found.setdefault(pod.status.pod_ip, []).append(pod)
         return {address: tuple(pods) for address, pods in found.items()}
+
+    @cached_property
+    def lost_claims(self) -> dict[Claimed, str]:
+        """The external addresses that lead to another Service than the one that asks for them (`netlab.proxy.claims`)."""
+        return lost_claims(self.services)
 
     # ---- DNS
     @cached_property

@@ -78,7 +78,7 @@ def outcomes(record: Json) -> dict[str, str]:
 
 
 def notes(record: Json) -> list[str]:
-    """Return what limits the record: pairs left out, places not captured, things no check was planned for."""
+    """Return what limits the record: pairs left out, places not captured, things no check was planned for or not served."""
     found = [f"{p['path']}: {p['chosen']} of {p['possible']} possible checks were chosen"
              for p in record["plan"] if p["chosen"] < p["possible"]]  # fmt: skip
     captures = record["captures"]
@@ -90,4 +90,4 @@ def notes(record: Json) -> list[str]:
             f"objects changed during the test: {changed['repeated']} checks were run again,"
             f" {len(changed['dropped'])} left out (their objects are gone)"
         )
-    return [*found, *(f"not planned: {what}" for what in record["skipped"])]
+    return [*found, *(f"not planned: {what}" for what in record["skipped"]), *record["remarks"]]

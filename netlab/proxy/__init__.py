@@ -6,5 +6,6 @@
 - `nftables`: `ServicePortMap` -> the table `ip kube-proxy`, one fragment per Service (`fragments`, `frame`, `names`).
 - `masquerade`: flannel's own table, `ip flannel-ipv4`; `node_tables`: both of a node's tables.
 - `conntrack`: which UDP flows must be forgotten after a change.
+- `remarks`: what Services ask for and do not get, in words.
 - `health`: what the health checks of load balancers, and healthz, answer.
 """

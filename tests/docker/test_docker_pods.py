@@ -143,7 +143,7 @@ async def test_a_users_image_runs_as_it_was_made(request, lab, docker_engine, im
     daemon = lab()
     own = {
         "image": OWN_IMAGE,
-        "env": [{"name": "ADDED", "value": "$(HOSTNAME)"}],
+        "env": [{"name": "OWN", "value": "own"}, {"name": "ADDED", "value": "$(OWN)"}],
         "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
         "securityContext": {"readOnlyRootFilesystem": True, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}},
     }

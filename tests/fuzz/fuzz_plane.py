@@ -401,11 +401,11 @@ def look_into(pod: Pod, objects: dict[str, list[Any]], lab: Lab) -> None:
         text.encode()
 
 
-def start(pod: Pod, container: Container, environment: dict[str, str], address: str) -> None:
+def start(pod: Pod, container: Container, environment: podfiles.Environment, address: str) -> None:
     """Compute the command line or the server of a container."""
     run = Run(pod, container, 0, "/run/netns/x", address, PodFiles(Path("/tmp")), environment)
     if not (server := builtin_of(container)):
-        podfiles.command_line(container, environment)
+        podfiles.command_line(container, environment.declared)
         return
     try:
         SERVERS[server](Process(server_spec(run)))

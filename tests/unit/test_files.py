@@ -13,7 +13,7 @@ from netlab.api.meta import ObjectMeta
 from netlab.daemon.hostfiles import host_files, write_host_files
 from netlab.files import holds, read_plain, write_in_place
 from netlab.node.entering import hostname_in, stored_environment
-from netlab.node.podfiles import PodFiles
+from netlab.node.podfiles import Environment, PodFiles
 from netlab.runtime.statedir import StateDirectory
 
 VICTIM = b"somebody else's"
@@ -109,10 +109,13 @@ def test_a_hostname_file_of_anything_gives_a_name_or_none(content: bytes, name: 
     assert hostname_in(content) == name
 
 
-@pytest.mark.parametrize("content", [b'{"A": "b"}', b"", b"\xff", b"[]", b'{"A": "\\udcff"}', b'{"A": 1}', b"[" * 100_000])
+RECORDS = [b'{"declared": {"A": "b"}}', b"", b"\xff", b"[]", b'{"A": "\\udcff"}', b'{"A": 1}', b'{"A": "b"}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("content", [*RECORDS, b'{"declared": []}'])
 def test_a_stored_environment_that_makes_no_sense_is_empty(content: bytes, tmp_path: Path) -> None:
     """A damaged record of an environment, or one of an older release, is as none."""
     (tmp_path / "c.env").write_bytes(content)
 
-    assert stored_environment(PodFiles(tmp_path), "c") == ({"A": "b"} if content.startswith(b'{"A": "b') else {})
-    assert stored_environment(PodFiles(tmp_path), "none") == {}
+    assert stored_environment(PodFiles(tmp_path), "c") == Environment({}, {"A": "b"} if b": {" in content else {})
+    assert stored_environment(PodFiles(tmp_path), "none") == Environment()

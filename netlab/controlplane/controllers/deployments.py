@@ -4,6 +4,8 @@
     up     the new ReplicaSet grows as long as there are at most replicas + 25% pods (maxSurge, rounded up)
     down   the old ones shrink by what is available beyond `replicas`, pods that do not serve first
 
+The Deployment and the ReplicaSet of its present template carry the same revision, one more than the older ReplicaSets'.
+The ReplicaSet has the Deployment's other annotations, too, as on a cluster.
 So an update never goes below `replicas` available pods (maxUnavailable 0), which is stricter than Kubernetes' default.
 `spec.strategy` has no effect. Availability is counted from the pods themselves, not from a ReplicaSet's status.
 """
@@ -18,7 +20,7 @@ import msgspec
 from netlab.api.apps import Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec
 from netlab.api.meta import Condition, LabelSelector, ObjectMeta
 from netlab.api.numbers import LARGEST_64, whole_number
-from netlab.api.wellknown import REVISION
+from netlab.api.wellknown import APPLIED, LAST_APPLIED, REVISION
 from netlab.controlplane.controllers.ownership import claim, owner_reference
 from netlab.controlplane.controllers.per_object import Step, each
 from netlab.controlplane.controllers.templates import count_available, is_active, template_hash, with_condition
@@ -28,6 +30,7 @@ from netlab.controlplane.controllers.writes import Write, create, delete, event,
 COMPONENT = "deployment-controller"
 HASH_LABEL = "pod-template-hash"
 SURGE = 0.25
+OWN_ANNOTATIONS = frozenset({APPLIED, LAST_APPLIED, REVISION})  # of a Deployment: its ReplicaSets do not have them
 KEPT_REVISIONS = 10  # Kubernetes' default revisionHistoryLimit
 
 
@@ -118,8 +121,11 @@ def _scale(rollout: Rollout, now: str) -> list[Write]:
     if rollout.new is None:
         made = _new_replica_set(rollout, target[_name(rollout)])
         writes += [create(made), _scaled(rollout, made.metadata.name, 0, made.spec.replicas, now)]
-    elif _revision(rollout.new) < _next_revision(rollout):  # a template of the past is the present one again
-        writes.append(patch(rollout.new, {"metadata": {"annotations": {REVISION: str(_next_revision(rollout))}}}))
+    elif changed := _changed_annotations(rollout, rollout.new):
+        writes.append(patch(rollout.new, {"metadata": {"annotations": changed}}))
+    newest = max(_next_revision(rollout), _revision(rollout.new) if rollout.new else 0)
+    if rollout.deployment.metadata.annotations.get(REVISION) != str(newest):  # kubectl rollout undo replaces it
+        writes.append(patch(rollout.deployment, {"metadata": {"annotations": {REVISION: str(newest)}}}))
     for rs in rollout.all:
         wanted = target[rs.metadata.name]
         if wanted != rs.spec.replicas:
@@ -146,6 +152,22 @@ def _next_revision(rollout: Rollout) -> int:
     return 1 + max((_revision(rs) for rs in rollout.old), default=0)
 
 
+def _changed_annotations(rollout: Rollout, rs: ReplicaSet) -> dict[str, str]:
+    """Return the annotations that the ReplicaSet of the present template lacks.
+
+    Its revision grows when a template of the past is the present one again.
+    """
+    wanted = _copied_annotations(rollout.deployment)
+    if _revision(rs) < _next_revision(rollout):
+        wanted[REVISION] = str(_next_revision(rollout))
+    return {name: value for name, value in wanted.items() if rs.metadata.annotations.get(name) != value}
+
+
+def _copied_annotations(deployment: Deployment) -> dict[str, str]:
+    """Return what a ReplicaSet takes over: `kubectl rollout undo` gives it back, `history` shows the change cause."""
+    return {name: value for name, value in deployment.metadata.annotations.items() if name not in OWN_ANNOTATIONS}
+
+
 def _new_replica_set(rollout: Rollout, replicas: int) -> ReplicaSet:
     deployment = rollout.deployment
     template = deployment.spec.template
@@ -157,7 +179,7 @@ def _new_replica_set(rollout: Rollout, replicas: int) -> ReplicaSet:
             name=_name(rollout),
             namespace=deployment.metadata.namespace,
             labels=labels,
-            annotations={REVISION: str(_next_revision(rollout))},
+            annotations={**_copied_annotations(deployment), REVISION: str(_next_revision(rollout))},
             owner_references=(owner_reference(deployment),),
         ),
         spec=ReplicaSetSpec(

@@ -13,32 +13,10 @@ from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service
 from netlab.controlplane.controllers.per_object import Failed, Step, collect, each
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, update_status
-from netlab.ipam import AddressPlan
+from netlab.ipam import AddressPlan, Pool
 
 COMPONENT = "netlab-load-balancer"
 VIP = "VIP"
-
-
-class Pool:
-    """The pool's addresses and who has which."""
-
-    def __init__(self, addresses: tuple[str, ...]) -> None:
-        self.addresses = dict.fromkeys(addresses)
-        self.owners: dict[str, str] = {}
-
-    def take(self, address: str, key: str) -> str:
-        """Give an address to a Service; returns why not, empty when it is given."""
-        if address not in self.addresses:
-            return f'"{address}" is not in the pool'
-        holder = self.owners.setdefault(address, key)
-        return "" if holder == key else f'"{address}" is in use by "{holder}"'
-
-    def take_any(self, key: str) -> str | None:
-        """Give the lowest free address to a Service; None when there is none."""
-        free = next((address for address in self.addresses if address not in self.owners), None)
-        if free is not None:
-            self.owners[free] = key
-        return free
 
 
 def reconcile(world: World, now: str) -> list[Step]:

@@ -15,8 +15,11 @@ from netlab.api.services import ServiceSpec
 from netlab.api.wellknown import SERVICE_NAME_LABEL, TOPOLOGY_ANNOTATIONS
 from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import Problem, Steps
+from netlab.topology.rules.external_notes import external_notes
 from netlab.topology.rules.placement import containers_of, nodes_for
 from netlab.topology.rules.together import services
+
+LONGEST_HOST_NAME = 64  # semantics 11.28
 
 
 def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
@@ -26,8 +29,10 @@ def notes(lab: Lab, lab_item: Item, items: Sequence[Item]) -> Iterator[Finding]:
         yield from ((item, note) for note in item.notes)
     for item in items:
         if plan := item.pods:
-            yield from ((item, note) for note in (*_pod_notes(lab, plan), *_host_port_notes(plan)))
-    yield from _service_notes(lab, items)
+            found = (*_pod_notes(lab, plan), *_host_port_notes(plan), *_host_name_notes(lab, item, plan))
+            yield from ((item, note) for note in found)
+    yield from _service_notes(items)
+    yield from external_notes(lab, items)
     yield from _endpoint_notes(items)
 
 
@@ -65,18 +70,27 @@ def _host_port_notes(plan: PodPlan) -> Iterator[Problem]:
                 yield Problem(at, "pods are placed by it, but the node does not forward the port yet; use a NodePort Service")
 
 
+def _host_name_notes(lab: Lab, item: Item, plan: PodPlan) -> Iterator[Problem]:
+    """A Pod with a full name that is too long is accepted, and never starts (semantics 11.28)."""
+    spec = plan.spec
+    name = spec.hostname or (item.name if item.resource is r.PODS else "")
+    if not (spec.set_hostname_as_fqdn and name and spec.subdomain) or spec.host_network:
+        return
+    full = f"{name[: LONGEST_HOST_NAME - 1]}.{spec.subdomain}.{item.namespace}.svc.{lab.spec.networking.dns_domain}"
+    if len(full) > LONGEST_HOST_NAME:
+        words = f"the full name {full} has {len(full)} characters, {LONGEST_HOST_NAME} are the most: the pod will not start"
+        yield Problem((*plan.steps, "setHostnameAsFQDN"), words)
+
+
 # Fields of a Service that netlab keeps and does not act upon yet.
 _NOT_YET: tuple[tuple[str, Callable[[ServiceSpec], bool]], ...] = (
     ("trafficDistribution", lambda spec: bool(spec.traffic_distribution)),
 )
 
 
-def _service_notes(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
+def _service_notes(items: Sequence[Item]) -> Iterator[Finding]:
     pods = _by_label(items)
-    pool = lab.spec.load_balancer
     for item, spec in services(items):
-        if spec.type == "LoadBalancer" and pool is None and not spec.load_balancer_class:
-            yield item, Problem(("spec", "type"), "the Lab has no spec.loadBalancer: the external address will stay <pending>")
         yield from ((item, note) for note in _not_yet(item, spec))
         if not spec.selector or spec.type == "ExternalName":
             continue

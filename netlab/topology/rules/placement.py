@@ -15,7 +15,6 @@ from netlab.topology.manifest import Finding, Item, PodPlan
 from netlab.topology.problem import NOT_SUPPORTED, Problem, Steps, did_you_mean, forbidden, invalid, not_found, quoted
 
 PODS_PER_NODE = 253  # addresses of a /24 without network, gateway and broadcast
-LONGEST_HOST_NAME = 64  # semantics 11.28
 
 
 def placement_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
@@ -63,13 +62,6 @@ def _pod_problems(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
     if plan.count is not None and nodes and plan.count > most:
         words = f"must be at most {most}: {len(nodes)} nodes have room for {PODS_PER_NODE} pods each"
         yield invalid(("spec", "replicas"), plan.count, words)
-    if plan.spec.set_hostname_as_fqdn and plan.spec.hostname and plan.spec.subdomain:
-        at = (*plan.steps, "setHostnameAsFQDN")
-        length = len(f"{plan.spec.hostname}.{plan.spec.subdomain}..svc.{lab.spec.networking.dns_domain}")
-        if length >= LONGEST_HOST_NAME:
-            yield invalid(
-                at, plan.spec.set_hostname_as_fqdn, f"the full name would have more than {LONGEST_HOST_NAME} characters"
-            )
 
 
 def _container_problems(lab: Lab, container: Container, at: Steps) -> Iterator[Problem]:

@@ -174,14 +174,16 @@ class Cluster:
             del self.objects[f"{write.resource.kind}/{write.name}"]
 
     def patch(self, write: Patch) -> None:
-        rs = self.objects[f"ReplicaSet/{write.name}"]
-        assert isinstance(rs, ReplicaSet)
+        key = "d" if write.resource.kind == "Deployment" else f"ReplicaSet/{write.name}"
+        obj = self.objects[key]
+        assert isinstance(obj, Deployment | ReplicaSet)
         body = write.patch
         if "spec" in body:
-            rs = msgspec.structs.replace(rs, spec=msgspec.structs.replace(rs.spec, replicas=body["spec"]["replicas"]))
+            obj = msgspec.structs.replace(obj, spec=msgspec.structs.replace(obj.spec, replicas=body["spec"]["replicas"]))
         else:
-            rs = msgspec.structs.replace(rs, metadata=msgspec.structs.replace(rs.metadata, **body["metadata"]))
-        self.objects[f"ReplicaSet/{write.name}"] = rs
+            annotations = {**obj.metadata.annotations, **body["metadata"]["annotations"]}
+            obj = msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+        self.objects[key] = obj
 
     def made(self, obj: Any) -> Any:
         metadata = msgspec.structs.replace(obj.metadata, uid=f"uid-{obj.metadata.name}", creation_timestamp=NOW)
@@ -276,6 +278,40 @@ def test_deployment_rolls_back_to_the_old_replica_set() -> None:
     assert 2 == len(cluster.scales())
     assert 2 == cluster.scales()[first]
     assert "3" == cluster.objects[f"ReplicaSet/{first}"].metadata.annotations[deployments.REVISION]
+    assert "3" == cluster.objects["d"].metadata.annotations[deployments.REVISION]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "copied"),
+    [
+        ({}, {}),
+        ({deployments.REVISION: "9", "a": "b", "netlab/applied": "true"}, {"a": "b"}),
+        ({deployments.REVISION: "x", "kubernetes.io/change-cause": "why"}, {"kubernetes.io/change-cause": "why"}),
+    ],
+)
+def test_deployment_carries_the_revision_of_its_replica_set(annotations: dict[str, str], copied: dict[str, str]) -> None:
+    """`kubectl rollout undo` replaces the annotations of a Deployment, so it must have one (kubectl finding 5.2)."""
+    cluster = Cluster(deployment("d", replicas=1, annotations=annotations))
+    cluster.settle()
+    (name,) = cluster.scales()
+    found = [cluster.objects[key].metadata.annotations for key in ("d", f"ReplicaSet/{name}")]
+
+    assert [{**annotations, deployments.REVISION: "1"}, {**copied, deployments.REVISION: "1"}] == found
+
+
+def test_replica_set_follows_the_annotations_of_its_deployment() -> None:
+    """A change cause that is written later is that of the present revision; older ones keep theirs."""
+    cluster = Cluster(deployment("d", replicas=1, annotations={"kubernetes.io/change-cause": "one"}))
+    cluster.settle()
+    (first,) = cluster.scales()
+    change(cluster, image="newer", annotations={"kubernetes.io/change-cause": "two"})
+    cluster.settle()
+    change(cluster, image="newer", annotations={"kubernetes.io/change-cause": "three"})
+    cluster.settle()
+    causes = {rs.metadata.name == first: rs.metadata.annotations for rs in cluster.world.replica_sets.values()}
+
+    assert {True: "one", False: "three"} == {old: a["kubernetes.io/change-cause"] for old, a in causes.items()}
+    assert {True: "1", False: "2"} == {old: a[deployments.REVISION] for old, a in causes.items()}
 
 
 def test_deployment_forgets_the_oldest() -> None:

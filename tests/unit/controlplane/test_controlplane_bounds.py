@@ -14,6 +14,7 @@ from netlab.controlplane import requests
 from netlab.controlplane.api import Api, Target
 from netlab.controlplane.auth import ADMIN
 from netlab.controlplane.bounds import LARGEST_BODY, MOST_OPERATIONS, own_copy, read_json, whole_number
+from netlab.controlplane.duplicates import MOST, duplicate_fields
 from netlab.controlplane.lists import ListOptions
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.patches import JSON_PATCH, apply_patch
@@ -33,6 +34,33 @@ def code_of(call: Any, *args: Any) -> int:
     except ApiError as error:
         return error.code
     return 200
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"7", 0),
+        (b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}', 0),
+        (b'{"a": 1, "a": 1, "a": 1}', 1),
+        (b'{"a": ' + b"[" * 300 + b"]" * 300 + b', "a": 1}', 1),
+        (b'{"a": [' + NINES.encode() + b'], "a": 1}', 1),
+        (b"{" + b",".join(b'"%d": 1, "%d": 1' % (n, n) for n in range(1000)) + b"}", MOST),
+        (b'{"' + b"k" * 1_000_000 + b'": [' + b'{"a": 1, "a": 1},' * 50_000 + b"1]}", MOST),
+    ],
+)
+def test_duplicates_are_bounded(content: bytes, found: int) -> None:
+    """However a body repeats its fields, few are named, in short words and linear time (kubectl finding 5.8)."""
+    begun = time.process_time()
+    paths = duplicate_fields(content)
+
+    assert found == len(paths)
+    assert max(map(len, paths), default=0) < 200
+    assert time.process_time() - begun < 2
+
+
+def test_a_dropped_value_too_deep_for_the_decoder() -> None:
+    """A value that the first decoder dropped is refused when the second cannot read it."""
+    assert 400 == code_of(duplicate_fields, b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b', "a": 1}')
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ def read_pod(body: Json) -> None:
     for container in (*pod.spec.init_containers, *pod.spec.containers):
         with contextlib.suppress(podfiles.ConfigError):  # a pod that waits, with this as its reason
             found = podfiles.environment(pod, container, podfiles.Sources(), name="x", base={})
-            assert all(isinstance(text, str) and "\0" not in text for pair in found.items() for text in pair)
+            assert all(isinstance(text, str) and "\0" not in text for pair in found.whole.items() for text in pair)
 
 
 async def test_random_requests(store: Store) -> None:

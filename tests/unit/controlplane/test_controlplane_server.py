@@ -133,6 +133,7 @@ async def test_refusals(
 
     assert (code, "Status", "Failure", reason) == (response.status, answer["kind"], answer["status"], answer["reason"])
     assert code == answer["code"]
+    assert isinstance(answer["details"], dict)  # kubectl debug reads it unchecked (kubectl finding 5.1)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/version"])
@@ -184,6 +185,106 @@ async def test_warnings(session: aiohttp.ClientSession) -> None:
     assert (201, '299 - "unknown field \\"dato\\""') == (response.status, response.headers["Warning"])
     assert "dato" not in answer
     assert 'strict decoding error: unknown field "dato"' in refused["message"]
+
+
+TWICE = b"""{
+  "metadata": {"name": "d", "name": "d", "labels": {"a": "b", "a": "c"}},
+  "spec": {"replicas": 1, "replicas": 2, "unknown": 1, "unknown": {"a": 1, "a": 2}, "selector": {"matchLabels": {"a": "c"}},
+    "template": {"metadata": {"labels": {"a": "c"}}, "spec": {"containers": [
+      {"name": "b", "image": "nginx"}, {"name": "c", "image": "nginx", "image": "nginx"}]}}}
+}"""
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+BODY_FAULTS = (
+    'duplicate field "metadata.name"',
+    'duplicate field "metadata.labels.a"',
+    'duplicate field "spec.replicas"',
+    'duplicate field "spec.template.spec.containers[1].image"',
+    'unknown field "spec.unknown"',
+)
+MERGE = b'{"data": {"k": "w", "k": "x"}}'
+OPERATIONS = b'[{"op": "add", "path": "/data/l", "path": "/data/m", "value": "y"}]'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "body", "faults"),
+    [
+        ("POST", DEPLOYMENTS, "json", TWICE, BODY_FAULTS),
+        ("PUT", CONFIGS + "/c", "json", b'{"metadata": {"name": "c"}, "data": {}, "data": {}}', ('duplicate field "data"',)),
+        ("PATCH", CONFIGS + "/c", "merge-patch+json", MERGE, ('duplicate field "data.k"',)),
+        ("PATCH", CONFIGS + "/c", "json-patch+json", OPERATIONS, ('json patch duplicate field "[0].path"',)),
+        ("POST", CONFIGS, "json", b'{"metadata": {"name": "n"}, "data": {"a": "1", "b": "1"}}', ()),
+    ],
+)
+async def test_duplicate_fields(
+    session: aiohttp.ClientSession, client: LocalClient, method: str, path: str, kind: str, body: bytes, faults: tuple[str, ...]
+) -> None:  # fmt: skip
+    """A field that a body names twice is an error, a warning or ignored, as fieldValidation says (kubectl finding 5.8)."""
+    await client.create(CONFIG_MAPS, CONFIG)
+    seen = []
+    for mode in ("Strict", "Warn", "Ignore"):
+        query = f"{path}?dryRun=All&fieldValidation={mode}"
+        async with session.request(method, query, data=body, headers={"Content-Type": f"application/{kind}"}) as response:
+            answer = await response.json()
+            warnings = [json.loads(text.removeprefix("299 - ")) for text in response.headers.getall("Warning", ())]
+        seen.append((response.status < 300, str(answer.get("message", "")).partition("strict decoding error: ")[2], warnings))
+
+    assert [(not faults, ", ".join(faults), []), (True, "", list(faults)), (True, "", [])] == seen
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [
+        ("POST", CONFIGS, json.dumps({**CONFIG, "metadata": {"name": "n"}}).encode(), 201),
+        ("PUT", CONFIGS + "/c", json.dumps(CONFIG).encode(), 200),
+        ("DELETE", CONFIGS + "/c", b'{"kind": "DeleteOptions", "apiVersion": "v1"}', 200),
+        ("PATCH", CONFIGS + "/c", b"{}", 415),  # the media type is the kind of patch
+        ("POST", CONFIGS, b"k8s\0", 400),
+    ],
+)
+async def test_a_body_without_content_type_is_json(
+    session: aiohttp.ClientSession, client: LocalClient, method: str, path: str, body: bytes, code: int
+) -> None:
+    """Clients in Python name no media type (kubectl finding 3)."""
+    await client.create(CONFIG_MAPS, CONFIG)
+    async with session.request(method, path, data=body, skip_auto_headers={"Content-Type"}) as response:
+        assert code == response.status
+
+
+@pytest.mark.parametrize(
+    ("path", "held", "kind"),
+    [
+        (CONFIGS + "/x", False, "Status"),
+        (CONFIGS + "/x", True, "ConfigMap"),
+        ("/api/v1/namespaces/default/endpoints/x", False, "Status"),
+        ("/api/v1/nodes/x", False, "Status"),
+        (DEPLOYMENTS + "/x", False, "Status"),
+        ("/api/v1/namespaces/default/pods/x", False, "Pod"),
+        ("/api/v1/namespaces/default/services/x", False, "Service"),
+        ("/api/v1/namespaces/x", False, "Namespace"),
+    ],
+)
+async def test_a_delete_answers_as_the_kind_does(session: aiohttp.ClientSession, path: str, held: bool, kind: str) -> None:
+    """Pods, Services and Namespaces answer with the object, others with a Status once they are gone (kubectl finding 5.8)."""
+    collection, _, _ = path.rpartition("/")
+    pod = {"containers": [{"name": "c", "image": "nginx"}]}
+    specs = {
+        "services": {"ports": [{"port": 80}]},
+        "pods": pod,
+        "deployments": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod}},
+    }
+    body: dict[str, Any] = {"metadata": {"name": "x", "finalizers": ["example.com/hold"] if held else []}}
+    if (spec := specs.get(collection.rpartition("/")[2])) is not None:
+        body["spec"] = spec
+    async with session.post(collection, json=body) as response:
+        made = await response.json()
+    async with session.delete(path) as response:
+        answer = await response.json()
+    details = answer.get("details") or {}
+
+    assert (200, kind) == (response.status, answer["kind"])
+    assert ("x", made["metadata"]["uid"]) == (
+        (details["name"], details["uid"]) if kind == "Status" else (answer["metadata"]["name"], answer["metadata"]["uid"])
+    )
 
 
 async def test_dry_run(session: aiohttp.ClientSession, api: Api) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from netlab.api.resources import NODES, SERVICES, Json
-from netlab.controlplane.allocation import Band, node_port_band
+from netlab.controlplane.allocation import Band, Claims, Former, node_port_band
 from netlab.controlplane.api import Api, ApiSettings, Target, WriteOptions
 from netlab.controlplane.auth import ADMIN
 from netlab.controlplane.local import LocalClient
@@ -66,6 +67,60 @@ async def test_allocation_is_deterministic(client: LocalClient, new_api) -> None
 
     assert (first["spec"]["clusterIP"], node_ports(first["spec"])) == (second["spec"]["clusterIP"], node_ports(second["spec"]))
     assert node_ports(first["spec"])[0] >= 30086
+
+
+def numbers_of(spec: Json) -> set[object]:
+    return {spec["clusterIP"], spec.get("healthCheckNodePort"), *node_ports(spec)} - {None, 0}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"type": "ClusterIP"},
+        {"type": "NodePort"},
+        {"type": "NodePort", "ports": [{"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}]},
+        {"type": "LoadBalancer", "externalTrafficPolicy": "Local"},
+    ],
+)
+async def test_a_service_that_is_made_again_is_a_new_one(client: LocalClient, new_api, spec: Json) -> None:
+    """Its address and node ports are others (semantics 4.22), the same ones in every lab; other Services keep theirs."""
+    lives = []
+    for side in (client, LocalClient(new_api(Store.open(":memory:")))):
+        other = await side.create(SERVICES, {**service(**spec), "metadata": {"name": "other"}})
+        found = []
+        for _ in range(4):
+            made = await side.create(SERVICES, service(**spec))
+            found.append(numbers_of(made["spec"]))
+            await side.delete(SERVICES, made["metadata"]["name"])
+        lives.append(found)
+        await side.delete(SERVICES, "other")
+        again = await side.create(SERVICES, {**service(**spec), "metadata": {"name": "other"}})
+        assert not numbers_of(other["spec"]) & numbers_of(again["spec"])
+
+    assert lives[0] == lives[1]
+    assert all(not before & after for before, after in pairwise(lives[0]))
+
+
+async def test_a_range_that_is_full_gives_an_address_again(client: LocalClient) -> None:
+    """The address of the last life is avoided, not withheld; one that is asked for is given."""
+    asked = service(clusterIP="10.96.0.77")
+    await client.create(SERVICES, asked)
+    await client.delete(SERVICES, asked["metadata"]["name"])
+    again = await client.create(SERVICES, asked)
+
+    assert "10.96.0.77" == again["spec"]["clusterIP"]
+    assert 2 == Band(1, 2, 1).choose("default/web", lambda number: number != 1, avoided={2})
+    assert 1 == Band(1, 2, 1).choose("default/web", lambda _: True, avoided={2})
+
+
+def test_pasts_are_bounded() -> None:
+    """A lab that makes and deletes Services for days does not grow: the names deleted longest ago are forgotten."""
+    former = Former(limit=2)
+    for name in ("a", "b", "a", "c", "a"):
+        former.end(name, Claims())
+
+    assert {"c": "c#1", "a": "a#3", "b": "b"} == {name: former.seed(name) for name in "cab"}
+    assert 2 == len(former.pasts)
 
 
 async def test_defaults(client: LocalClient) -> None:

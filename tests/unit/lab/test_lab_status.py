@@ -6,7 +6,10 @@ import pytest
 
 from netlab.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from netlab.cli import render
+from netlab.lab import status
 from netlab.lab.status import _service, pod_phase
+from netlab.probe import fake
+from netlab.runtime.statedir import StateDirectory
 
 
 def pod(init=(), main=(), containers=1, **metadata):
@@ -65,6 +68,29 @@ def test_endpoints_are_counted_not_addresses(slices, counts):
     found = _service(WEB, slices, {})
 
     assert counts == (found["endpoints"], found["notReady"])
+
+
+def test_problems_name_what_a_service_does_not_get(tmp_path, monkeypatch):
+    """`status` says why a LoadBalancer is pending, beside what the daemon reports."""
+
+    class Client(fake.FakeLists):
+        def get(self, _resource, name):
+            return fake.lab(name)
+
+        def list(self, resource, **_):
+            return super().list(resource)
+
+        def stream(self, *_):
+            return iter([b'{"notes": ["pod default/p failed"]}'])
+
+    objects = fake.cluster(services=[fake.service("web", type="LoadBalancer", clusterIP="10.96.0.5")])
+    monkeypatch.setattr(status, "daemon_alive", lambda _: True)
+    monkeypatch.setattr(status, "connect", lambda _: Client(objects))
+
+    assert [
+        "pod default/p failed",
+        "Service default/web: the external address stays <pending>: the Lab has no spec.loadBalancer",
+    ] == status.status(StateDirectory("test", tmp_path))["problems"]
 
 
 def test_tables_fit_into_80_columns():

@@ -23,7 +23,7 @@ def run_of(own: dict | None, pods: dict | None) -> Run:
     spec = {"containers": [], **({"securityContext": pods} if pods is not None else {})}
     pod = msgspec.convert({"metadata": {"name": "p", "namespace": "default", "uid": "u"}, "spec": spec}, Pod)
     container = msgspec.convert({"name": "c", **({"securityContext": own} if own is not None else {})}, Container)
-    return Run(pod, container, 0, "/run/netns/p", "10.244.1.2", PodFiles(Path("/nowhere")), {})
+    return Run(pod, container, 0, "/run/netns/p", "10.244.1.2", PodFiles(Path("/nowhere")))
 
 
 @pytest.mark.parametrize("image_user", ["", "app", "1234:5678"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from kubeletdriver import kubelet_of, pod, until
+from kubeletdriver import kubelet_of, pod, settled, until
 
 from netlab.api.resources import EVENTS, LEASES, NODES, PODS, SECRETS, SERVICES
 from netlab.controlplane import loop
@@ -190,6 +190,30 @@ async def test_the_other_pods_run_and_the_repaired_one_does(tmp_path, monkeypatc
         await lab.runs("good", "bad")
 
     assert lab.kubelet.notes() == []
+
+
+async def test_a_full_name_that_is_too_long_keeps_the_sandbox_from_being_made(tmp_path, monkeypatch):
+    """The pod stays ContainerCreating with kubelet's Event; `up` waits for nothing, and it can be deleted (finding 15)."""
+    long = {"hostname": "h" * 40, "subdomain": "tier", "setHostnameAsFQDN": True}
+    words = (
+        f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {'h' * 40}.tier.default.svc.cluster.local"
+        " is too long (64 characters is the max, 71 characters requested)"
+    )
+    async with daemon(tmp_path, monkeypatch) as lab:
+        await lab.client.create(PODS, pod("bad", {"image": "i"}, **long))
+        await lab.client.create(PODS, pod("good", {"image": "i"}))
+        await settled(lab, "good")
+        await lab.runs("good")
+        body = await lab.client.get(PODS, "bad")
+        events, notes = await lab.events("bad"), lab.kubelet.notes()
+        await lab.client.delete(PODS, "bad")
+        await settled(lab, "good")
+
+    assert events == {f"FailedCreatePodSandBox: Failed to create pod sandbox: {words}"}
+    assert notes == [f"Pod default/bad: FailedCreatePodSandBox: {words}"]
+    assert body["status"]["phase"] == "Pending"
+    assert body["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ContainerCreating"
+    assert "podIP" not in body["status"]
 
 
 async def test_a_worker_that_breaks_is_told_and_tried_again(tmp_path, monkeypatch, caplog):

@@ -14,7 +14,10 @@ SOURCES = Sources(
     pod_ip="10.244.1.2",
     host_ip="172.30.1.1",
     services={"KUBERNETES_SERVICE_HOST": "10.96.0.1"},
-    config_maps={"default/settings": ConfigMap(data={"COLOUR": "red", "not a name": "x", "with-dash": "y"})},
+    config_maps={
+        "default/settings": ConfigMap(data={"COLOUR": "red", "not a name": "x", "with-dash": "y"}),
+        "default/paths": ConfigMap(data={"PATH": "/y"}),
+    },
     secrets={"default/keys": Secret(data={"TOKEN": base64.b64encode(b"s3cret").decode()})},
 )
 
@@ -70,11 +73,31 @@ def test_references_are_expanded_as_kubernetes_does(text, expected):
 )
 def test_environment(fields, expected):
     """Services come first, then envFrom, then env in order; keys that are no names are skipped."""
-    result = podfiles.environment(pod(), container(**fields), SOURCES, name="blue-1", base={"PATH": "/bin"})
+    result = podfiles.environment(pod(), container(**fields), SOURCES, name="blue-1", base={"PATH": "/bin"}).whole
 
     assert {key: result.get(key) for key in expected} == expected
     assert "not a name" not in result
     assert (result["HOSTNAME"], result["KUBERNETES_SERVICE_HOST"]) == ("blue-1", "10.96.0.1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, ("$(HOSTNAME)", "$(PATH)", "10.96.0.1")),
+        ({"env": [{"name": "PATH", "value": "/x"}]}, ("$(HOSTNAME)", "/x", "10.96.0.1")),
+        ({"env": [{"name": "HOSTNAME", "value": "$(HOSTNAME)"}]}, ("$(HOSTNAME)", "$(PATH)", "10.96.0.1")),
+        ({"env": [{"name": "HOSTNAME", "value": "$(PATH)"}]}, ("$(PATH)", "$(PATH)", "10.96.0.1")),
+        ({"envFrom": [{"configMapRef": {"name": "paths"}}]}, ("$(HOSTNAME)", "/y", "10.96.0.1")),
+    ],
+)
+def test_references_are_to_declared_variables(fields, words):
+    """Kubelet knows neither PATH of the image nor HOSTNAME of the runtime: such references stay (finding 14)."""
+    args = ["$(HOSTNAME)", "$(PATH)", "$(KUBERNETES_SERVICE_HOST)"]
+    subject = container(command=["echo"], args=args, **fields)
+    environment = podfiles.environment(pod(), subject, SOURCES, name="blue-1", base={"PATH": "/bin"})
+
+    assert podfiles.command_line(subject, environment.declared) == ("echo", *words)
+    assert environment.whole["PATH"] in {"/bin", "/x", "/y"}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +163,7 @@ def test_names_of_a_pod(spec, hostname, own_line):
     hosts = podfiles.hosts(pod(**spec), "10.244.1.2", "cluster.local").splitlines()
 
     assert podfiles.hostname(pod(**spec), "cluster.local") == hostname
-    assert hosts[0] == "# Kubernetes-managed hosts file."
+    assert hosts[0] == f"# Kubernetes-managed hosts file{' (host network)' if 'hostNetwork' in spec else ''}."
     assert hosts[1] == "127.0.0.1\tlocalhost"
     assert hosts[-1] == own_line
 
@@ -172,7 +195,7 @@ def referring(resource: object) -> dict:
 )
 def test_resources_are_read(fields, expected):
     """A limit that is not set is 0: no capacity is known."""
-    assert podfiles.environment(pod(), container(**fields), SOURCES, name="web", base={})["A"] == expected
+    assert podfiles.environment(pod(), container(**fields), SOURCES, name="web", base={}).whole["A"] == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from netlab.probe import fake
+from netlab.probe import fake, record
 from netlab.probe.checks import Ask, Kind, Place, Talk
 from netlab.probe.choose import by_node, pod_pairs
 from netlab.probe.plan import choices, plan
@@ -104,6 +104,21 @@ def test_an_external_address_of_a_node_is_caught_by_the_sender_s():
     seen = {c.source.name: set().union(*c.expectation.sources.values()) for c in checks if c.path == "pod-external-ip"}
 
     assert {"default/a1": {"10.244.1.1"}, "default/b1": {"10.244.2.0"}} == seen
+
+
+def test_an_external_address_of_two_services_is_tested_for_its_owner():
+    """What does not lead to a Service is no failure of it; the record says so instead (semantics 4.12)."""
+    spec = {"externalIPs": ["192.0.2.9"]}
+    services = [fake.service(name, clusterIP=f"10.96.0.{number}", **spec) for number, name in ((5, "b"), (6, "a"))]
+    objects = fake.cluster(services=services, slices=[fake.endpoints(name, [A1, B1]) for name in "ab"])
+    snapshot = fake.snapshot(objects)
+    subjects = {c.subject for c in plan(snapshot) if c.path == "pod-external-ip"}
+    made = record.make(snapshot, [], choices=(), captures={}, changed={}, seconds=1.0, only=None)
+
+    assert {"default/a"} == subjects
+    assert ["Service default/b is not served at 192.0.2.9 port 80/TCP: Service default/a has that address and port"] == (
+        made["remarks"]
+    )
 
 
 def test_by_name_needs_dns():

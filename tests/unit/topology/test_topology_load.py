@@ -329,6 +329,11 @@ def test_a_host_may_not_look_like_a_pod() -> None:
             "f.yaml:8:123: spec.containers[0].resources: accepted, has no effect on the network",
         ),
         ([pod("p", f"nodeSelector: {{disk: ssd}}, {NGINX}")], LAB, "spec.nodeSelector: matches no node of the lab"),
+        (
+            [pod("p" * 34, f"subdomain: tier, setHostnameAsFQDN: true, {NGINX}")],
+            LAB,
+            f"spec.setHostnameAsFQDN: the full name {'p' * 34}.tier.default.svc.cluster.local has 65 characters, 64 are the most",
+        ),
         ([service("a", "selector: {app: b}"), pod("p")], LAB, "spec.selector: selects no pod of namespace default"),
         ([service("a", "selector: {app: a}").replace("80", "80, targetPort: web"), pod("p")], LAB, 'has a TCP port named "web"'),
         ([service("a", "trafficDistribution: PreferClose")], LAB, "spec.trafficDistribution: accepted, has no effect yet"),
@@ -343,6 +348,30 @@ def test_a_host_may_not_look_like_a_pod() -> None:
             "hostPort: pods are placed by it",
         ),
         ([service("a", "type: LoadBalancer")], LAB.replace("  loadBalancer: {}\n", ""), "will stay <pending>"),
+        ([service("a", "type: LoadBalancer, loadBalancerClass: example.com/x")], LAB, "belongs to another load balancer"),
+        ([service("a", "type: LoadBalancer, loadBalancerIP: 192.0.2.1")], LAB, "192.0.2.1 is not in spec.loadBalancer.pool"),
+        ([service("a", "type: LoadBalancer, loadBalancerIP: 198.51.100.0")], LAB, "198.51.100.0 is not in"),
+        (
+            [service(name, "type: LoadBalancer, loadBalancerIP: 198.51.100.7") for name in "ba"],
+            LAB,
+            "spec.loadBalancerIP: 198.51.100.7 is asked for by Service default/a too",
+        ),
+        (
+            [service(name, "type: LoadBalancer") for name in "cab"],
+            LAB.replace("{}", "{pool: 198.51.100.0/30}"),
+            "f.yaml:8:88: spec.type: spec.loadBalancer.pool 198.51.100.0/30 has 2 addresses for 3 Services",
+        ),
+        (
+            [service("c", "type: LoadBalancer, loadBalancerIP: 198.51.100.2"), *(service(n, "type: LoadBalancer") for n in "ab")],
+            LAB.replace("{}", "{pool: 198.51.100.0/30}"),
+            "f.yaml:12:88: spec.type: spec.loadBalancer.pool 198.51.100.0/30 has 2 addresses for 3 Services",
+        ),
+        (
+            [service(name, "externalIPs: [192.0.2.7, 192.0.2.8]") for name in "b"]
+            + [service("a", "externalIPs: [192.0.2.8]"), service("c", "externalIPs: [192.0.2.8]").replace("80", "81")],
+            LAB,
+            "spec.externalIPs[1]: port 80/TCP of 192.0.2.8 leads to Service default/a",
+        ),
         (["{apiVersion: v1, kind: Endpoints, metadata: {name: e}}"], LAB, "there is no Service default/e"),
         (
             [pod("p", "containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}, "
