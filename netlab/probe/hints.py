@@ -11,7 +11,8 @@ For each kind of place where packets end, one question to the kernel (docs/seman
 
 What is wrong with the machine is a hint for every packet that was lost, or could not be sent for want of room.
 
-And for each node that a failed check passed, whatever came of it: are its tables what its agent writes (`hints_rules`)?
+And for each node that a failed check passed, whatever came of it: are its tables what its agent writes, and the edge's what the
+edge writes (`hints_rules`)?
 
 No answer is no hint. A question that fails does not fail the check.
 """
