@@ -70,6 +70,10 @@ class LabBusyError(LabError):
     """Another command changes the lab at this moment."""
 
 
+class DamagedRecordError(LabError):
+    """A file of a lab's record cannot be read."""
+
+
 class ForeignNamespaceError(LabError):
     """Something that the lab did not make has the name of one of its network namespaces."""
 

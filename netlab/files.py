@@ -21,13 +21,22 @@ PRIVATE = 0o600  # tokens, keys
 
 
 def write_whole(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
-    """Replace a file's content in one step; `mode` is that of the new file."""
+    """Replace a file's content in one step, also when we are killed or the disk is full; `mode` is that of the new file.
+
+    Nothing is synced: what is written is about processes and namespaces, which a power cut ends as well.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-    scratch.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        scratch.replace(path)
+    except BaseException as error:
+        scratch.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # of a write: a full disk
+            error.filename = str(path)
+        raise
 
 
 def read_plain(path: Path, limit: int) -> bytes | None:

@@ -156,6 +156,15 @@ def next_address(cidr: str, last_reserved: str | None, in_use: Collection[str]) 
     return None
 
 
+def is_pod_address(cidr: str, text: str) -> bool:
+    """Tell whether a text is an address that `next_address` may hand out of this range."""
+    first, last = _range(cidr)
+    try:
+        return first < int(IPv4Address(text)) <= last
+    except ValueError:
+        return False
+
+
 def exhausted(cidr: str) -> str:
     """Return host-local's words for a range without free addresses."""
     first, last = _range(cidr)

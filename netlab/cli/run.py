@@ -10,6 +10,7 @@ that arrives just then would be lost, so it is sent once more.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a te
 AGAIN = 0.001  # seconds until a signal whose exception was dropped is sent once more
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED = 1, 2, 4
+FULL = "Free some space there, or remove labs, which needs none: netlab down NAME, netlab gc."
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
     InvalidTopologyError: INVALID,
@@ -80,6 +82,8 @@ def _told(app: typer.Typer) -> int:
         return exit_code(error)
     except OSError as error:  # the machine refused something that no part of netlab expects to be refused
         say(f"error: {error.filename or 'the machine'}: {error.strerror or error}")
+        if error.errno == errno.ENOSPC and str(error.filename).startswith("/"):
+            say(FULL)
         if "K8SNETLAB_DEBUG" in os.environ:
             raise
         return UNSUPPORTED

@@ -13,6 +13,7 @@ constant time with every known one, so that an answer's delay says nothing.
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ ADMIN = "admin"
 EDGE = "edge"
 ANONYMOUS = "system:anonymous"
 NODE_PREFIX = "node:"
+TOKEN_BYTES = 32
+TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")  # what `secrets.token_urlsafe` makes of them
 READ_VERBS = frozenset({"get", "list", "watch"})
 WRITE_VERBS = frozenset({"create", "update", "patch"})
 
@@ -100,6 +103,14 @@ def authorise(request: Request) -> None:
     raise forbidden(resource, request.name, why)
 
 
+def is_token(path: Path) -> bool:
+    """Tell whether a file holds a token as `TokenTable.ensure` writes it, whole."""
+    try:
+        return bool(TOKEN.fullmatch(path.read_bytes()))
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
 @dataclass
 class TokenTable:
     """Which token is whose. `folder` is where new ones are written; without it they live in memory only (tests)."""
@@ -126,15 +137,13 @@ class TokenTable:
         return self.folder / token_file(user) if self.folder else None
 
     def ensure(self, user: str) -> str:
-        """Return a user's token: the one known, the one in its file, or a new one."""
-        if user in self.tokens:
-            return self.tokens[user]
+        """Return a user's token: the one known, the one in its file, or a new one. A damaged file is written again."""
         path = self.path(user)
-        token = path.read_text().strip() if path and path.exists() else ""
-        if not token:
-            token = secrets.token_urlsafe(32)
-            if path:
-                write_whole(path, token, mode=PRIVATE)
+        is_whole = path is not None and is_token(path)
+        token = self.tokens.get(user) or (path.read_text(encoding="ascii") if path and is_whole else "")
+        token = token or secrets.token_urlsafe(TOKEN_BYTES)
+        if path and not is_whole:
+            write_whole(path, token, mode=PRIVATE)
         self.tokens[user] = token
         return token
 

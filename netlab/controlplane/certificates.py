@@ -2,7 +2,8 @@
 
 EC P-256, because it takes a millisecond where RSA takes a tenth of a second. The authority signs one certificate, whose
 names are all those under which the server is reached: host loopback, its address on the fabric, and the Service
-`kubernetes`. A certificate that lacks a name, or nears its end, is made anew; the authority stays, so clients go on.
+`kubernetes`. A certificate that lacks a name, nears its end or is damaged is replaced; the authority stays, so clients go on.
+If a file of the authority itself is damaged, both are replaced, and the lab's own clients are started again (`supervisor`).
 
 Why ten years: the record that holds the certificates is in memory (/run) and ends with `down` or the machine, so no certificate
 gets old. A shorter life would only let a lab fail whose machine has a wrong clock: who can read the key can read the tokens
@@ -11,6 +12,7 @@ beside it as well. For the same reason a certificate is valid a year before it w
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -37,21 +40,36 @@ def ensure_pki(folder: Path, names: Sequence[str], *, now: datetime | None = Non
     pki = Pki(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        authority, authority_key = _authority(pki, moment)
+        authority, authority_key = _authority(pki) or _new_authority(pki, moment)
         if not _is_good(pki, authority, names, moment):
             _issue(pki, authority, authority_key, names, moment)
-    except (OSError, ValueError, TypeError) as error:
-        remedy = f"Remove {folder} and run the command again."
-        raise LabError(f"The lab's certificates in {folder} cannot be read or written: {error}", remedy=remedy) from error
+    except OSError as error:
+        remedy = "Free some space there." if error.errno == errno.ENOSPC else "Look at the folder's permissions."
+        raise LabError(f"the lab's certificates in {folder} cannot be written: {error.strerror}", remedy=remedy) from error
     return pki
 
 
-def _authority(pki: Pki, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    if pki.ca_file.exists() and pki.ca_key_file.exists():
-        key = serialization.load_pem_private_key(pki.ca_key_file.read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{pki.ca_key_file} holds no EC key")
-        return x509.load_pem_x509_certificate(pki.ca_file.read_bytes()), key
+Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+
+
+def _authority(pki: Pki) -> Pair | None:
+    """Return the authority that there is; None when it is missing or damaged."""
+    return _pair(pki.ca_file, pki.ca_key_file)
+
+
+def _pair(certificate_file: Path, key_file: Path) -> Pair | None:
+    """Return a certificate and its key, None unless both are whole and belong together."""
+    try:
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        return None
+    return certificate, key
+
+
+def _new_authority(pki: Pki, now: datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("netlab lab CA")
     builder = _builder(name, name, key, now).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -76,12 +94,22 @@ def _issue(
 
 
 def _is_good(pki: Pki, authority: x509.Certificate, names: Sequence[str], now: datetime) -> bool:
-    if not pki.certificate_file.exists() or not pki.key_file.exists():
+    pair = _pair(pki.certificate_file, pki.key_file)
+    if pair is None:
         return False
-    certificate = x509.load_pem_x509_certificate(pki.certificate_file.read_bytes())
+    certificate, _ = pair
     present = set(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     fresh = certificate.not_valid_after_utc - now > RENEW_BEFORE
-    return fresh and certificate.issuer == authority.subject and {_general_name(name) for name in names} <= present
+    return fresh and _is_issued_by(certificate, authority) and {_general_name(name) for name in names} <= present
+
+
+def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Tell whether this authority signed a certificate; another one of the same name may have."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _name(common_name: str) -> x509.Name:

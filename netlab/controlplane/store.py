@@ -28,6 +28,7 @@ import sqlite3
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,6 +63,7 @@ CREATE TABLE IF NOT EXISTS damaged (
 CREATE TABLE IF NOT EXISTS changes (resource TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+_UNUSABLE: Final = (sqlite3.Error, ValueError, LookupError, TypeError)  # a file, or what is in it
 Key = tuple[str, str]  # namespace ("" for cluster-scoped kinds) and name
 _KINDS: Final = {group_resource(resource): resource for resource in RESOURCES}
 log = logging.getLogger("netlab.controlplane")
@@ -227,7 +229,7 @@ class History:
 class Store:
     """All objects by kind, namespace and name. Not for several threads; one process owns the file."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, first: int = FIRST_VERSION) -> None:
         self._database = database
         self._objects: dict[str, dict[Key, Stored]] = {group_resource(r): {} for r in RESOURCES}
         self._damaged: list[Damaged] = []
@@ -235,9 +237,10 @@ class Store:
             self._load(*row)
         self._population = Counter(stored.key[0] for objects in self._objects.values() for stored in objects.values())
         changes = dict(database.execute("SELECT resource, version FROM changes"))
-        self.version: int = max(changes.values(), default=FIRST_VERSION)
+        first = FIRST_VERSION if changes else first
+        self.version: int = max(changes.values(), default=first)
         self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for who looks at the whole
-        self._histories = {name: History(changes.get(name, FIRST_VERSION)) for name in self._objects}
+        self._histories = {name: History(changes.get(name, first)) for name in self._objects}
 
     def _load(self, resource: str, namespace: str, name: str, body: bytes) -> None:
         """Take in one row, or put it aside."""
@@ -259,19 +262,30 @@ class Store:
         return tuple(found for found in self._damaged if found.key not in self._objects.get(found.resource, {}))
 
     @classmethod
-    def open(cls, path: Path | str) -> Store:
-        """Open or create the file; `:memory:` keeps nothing."""
+    def open(cls, path: Path | str, *, first: int = FIRST_VERSION) -> Store:
+        """Open or create the file; `:memory:` keeps nothing. `first`: the resourceVersion at which a new one begins."""
         database: sqlite3.Connection | None = None
         try:
             database = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # a second daemon of the same lab is refused, not mixed in
             database.executescript(_SCHEMA)
-            return cls(database)
-        except (sqlite3.Error, msgspec.DecodeError) as error:
+            return cls(database, first)
+        except _UNUSABLE as error:
             if database is not None:
                 database.close()
-            remedy = "Another daemon of this lab may still run, or the file is damaged: `netlab down` removes both."
-            raise LabError(f"The lab's store {path} cannot be opened: {error}", remedy=remedy) from error
+            raise _not_opened(path, error) from error
+
+    @classmethod
+    def copy_of(cls, path: Path) -> Store:
+        """Return a copy in memory: what is damaged stays in the file, for the daemon to put aside and name."""
+        try:
+            with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as source:
+                database = sqlite3.connect(":memory:", isolation_level=None)
+                source.backup(database)
+            database.executescript(_SCHEMA)
+            return cls(database)
+        except _UNUSABLE as error:
+            raise _not_opened(path, error) from error
 
     def close(self) -> None:
         """Close the file; the store must not be used after."""
@@ -352,3 +366,8 @@ class Store:
         self._histories[kind].append(event)
         for listener in self.listeners:
             listener.set()
+
+
+def _not_opened(path: Path | str, error: Exception) -> LabError:
+    remedy = "Another daemon of this lab may still run, or the file is damaged: `netlab down` removes both."
+    return LabError(f"The lab's store {path} cannot be opened: {error}", remedy=remedy)

@@ -43,7 +43,7 @@ class SyncClient:
         self._token = token
         self._timeout = timeout
         self._door = door
-        self._context: ssl.SSLContext | None = None
+        self._context = ssl.create_default_context(cafile=ca_file if self._parts.scheme == "https" else None)
         self._kept: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
@@ -162,9 +162,6 @@ class SyncClient:
         host, port = self._parts.hostname or "", self._parts.port
         if self._parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=timeout)
-        if self._context is None:
-            with self._translated():
-                self._context = ssl.create_default_context(cafile=self._ca_file)
         if self._door is not None:
             return _ThroughDoor(self._door, host, timeout=timeout, context=self._context)
         return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._context)

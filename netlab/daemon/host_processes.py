@@ -52,6 +52,7 @@ def host_processes(state: StateDirectory, lab: Lab, nodes: Sequence[HostStatus])
         arguments = {**common, "node": host, "token": str(token_of(state, host))}
         for entry in entries:
             title = f"workloads-{host}" if entry == "workloads" else agent_name(host)
+            serves = entry == "workloads"
             specs.append(
                 ProcessSpec(
                     name=title,
@@ -59,6 +60,8 @@ def host_processes(state: StateDirectory, lab: Lab, nodes: Sequence[HostStatus])
                     namespace=path(name, host),
                     arguments=arguments,
                     log=str(state.log(title)),
+                    reads=() if serves else (arguments["ca"], arguments["token"]),
+                    socket=str(state.socket(title)) if serves else "",
                     capabilities=CAPABILITIES[entry],
                 )
             )

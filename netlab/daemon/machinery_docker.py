@@ -8,8 +8,10 @@ from functools import partial
 from netlab.api.lab import HostStatus, Lab
 from netlab.daemon.host_processes import token_of
 from netlab.daemon.machinery import Machinery
+from netlab.kernel import mounts
 from netlab.kernel.door import Kernel
 from netlab.node.docker_pods import DockerPods
+from netlab.node.podfiles import ETC_SIZE
 from netlab.runtime.docker_engine import DockerEngine
 from netlab.runtime.docker_hosts import DockerRuntime
 from netlab.runtime.statedir import StateDirectory
@@ -25,6 +27,7 @@ def make(kernel: Kernel, state: StateDirectory, lab: Lab) -> Machinery:
         state=state,
         domain=lab.spec.networking.dns_domain,
         workloads=state.read_images()["workloads"],
+        limit=partial(mounts.limit, size=ETC_SIZE),
     )
 
     async def processes(_lab: Lab, _nodes: Sequence[HostStatus]) -> None:

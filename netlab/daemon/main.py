@@ -24,6 +24,7 @@ import gc
 import logging
 import os
 import socket
+import time
 from asyncio import sslproto
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,15 +48,15 @@ from netlab.controlplane.manager import Manager
 from netlab.controlplane.options import ApiSettings
 from netlab.controlplane.pki import Pki
 from netlab.controlplane.server import ServerHandle, serve
-from netlab.controlplane.store import Store
+from netlab.controlplane.store import FIRST_VERSION, Store
 from netlab.controlplane.validation import LabRules
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
 from netlab.daemon.machinery import Machinery, machinery_of
 from netlab.daemon.routes import converged_route
-from netlab.errors import ApiError, is_not_found
-from netlab.files import socket_address
+from netlab.errors import ApiError, NetlabError, is_not_found
+from netlab.files import socket_address, write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel import privileges
 from netlab.kernel.linux import LinuxKernel
@@ -67,7 +68,7 @@ from netlab.runtime.hosts import fabric_path
 from netlab.runtime.identity import start_time
 from netlab.runtime.launch import receive_order, say_ready
 from netlab.runtime.lifetime import run_until_terminated
-from netlab.runtime.statedir import API_SOCKET, StateDirectory
+from netlab.runtime.statedir import API_SOCKET, ApiEndpoint, StateDirectory
 from netlab.serving.descriptors import raise_limit
 
 DAEMON = "daemon"
@@ -97,7 +98,7 @@ def main(runtime: str) -> None:
     privileges.limit(CAPABILITIES, filtered=False)  # a filter would be its children's as well, who mount and enter namespaces
     trust(str(state.certificate_authority))
     sslproto.SSLProtocol.max_size = TLS_BUFFER
-    lab = msgspec.json.decode(state.lab_file.read_bytes(), type=Lab)
+    lab = state.read(state.lab_file, Lab)
     try:
         machinery = make(LinuxKernel(), state, lab)
         raise_limit()  # after the spawner's fork: a pod's command starts with the limit that `up` had
@@ -106,6 +107,8 @@ def main(runtime: str) -> None:
         run_until_terminated(daemon.run(), log, f"daemon=ended lab={state.lab}")
     except Exception as error:
         log.critical("daemon=died lab=%s error=%r", state.lab, _first_cause(error))
+        if isinstance(error, NetlabError):  # a sentence: where in the code it came from says nothing more
+            raise SystemExit(1) from None
         raise
     strike_off(state, DAEMON)
 
@@ -115,6 +118,14 @@ def _first_cause(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"
+
+
+def _first_version(state: StateDirectory) -> int:
+    """Return where the resourceVersions of a new store begin: if the lab's store was lost, above any that its agents have seen.
+
+    They watch from where they were. A number that they know would pass for one that they have programmed.
+    """
+    return time.time_ns() // 1_000_000 if state.recorded_namespaces() else FIRST_VERSION
 
 
 class Daemon:
@@ -127,7 +138,7 @@ class Daemon:
         self._loopback = loopback
         self._plan = AddressPlan.of(lab)
         self._tokens = TokenTable.open(state.tokens, [ADMIN, EDGE])
-        self._store = Store.open(state.store)
+        self._store = Store.open(state.store, first=_first_version(state))
         networking = lab.spec.networking
         settings = ApiSettings(service_subnet=networking.service_subnet, node_port_range=networking.node_port_range)
         self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=LabRules(lab, self._store))
@@ -213,8 +224,8 @@ class Daemon:
                 roster=self._roster,
             )
         )
-        body = {"loopback": port, "fabric": f"{self._plan.api_server}:{API_SERVER_PORT}", "pid": os.getpid()}
-        self._state.api.write_bytes(msgspec.json.encode(body))
+        endpoint = ApiEndpoint(port, f"{self._plan.api_server}:{API_SERVER_PORT}", os.getpid())
+        write_whole(self._state.api, msgspec.json.encode(endpoint))
         authority = self._state.certificate_authority.read_bytes()
         token = self._tokens.ensure(ADMIN)
         write_kubeconfig(
@@ -231,6 +242,7 @@ class Daemon:
     def _prepare_hosts(self, lab: Lab, hosts: Sequence[HostStatus]) -> None:
         """Give every node its token, and hosts their files."""
         write_host_files(self._state, lab, hosts)
+        self._tokens.ensure(EDGE)
         for host in hosts:
             if host.is_node:
                 self._tokens.ensure(node_user(host.name))

@@ -4,6 +4,8 @@ Theory. `converge()` is given the processes that should run. One that is on reco
 may have been started by an earlier daemon), one that is missing is started, one that is not wanted any more is ended.
 A process that ends by itself is started again: at once the first time, then after 0.5 s doubling to 30 s, so that a
 process that cannot run does not eat the machine; a minute of life clears the account.
+A process that an earlier daemon started with a token or an authority that has been replaced since, or whose socket was removed,
+is ended and started again.
 A process is homeless when its namespace is not its host's any more, since somebody removed that by hand, or when the fabric
 is another one than it was: then its connection to the API server leads nowhere, and no packet would say so. `end_homeless`
 ends such processes; they start again in the present namespace. One that was stopped (SIGSTOP) is left as it is and logged
@@ -17,10 +19,13 @@ import asyncio
 import logging
 import signal
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from netlab.node import processes
+from netlab.node.processes import ProcessRecord
 from netlab.node.spawn import Exit, ProcessSpawner, ProcessSpec
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
@@ -74,6 +79,8 @@ class Supervisor:
         for spec in wanted.values():
             if spec.name in self._pids or spec.name in self._restarts or spec.name in self._starting:
                 continue
+            if self._is_outdated(spec):
+                await self._end(spec.name)
             adopted = self._spawner.adopt(spec.name, spec.namespace)
             if adopted is None:
                 await self._start(spec)
@@ -82,15 +89,37 @@ class Supervisor:
                 self._homes[spec.name] = self._home(spec)
         self._note_stopped()
 
+    def _is_outdated(self, spec: ProcessSpec) -> bool:
+        """Tell whether a process on record was started before a file that it has read, or has lost its socket."""
+        record = self._state.processes / spec.name
+        with suppress(FileNotFoundError):
+            if spec.socket and not Path(spec.socket).is_socket():
+                return record.exists()
+            started = record.stat().st_mtime
+            return any(Path(path).stat().st_mtime > started for path in spec.reads)
+        return False
+
+    async def _end(self, name: str) -> None:
+        if record := processes.read_record(self._state, name):
+            log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "started again with what is there now")
+            await asyncio.to_thread(processes.stop, [record], PATIENCE)
+            processes.strike_off(self._state, name)
+
     async def end_homeless(self) -> None:
         """End processes whose namespace is another one than it was; the next `converge` starts them in the present one."""
         lost = [name for name in self._pids if self._homes.get(name) != self._home(self._wanted[name])]
-        records = [record for name in lost if (record := processes.read_record(self._state, name))]
+        records = [record for name in lost if (record := self._record(name))]
         if records:
             log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
             for name in lost:
                 del self._pids[name]  # so that its end is no news
             await asyncio.to_thread(processes.stop, records, PATIENCE)
+
+    def _record(self, name: str) -> ProcessRecord | None:
+        """Return the record of a process that we have started or adopted; its file may have been lost."""
+        pid = self._pids.get(name)
+        start = None if pid is None else start_time(pid)
+        return processes.read_record(self._state, name) or (ProcessRecord(name, pid, start) if pid and start else None)
 
     def _home(self, spec: ProcessSpec) -> Home:
         fabric = "" if spec.entry in WITHOUT_API else self._fabric
@@ -98,12 +127,13 @@ class Supervisor:
 
     def resume(self) -> None:
         """Have all processes of the lab go on that somebody has stopped."""
-        for record in processes.read_records(self._state):
+        ours = filter(None, (self._record(name) for name in self._pids))
+        for record in {*processes.read_records(self._state), *ours}:
             if processes.is_stopped(record) and processes.send(record, signal.SIGCONT):
                 log.warning("process=%s pid=%d state=resumed", record.name, record.pid)
 
     def _note_stopped(self) -> None:
-        records = filter(None, (processes.read_record(self._state, name) for name in self._pids))
+        records = filter(None, (self._record(name) for name in self._pids))
         stopped = frozenset(record.name for record in records if processes.is_stopped(record))
         for name in stopped - self._stopped:
             log.warning("process=%s state=stopped remedy=%r", name, "netlab up FILE, or kill -CONT")
@@ -129,7 +159,7 @@ class Supervisor:
             self._pids[spec.name] = pid
 
     async def _stop(self, names: list[str]) -> None:
-        records = [record for name in names if (record := processes.read_record(self._state, name))]
+        records = [record for name in names if (record := self._record(name))]
         for name in names:
             self._accounts.pop(name, None)
             self._pids.pop(name, None)

@@ -87,6 +87,13 @@ class _Namespace:
         """Return the entries of one kind."""
         return [entry for entry in self.entries.values() if isinstance(entry, kind)]
 
+    def setting(self, path: str) -> str | None:
+        """Return a setting: that of a link which nobody has set is inherited, as the kernel does when the link is made."""
+        *folder, link, name = path.split("/")
+        if path in self.sysctls or folder != ["net", "ipv4", "conf"] or link not in self.links:
+            return self.sysctls.get(path)
+        return self.sysctls.get("net/ipv4/ip_forward" if name == "forwarding" else f"net/ipv4/conf/default/{name}")
+
     def index(self, name: str) -> int:
         """Return the number of a link."""
         return self.indices.setdefault(name, max(self.indices.values(), default=0) + 1)
@@ -175,7 +182,7 @@ class FakeKernel:
             connected=tuple(e for e in found.entries.values() if isinstance(e, Route) and e.connected),
             neighbours=tuple(e for e in found.entries.values() if isinstance(e, Neighbour)),
             forwarding=tuple(e for e in found.entries.values() if isinstance(e, ForwardingEntry)),
-            sysctls={name: found.sysctls[name] for name in sysctls if name in found.sysctls},
+            sysctls={name: value for name in sysctls if (value := found.setting(name)) is not None},
         )
 
     def _observed(self, found: _Namespace, link: Link) -> Link:

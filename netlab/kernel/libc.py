@@ -13,6 +13,7 @@ CLONE_NEWNS = 0x00020000  # mounts
 CLONE_NEWUTS = 0x04000000  # hostname
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
+MS_NOSUID, MS_NODEV = 0x2, 0x4
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
@@ -33,9 +34,10 @@ def unshare(kinds: int) -> None:
     _check(_libc.unshare(kinds), "unshare")
 
 
-def mount(source: str, target: str, kind: str, flags: int = 0) -> None:
+def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
     """Mount `source` on `target`."""
-    result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), None)
+    words = options.encode() or None
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), words)
     _check(result, f"mount {source} on {target}")
 
 

@@ -10,8 +10,12 @@ import os
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from netlab.kernel import libc
+
+MOUNTS: Final = Path("/proc/self/mountinfo")
+MOUNT_POINT: Final = 4  # the field of proc(5), counted from 0
 
 
 def rebuild(folder: str, leave_out: Collection[str] = ()) -> None:
@@ -26,6 +30,25 @@ def rebuild(folder: str, leave_out: Collection[str] = ()) -> None:
                     _bind(entry, Path(folder) / entry.name)
     finally:
         os.close(old)
+
+
+def limit(folder: Path, size: int) -> None:
+    """Put a folder with a few small files on a file system of `size` bytes; done once, the files stay."""
+    if folder.is_mount():
+        return
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
+    libc.mount("tmpfs", str(folder), "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, f"size={size},nr_inodes=16,mode=755")
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount everything below a folder. What is still in use there ends with its last user."""
+    below = f"{folder.resolve()}/"
+    for line in MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        target = line.split()[MOUNT_POINT].replace("\\040", " ")
+        if target.startswith(below):
+            libc.detach(target)
 
 
 def _bind(entry: os.DirEntry[str], target: Path) -> None:

@@ -6,6 +6,7 @@
   labs that no longer run.
 - `privilege`: root, or a user namespace of the lab's own.
 - `find`: which lab is meant, its API server, its lock. `status`, `logs`, `execute`, `next`, `test`: a verb each.
+- `repair`: what of a lab's record is damaged is rebuilt.
 - `machine_view`: what `status` sees on the machine that the API server does not know yet.
 - `preflight`: what is looked at before anything is made; `marks`: what of a lab is there, by the marks it carries.
 - `forward`: ports of this machine that lead into a pod; `forward_target`: which pod, which ports; `pods`: a pod by its name.

@@ -18,13 +18,14 @@ from pathlib import Path
 
 from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
-from netlab.kernel import namespaces
+from netlab.kernel import mounts, namespaces
 from netlab.kernel.door import Occupant
 from netlab.lab import containers
-from netlab.lab.find import DAEMON, locked
-from netlab.lab.marks import inhabitants, marked_namespaces
+from netlab.lab.find import locked
+from netlab.lab.marks import marked_namespaces
 from netlab.lab.privilege import apart, obtain
-from netlab.node.processes import ProcessRecord, network_namespace, read_record, read_records, stop
+from netlab.node.process_marks import inhabitants
+from netlab.node.processes import DAEMON, ProcessRecord, network_namespace, read_record, read_records, stop
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
 
@@ -55,6 +56,7 @@ def _down_locked(state: StateDirectory) -> Removed:
 def down(state: StateDirectory) -> Removed:
     """Remove everything recorded of a lab; the caller holds its lock and the privilege. Raises LabError for what would not go."""
     stopped = _stop_processes(state)
+    _remove_logs(state)
     docker = containers.is_docker(state)
     ended = containers.remove_containers(state.lab) if docker else 0
     paths = [namespace_path(name) for name in state.recorded_namespaces()]
@@ -71,9 +73,16 @@ def down(state: StateDirectory) -> Removed:
     if docker:
         ended += containers.remove_containers(state.lab)
         containers.remove_network(state.lab)
+    mounts.unmount_below(state.root)
     shutil.rmtree(state.root, ignore_errors=False)
     remove_netns_directory(state.root.parent)
     return Removed(state.lab, stopped, len(paths), ended)
+
+
+def _remove_logs(state: StateDirectory) -> None:
+    """Give back what a lab has most of on the disk, whatever else of it will not go."""
+    for path in (*state.root.glob("logs/*"), *state.root.glob("pods/*/*.log*")):
+        path.unlink(missing_ok=True)
 
 
 def _stop_processes(state: StateDirectory) -> int:

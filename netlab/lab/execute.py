@@ -59,7 +59,7 @@ def _on_host(state: StateDirectory, host: str, command: Sequence[str]) -> int:
     if containers.is_docker(state):
         container_exec.execute(container_name(state.lab, host), command, user="0")
     folder = state.host(host)
-    files = PodFiles(folder) if folder.is_dir() else None
+    files = PodFiles(folder, of_host=True) if folder.is_dir() else None
     return execute_inside(namespace_path(host_namespace(state.lab, host)), command, dict(os.environ), files)
 
 

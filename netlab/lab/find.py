@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import msgspec
-
-from netlab.controlplane.auth import ADMIN, token_file
+from netlab.controlplane.auth import is_token
 from netlab.controlplane.sync import SyncClient
-from netlab.errors import LabBusyError, LabError, UsageError
-from netlab.node.processes import inode, is_alive, read_record
+from netlab.errors import DamagedRecordError, LabBusyError, LabError, UsageError
+from netlab.node.process_marks import running_daemon
+from netlab.node.processes import DAEMON, ProcessRecord, inode, is_alive, read_record
 from netlab.runtime.statedir import API_SOCKET, StateDirectory, state_root
 
 ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
 AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"
-DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
+LOCKS = Path("/proc/locks")  # proc(5)
 
 
 def recorded_labs() -> tuple[str, ...]:
@@ -49,26 +49,46 @@ def how_to_see_one() -> str:
     return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " Labs started with sudo are seen with sudo.")
 
 
+def daemon_record(state: StateDirectory) -> ProcessRecord | None:
+    """Return the lab's daemon, None when it does not run. One whose record is damaged or gone is found by its marks."""
+    record = read_record(state, DAEMON)
+    if record is None:
+        return running_daemon(state)
+    return record if is_alive(record) else None
+
+
 def daemon_alive(state: StateDirectory) -> bool:
     """Tell whether the lab's daemon runs."""
-    record = read_record(state, DAEMON)
-    return record is not None and is_alive(record)
+    return daemon_record(state) is not None
 
 
 def connect(state: StateDirectory) -> SyncClient:
     """Return a client of the lab's API server, as its administrator. Raises LabError when the daemon does not run."""
     require_daemon(state)
-    if not daemon_serves(state):
+    endpoint = state.read_endpoint()
+    if endpoint is None and state.api.exists():
+        raise _unreachable(state, state.api, "does not say where the API server listens")
+    if endpoint is None or not daemon_serves(state):
         remedy = f"`netlab up FILE` (again) brings it up; `netlab down {state.lab}` removes it."
         raise LabError(f"lab {state.lab!r} is half-made: its daemon does not serve yet", remedy=remedy)
+    if not is_token(state.admin_token):
+        raise _unreachable(state, state.admin_token, "holds no token")
+    if not state.certificate_authority.exists():
+        raise _unreachable(state, state.certificate_authority, "is missing")
+    token, door = state.admin_token.read_text(encoding="ascii"), state.socket(API_SOCKET)
+    server = f"https://127.0.0.1:{endpoint.loopback}"
     try:
-        port = msgspec.json.decode(state.api.read_bytes())["loopback"]
-        token = (state.tokens / token_file(ADMIN)).read_text()
-    except FileNotFoundError as error:
-        message = f"the record of lab {state.lab!r} is damaged: {error.filename} is missing"
-        raise LabError(message, remedy=f"Remove the lab, that works without it: netlab down {state.lab}") from error
-    server, door = f"https://127.0.0.1:{port}", state.socket(API_SOCKET)
-    return SyncClient(server, state.certificate_authority, token, timeout=ANSWER_TIME, door=door)
+        return SyncClient(server, state.certificate_authority, token, timeout=ANSWER_TIME, door=door if door.exists() else None)
+    except ssl.SSLError as error:
+        raise _unreachable(state, state.certificate_authority, f"holds no certificate ({error.strerror})") from error
+
+
+def _unreachable(state: StateDirectory, path: Path, why: str) -> DamagedRecordError:
+    """Return the error for a file without which the daemon cannot be reached, and that another daemon makes again."""
+    return DamagedRecordError(
+        f"the record of lab {state.lab!r} is damaged: {path} {why}",
+        remedy=f"`netlab up FILE` makes it again; `netlab down {state.lab}` removes the lab.",
+    )
 
 
 def require_daemon(state: StateDirectory) -> None:
@@ -82,16 +102,8 @@ def require_daemon(state: StateDirectory) -> None:
 
 def daemon_serves(state: StateDirectory) -> bool:
     """Tell whether the lab's daemon runs and has got as far as serving; one that has not may have been left by a killed `up`."""
-    record = read_record(state, DAEMON)
-    return record is not None and is_alive(record) and _serving_pid(state) == record.pid
-
-
-def _serving_pid(state: StateDirectory) -> int:
-    """Return the pid of the daemon that wrote down where it serves; 0 when none did."""
-    try:
-        return int(msgspec.json.decode(state.api.read_bytes()).get("pid", 0))
-    except (FileNotFoundError, msgspec.DecodeError):
-        return 0
+    record, endpoint = daemon_record(state), state.read_endpoint()
+    return record is not None and endpoint is not None and endpoint.pid == record.pid
 
 
 @contextmanager
@@ -125,15 +137,34 @@ def _acquire(path: Path, lab: str, holder: str = "") -> int:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                words = os.pread(descriptor, 200, 0).decode() or "another command"
+                words = _holder(descriptor)
                 os.close(descriptor)
                 raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.") from None
             if inode(str(path)) == os.fstat(descriptor).st_ino:
                 if holder:  # `gc --dry-run` changes nothing
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, holder.encode())
+                    _sign(descriptor, holder)
                 return descriptor
             os.close(descriptor)
+
+
+def _sign(descriptor: int, holder: str) -> None:
+    """Write into a lock who holds it. A full disk has no room for that: the lock holds without, so that `down` works."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, holder.encode())
+
+
+def _holder(descriptor: int) -> str:
+    """Return who holds a lock: what it says itself, else the process that the kernel names."""
+    if words := os.pread(descriptor, 200, 0).decode(errors="replace"):
+        return words
+    found = os.fstat(descriptor)
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in LOCKS.read_text(encoding="ascii").splitlines():  # 1: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF
+        fields = line.split()
+        if fields[1] == "FLOCK" and fields[5] == place:
+            return f"process {fields[4]}"
+    return "another command"
 
 
 @contextmanager

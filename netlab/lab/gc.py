@@ -17,7 +17,8 @@ from netlab.kernel import namespaces
 from netlab.lab import containers
 from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
 from netlab.lab.find import daemon_alive, idle_locks, recorded_labs, remove_if_empty
-from netlab.lab.marks import Inhabitant, inhabitants, marked_namespaces, stop_inhabitants
+from netlab.lab.marks import marked_namespaces, stop_inhabitants
+from netlab.node.process_marks import Inhabitant, inhabitants
 from netlab.runtime.statedir import StateDirectory, state_root
 
 

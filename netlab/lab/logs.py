@@ -7,6 +7,8 @@ from netlab.daemon.host_processes import agent_name
 from netlab.errors import UsageError
 from netlab.lab import containers, pod_containers
 from netlab.lab.execute import Others, find_pod
+from netlab.node.podfiles import PodFiles
+from netlab.runtime import log_files
 from netlab.runtime.statedir import StateDirectory
 
 
@@ -19,8 +21,8 @@ def log_names(state: StateDirectory) -> tuple[str, ...]:
 
 def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
     """Return a process's or a container's log. Raises UsageError when there is nothing of that name."""
-    if state.log(target).exists():
-        return state.log(target).read_text(errors="replace")
+    if (text := log_files.read_log(state.log(target))) is not None:
+        return text
     if containers.is_docker(state):
         for host, container_id in containers.hosts_with_agent(state.lab).items():
             if agent_name(host) == target:
@@ -29,10 +31,10 @@ def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
     name = _container_meant(pod, container)
     if containers.is_docker(state):
         return pod_containers.output(state.lab, pod, name)
-    path = state.pod(pod.metadata.uid) / f"{name}.log"
-    if not path.exists():
+    text = log_files.read_log(PodFiles(state.pod(pod.metadata.uid)).log(name))
+    if text is None:
         raise UsageError(f"container {name!r} of pod {pod.key} has not written anything yet")
-    return path.read_text(errors="replace")
+    return text
 
 
 def _container_meant(pod: Pod, container: str) -> str:

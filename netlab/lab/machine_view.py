@@ -18,7 +18,8 @@ from netlab.api.times import seconds_of
 from netlab.dataplane.names import EDGE, host_namespace, namespace_path, pod_namespace
 from netlab.kernel import namespaces
 from netlab.kernel.door import Occupant
-from netlab.node.processes import is_alive, is_stopped, read_record
+from netlab.node.process_marks import running_process
+from netlab.node.processes import is_alive, is_stopped
 from netlab.runtime.statedir import StateDirectory
 
 NO_NAMESPACE = "its network namespace is gone; netlab up FILE makes it again"
@@ -44,7 +45,7 @@ class MachineView:
         if not self._has_processes:
             return ""
         name = EDGE if host == EDGE else f"agent-{host}"
-        record = read_record(self._state, name)
+        record = running_process(self._state, name)
         if record is None or not is_alive(record):
             return NO_PROCESS.format(name=name)
         return STOPPED if is_stopped(record) else ""

@@ -19,6 +19,7 @@ from netlab.errors import UsageError
 from netlab.files import write_whole
 from netlab.ipam import AddressPlan
 from netlab.lab import containers
+from netlab.lab.repair import recorded_lab
 from netlab.runtime.docker_network import with_node_subnet
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Topology
@@ -28,9 +29,8 @@ def record(state: StateDirectory, topology: Topology, say: Callable[[str], None]
     """Put the lab on record, before anything of it is made; the topology then has the networks that it keeps while it exists."""
     lab, spec = topology.lab, state.lab_file
     docker = lab.spec.runtime == DOCKER
-    known = spec.exists()
-    if known:
-        running = msgspec.json.decode(spec.read_bytes(), type=Lab)
+    running = recorded_lab(state)
+    if running:
         if docker and not topology.states_node_subnet:
             lab = with_node_subnet(lab, running.spec.networking.node_subnet)
         _refuse_new_networks(running, lab)
@@ -39,9 +39,9 @@ def record(state: StateDirectory, topology: Topology, say: Callable[[str], None]
         state.create()
         if engine:
             write_whole(state.images_file, msgspec.json.encode(images))
-        if engine and not known:
+        if engine and not running:
             lab = containers.place(engine, state, lab, stated=topology.states_node_subnet)
-    if known:  # it is mounted in the lab's containers
+    if docker and spec.exists():  # it is mounted in the lab's containers
         spec.write_bytes(msgspec.json.encode(lab))
     else:
         write_whole(spec, msgspec.json.encode(lab))

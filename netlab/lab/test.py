@@ -11,6 +11,7 @@ from netlab.files import read_plain
 from netlab.lab.converge import follow
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
+from netlab.node.podfiles import PodFiles
 from netlab.probe.runner import run_connectivity
 from netlab.runtime.lifetime import run_interruptible
 from netlab.runtime.statedir import StateDirectory
@@ -27,7 +28,7 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
     obtain(state, "test")
 
     def resolv_conf(uid: str) -> str:
-        return (read_plain(state.pod(uid) / "resolv.conf", LARGEST_RESOLV_CONF) or b"").decode(errors="replace")
+        return (read_plain(PodFiles(state.pod(uid)).etc / "resolv.conf", LARGEST_RESOLV_CONF) or b"").decode(errors="replace")
 
     try:
         with connect(state) as client:

@@ -25,9 +25,10 @@ from netlab.api.lab import DOCKER, RUNTIMES, Lab
 from netlab.api.resources import LABS
 from netlab.errors import UsageError
 from netlab.lab.files import read_topology
-from netlab.lab.find import daemon_alive, daemon_serves, locked
+from netlab.lab.find import daemon_alive, locked
 from netlab.lab.preflight import require_root, require_tools
 from netlab.lab.privilege import obtain, require_state_root
+from netlab.lab.repair import can_be_reached, restore
 from netlab.runtime.launch import Handed, loading_daemon
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Topology, problems_of
@@ -118,7 +119,9 @@ def _bring_up(
     on_progress: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> Result:
-    with nullcontext() if daemon_serves(state) else loading_daemon(topology.lab.spec.runtime) as daemon:
+    if not created:
+        restore(state)
+    with nullcontext() if can_be_reached(state) else loading_daemon(topology.lab.spec.runtime) as daemon:
         from netlab.lab.converge import converge
         from netlab.lab.down import stop_daemons
         from netlab.lab.preflight import require_free_names

@@ -15,6 +15,8 @@
 - Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the
   kubelet's end, `workloads_protocol` what they say; `workloads_sockets` makes their sockets; `workload_container` serves one of
   them in a container.
-- Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `entering` is what exec does;
-  `capabilities` is what a pod's command may do, `pod_limits` what it may take.
+- Processes: `spawn` and `spawn_zygote` start them, `processes` records and ends them, `process_marks` finds those
+  that lost their record, `entering` is what exec does; `capabilities` is what a pod's command may do, `pod_limits`
+  what it may take.
+  `log_keeper` stores what pods' commands write; `log_pipes` is the spawner's side of it.
 """

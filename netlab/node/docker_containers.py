@@ -74,7 +74,7 @@ def container_spec(lab: str, run: Run, chosen: Chosen, *, network: str, ready: s
         network=network,
         processes=PROCESSES,
         memory=memory_limit(container),
-        mounts=tuple(Mount(str(run.files.folder / name), f"/etc/{name}", writable=True) for name in FILES),
+        mounts=tuple(Mount(str(run.files.etc / name), f"/etc/{name}", writable=True) for name in FILES),
     )
     spec = _server(common, run, ready) if chosen.server else _program(common, run, chosen)
     return secured(spec, run, chosen.user)

@@ -28,7 +28,7 @@ from netlab.node.docker_found import Found
 from netlab.node.docker_ready import READY, ReadySocket
 from netlab.node.docker_runs import Runs
 from netlab.node.docker_sandboxes import Holders
-from netlab.node.docker_start import Starter
+from netlab.node.docker_start import Limit, Starter
 from netlab.node.docker_work import Work
 from netlab.node.pod_runtime import Changed, News, Place, Refused, Run, RunKey, SandboxLost, Stop
 from netlab.node.readiness import Result
@@ -44,7 +44,9 @@ log = logging.getLogger("netlab.node")
 class DockerPods:
     """The `PodRuntime` of containers. `workloads` is the image of netlab's own workloads."""
 
-    def __init__(self, *, engine: Engine, kernel: Kernel, state: StateDirectory, domain: str, workloads: str) -> None:
+    def __init__(
+        self, *, engine: Engine, kernel: Kernel, state: StateDirectory, domain: str, workloads: str, limit: Limit
+    ) -> None:
         self.environment: Mapping[str, str] = {}  # the image says the rest
         self._engine = engine
         self._lab = state.lab
@@ -66,6 +68,7 @@ class DockerPods:
             lab=state.lab,
             workloads=workloads,
             ready=str(state.socket(READY)),
+            limit=limit,
         )
         self._found = Found()
         self._runs = Runs(engine=engine, work=self._work, starter=starter, found=self._found, tell=self._tell)

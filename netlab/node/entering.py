@@ -30,7 +30,7 @@ from netlab.errors import KernelError
 from netlab.files import read_plain
 from netlab.kernel import libc, mounts, namespaces
 from netlab.kernel.libc import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, MS_BIND, MS_REC, MS_SLAVE
-from netlab.node.podfiles import LONGEST_HOSTNAME, PodFiles
+from netlab.node.podfiles import INJECTED, LONGEST_HOSTNAME, PodFiles
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # a shell's exit codes
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,9 +46,9 @@ def enter(descriptor: int, files: PodFiles | None) -> None:
     _show_devices()
     if files is None:
         return
-    sources = {f"/etc/{name}": str(files.folder / name) for name in ("resolv.conf", "hosts", "hostname")}
+    sources = {f"/etc/{name}": str(files.etc / name) for name in INJECTED}
     _lay_over(sources)
-    if hostname := hostname_in(read_plain(files.folder / "hostname", LONGEST_HOSTNAME + 1) or b""):
+    if hostname := hostname_in(read_plain(files.etc / "hostname", LONGEST_HOSTNAME + 1) or b""):
         socket.sethostname(os.fsdecode(hostname))
 
 

@@ -24,6 +24,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from netlab.api.cluster import Node
@@ -36,6 +37,7 @@ from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.loop import run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
+from netlab.kernel import mounts
 from netlab.kernel.door import Kernel
 from netlab.node.kubelet_drain import SlicesAfter
 from netlab.node.kubelet_failures import PodFailures
@@ -279,7 +281,8 @@ class Kubelet:
                 gone += leaving
         for worker in gone:
             del self._workers[worker.uid]
-            await asyncio.to_thread(shutil.rmtree, worker.files.folder, ignore_errors=True)
+            with self._failures.guarded(worker):
+                await asyncio.to_thread(_remove_folder, worker.files.folder)
         return gone
 
     # ---- 2: sandboxes
@@ -359,3 +362,9 @@ class Kubelet:
 def _binding(pod: Pod) -> int:
     """When the pod was bound, as a new pod's last change was that: not by a clock, which two runs of one file do not share."""
     return whole_number(pod.metadata.resource_version)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a pod's folder, and the file system in it."""
+    mounts.unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)

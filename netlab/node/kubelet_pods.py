@@ -194,11 +194,11 @@ class PodWorker:
         """Write those of the pod's files that somebody has deleted; what its containers wrote into the others stays."""
         if not self.stands or not self.records or self.pod.terminating:
             return
-        missing = {name for name in podfiles.INJECTED if not (self.files.folder / name).exists()}
+        missing = {name for name in podfiles.INJECTED if not (self.files.etc / name).exists()}
         texts = self.tools.surroundings.files(self.pod, self.address) if missing else {}
         for name in missing.intersection(texts):
             try:
-                write_in_place(self.files.folder / name, texts[name])
+                write_in_place(self.files.etc / name, texts[name])
             except OSError as error:
                 log.warning("pod=%s file=%s state=missing error=%r", self.pod.key, name, str(error))
 
@@ -244,7 +244,7 @@ class PodWorker:
             self.pod, container, sources, name=texts["hostname"].strip(), base=self.tools.runtime.environment
         )
         for name, text in texts.items():
-            write_in_place(self.files.folder / name, text)
+            write_in_place(self.files.etc / name, text)
         write_whole(self.files.environment(container.name), json.dumps(environment))
         run = self.asked[container.name] = self._run(container, record.runs, environment)
         self.tools.runtime.start(run)

@@ -25,6 +25,7 @@ from netlab.node.capabilities import granted
 from netlab.node.netns_probes import CommandRunner
 from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import PATH, command_line
+from netlab.node.process_marks import restore_records
 from netlab.node.processes import CONTAINER_PREFIX
 from netlab.node.readiness import Result
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
@@ -179,7 +180,11 @@ class NetnsPods:
         return False
 
     def _signal(self, place: Place, number: signal.Signals) -> None:
-        if record := processes.read_record(self._state, container_process(*place)):
+        name = container_process(*place)
+        record = processes.read_record(self._state, name)
+        if record is None and place in self._running and name in restore_records(self._state):
+            record = processes.read_record(self._state, name)
+        if record:
             processes.send(record, number)
 
     # ---- what is carried out

@@ -1,10 +1,17 @@
-"""Commands of exec probes, as processes inside pods (runtime `netns`)."""
+"""Commands of exec probes, as processes inside pods (runtime `netns`).
+
+What a command says is for a message of 200 characters. It goes through a pipe that is read while
+the command runs: the last part is kept, the rest is dropped, and nothing is stored on the disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Final, Self
 
 from netlab.errors import NetlabError
 from netlab.node import processes
@@ -15,7 +22,10 @@ from netlab.node.readiness import Result
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
 from netlab.runtime.statedir import StateDirectory
 
-LONGEST_WORDS = 200
+LONGEST_WORDS: Final = 200
+LONGEST_KEPT: Final = 4 * LONGEST_WORDS  # bytes; a character has four at most
+CHUNK: Final = 1 << 14
+FULL_PIPE: Final = 1 << 16  # pipe(7)
 
 
 class CommandRunner:
@@ -25,6 +35,7 @@ class CommandRunner:
         self._spawner = spawner
         self._state = state
         self._ends: dict[str, asyncio.Future[Exit]] = {}
+        self._count = 0
         spawner.subscribe(self._ended)
 
     def _ended(self, news: Exit) -> None:
@@ -34,33 +45,63 @@ class CommandRunner:
     async def probe(self, run: Run, argv: tuple[str, ...], limit: float) -> Result:
         """Run a command in a container; success is exit code 0 within `limit` seconds."""
         folder = run.files.folder
-        name = f"{PROBE_PREFIX}{folder.name}-{run.container.name}"
-        output = folder / f"{run.container.name}.probe"
+        self._count += 1  # the end of a command that was killed comes later, when the next one may run
+        name = f"{PROBE_PREFIX}{folder.name}-{run.container.name}-{self._count}"
         end = self._ends[name] = asyncio.get_running_loop().create_future()
         try:
-            spec = ContainerSpec(
-                name,
-                run.namespace,
-                argv,
-                str(output),
-                environment=dict(run.environment),
-                files=str(folder),
-                capabilities=granted(run.container),
-            )
-            await self._spawner.spawn_container(spec)
-            news = await asyncio.wait_for(end, limit)
-            words = await asyncio.to_thread(_tail, output)
-        except NetlabError as error:
-            return Result(success=False, message=error.message)
+            with _Listening(folder / f"{run.container.name}.probe") as output:
+                spec = ContainerSpec(
+                    name,
+                    run.namespace,
+                    argv,
+                    str(output.pipe),
+                    environment=dict(run.environment),
+                    files=str(folder),
+                    kept=False,
+                    capabilities=granted(run.container),
+                )
+                await self._spawner.spawn_container(spec)
+                news = await asyncio.wait_for(end, limit)
+                words = output.text()
         except TimeoutError:
             return Result(success=False, message=f"command {argv[0]!r} timed out after {limit:g}s")
+        except NetlabError as error:
+            return Result(success=False, message=error.message)
+        except OSError as error:
+            return Result(success=False, message=f"{error.filename}: {error.strerror}")
         finally:
             self._ends.pop(name, None)
             if record := processes.read_record(self._state, name):
                 processes.send(record, signal.SIGKILL)
-            output.unlink(missing_ok=True)
         return Result(success=news.code == 0, message="" if news.code == 0 else words or f"exit code {news.code}")
 
 
-def _tail(output: Path) -> str:
-    return output.read_text(encoding="utf-8", errors="replace").strip()[-LONGEST_WORDS:] if output.exists() else ""
+class _Listening:
+    """A pipe at a path, read by the event loop for a `with` block; the end of what came through it is kept."""
+
+    def __init__(self, pipe: Path) -> None:
+        self.pipe = pipe
+        self._kept = b""
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        self.pipe.unlink(missing_ok=True)
+        os.mkfifo(self.pipe, 0o600)
+        self._descriptor = os.open(self.pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # for writing, too: no end is reported
+        asyncio.get_running_loop().add_reader(self._descriptor, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self.pipe.unlink(missing_ok=True)
+
+    def text(self) -> str:
+        """Return the end of what was written up to now."""
+        for _ in range(FULL_PIPE // CHUNK):  # not until it is empty: a child of the command may write for ever
+            self._read()
+        return self._kept.decode(errors="replace").strip()[-LONGEST_WORDS:]
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            self._kept = (self._kept + os.read(self._descriptor, CHUNK))[-LONGEST_KEPT:]

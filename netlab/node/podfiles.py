@@ -30,6 +30,7 @@ LOCALHOST_LINES = (
     "fe00::1\tip6-allnodes",
     "fe00::2\tip6-allrouters",
 )
+ETC_SIZE = 256 * 1024  # bytes that a pod's resolv.conf, hosts and hostname may have together (CVE-2020-8557)
 INJECTED = ("resolv.conf", "hosts", "hostname")  # what lies over /etc in a pod
 LONGEST_HOSTNAME = 64  # Linux' own limit (semantics 11.28)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -53,9 +54,15 @@ class UnusableValueError(ConfigError):
 
 @dataclass(frozen=True)
 class PodFiles:
-    """The folder that holds a pod's resolv.conf, hosts and hostname: `StateDirectory.pod(uid)`."""
+    """The folder of a pod, `StateDirectory.pod(uid)`, or of a host, which has nothing but the files for /etc."""
 
     folder: Path
+    of_host: bool = False
+
+    @property
+    def etc(self) -> Path:
+        """The folder of resolv.conf, hosts and hostname. Containers may write these: a pod's has a size (`ETC_SIZE`)."""
+        return self.folder if self.of_host else self.folder / "etc"
 
     def environment(self, container: str) -> Path:
         """Return the file with a container's environment (JSON), for `exec`."""

@@ -23,6 +23,8 @@ from netlab.files import write_whole
 from netlab.runtime.identity import start_time
 from netlab.runtime.statedir import StateDirectory
 
+DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
+SOCKETS_PREFIX = "sockets-"  # of the title of a child of workloads, which has no record: it ends with its parent
 CONTAINER_PREFIX, PROBE_PREFIX = COMMAND_PREFIXES = ("container-", "probe-")  # names of pods' own commands
 
 

@@ -17,7 +17,8 @@ old one is of no use any more, so the outcome names the pods whose namespace is 
 (`dataplane.cables`): its end on the node may lead into a namespace that has no name any more.
 
 Addresses are host-local's (semantics 3.27, 3.28, 1.6): round robin, kept for the pod's life, on disk in `ipam/<node>`
-before they are used. The same file names every sandbox that may exist, for a daemon that comes after a crash.
+before they are used. The same file names every sandbox that may exist, for a daemon that comes after a crash. If it is damaged or
+gone, pods keep the addresses that their status has.
 All functions block; the kubelet calls them in a thread.
 """
 
@@ -39,8 +40,9 @@ from netlab.dataplane.diff import diff
 from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod_namespace
 from netlab.dataplane.pod import Sandbox, node_link, node_neighbour, owns, pod_state
 from netlab.dataplane.state import NamespaceState, Operation, Verb
+from netlab.errors import DamagedRecordError
 from netlab.files import write_whole
-from netlab.ipam import exhausted, next_address
+from netlab.ipam import exhausted, is_pod_address, next_address
 from netlab.kernel.door import Kernel
 from netlab.node.processes import inode
 from netlab.runtime.claims import release
@@ -187,8 +189,8 @@ class Sandboxes:
         """Delete a node's entries for pods that leave: a packet for such a pod is answered, not sent to a port that is gone."""
         path = self._node_path(node)
         if self._kernel.namespace_exists(path):
-            entries = [Operation(Verb.DELETE, node_neighbour(found.address)) for found in leaving]
             with self._failed.contain(f"neighbors of {node}"):
+                entries = [Operation(Verb.DELETE, node_neighbour(found.address)) for found in leaving]
                 self._kernel.perform(path, entries)
 
     def leftovers(self, live: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
@@ -211,32 +213,40 @@ class Sandboxes:
         reservations = self._reservations(wanted.node)
         in_use = {found.address for found in reservations.pods.values()}
         problems, before = {}, len(in_use)
-        for pod in wanted.pods:
-            meta = pod.metadata
-            if meta.uid in reservations.pods:
-                continue
-            address = next_address(wanted.subnet, reservations.last or None, in_use)
+        new = [pod for pod in wanted.pods if pod.metadata.uid not in reservations.pods]
+        for pod in sorted(new, key=lambda pod: not pod.status.pod_ip):  # those that had an address before the file was lost
+            address = _known_address(pod, wanted.subnet, in_use)
             if address is None:
-                problems[meta.uid] = exhausted(wanted.subnet)
+                address = next_address(wanted.subnet, reservations.last or None, in_use)
+                reservations.last = address or reservations.last
+            if address is None:
+                problems[pod.metadata.uid] = exhausted(wanted.subnet)
                 continue
             in_use.add(address)
-            reservations.last = address
-            reservations.pods[meta.uid] = Reservation(
-                address,
-                pod_namespace(self._lab, meta.namespace, meta.name),
-                pod_link(self._lab, meta.namespace, meta.name, meta.uid),
-            )
+            reservations.pods[pod.metadata.uid] = self._reservation(pod, address)
         if len(in_use) != before:
             self._save(wanted.node)
         return problems
 
+    def _reservation(self, pod: Pod, address: str) -> Reservation:
+        meta = pod.metadata
+        return Reservation(
+            address,
+            pod_namespace(self._lab, meta.namespace, meta.name),
+            pod_link(self._lab, meta.namespace, meta.name, meta.uid),
+        )
+
     def _reservations(self, node: str) -> Reservations:
         if node not in self._nodes:
             try:
-                content = (self._state.ipam / node).read_bytes()
+                self._nodes[node] = self._state.read(self._state.ipam / node, Reservations)
             except FileNotFoundError:
-                content = b"{}"
-            self._nodes[node] = msgspec.json.decode(content, type=Reservations)
+                self._nodes[node] = Reservations()
+            except DamagedRecordError as error:
+                log.warning(
+                    "record=%s state=damaged remedy=%r error=%r", node, "pods keep the addresses of their status", error.message
+                )
+                self._nodes[node] = Reservations()
         return self._nodes[node]
 
     def _save(self, node: str) -> None:
@@ -380,6 +390,12 @@ class Sandboxes:
 
 def _observe(kernel: Kernel, path: str, desired: NamespaceState) -> NamespaceState:
     return kernel.observe(path, sysctls=tuple(desired.sysctls))
+
+
+def _known_address(pod: Pod, subnet: str, in_use: Collection[str]) -> str | None:
+    """Return the address that a pod's status has, unless it is none of the node's or another pod has it."""
+    found = pod.status.pod_ip
+    return found if found and found not in in_use and is_pod_address(subnet, found) else None
 
 
 def _owned_on_node(name: str) -> bool:

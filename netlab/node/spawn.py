@@ -39,6 +39,8 @@ class ProcessSpec:
     arguments: dict[str, str]
     log: str
     namespace: str = ""
+    reads: tuple[str, ...] = ()  # files that it reads when it starts, and never again
+    socket: str = ""  # the Unix socket at which it serves, if it does
     title: str = ""  # what ps shows after "netlab: <lab> "; the name when empty
     capabilities: tuple[str, ...] = ()
 
@@ -47,6 +49,7 @@ class ProcessSpec:
 class ContainerSpec:
     """A pod's command. `files` is the pod's folder (resolv.conf, hosts, hostname); "" leaves the machine's files.
 
+    The lab's log keeper writes `log`. If the command is not `kept`, it writes to the file or pipe `log` itself.
     `capabilities`: those that it keeps.
     """
 
@@ -57,6 +60,7 @@ class ContainerSpec:
     environment: dict[str, str] = field(default_factory=dict)
     files: str = ""
     working_directory: str = ""
+    kept: bool = True
     capabilities: tuple[str, ...] = ()
 
 

@@ -10,6 +10,8 @@ Rules:
 2. A record is struck off when the child has been reaped; then the daemon is told.
 3. When the daemon's end of the socket closes, the spawner leaves and its children go on: the next daemon finds
    them by their records.
+4. A command of a pod writes to a pipe that the lab's log keeper reads (`netlab.node.log_keeper`); every other process writes to
+   its log file.
 
 Both sides speak JSON lines: requests {"id", "name", ...}, answers {"id", "pid"} or {"id", "error"}, news
 {"exit": name, "pid", "status"}.
@@ -25,16 +27,17 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import setproctitle
 
 from netlab.errors import KernelError
-from netlab.kernel import libc, namespaces, privileges
-from netlab.node import entering
-from netlab.node.podfiles import PodFiles
+from netlab.kernel import libc, mounts, namespaces, privileges
+from netlab.node import entering, log_keeper
+from netlab.node.log_pipes import LogPipes
+from netlab.node.podfiles import ETC_SIZE, PodFiles
 from netlab.node.processes import ProcessRecord, strike_off, write_record
 from netlab.runtime import logs
 from netlab.runtime.identity import start_time
@@ -68,20 +71,27 @@ class _Zygote:
         self._state = state
         self._children: dict[int, str] = {}
         self._received = b""
+        self._pipes = LogPipes(state, self._start_log_keeper)
         # SIGCHLD writes into a pipe, so that one poll waits for the socket and for children alike.
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> None:
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        poll.register(self._woken, select.POLLIN)
+        self._pipes.resume()
+        wait: float | None = None  # seconds until a log keeper that has ended is started again
         while True:
-            ready = dict(poll.poll())
+            poll = select.poll()
+            for source in filter(None, (self._channel, self._pipes.channel)):
+                poll.register(source, select.POLLIN)
+            poll.register(self._woken, select.POLLIN)
+            keeper = self._pipes.channel.fileno() if self._pipes.channel else None
+            ready = dict(poll.poll(None if wait is None else wait * 1000))
             if self._woken in ready:
                 os.read(self._woken, 4096)
             self._reap()
+            if keeper in ready or wait is not None:
+                wait = self._pipes.restore(ended=keeper in ready)
             if self._channel.fileno() in ready and not self._receive():
                 return
 
@@ -111,43 +121,70 @@ class _Zygote:
                 self._tell({"exit": name, "pid": pid, "status": status})
 
     def _start(self, request: Message) -> Message:
+        """Start what the daemon asks for; returns the answer."""
+        name, container = request["name"], request["kind"] == "container"
+        log = Path(request["log"])
+
+        def work() -> None:
+            if container:
+                _run_command(request)
+            else:
+                _run_entry(request, self._entries[request["entry"]], self._state.lab)
+
+        try:
+            if container and request["files"]:
+                mounts.limit(PodFiles(Path(request["files"])).etc, ETC_SIZE)
+            output = self._pipes.open(log) if container and request["kept"] else _opened_log(log)
+            return {"id": request["id"], "pid": self._fork(name, output, work)}
+        except OSError as error:
+            return {"id": request["id"], "error": f"{error.filename or 'fork'}: {error.strerror}"}
+
+    def _start_log_keeper(self, listener: socket.socket) -> None:
+        """Start the log keeper, which listens on a socket that we have made for it."""
+
+        def work() -> None:
+            setproctitle.setproctitle(f"netlab: {self._state.lab} {log_keeper.NAME}")
+            logs.configure()
+            privileges.limit(())  # it opens the lab's own files alone
+            log_keeper.keep_logs(listener, self._state)
+
+        output = _opened_log(self._state.log(log_keeper.NAME))
+        self._fork(log_keeper.NAME, output, work, keep={listener.fileno()})
+
+    def _fork(self, name: str, output: int, work: Callable[[], None], keep: Collection[int] = ()) -> int:
+        """Fork a recorded child that does `work`, with `output` as its standard streams; returns its pid. Closes `output`."""
         waiting, release = os.pipe2(os.O_CLOEXEC)
         try:
             pid = os.fork()
-        except OSError as error:
-            os.close(waiting)
-            os.close(release)
-            return {"id": request["id"], "error": f"fork: {error.strerror}"}
-        if pid == 0:
-            os.close(release)
-            _be_child(waiting, request, self._entries, self._state.lab)
-        os.close(waiting)
-        self._children[pid] = request["name"]
-        try:
-            write_record(self._state, ProcessRecord(request["name"], pid, start_time(pid) or 0))
+            if pid == 0:
+                os.close(release)
+                _be_child(waiting, name, output, work, keep)
+            self._children[pid] = name
+            write_record(self._state, ProcessRecord(name, pid, start_time(pid) or 0))
             os.write(release, b"1")
-        except OSError as error:
-            return {"id": request["id"], "error": f"recording process {request['name']}: {error.strerror}"}
         finally:
-            os.close(release)
-        return {"id": request["id"], "pid": pid}
+            for descriptor in (waiting, release, output):
+                os.close(descriptor)
+        return pid
 
 
-def _be_child(waiting: int, request: Message, entries: Mapping[str, Entry], lab: str) -> NoReturn:
+def _opened_log(log: Path) -> int:
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR if log.is_fifo() else os.O_WRONLY | os.O_APPEND | os.O_CREAT  # see `log_keeper` for why a pipe is opened so
+    return os.open(log, flags | os.O_CLOEXEC, 0o600)
+
+
+def _be_child(waiting: int, name: str, output: int, work: Callable[[], None], keep: Collection[int]) -> NoReturn:
     status = 1
     try:
-        recorded = os.read(waiting, 1) == b"1"
-        if recorded:
-            _prepare(request)
-            if request["kind"] == "container":
-                _run_command(request)
-            else:
-                _run_entry(request, entries[request["entry"]], lab)
+        if os.read(waiting, 1) == b"1":
+            _prepare(output, keep)
+            work()
             status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
     except (OSError, KernelError) as error:
-        sys.stderr.write(f"netlab: starting {request['name']}: {error}\n")
+        sys.stderr.write(f"netlab: starting {name}: {error}\n")
     except BaseException:  # noqa: BLE001 -- the last frame of a process: nothing may unwind into the spawner's stack
         traceback.print_exc()
     sys.stdout.flush()
@@ -155,19 +192,16 @@ def _be_child(waiting: int, request: Message, entries: Mapping[str, Entry], lab:
     os._exit(status)
 
 
-def _prepare(request: Message) -> None:
-    """A session of its own, no descriptor but the standard streams, default signals, output to the log."""
+def _prepare(output: int, keep: Collection[int]) -> None:
+    """A session of its own, no descriptor but the standard streams and `keep`, default signals, output to the log."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    log = Path(request["log"])
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for stream in (1, 2):
         os.dup2(output, stream)
-    _shed(keep=set())
+    _shed(keep=set(keep))
     # Whatever the daemon had put in place of the streams (a test's capture, a buffer half full) is not the child's.
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, errors="backslashreplace", closefd=False) for stream in (1, 2))
 

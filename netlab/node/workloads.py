@@ -18,16 +18,17 @@ import logging
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 
 from netlab.containment import Contained
 from netlab.files import socket_address
 from netlab.kernel import privileges
+from netlab.node.processes import SOCKETS_PREFIX
 from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
 from netlab.node.workloads_serving import Bind, ServedWorkload
 from netlab.node.workloads_sockets import SocketMaker
+from netlab.runtime.log_files import CONTAINER, RotatingFile
 from netlab.runtime.statedir import StateDirectory
 from netlab.serving.descriptors import raise_limit
 
@@ -40,7 +41,7 @@ def main(arguments: dict[str, str]) -> None:
     state = StateDirectory(arguments["lab"], Path(arguments["state"]))
     path = state.socket(socket_name(arguments["node"]))
     path.unlink(missing_ok=True)  # of a process that was killed
-    sockets = SocketMaker.start(f"netlab: {state.lab} sockets-{arguments['node']}")
+    sockets = SocketMaker.start(f"netlab: {state.lab} {SOCKETS_PREFIX}{arguments['node']}")
     privileges.limit(())
     try:
         asyncio.run(_serve(path, sockets))
@@ -134,10 +135,10 @@ class Workloads:
             writer.write(line)
 
 
-def open_log(path: str) -> TextIO:
+def open_log(path: str) -> RotatingFile:
     """Return a container's log, to be written behind what earlier runs wrote."""
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Path(path).open("a", buffering=1, encoding="utf-8")
+    return RotatingFile(Path(path), CONTAINER)
 
 
 def _replaced(present: ServerSpec, wanted: ServerSpec | None) -> bool:

@@ -17,7 +17,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import TextIO, cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -51,6 +51,16 @@ log = logging.getLogger("netlab.node")
 Bind = Callable[[str, str, int], socket.socket]  # namespace, protocol, port -> a bound socket
 
 
+class Output(Protocol):
+    """Where a server's log goes: a text stream, or a file with a size."""
+
+    def write(self, text: str, /) -> object:
+        """Add text."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 def bound(_path: str, protocol: str, port: int) -> socket.socket:
     """Return a socket bound to a port of the namespace that this process is in."""
     kind = socket.SOCK_DGRAM if protocol == "UDP" else socket.SOCK_STREAM
@@ -68,7 +78,7 @@ def bound(_path: str, protocol: str, port: int) -> socket.socket:
 class ServedWorkload:
     """A server's life: `start`, changes told to `changed`, `close`."""
 
-    def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: TextIO | None = None, bind: Bind = bound) -> None:
+    def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: Output | None = None, bind: Bind = bound) -> None:
         """Write to `output`; `bind` makes sockets in the spec's namespace."""
         self.spec = spec
         self.code: int | None = None
@@ -90,7 +100,7 @@ class ServedWorkload:
     def status(self) -> ServerStatus:
         return ServerStatus(key=self.spec.key, run=self.spec.run, code=self.code, message=self.message, busy=self._busy)
 
-    async def start(self, open_log: Callable[[], TextIO] | None = None) -> None:
+    async def start(self, open_log: Callable[[], Output] | None = None) -> None:
         """Open the log, bind, then listen. Any failure becomes the server's exit code and last words, also in its log."""
         with Contained() as attempt:
             if open_log is not None:

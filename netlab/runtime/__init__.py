@@ -12,5 +12,5 @@
 - `claims`: whose a namespace is: a name that somebody else has is not taken.
 - `statedir`: the paths of a lab's record. A thing is recorded before it is made and struck off after it is gone.
 - `launch`: starts the daemon; `children`: a child that is never lost; `lifetime`: how a process is asked to end; `identity`:
-  which one it is; `logs`: how it logs.
+  which one it is; `logs`: how it logs; `log_files`: a log that has a size.
 """

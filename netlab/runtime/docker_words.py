@@ -26,7 +26,7 @@ REMEDIES = (  # words of a refusal -> what to do
     ),
 )
 
-LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}}  # kubelet, too, rotates at 10 MiB
+LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}  # kubelet's, and `log_files.CONTAINER`
 NO_HEALTHCHECK = {"Test": ["NONE"]}  # Kubernetes knows no HEALTHCHECK: probes are the pod's
 
 

@@ -30,8 +30,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-import msgspec
-
 from netlab.errors import LabError
 from netlab.runtime import logs
 from netlab.runtime.children import child
@@ -150,10 +148,8 @@ def _end(pid: int) -> None:
 
 def _known_port(state: StateDirectory) -> int:
     """Return the port of an earlier daemon, so that kubeconfig files stay good; 0 for any free one."""
-    if not state.api.exists():
-        return 0
-    port: int = msgspec.json.decode(state.api.read_bytes())["loopback"]
-    return port
+    endpoint = state.read_endpoint()
+    return endpoint.loopback if endpoint else 0
 
 
 def _listen(listener: socket.socket, port: int) -> None:

@@ -10,7 +10,7 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     api.json            where the API server listens: {"loopback": port, "fabric": address, "pid": of the daemon}
     netns/<name>        one empty file per network namespace made
     processes/<name>    one JSON file per process started: {"pid": 1, "start": clock ticks since boot}
-    pods/<uid>/         resolv.conf, hosts, hostname, container logs
+    pods/<uid>/         etc/: resolv.conf, hosts, hostname; container logs, environments, pipes
     hosts/<name>/       resolv.conf, hosts, hostname of a node, client or the edge, for `netlab exec`
     ipam/<node>         the pod address last handed out
     logs/<name>.log     what each process said
@@ -26,8 +26,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+
+from netlab.errors import DamagedRecordError
+
+T = TypeVar("T")
 
 STATE_ROOT_VARIABLE = "K8SNETLAB_STATE"
 MACHINE_ROOT = Path("/run/k8s-netlab")
@@ -42,6 +47,14 @@ def state_root() -> Path:
     if os.geteuid() == 0:
         return MACHINE_ROOT
     return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}").absolute() / "k8s-netlab"
+
+
+class ApiEndpoint(msgspec.Struct, frozen=True):
+    """The content of `api.json`."""
+
+    loopback: int
+    fabric: str = ""
+    pid: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,9 +81,31 @@ class StateDirectory:
     def images_file(self) -> Path:
         return self.root / "images.json"
 
+    def read(self, path: Path, kind: type[T]) -> T:
+        """Return what a file of the record says. Raises FileNotFoundError, or DamagedRecordError for other content."""
+        content = path.read_bytes()
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except (ValueError, RecursionError) as error:  # malformed, of another kind, not UTF-8, too deep
+            raise self.damaged(path, str(error)) from error
+
+    def damaged(self, path: Path, why: str) -> DamagedRecordError:
+        """Return the error for a file of the record that cannot be used and that nothing else can replace."""
+        return DamagedRecordError(
+            f"the record of lab {self.lab!r} is damaged: {path}: {why}",
+            remedy=f"Remove the lab, that works without the file: netlab down {self.lab}",
+        )
+
     def read_images(self) -> dict[str, str]:
         """Return the image of each role, which `up` has made sure of."""
-        return msgspec.json.decode(self.images_file.read_bytes(), type=dict[str, str])
+        return self.read(self.images_file, dict[str, str])
+
+    def read_endpoint(self) -> ApiEndpoint | None:
+        """Return where the API server listens, None when that is not known."""
+        try:
+            return self.read(self.api, ApiEndpoint)
+        except (FileNotFoundError, DamagedRecordError):
+            return None
 
     @property
     def pki(self) -> Path:
@@ -83,6 +118,10 @@ class StateDirectory:
     @property
     def tokens(self) -> Path:
         return self.root / "tokens"
+
+    @property
+    def admin_token(self) -> Path:
+        return self.tokens / "admin"
 
     @property
     def kubeconfig(self) -> Path:

@@ -10,6 +10,7 @@ import os
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,9 +21,11 @@ from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
+from netlab.kernel import mounts
 from netlab.kernel.linux import LinuxKernel
 from netlab.node.docker_pods import DockerPods
 from netlab.node.kubelet import Kubelet
+from netlab.node.podfiles import ETC_SIZE
 from netlab.runtime.docker import LAB_LABEL, Container
 from netlab.runtime.statedir import StateDirectory
 
@@ -84,7 +87,12 @@ async def lab(state, docker_engine, image_tags) -> AsyncIterator[Any]:
 
     def start() -> Daemon:
         runtime = DockerPods(
-            engine=docker_engine, kernel=KERNEL, state=state, domain="cluster.local", workloads=image_tags["workloads"]
+            engine=docker_engine,
+            kernel=KERNEL,
+            state=state,
+            domain="cluster.local",
+            workloads=image_tags["workloads"],
+            limit=partial(mounts.limit, size=ETC_SIZE),
         )
         kubelet = kubelet_of(client, KERNEL, runtime, state)
         daemons.append(Daemon(client, kubelet, asyncio.create_task(kubelet.run())))

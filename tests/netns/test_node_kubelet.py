@@ -9,12 +9,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from kubeletdriver import kubelet_of, pod, settled, until, vanished
 
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES
+from netlab.api.times import micro_timestamp
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
@@ -28,6 +30,7 @@ from netlab.node.netns_pods import NetnsPods
 from netlab.node.podfiles import PodFiles
 from netlab.node.spawn import ProcessSpec, Spawner
 from netlab.node.workloads_sockets import PRIVILEGES
+from netlab.runtime.log_files import read_log
 from netlab.runtime.statedir import StateDirectory
 
 pytestmark = pytest.mark.netns
@@ -138,7 +141,13 @@ async def test_command_sees_the_pods_files(state):
         await daemon.client.create(PODS, body)
         await until(daemon, lambda: phase_is(daemon, "job", "Succeeded"))
         (job,) = await settled(daemon, "job")
-    log = PodFiles(state.pod(job["metadata"]["uid"])).log("c0").read_text().splitlines()
+        path = PodFiles(state.pod(job["metadata"]["uid"])).log("c0")
+
+        async def written():  # the log keeper does it
+            return bool(read_log(path))
+
+        await until(daemon, written)
+    log = read_log(path).splitlines()
 
     assert condition(job, "Ready") == "False"
     assert log == ["job", "1", "10.244.1.2\tjob", "hello job job"]
@@ -250,7 +259,7 @@ async def test_deletion_removes_everything(state):
         await daemon.client.create(PODS, pod("next", {"image": "nginx"}))
         (after,) = await settled(daemon, "next")
 
-    assert records == ["workloads-node1"]
+    assert records == ["log-keeper", "workloads-node1"]
     assert not KERNEL.namespace_exists(namespace_path(f"{LAB}-default-gone"))
     assert (body["status"]["podIP"], after["status"]["podIP"]) == ("10.244.1.2", "10.244.1.3")
 
@@ -396,7 +405,10 @@ async def test_node_becomes_ready_with_its_agent(state):
 
     async with lab(state) as daemon:
         await until(daemon, lambda: ready_is("False"))
-        lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": {"netlab/synced": "{}"}}}
+        held = (await daemon.client.get(NODES, "node1"))["metadata"]["resourceVersion"]
+        synced = {"netlab/synced": f'{{"nodes": "{held}"}}'}
+        lease = {"metadata": {"name": "node1", "namespace": "kube-node-lease", "annotations": synced}}
+        lease["spec"] = {"renewTime": micro_timestamp(datetime.now(UTC)), "leaseDurationSeconds": 40}
         await daemon.client.create(LEASES, lease)
         await until(daemon, lambda: ready_is("True"))
 

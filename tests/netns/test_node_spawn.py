@@ -8,13 +8,19 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from netlab.api.pods import Container
 from netlab.files import write_whole
+from netlab.kernel import mounts
 from netlab.node import entering, processes
-from netlab.node.podfiles import PodFiles
+from netlab.node.log_keeper import NAME
+from netlab.node.netns_probes import CommandRunner
+from netlab.node.podfiles import ETC_SIZE, PodFiles
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpec, Spawner
+from netlab.runtime.log_files import CONTAINER, read_log
 from netlab.runtime.statedir import StateDirectory
 
 pytestmark = pytest.mark.netns
@@ -44,7 +50,8 @@ ENTRIES = {"report": report_entry, "failing": failing_entry}
 def state(tmp_path):
     state = StateDirectory("nodetest", tmp_path / "nodetest")
     state.create()
-    return state
+    yield state
+    mounts.unmount_below(state.root)
 
 
 @pytest.fixture
@@ -135,8 +142,9 @@ async def test_container_command(state, namespace, argv, code, text):
         await spawner.spawn_container(spec)
         end = await asyncio.wait_for(exits.get(), PATIENCE)
 
+        await _until(lambda: text in (read_log(log) or ""))  # the log keeper writes it
+
     assert end.code == code
-    assert text in log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -178,13 +186,13 @@ sys.exit(code)
 
 def _pod_files(state: StateDirectory) -> PodFiles:
     files = PodFiles(state.pod("uid-1"))
-    files.folder.mkdir(parents=True)
+    files.etc.mkdir(parents=True)
     for name, text in {
         "resolv.conf": "nameserver 10.96.0.10\n",
         "hosts": "127.0.0.1 localhost\n",
         "hostname": "blue-pod\n",
     }.items():
-        (files.folder / name).write_text(text)
+        (files.etc / name).write_text(text)
     return files
 
 
@@ -200,3 +208,134 @@ async def _until(condition) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 -- a file that appears gives no event
             await asyncio.sleep(0.005)
+
+
+# ---- logs of commands (finding B4)
+SH = ("sh", "-c")
+
+
+def _command(namespace: str, files: PodFiles, script: str, name: str = "container-c") -> ContainerSpec:
+    return ContainerSpec(name, namespace, (*SH, script), str(files.log("main")))
+
+
+def _log_sizes(files: PodFiles) -> list[int]:
+    return [path.stat().st_size for path in files.folder.glob("main.log*")]
+
+
+async def test_flood_of_output_is_bounded_and_its_end_kept(state, namespace):
+    """A command that prints 80 MB leaves 50 MiB at most, in files of 10 MiB, and its last line is there."""
+    files = _pod_files(state)
+    spawner = Spawner.start(state, ENTRIES)
+    async with running(spawner) as exits:
+        script = "yes 'hello hello hello hello' | head -c 80000000; echo the end"
+        await spawner.spawn_container(_command(namespace, files, script))
+        end = await asyncio.wait_for(exits.get(), PATIENCE)
+        await _until(lambda: files.log("main").read_bytes().endswith(b"the end\n"))
+
+    sizes = _log_sizes(files)
+    assert end.code == 0
+    assert (len(sizes), max(sizes) <= CONTAINER.size, sum(sizes) <= CONTAINER.total) == (CONTAINER.files, True, True)
+
+
+async def test_command_goes_on_when_spawner_or_keeper_is_killed(state, namespace):
+    """A killed spawner leaves the keeper; a killed keeper is replaced; no write of the command fails, and no line is lost."""
+    files = _pod_files(state)
+    script = "for i in $(seq 1000); do echo line $i; sleep 0.01; done; echo end with $?"
+    first = Spawner.start(state, ENTRIES)
+    first.attach()
+    pid = await first.spawn_container(_command(namespace, files, script))
+    await _until(lambda: "line 5" in (read_log(files.log("main")) or ""))
+    keeper = processes.read_record(state, NAME)
+    os.kill(first.pid, signal.SIGKILL)
+    await first.close()
+    second = Spawner.start(state, ENTRIES)
+    async with running(second) as exits:
+        adopted = second.adopt("container-c", namespace)
+        await _until(lambda: "line 100" in (read_log(files.log("main")) or ""))
+        kept_on = processes.is_alive(keeper)
+        processes.stop([keeper], 0.0)
+        end = await asyncio.wait_for(exits.get(), PATIENCE)
+        await _until(lambda: (read_log(files.log("main")) or "").endswith("end with 0\n"))
+        another = processes.read_record(state, NAME)
+
+    lines = (read_log(files.log("main")) or "").splitlines()
+    assert (adopted, end, kept_on) == (pid, Exit("container-c", pid, None), True)
+    assert lines == [*(f"line {number}" for number in range(1, 1001)), "end with 0"]
+    assert another.pid != keeper.pid
+    await _until(lambda: not processes.is_alive(another))  # nobody is left to read for
+
+
+async def test_command_waits_while_there_is_no_keeper(state, namespace):
+    """Without a spawner nobody replaces a killed keeper: the command waits with a full pipe, and the next spawner frees it."""
+    files = _pod_files(state)
+    first = Spawner.start(state, ENTRIES)
+    async with running(first):
+        await first.spawn_container(_command(namespace, files, "sleep 0.5; head -c 1000000 /dev/zero; echo the end"))
+        await _until(lambda: processes.read_record(state, NAME))
+        await _until(lambda: processes.read_record(state, "container-c"))
+    processes.stop([processes.read_record(state, NAME)], 0.0)
+    processes.strike_off(state, NAME)
+    await asyncio.sleep(1)
+    waiting = processes.is_alive(processes.read_record(state, "container-c"))
+    second = Spawner.start(state, ENTRIES)
+    async with running(second):
+        await _until(lambda: (read_log(files.log("main")) or "").endswith("the end\n"))
+
+    assert waiting
+    assert len(read_log(files.log("main"))) == 1_000_000 + len("the end\n")
+
+
+async def test_short_command_leaves_all_its_words(state, namespace):
+    """A command that ends before the keeper has looked at its pipe has its words kept."""
+    spawner = Spawner.start(state, ENTRIES)
+    folders = []
+    async with running(spawner) as exits:
+        for number in range(20):
+            files = PodFiles(state.pod(f"uid-{number}"))
+            folders.append(files)
+            await spawner.spawn_container(_command(namespace, PodFiles(files.folder), f"echo {number}", f"container-{number}"))
+        for _ in range(20):
+            await asyncio.wait_for(exits.get(), PATIENCE)
+        await _until(lambda: all(read_log(files.log("main")) == f"{n}\n" for n, files in enumerate(folders)))
+
+
+async def test_probe_that_floods_is_stopped_in_time_and_stores_nothing(state, namespace):
+    """The output of an exec probe is for a short message: it is read and dropped, the end kept."""
+    files = _pod_files(state)
+    spawner = Spawner.start(state, ENTRIES)
+    run = SimpleNamespace(files=files, container=Container(name="main"), namespace=namespace, environment={})
+    async with running(spawner):
+        runner = CommandRunner(spawner, state)
+        flood = await runner.probe(run, ("yes",), 0.5)
+        failed = await runner.probe(run, (*SH, "yes | head -c 1000000; echo bad luck; exit 3"), 5.0)
+        good = await runner.probe(run, ("true",), 5.0)
+        await _until(lambda: not processes.read_records(state))
+
+    assert (flood.success, flood.message) == (False, "command 'yes' timed out after 0.5s")
+    assert (failed.success, failed.message[-11:], good.success) == (False, "y\ny\nbad luck"[-11:], True)
+    assert [path.name for path in files.folder.iterdir()] == ["etc"]
+
+
+async def test_files_of_etc_have_a_size(state, namespace):
+    """What a command writes to /etc/hosts ends at 256 KiB, is seen by other commands and `exec`, and leaves with the pod."""
+    files = _pod_files(state)
+    spawner = Spawner.start(state, ENTRIES)
+    async with running(spawner) as exits:
+        for name, script in (
+            ("container-a", "echo a >> /etc/hosts; cat /dev/zero >> /etc/hosts"),
+            ("container-b", "wc -c < /etc/hosts"),
+        ):
+            spec = ContainerSpec(name, namespace, (*SH, script), str(files.log(name)), files=str(files.folder))
+            await spawner.spawn_container(spec)
+            await asyncio.wait_for(exits.get(), PATIENCE)
+        await _until(lambda: read_log(files.log("container-b")))
+    hosts = (files.etc / "hosts").read_bytes()
+
+    assert "No space left on device" in read_log(files.log("container-a"))
+    assert int(read_log(files.log("container-b"))) == len(hosts)
+    assert len(hosts) <= ETC_SIZE
+    assert hosts.startswith(b"127.0.0.1 localhost\na\n")
+    assert (files.etc / "hostname").read_text() == "blue-pod\n"
+    assert entering.execute(namespace, (*SH, "test $(wc -c < /etc/hosts) -gt 100000"), {}, files) == 0
+    mounts.unmount_below(files.folder)
+    assert not files.etc.is_mount()

@@ -6,7 +6,11 @@ A row is a script of sh. In it `on NAME COMMAND` runs a command in the namespace
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 PRELUDE = """
@@ -25,13 +29,19 @@ class Damage:
     script: str
     sample: bool = False
 
-    def do(self, lab: str, state: str) -> None:
-        """Break the lab."""
+    @contextmanager
+    def done(self, lab: str, state: str) -> Iterator[None]:
+        """Break the lab; processes whose pids the script prints end with the block."""
         variables = {"LAB": lab, "STATE": state, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         done = subprocess.run(
             ["sh", "-c", PRELUDE + self.script], env=variables, capture_output=True, text=True, check=False, timeout=30
         )
         assert done.returncode == 0, f"{self.name}: {done.stderr}"
+        try:
+            yield
+        finally:
+            for pid in done.stdout.split():
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def _everywhere(what: str, script: str, sample: str = "") -> list[Damage]:
@@ -44,16 +54,25 @@ def _with_eth0(what: str, script: str, sample: str = "") -> list[Damage]:
     return [row for row in _everywhere(what, script, sample) if not row.name.startswith("fabric")]
 
 
+HELD = """
+ip netns exec $LAB-NAME sleep 600 >/dev/null 2>&1 &
+until [ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+ip netns del $LAB-NAME
+echo $!
+"""
 WITH_DEFAULT_ROUTE = ("node1", "default-web1", "client")
 DAMAGES = (
     # ---- namespaces and their names
     *_everywhere("namespace deleted", "ip netns del $LAB-NAME", "node1"),
     *_everywhere("namespace unmounted", "umount /run/netns/$LAB-NAME"),
+    # A stranger's process keeps the namespace and its end of the cable alive, beyond what netlab could end.
+    *(Damage(f"{name}: namespace deleted under a shell", HELD.replace("NAME", name), sample=name == "node1")
+      for name in ("node1", "default-web1", "client", "edge", "fabric")),
     Damage("all namespaces deleted", "for f in /run/netns/$LAB-*; do ip netns del ${f#/run/netns/}; done", sample=True),
     Damage("pod with a command: namespace deleted", "ip netns del $LAB-default-shell"),
     # ---- links
     *_with_eth0("eth0 deleted", "on NAME ip link del eth0"),
-    *_with_eth0("eth0 renamed", "on NAME ip link set eth0 down; on NAME ip link set eth0 name foo0 up", "node1"),
+    *_with_eth0("eth0 renamed", "on NAME ip link set eth0 down; on NAME ip link set eth0 name foo0 up"),
     *_with_eth0("eth0 down", "on NAME ip link set eth0 down"),
     *_with_eth0("eth0 moved", "ip netns add $LAB-x; ip -n $LAB-NAME link set eth0 netns $LAB-x; ip netns del $LAB-x"),
     *_with_eth0("eth0's MAC changed", "on NAME ip link set eth0 address 02:00:00:00:00:99"),

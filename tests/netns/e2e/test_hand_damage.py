@@ -59,18 +59,18 @@ def faults(lab):
 @pytest.mark.parametrize("damage", TRIED, ids=lambda row: row.name.replace(" ", "-"))
 def test_up_heals(broken_lab, damage):
     """After one `up` all checks pass: nothing is left that only time would heal (S4)."""
-    damage.do(broken_lab.name, str(broken_lab.state))
+    with damage.done(broken_lab.name, str(broken_lab.state)):
+        broken_lab.up(TOPOLOGY)
 
-    broken_lab.up(TOPOLOGY)
-
-    assert [] == faults(broken_lab)
+        assert [] == faults(broken_lab)
 
 
 def test_it_heals_by_itself(broken_lab):
     """Without anybody's doing a lab is whole again within the promised time, whatever of it was broken (S4)."""
     rows = {row.name: row for row in DAMAGES}
     for name in ("node1: namespace deleted", "default-web1: namespace deleted", "client: main table flushed", "edge: lo down"):
-        rows[name].do(broken_lab.name, str(broken_lab.state))
+        with rows[name].done(broken_lab.name, str(broken_lab.state)):
+            pass
     deadline = time.monotonic() + PROMISED
     while faults(broken_lab) and time.monotonic() < deadline:
         time.sleep(1)

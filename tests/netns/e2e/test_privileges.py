@@ -14,6 +14,7 @@ import pytest
 
 from netlab.api.capabilities import DEFAULT, NUMBERS
 from netlab.daemon.main import CAPABILITIES
+from netlab.node.podfiles import PodFiles
 
 pytestmark = pytest.mark.netns
 
@@ -43,6 +44,7 @@ EXPECTED = {  # capabilities, no_new_privs, seccomp
     "agent-node1": ({"NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"}, 1, FILTERED),
     "edge": ({"NET_ADMIN", "NET_RAW"}, 1, FILTERED),
     "workloads-node1": (set(), 1, FILTERED),
+    "log-keeper": (set(), 1, FILTERED),
     "sockets-node1": ({"NET_BIND_SERVICE", "SYS_ADMIN"}, 1, FILTERED),
     "pod plain": (set(DEFAULT), 1, FILTERED),
     "pod more": ({*DEFAULT, "NET_ADMIN"} - {"MKNOD"}, 1, FILTERED),
@@ -93,7 +95,7 @@ def commands_of(state: Path) -> dict[str, int]:
     found = {}
     for record in (state / "processes").glob("container-*"):
         uid = record.name.removeprefix("container-").removesuffix("-c")
-        found[(state / "pods" / uid / "hostname").read_text().strip()] = json.loads(record.read_text())["pid"]
+        found[(PodFiles(state / "pods" / uid).etc / "hostname").read_text().strip()] = json.loads(record.read_text())["pid"]
     return found
 
 

@@ -13,7 +13,7 @@ from netlab.errors import InvalidValueError, KernelError
 
 log = logging.getLogger("netlab.test")
 BODY = {"name": "l", "running": True, "runtime": "netns", "kubeProxyMode": "nftables"}
-BODY |= {"hosts": [], "nodes": [], "pods": [], "services": [], "edge": {"message": ""}}
+BODY |= {"hosts": [], "nodes": [], "pods": [], "services": [], "edge": {"status": "Ready", "message": ""}}
 
 
 def lease(namespace: str, name: str, **problems: list[str]) -> tuple[str, Lease]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 import ssl
 import stat
 from datetime import UTC, datetime, timedelta
@@ -91,11 +92,49 @@ async def test_a_wrong_clock_is_named(tmp_path: Path, made: timedelta, words: st
                 assert "Set the clock" in error.value.remedy
 
 
-def test_a_damaged_folder_is_a_lab_error(tmp_path: Path) -> None:
-    """Files that are no certificates are reported with a remedy."""
-    (tmp_path / "ca.key").write_text("x")
-    (tmp_path / "ca.crt").write_text("x")
-    with pytest.raises(LabError, match="cannot be read or written"):
+DAMAGES = {
+    "empty": lambda _: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "random": lambda content: random.Random(1).randbytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(("name", "kept"), [("ca.crt", False), ("ca.key", False), ("server.crt", True), ("server.key", True)])
+def test_damaged_certificates_are_replaced(tmp_path: Path, name: str, kept: bool, damage: str) -> None:
+    """A damaged server certificate or key is replaced under the same authority; a damaged authority takes both along (M2)."""
+    pki = ensure_pki(tmp_path, NAMES, now=NOW)
+    before = pki.ca_file.read_bytes()
+    path = tmp_path / name
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+
+    ensure_pki(tmp_path, NAMES, now=NOW)
+
+    assert kept is (pki.ca_file.read_bytes() == before)
+    authority = x509.load_pem_x509_certificate(pki.ca_file.read_bytes())
+    x509.load_pem_x509_certificate(pki.certificate_file.read_bytes()).verify_directly_issued_by(authority)
+    pki.server_context()  # raises for a key that is another certificate's
+
+
+def test_certificates_of_another_pair_are_replaced(tmp_path: Path) -> None:
+    """A key that belongs to another certificate is damage, too."""
+    pki, other = ensure_pki(tmp_path / "a", NAMES, now=NOW), ensure_pki(tmp_path / "b", NAMES, now=NOW)
+    pki.key_file.write_bytes(other.key_file.read_bytes())
+    ensure_pki(pki.folder, NAMES, now=NOW)
+    pki.server_context()
+    pki.certificate_file.write_bytes(other.certificate_file.read_bytes())
+    pki.key_file.write_bytes(other.key_file.read_bytes())
+    ensure_pki(pki.folder, NAMES, now=NOW)
+
+    assert pki.certificate_file.read_bytes() != other.certificate_file.read_bytes()
+
+
+def test_certificates_that_cannot_be_written_are_a_lab_error(tmp_path: Path) -> None:
+    """The error names the folder and says what the system said."""
+    pki = ensure_pki(tmp_path, NAMES, now=NOW)
+    pki.ca_file.unlink()
+    pki.ca_file.mkdir()
+    with pytest.raises(LabError, match=r"certificates in .* cannot be written: Is a directory"):
         ensure_pki(tmp_path, NAMES, now=NOW)
 
 

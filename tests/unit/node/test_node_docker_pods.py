@@ -42,12 +42,15 @@ class Rig:
         self.news: list[News] = []
         self.paths: dict[str, str] = {}
         self.occupants: dict[str, Occupant] = {}  # what somebody else has put at a path
+        self.limited: list[Path] = []
         kernel: Any = SimpleNamespace(
             bind_namespaces=self.paths.update,
             namespace_exists=lambda path: path in self.paths,
             occupant=lambda path: self.occupants.get(path, Occupant.NAMESPACE if path in self.paths else Occupant.NOTHING),
         )
-        self.pods = DockerPods(engine=engine, kernel=kernel, state=self.state, domain="cluster.local", workloads=OURS)
+        self.pods = DockerPods(
+            engine=engine, kernel=kernel, state=self.state, domain="cluster.local", workloads=OURS, limit=self.limited.append
+        )
         self.pods.subscribe(self.news.append)
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -233,6 +236,14 @@ async def test_a_server_has_begun_when_it_listens(rig):
 
     assert (rig.about(tool), before, rig.about(run.key)) == (["Began"], [], ["Began"])
     assert networks == {NO_NETWORK, f"container:{rig.ids('sandbox')['netlab_lab_default_p']}"}
+
+
+async def test_files_of_etc_have_a_size_before_a_container_has_them(rig):
+    """The folder that is mounted writable is limited first: `cat /dev/zero > /etc/hosts` ends (CVE-2020-8557)."""
+    await rig.stand()
+    await rig.begin(TOOL)
+
+    assert rig.limited == [PodFiles(rig.state.pod("u")).etc]
 
 
 async def test_an_end_is_told_with_its_code_and_the_old_run_goes_with_the_next(rig):

@@ -171,7 +171,7 @@ async def test_a_fresh_sandbox_ends_what_runs_in_the_old_one(worker, runtime):
 async def test_files_that_were_deleted_come_back(worker):
     """A look writes a file that is missing, and leaves what a container wrote into one that is there."""
     begun(worker)
-    hostname = worker.files.folder / "hostname"
+    hostname = worker.files.etc / "hostname"
     hostname.write_text("changed\n")
     worker.restore_files()
     kept = hostname.read_text()

@@ -205,10 +205,12 @@ def test_a_refused_pod_is_left_out_until_it_is_due(refusing):
     assert (quiet, list(held.problems), sorted(later.addresses), dict(later.problems)) == (0, ["a"], ["a", "b", "c"], {})
 
 
-def test_a_damaged_record_of_addresses_concerns_its_node(refusing):
-    """The pods of the other node stand; those of this one say what is wrong."""
+def test_a_record_of_addresses_that_cannot_be_read_concerns_its_node(refusing):
+    """The pods of the other node stand; those of this one say what is wrong (damaged content is rebuilt: M2)."""
     refusing.sandboxes._nodes.pop("node1", None)
-    (refusing.sandboxes._state.ipam / "node1").write_bytes(b"\xff{")
+    record = refusing.sandboxes._state.ipam / "node1"
+    record.unlink(missing_ok=True)
+    record.mkdir(parents=True)
     outcome = ensure(refusing)
 
     assert sorted(outcome.addresses) == ["c"]

@@ -6,19 +6,19 @@ import asyncio
 import os
 import signal
 import socket
-from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
 from node_waiting import soon
 
 from netlab.files import socket_address
+from netlab.kernel import namespaces
 from netlab.node import workloads
 from netlab.node.docker_ready import ReadySocket
 from netlab.node.pod_runtime import RunKey
 from netlab.node.workloads_link import WorkloadsLink
 from netlab.node.workloads_protocol import ServerSpec, ServerStatus
+from netlab.node.workloads_serving import bound
 from netlab.runtime.statedir import StateDirectory
 
 NODE = 63 * "n"
@@ -32,11 +32,34 @@ def state(request, tmp_path) -> StateDirectory:
     return made
 
 
-async def test_workloads(state, tmp_path):
+class Maker:
+    """Makes sockets in this process, as `SocketMaker` does in a child; it does not end."""
+
+    def __init__(self) -> None:
+        self._ends = os.pipe()
+
+    def fileno(self) -> int:
+        return self._ends[0]
+
+    def __call__(self, path: str, protocol: str, port: int) -> socket.socket:
+        with namespaces.inside(path):
+            return bound(path, protocol, port)
+
+    def close(self) -> None:
+        for end in self._ends:
+            os.close(end)
+
+
+@pytest.fixture
+def maker():
+    made = Maker()
+    yield made
+    made.close()
+
+
+async def test_workloads(state, tmp_path, maker):
     """The kubelet finds the workloads process of a node."""
     path, reports = state.socket(workloads.socket_name(NODE)), []
-    idle, writing = os.pipe()  # the maker of sockets, which is not asked for one here
-    maker: Any = SimpleNamespace(fileno=lambda: idle)
     serving = asyncio.create_task(workloads._serve(path, maker))
     link = WorkloadsLink(path, reports.append)
     link.want([ServerSpec(key="u/c", pod="p", path="/proc/self/ns/net", server="pause", log=str(tmp_path / "log"))])
@@ -46,8 +69,6 @@ async def test_workloads(state, tmp_path):
     await serving
     talking.cancel()
     await asyncio.gather(talking, return_exceptions=True)
-    os.close(idle)
-    os.close(writing)
 
     assert [["u/c"]] == [[status.key for status in report.servers] for report in reports[:1]]
 
@@ -96,12 +117,12 @@ BAD_SERVERS = [
 
 
 @pytest.mark.parametrize(("bad", "code", "words"), BAD_SERVERS)
-async def test_one_bad_server_ends_and_the_others_are_served(tmp_path, bad, code, words):
+async def test_one_bad_server_ends_and_the_others_are_served(tmp_path, maker, bad, code, words):
     """It has an exit code and last words; servers that come before and after it run, and the conversation goes on."""
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
     path, reports = state.socket("w"), []
-    serving = asyncio.create_task(workloads._serve(path))
+    serving = asyncio.create_task(workloads._serve(path, maker))
     link = WorkloadsLink(path, reports.append)
     link.want([spec("a", tmp_path), spec("bad", tmp_path, **bad), spec("c", tmp_path)])
     talking = asyncio.create_task(link.run())
@@ -119,12 +140,12 @@ async def test_one_bad_server_ends_and_the_others_are_served(tmp_path, bad, code
     assert [status.key for status in reports[-1].servers] == ["a/c", "c/c", "d/c"]
 
 
-async def test_a_sending_that_breaks_is_logged_and_tried_again(tmp_path, caplog):
+async def test_a_sending_that_breaks_is_logged_and_tried_again(tmp_path, maker, caplog):
     """What cannot be sent ends the conversation with a line in the log; what comes next is sent."""
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
     path, reports = state.socket("w"), []
-    serving = asyncio.create_task(workloads._serve(path))
+    serving = asyncio.create_task(workloads._serve(path, maker))
     link = WorkloadsLink(path, reports.append)
     link.want([spec("a", tmp_path, environment={"KEY": "\udcff"})])
     talking = asyncio.create_task(link.run())
@@ -140,12 +161,12 @@ async def test_a_sending_that_breaks_is_logged_and_tried_again(tmp_path, caplog)
     assert len([record for record in caplog.records if "conversation=w state=failed" in record.getMessage()]) == 1
 
 
-async def test_a_listener_that_breaks_is_logged_and_told_again(tmp_path, caplog):
+async def test_a_listener_that_breaks_is_logged_and_told_again(tmp_path, maker, caplog):
     """The kubelet's side may break on one report: it is logged, and reports go on after the next connection."""
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
     path, reports = state.socket("w"), []
-    serving = asyncio.create_task(workloads._serve(path))
+    serving = asyncio.create_task(workloads._serve(path, maker))
 
     def listener(report) -> None:
         reports.append(report)

@@ -29,7 +29,7 @@ def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:
             "NetworkMode": "none",
             "Sysctls": {},
             "ReadonlyRootfs": False,
-            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}},
             "Mounts": [],
             "CapDrop": ["ALL"],
             "CapAdd": [],
