@@ -120,7 +120,8 @@ async def _nobody() -> int:
 class Convergence:
     """Looks at a lab's store and its parts.
 
-    `ask_agents` asks agents and edge to look at their kernel, and returns the version of the Lab that does.
+    `ask_agents` asks agents and edge to look at their kernel, and returns the version of the Lab that does. `machine` returns a
+    sentence for each thing that is wrong with the machine.
     """
 
     def __init__(
@@ -133,9 +134,11 @@ class Convergence:
         kubelet: Settling,
         agent_starts: Callable[[str], Collection[int]],
         ask_agents: Callable[[], Awaitable[int]] = _nobody,
+        machine: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._store = store
         self._ask_agents = ask_agents
+        self._machine = machine
         self._asked = 0  # the version of the Lab that asked last
         self._agent_starts = agent_starts
         self._lab = lab
@@ -160,7 +163,7 @@ class Convergence:
         """Return what the user should know, each sentence once however many parts of the daemon say it."""
         unread = (f"{key} cannot be read: {failure.message}" for key, failure in self._unread.failures.items())
         damaged = (str(damaged) for damaged in self._store.damaged())
-        return tuple(dict.fromkeys([*damaged, *unread, *self._controllers.problems, *self._kubelet.notes()]))
+        return tuple(dict.fromkeys([*damaged, *unread, *self._controllers.problems, *self._kubelet.notes(), *self._machine()]))
 
     def _objects(self, resource: Resource[Kind]) -> list[Kind]:
         """Return the objects of a kind, decoded when they were not at the last look."""

@@ -60,6 +60,7 @@ from netlab.files import socket_address, write_whole
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel import privileges
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.overflow import Overflows
 from netlab.node.kubelet import Kubelet
 from netlab.node.processes import ProcessRecord, strike_off, write_record
 from netlab.runtime import logs
@@ -183,6 +184,7 @@ class Daemon:
             kubelet=kubelet,
             agent_starts=machinery.agent_starts,
             ask_agents=self._ask_agents,
+            machine=Overflows(machinery.kernel, "since the daemon of this lab started").words,
         )
         await self._serve_loopback(convergence)
         async with asyncio.TaskGroup() as tasks:

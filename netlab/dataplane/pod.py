@@ -9,6 +9,9 @@
 - Both routes are the ones the CNI bridge plugin and flannel give: the default, and the whole pod network.
 - The MAC address is made from the IPv4 address (0a:58 + four bytes, as the CNI plugins do): an address that is used again
   by another pod keeps its MAC, and no neighbour holds a stale one (semantics 3.26). arp_notify announces it besides.
+- Both MAC addresses are thus known, and pod and node have permanent neighbor entries for each other. The kernel counts only
+  learned entries against net.ipv4.neigh.default.gc_thresh3, 1,024 for all namespaces of the machine together: without the
+  permanent ones some 450 pods that talk fill it, and packets are lost.
 - `lo` is up from the creation of the namespace on (semantics 3.30).
 """
 
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from netlab.dataplane.names import mac_address, ownership_mark, pod_link
-from netlab.dataplane.state import Address, Link, NamespaceState, Route, Veth
+from netlab.dataplane.state import Address, Link, NamespaceState, Neighbour, Route, Veth
 
 POD_INTERFACE = "eth0"
 NO_IPV6 = {"net/ipv6/conf/all/disable_ipv6": "1"}  # no MLD, no RS in captures; `all` sets `default` and every device
@@ -71,6 +74,7 @@ def pod_state(sandbox: Sandbox) -> NamespaceState:
             Route("0.0.0.0/0", POD_INTERFACE, gateway=sandbox.gateway),
             Route(sandbox.pod_subnet, POD_INTERFACE, gateway=sandbox.gateway),
         ),
+        neighbours=(Neighbour(POD_INTERFACE, sandbox.gateway, mac_of(sandbox.gateway)),),
         sysctls=dict(POD_SYSCTLS),
     )
 
@@ -86,6 +90,11 @@ def node_link(sandbox: Sandbox, *, bridge: str = "cni0") -> Link:
         hairpin=True,
         alias=ownership_mark(sandbox.lab, f"{sandbox.namespace}/{sandbox.pod}"),
     )
+
+
+def node_neighbour(address: str, *, bridge: str = "cni0") -> Neighbour:
+    """Return the node's permanent entry for the pod with an address, which may have a prefix length."""
+    return Neighbour(bridge, address.partition("/")[0], mac_of(address))
 
 
 def owns(name: str) -> bool:

@@ -43,6 +43,7 @@ with _empty_package("pyroute2"):
     from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
     from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg, ifinfveth
     from pyroute2.netlink.rtnl.ndmsg import NTF_SELF, NUD_PERMANENT, ndmsg
+    from pyroute2.netlink.rtnl.ndtmsg import ndtmsg
     from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK, rtmsg
 
 __all__ = (
@@ -61,6 +62,7 @@ __all__ = (
     "ifaddrmsg",
     "ifinfmsg",
     "ndmsg",
+    "ndtmsg",
     "nested",
     "netlink",
     "request",

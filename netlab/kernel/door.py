@@ -8,7 +8,7 @@ leave it again, so they are safe in any thread and never change the caller's nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -55,6 +55,18 @@ class FlowFilter:
     destination: str = ""
     destination_port: int = 0
     reply_source: str = ""
+
+
+@dataclass(frozen=True)
+class NeighbourTable:
+    """The machine's table of neighbor (ARP) entries, which all its network namespaces share.
+
+    `limit` is how many learned entries it holds at most; permanent ones are not counted. `overflows` counts since the machine
+    booted how often an entry found no room: each time a packet was lost.
+    """
+
+    limit: int = 1024
+    overflows: int = 0
 
 
 class Monitor(Protocol):
@@ -131,3 +143,9 @@ class Kernel(Protocol):
 
     def tracked_ports(self, path: str, protocol: str) -> frozenset[int]:
         """Return the source ports of the flows of a protocol (`udp`) that conntrack remembers, as their clients sent them."""
+
+    def neighbour_table(self) -> NeighbourTable:
+        """Return the limit of the machine's neighbor table and how often it has overflowed. Needs no privilege."""
+
+    def forget_neighbours(self, path: str, addresses: Collection[str]) -> int:
+        """Delete the learned neighbor entries of these addresses and return how many; permanent ones stay."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -33,7 +33,7 @@ from netlab.dataplane.state import (
     Vxlan,
 )
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing, Occupant
+from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing, NeighbourTable, Occupant
 from netlab.kernel.fake_nft import FakeNft, RefusedError
 from netlab.kernel.refusal import ABSENT, no_namespace, refused
 
@@ -114,6 +114,8 @@ class FakeKernel:
         self.flows: dict[str, list[FlowFilter]] = {}
         self.occupants: dict[str, Occupant] = {}
         self.source_ports: dict[tuple[str, str], frozenset[int]] = {}
+        self.learned: dict[str, set[str]] = {}  # the addresses of learned neighbor entries, by namespace
+        self.table = NeighbourTable()
 
     # ---- namespaces
     def create_namespaces(self, paths: Sequence[str]) -> None:
@@ -306,6 +308,18 @@ class FakeKernel:
         """Return the ports of `source_ports[path, protocol]`."""
         self._namespace(path)
         return self.source_ports.get((path, protocol), frozenset())
+
+    def neighbour_table(self) -> NeighbourTable:
+        """Return `table`."""
+        return self.table
+
+    def forget_neighbours(self, path: str, addresses: Collection[str]) -> int:
+        """Take these addresses out of `learned[path]` and return how many there were."""
+        self._namespace(path)
+        found = self.learned.get(path, set())
+        forgotten = found.intersection(addresses)
+        found -= forgotten
+        return len(forgotten)
 
 
 def _matches(flow: FlowFilter, wanted: FlowFilter) -> bool:

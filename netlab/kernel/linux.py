@@ -13,16 +13,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from netlab.dataplane.diff import LOOPBACK
 from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
-from netlab.kernel import conntrack, namespaces, nft, observed, rtnetlink, sysctl
+from netlab.kernel import conntrack, namespaces, neighbours, nft, observed, rtnetlink, sysctl
 from netlab.kernel.codecs import NETLINK_ROUTE, Message
-from netlab.kernel.door import FlowFilter, Listing, Occupant
+from netlab.kernel.door import FlowFilter, Listing, NeighbourTable, Occupant
 from netlab.kernel.monitor import LinuxMonitor
 from netlab.kernel.netlink import BATCH, Netlink
 from netlab.kernel.refusal import ABSENT, refused
@@ -108,6 +108,15 @@ class LinuxKernel:
     def tracked_ports(self, path: str, protocol: str) -> frozenset[int]:
         """Return the source ports of the flows of a protocol that conntrack remembers."""
         return conntrack.source_ports(path, protocol)
+
+    def neighbour_table(self) -> NeighbourTable:
+        """Return the limit of the machine's neighbor table and how often it has overflowed."""
+        return neighbours.table()
+
+    def forget_neighbours(self, path: str, addresses: Collection[str]) -> int:
+        """Delete the learned neighbor entries of these addresses and return how many."""
+        with namespaces.inside(path), Netlink(NETLINK_ROUTE) as netlink:
+            return neighbours.forget(netlink, addresses)
 
 
 class _Batch:

@@ -13,8 +13,10 @@ anybody, raises its generation; after a write of ours it should have grown by on
    A fragment fails alone: one whose text may not stand in a script (`netfilter.vetting`) is left out before nft is asked. When
    the kernel refuses a transaction, fragments are added to a dormant draft by halves until those that it refuses are found;
    the others are written. If the draft takes them all, the error was about the tables as they are, and is raised.
-5. While a table is not known, packets may meet any rules at all, also ones that are gone by the time it is looked at, and
-   conntrack goes on treating their flows so: who cares about that asks whether a table `was_unknown`.
+5. Packets that met other rules than the wanted ones have flows in conntrack that go on so: who cares about that asks whether a
+   table `was_unknown`. A table that this process has never known was; one that it has written was if it is found to differ.
+   A commit of somebody else to another table, as for `nft monitor trace`, says nothing of ours. (Rules that were changed and
+   put back between two looks are not found out.)
 """
 
 from __future__ import annotations
@@ -119,23 +121,22 @@ class TableKeeper:
 
     def _keep(self, wanted: Sequence[Ruleset], *, resync: bool) -> bool:
         generation = self._kernel.nft_generation(self._path)
-        before = set(self._written)
+        before = dict(self._written)
         if resync and generation != self._generation:
             self._written.clear()
-        unknown = frozenset(map(_name, wanted)) - set(self._written) if generation != UNTOUCHED else frozenset()
         all_ours = generation == self._generation or not self._written
         try:
-            scripts, commits = self._scripts(wanted, generation)
+            scripts, commits, unknown = self._scripts(wanted, generation, before)
             if any(scripts):
                 self._kernel.nft(self._path, "".join(scripts))
                 commits += 1
         except KernelError:
             self._written.clear()
             raise
-        for ruleset, script in zip(wanted, scripts, strict=True):
-            if script and _name(ruleset) in before - set(self._written):
-                log.warning("table=%s/%s state=repaired", *_name(ruleset))
-            self._written[_name(ruleset)] = ruleset
+        for name in map(_name, wanted):
+            if name in unknown and name in before:
+                log.warning("table=%s/%s state=repaired", *name)
+        self._written.update({_name(ruleset): ruleset for ruleset in wanted})
         self._unknown = unknown
         if all_ours:
             self._generation = generation + commits
@@ -146,24 +147,36 @@ class TableKeeper:
         return self._written.get((family, table))
 
     def was_unknown(self, family: str, table: str) -> bool:
-        """Tell whether nobody knew what rules a table held when the last `keep` began: a stranger's, a predecessor's."""
+        """Tell whether a table may have held other rules than ours when the last `keep` began: a stranger's, a predecessor's."""
         return (family, table) in self._unknown
 
-    def _scripts(self, wanted: Iterable[Ruleset], generation: int) -> tuple[list[str], int]:
-        """Return the script of each table, empty where nothing is to be done, and how many commits it took to know."""
-        scripts, commits = [], 0
+    def _scripts(
+        self, wanted: Iterable[Ruleset], generation: int, before: Mapping[Name, Ruleset]
+    ) -> tuple[list[str], int, frozenset[Name]]:
+        """Return the script of each table, empty where nothing is to be done, and how many commits it took to know.
+
+        Third are the tables that may have held other rules than what was written last (`before`).
+        """
+        scripts, commits, unknown = [], 0, set()
         for ruleset in wanted:
             known = self._written.get(_name(ruleset))
             if known or generation == UNTOUCHED:
                 scripts.append(transaction(known, ruleset))
                 continue
             observed = self._kernel.nft_list(self._path, ruleset.family, ruleset.table)
-            if observed.exists:
-                scripts.append(repair(observed, self._canonical(ruleset), ruleset))
-                commits += DRAFT_COMMITS
-            else:
-                scripts.append(render(ruleset))
-        return scripts, commits
+            scripts.append(self._repair(observed, ruleset))
+            commits += DRAFT_COMMITS * observed.exists
+            last = before.get(_name(ruleset))
+            damage = scripts[-1]
+            if last and last != ruleset:  # the objects changed, too
+                damage = self._repair(observed, last)
+                commits += DRAFT_COMMITS * observed.exists
+            if last is None or damage:
+                unknown.add(_name(ruleset))
+        return scripts, commits, frozenset(unknown)
+
+    def _repair(self, observed: Listing, wanted: Ruleset) -> str:
+        return repair(observed, self._canonical(wanted), wanted) if observed.exists else render(wanted)
 
     def _canonical(self, wanted: Ruleset) -> Listing:
         return canonical(self._kernel, self._path, wanted)

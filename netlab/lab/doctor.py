@@ -19,7 +19,9 @@ from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Bridge, Link, Operation, Sysctl, Verb, Veth, Vxlan
 from netlab.errors import KernelError, UnsupportedHostError
 from netlab.kernel import user_namespace
+from netlab.kernel.door import NeighbourTable
 from netlab.kernel.linux import LinuxKernel
+from netlab.kernel.overflow import sentence
 from netlab.lab.preflight import NEEDED_TOOLS, PACKAGES, find_tool
 from netlab.lab.privilege import require_state_root
 from netlab.runtime.docker_engine import DockerEngine
@@ -27,6 +29,7 @@ from netlab.runtime.statedir import state_root
 
 PRIVILEGE = "privilege"
 ENGINE = "container engine"
+NEIGHBOURS = "neighbor table"
 ENGINE_SOCKET = "/var/run/docker.sock"
 INSTALL_ENGINE = "apt-get install -y docker.io mmdebstrap"  # mmdebstrap makes the base image where no registry answers
 USE_SUDO = "sudo netlab up --runtime docker FILE; being in the group docker is not enough"
@@ -67,6 +70,7 @@ def diagnose() -> tuple[Finding, ...]:
         *(_tool(name, needed=False) for name in USEFUL_TOOLS),
         _container_engine(as_root=as_root),
         _other_netlab(),
+        _neighbours(),
     ]
     return (*found, *(() if any(finding.name == PRIVILEGE and finding.blocks for finding in found) else _kernel_features()))
 
@@ -129,6 +133,21 @@ def _other_netlab() -> Finding:
     return Finding(
         "command", not foreign, f"{path} is ipspace netlab's: use k8s-netlab" if foreign else path or "k8s-netlab", needed=False
     )
+
+
+def _neighbours() -> Finding:
+    """Ask the kernel about the table that all labs share; no lab depends on the answer."""
+    try:
+        return neighbour_finding(LinuxKernel().neighbour_table())
+    except KernelError as error:
+        return Finding(NEIGHBOURS, good=False, found=error.message, needed=False)
+
+
+def neighbour_finding(table: NeighbourTable) -> Finding:
+    """Return what to say of the machine's neighbor table: an overflow since it booted is told, also one of another program."""
+    words = sentence(table, table.overflows, "since the machine booted")
+    found = words or f"{table.limit} learned entries, for all network namespaces together; no overflow since the machine booted"
+    return Finding(NEIGHBOURS, not words, found, needed=False)
 
 
 def _kernel_features() -> list[Finding]:

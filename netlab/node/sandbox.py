@@ -38,8 +38,8 @@ from netlab.dataplane.bridge import CNI_BRIDGE, cni_bridge, gateway_of
 from netlab.dataplane.cables import severed
 from netlab.dataplane.diff import diff
 from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod_namespace
-from netlab.dataplane.pod import Sandbox, node_link, owns, pod_state
-from netlab.dataplane.state import NamespaceState
+from netlab.dataplane.pod import Sandbox, node_link, node_neighbour, owns, pod_state
+from netlab.dataplane.state import NamespaceState, Operation, Verb
 from netlab.errors import DamagedRecordError
 from netlab.files import write_whole
 from netlab.ipam import exhausted, is_pod_address, next_address
@@ -176,6 +176,7 @@ class Sandboxes:
         if not leaving:
             return
         release(self._kernel, self._state, [namespace_path(found.namespace) for found in leaving.values()])
+        self._forget_neighbours(node, leaving.values())
         for uid, found in leaving.items():
             self._standing.pop(uid, None)
             self._fresh.discard(uid)
@@ -183,6 +184,14 @@ class Sandboxes:
                 self._failed.forget(key)
             del reservations.pods[uid]
         self._save(node)
+
+    def _forget_neighbours(self, node: str, leaving: Iterable[Reservation]) -> None:
+        """Delete a node's entries for pods that leave: a packet for such a pod is answered, not sent to a port that is gone."""
+        path = self._node_path(node)
+        if self._kernel.namespace_exists(path):
+            with self._failed.contain(f"neighbors of {node}"):
+                entries = [Operation(Verb.DELETE, node_neighbour(found.address)) for found in leaving]
+                self._kernel.perform(path, entries)
 
     def leftovers(self, live: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
         """Return, per node, the sandboxes on record whose pods are gone."""
@@ -344,6 +353,7 @@ class Sandboxes:
         desired = NamespaceState(
             links=(*bridge.links, *(node_link(sandbox) for sandbox in sandboxes)),
             addresses=bridge.addresses,
+            neighbours=tuple(node_neighbour(sandbox.address) for sandbox in sandboxes),
             sysctls=bridge.sysctls,
         )
         observed = _observe(self._kernel, path, desired)

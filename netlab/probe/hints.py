@@ -9,7 +9,10 @@ For each kind of place where packets end, one question to the kernel (docs/seman
     on the underlay without VXLAN      is there a route over flannel.1 to the other node's pods?
     an answer at the asking pod        was it bridged past the rules that should have translated it back?
 
-And for each node that a failed check passed, whatever came of it: are its tables what its agent writes (`hints_rules`)?
+What is wrong with the machine is a hint for every packet that was lost, or could not be sent for want of room.
+
+And for each node that a failed check passed, whatever came of it: are its tables what its agent writes, and the edge's what the
+edge writes (`hints_rules`)?
 
 No answer is no hint. A question that fails does not fail the check.
 """
@@ -34,6 +37,7 @@ FORWARDING = "net/ipv4/ip_forward"
 BRIDGED_RULES = "net/bridge/bridge-nf-call-iptables"
 UNANSWERED = frozenset({"network unreachable", "host unreachable"})  # said by routers on the way, not by the target
 LOST = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE})
+BY_THE_MACHINE = LOST | {Outcome.NO_BUFFERS, Outcome.DNS_FAILED}
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,18 @@ class Loss:
 class Hints:
     """Asks each node once per run."""
 
-    def __init__(self, snapshot: Snapshot, kernel: Kernel) -> None:
+    def __init__(self, snapshot: Snapshot, kernel: Kernel, machine: tuple[str, ...] = ()) -> None:
         self._snapshot = snapshot
         self._kernel = kernel
+        self._machine = machine  # what is wrong with it, as sentences
         self._states: dict[str, NamespaceState | None] = {}
         self._rules = RulesHints(snapshot, kernel)
 
     def of(self, check: Check, observed: Observed) -> tuple[str, ...]:
         """Return what explains a check's failure, as sentences."""
         passed = (check.source.node, *(sighting.namespace for sighting in observed.trail))
-        return (*self._of_loss(check, observed), *self._rules.of(passed))
+        machine = self._machine if observed.outcome in BY_THE_MACHINE else ()
+        return (*machine, *self._of_loss(check, observed), *self._rules.of(passed))
 
     def _of_loss(self, check: Check, observed: Observed) -> tuple[str, ...]:
         if observed.outcome not in LOST or observed.lost_data or not observed.requests:

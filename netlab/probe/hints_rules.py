@@ -1,7 +1,10 @@
-"""Whether a node's tables are what its agent writes for the objects there are: chains, rules and elements, one by one.
+"""Whether the tables of a node, and of the edge, are what their agent writes for the objects: chains, rules, elements one by one.
 
 Two texts of the same rule need not be equal, so nft prints both (`netlab.netfilter.repair`): the table as it is, and the wanted
 one, loaded into a namespace made for that purpose: a tester changes nothing of what it tests.
+
+What the edge writes also depends on which nodes are healthy. It reports that in its Lease; without a report there is nothing to
+compare with.
 """
 
 from __future__ import annotations
@@ -9,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from netlab.api.cluster import Node
+from netlab.api.wellknown import EDGE_LEASE
 from netlab.dataplane import names
+from netlab.edge.frontends import offered, usable
+from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import KernelError
 from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel, Listing
@@ -23,7 +29,7 @@ MOST_NAMED = 3
 
 
 class RulesHints:
-    """Looks at each node once per run."""
+    """Looks at each node, and at the edge, once per run."""
 
     def __init__(self, snapshot: Snapshot, kernel: Kernel) -> None:
         self._snapshot = snapshot
@@ -31,32 +37,50 @@ class RulesHints:
         self._found: dict[str, tuple[str, ...]] = {}
 
     def of(self, hosts: Iterable[str]) -> Iterator[str]:
-        """Yield a sentence for each table of these hosts that is not what it should be; what is no node has none."""
+        """Yield a sentence for each table of these hosts that is not what it should be; other hosts have none."""
         nodes = {node.metadata.name: node for node in self._snapshot.nodes}
         for name in dict.fromkeys(hosts):
             if name in nodes and name not in self._found:
                 self._found[name] = tuple(self._look(nodes[name]))
+            elif name == names.EDGE and name not in self._found:
+                self._found[name] = tuple(self._compared(name, edge_tables(self._snapshot), "the edge writes"))
             yield from self._found.get(name, ())
 
     def _look(self, node: Node) -> Iterator[str]:
         if not node.internal_ip:
             return  # its agent writes no rules either
-        name, snapshot = node.metadata.name, self._snapshot
-        path = names.namespace_path(names.host_namespace(snapshot.name, name))
+        snapshot = self._snapshot
         services = build(snapshot.services, snapshot.slices, node)
-        for wanted in NodeTables(node, snapshot.lab.spec.networking).wanted(node, services):
+        wanted = NodeTables(node, snapshot.lab.spec.networking).wanted(node, services)
+        yield from self._compared(node.metadata.name, wanted, "its agent writes")
+
+    def _compared(self, host: str, tables: Iterable[Ruleset], writer: str) -> Iterator[str]:
+        path = names.namespace_path(names.host_namespace(self._snapshot.name, host))
+        for wanted in tables:
             try:
                 found = self._compare(path, wanted)
             except KernelError:  # a question that fails is no hint
                 continue
             if found:
                 told = "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if (more := len(found) - MOST_NAMED) > 0 else "")
-                yield f"table {wanted.family} {wanted.table} of {name} is not what its agent writes: {told}"
+                yield f"table {wanted.family} {wanted.table} of {host} is not what {writer}: {told}"
 
     def _compare(self, path: str, wanted: Ruleset) -> tuple[str, ...]:
         observed = self._kernel.nft_list(path, wanted.family, wanted.table)
         with self._kernel.scratch() as scratch:
             return differences(observed, canonical(self._kernel, scratch, wanted), wanted)
+
+
+def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
+    """Return the table that the edge writes for the objects and the health that it has reported; none without a report."""
+    lease = next((lease for lease in snapshot.leases if lease.key == EDGE_LEASE), None)
+    if lease is None or not lease.has_reported:
+        return ()
+    nodes, healthy = usable(snapshot.nodes).backends, {}
+    for frontend in offered(snapshot.services).frontends:
+        found = lease.healthy_nodes.get(frontend.service_key, {}).get(frontend.port_key, ())
+        healthy[frontend] = tuple(node for node in nodes if node.name in found)
+    return (compile_rules(Balancing(healthy, nodes)),)
 
 
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:

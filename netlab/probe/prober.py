@@ -63,6 +63,7 @@ class Prober:
     ports: Iterator[int]  # of datagrams (`netlab.probe.ports`)
     timeout: float
     seed: int
+    met: Callable[[Check, Observed], None] = lambda _check, _observed: None  # after each exchange of a check
     _numbers: count[int] = field(default_factory=lambda: count(1))
     _sequences: Sequences = field(default_factory=Sequences)
 
@@ -141,7 +142,7 @@ class Prober:
         if action.protocol == "ICMP" and requests and exchange.outcome is Outcome.ALLOWED:
             source = requests[-1].packet.source
         hits = (Hit(source=source),) if exchange.outcome is Outcome.ALLOWED else ()
-        return _observed(exchange, hits, trail)
+        return self._observed(check, exchange, hits, trail)
 
     async def _send(self, check: Check, action: Reach, address: tuple[str, int]) -> tuple[Exchange, str]:
         mark, patience, namespace = self._mark(), self.timeout, check.source.namespace
@@ -202,7 +203,7 @@ class Prober:
         self.capture.drain()
         trail = turn(self.capture.take(key))
         hits = (self._hit(check, action, trail, exchange),) if exchange.outcome is Outcome.ALLOWED else ()
-        return _observed(exchange, hits, trail)
+        return self._observed(check, exchange, hits, trail)
 
     async def _datagram(self, check: Check, action: Visit, patience: float) -> tuple[Exchange, str]:
         """Send a datagram. Of a server that does not answer, the arrival at a backend is proof enough."""
@@ -245,11 +246,12 @@ class Prober:
         own = [b for b in check.expectation.backends if b.rpartition(":")[0] == self.nodes.get(place)]
         return own[0] if len(own) == 1 else ""
 
-
-def _observed(exchange: Exchange, hits: tuple[Hit, ...], trail: tuple[Sighting, ...]) -> Observed:
-    """Return what one connection or datagram came to."""
-    outcome, detail = exchange.outcome, exchange.detail
-    return Observed(outcome, detail, 1, exchange.milliseconds, hits, trail=trail, connected=exchange.connected)
+    def _observed(self, check: Check, exchange: Exchange, hits: tuple[Hit, ...], trail: tuple[Sighting, ...]) -> Observed:
+        """Return what one connection or datagram came to."""
+        outcome, detail = exchange.outcome, exchange.detail
+        observed = Observed(outcome, detail, 1, exchange.milliseconds, hits, trail=trail, connected=exchange.connected)
+        self.met(check, observed)
+        return observed
 
 
 def turn(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:

@@ -34,6 +34,7 @@ def make(
     choices: Iterable[Choice],
     captures: Json,
     changed: Json,
+    machine: Sequence[str],
     seconds: float,
     only: str | None,
 ) -> Json:
@@ -51,6 +52,7 @@ def make(
         "remarks": list(remarks(snapshot.lab, snapshot.services, snapshot.slices)),
         "captures": captures,
         "changed": changed,
+        "machine": list(machine),
         "totals": {r.value: sum(v.result is r for _, _, v in judged) for r in Result},
         "checks": [one_check(*row, has_evidence=row[0].id in proofs) for row in judged],
         "evidence": proofs,
@@ -72,6 +74,7 @@ def untestable(lab: str, error: str, only: str | None) -> Json:
         "remarks": [],
         "captures": {"missing": {}, "lost": {}},
         "changed": {"repeated": 0, "dropped": []},
+        "machine": [],
         "totals": {r.value: 0 for r in Result},
         "checks": [],
         "evidence": {},

@@ -23,11 +23,13 @@ from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN, inside
+from netlab.kernel.overflow import Overflows
 from netlab.probe import record
 from netlab.probe.capture import Capture
 from netlab.probe.changes import NOTHING, Changes, compare, repeated
 from netlab.probe.checks import Check, Kind, Reach
 from netlab.probe.hints import Hints
+from netlab.probe.neighbours import Meetings
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
 from netlab.probe.plan import choices, plan
@@ -78,6 +80,7 @@ async def run_connectivity(
     """
     started = monotonic()
     run = Run(LinuxKernel(), progress, patience, resolv_conf or _no_resolv_conf)
+    overflows = Overflows(run.kernel, "during the test")
     first = take_snapshot(lab, client)
     rows = await run.checks(first, _chosen(first, only))
     latest = take_snapshot(lab, client)
@@ -87,13 +90,15 @@ async def run_connectivity(
         if settle:
             await asyncio.to_thread(settle)
         rows, latest, repetition = await _repeat(run, rows, (lab, client, only), changes)
-    hints = Hints(latest, run.kernel)
+    machine = overflows.words()
+    hints = Hints(latest, run.kernel, machine)
     return record.make(
         latest,
         [repetition.judged(*row, hints) for row in rows],
         choices=choices(latest),
         captures={"missing": run.missing, "lost": run.lost},
         changed=repetition.summary(),
+        machine=machine,
         seconds=monotonic() - started,
         only=only,
     )
@@ -192,6 +197,7 @@ def _prober(snapshot: Snapshot, capture: Capture, kernel: Kernel, *, patience: f
         ports=source_ports(_ports_of_flows(snapshot, kernel), seed),
         timeout=patience,
         seed=seed,
+        met=Meetings(snapshot, kernel).note,
     )
 
 

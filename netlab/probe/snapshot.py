@@ -15,6 +15,7 @@ from typing import Any
 from netlab.api import catalogue, resources
 from netlab.api.cluster import Node
 from netlab.api.config import ConfigMap
+from netlab.api.coordination import Lease
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
@@ -28,7 +29,7 @@ from netlab.proxy.remarks import Claimed, lost_claims
 
 LISTED: tuple[resources.Resource[Any], ...] = (
     resources.LABS, resources.NODES, resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.NAMESPACES,
-    resources.CONFIG_MAPS,
+    resources.CONFIG_MAPS, resources.LEASES,
 )  # fmt: skip
 FINISHED = frozenset({"Succeeded", "Failed"})
 
@@ -71,6 +72,7 @@ class Snapshot:
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     config_maps: tuple[ConfigMap, ...] = ()
+    leases: tuple[Lease, ...] = ()
 
     @classmethod
     def decode(cls, name: str, objects: Mapping[str, Iterable[resources.Json]]) -> Snapshot:
@@ -85,6 +87,7 @@ class Snapshot:
             services=tuple(typed["services"]),
             slices=tuple(typed["endpointslices"]),
             config_maps=tuple(typed["configmaps"]),
+            leases=tuple(typed["leases"]),
         )
 
     # ---- places

@@ -90,4 +90,4 @@ def notes(record: Json) -> list[str]:
             f"objects changed during the test: {changed['repeated']} checks were run again,"
             f" {len(changed['dropped'])} left out (their objects are gone)"
         )
-    return [*found, *(f"not planned: {what}" for what in record["skipped"]), *record["remarks"]]
+    return [*found, *record["machine"], *(f"not planned: {what}" for what in record["skipped"]), *record["remarks"]]

@@ -106,7 +106,10 @@ def small_lab(make_namespace: MakeNamespace) -> list[tuple[str, NamespaceState, 
             gateway.replace(".1/", ".2/"), gateway.partition("/")[0], "10.244.0.0/16",
         )  # fmt: skip
         ports = bridge.cni_bridge(LAB, lease.subnet)
-        wanted = NamespaceState((*ports.links, pod.node_link(sandbox)), ports.addresses, sysctls=ports.sysctls)
+        neighbours = (pod.node_neighbour(sandbox.address),)
+        wanted = NamespaceState(
+            (*ports.links, pod.node_link(sandbox)), ports.addresses, neighbours=neighbours, sysctls=ports.sysctls
+        )
         steps.append((host.path, wanted, lambda name: name == "cni0" or name.startswith("veth")))
         steps.append((sandbox.path, pod.pod_state(sandbox), pod.owns))
     return steps

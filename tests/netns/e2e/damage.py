@@ -123,6 +123,12 @@ DAMAGES = (
     Damage("client: a wrong neighbour", "on client ip neigh replace 203.0.113.1 lladdr 02:00:00:00:00:66 dev eth0 nud permanent"),
     Damage("default-web1: a wrong neighbour", "gw=$(on default-web1 ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p'); "
            "on default-web1 ip neigh replace $gw lladdr 02:00:00:00:00:66 dev eth0 nud permanent"),
+    Damage("node1: neighbours of pods flushed", "on node1 ip neigh flush dev cni0 nud permanent"),
+    Damage("node1: a wrong neighbour of a pod", "a=$(on node1 ip neigh show dev cni0 nud permanent | sed -n '1s/ .*//p'); "
+           "test $a; on node1 ip neigh replace $a lladdr 02:00:00:00:00:66 dev cni0 nud permanent", sample=True),
+    Damage("node1: a neighbour of a pod that does not exist",
+           "on node1 ip neigh replace 10.244.1.200 lladdr 02:00:00:00:00:66 dev cni0 nud permanent"),
+    Damage("default-web1: its gateway's entry flushed", "on default-web1 ip neigh flush dev eth0 nud permanent"),
     Damage("node1: forwarding entries flushed", "on node1 bridge fdb show dev flannel.1 | while read mac rest; do "
            "on node1 bridge fdb del $mac dev flannel.1 ${rest%% self*}; done"),
     # ---- settings

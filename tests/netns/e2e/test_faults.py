@@ -127,6 +127,9 @@ FAULTS = [
           "outside-node-port REFUSED", "the traffic policy is Local", host="node3"),
     Fault("source ranges ignored", "nft flush chain ip netlab-edge firewall-prerouting", "outside-load-balancer",
           "outside-load-balancer ALLOWED", "loadBalancerSourceRanges", host="edge"),
+    Fault("source ranges ignored: the table", "nft flush chain ip netlab-edge firewall-prerouting", "outside-load-balancer",
+          "outside-load-balancer ALLOWED", "table ip netlab-edge of edge is not what the edge writes: chain firewall-prerouting"
+          " has no rules", host="edge"),
     Fault("the edge uses one node", ONE_NODE, "outside-load-balancer", "outside-load-balancer WRONG_BACKEND",
           "the edge never chose", host="edge", chain="service-[a-z0-9]*-default/cluster/"),
     Fault("the edge lost an address", "ip address del 198.51.100.1/32 dev lo", "outside-load-balancer*",

@@ -69,10 +69,16 @@ def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), star
     return store
 
 
-def watching(store, quiet=None):
+def watching(store, quiet=None, machine=tuple):
     quiet = quiet or Quiet()
     return Convergence(
-        store=store, lab="demo", controllers=quiet, hosts=quiet, kubelet=quiet, agent_starts=lambda host: (STARTS[host],)
+        store=store,
+        lab="demo",
+        controllers=quiet,
+        hosts=quiet,
+        kubelet=quiet,
+        agent_starts=lambda host: (STARTS[host],),
+        machine=machine,
     )
 
 
@@ -214,9 +220,9 @@ def test_notes_come_at_the_end():
         quiet = Quiet(pods)
         quiet.notes = lambda: ["a pod that has failed"]
         with closing(lab()) as store:
-            told.append(watching(store, quiet).look().notes)
+            told.append(watching(store, quiet, lambda: ["a table that overflowed"]).look().notes)
 
-    assert [(), ("a pod that has failed",)] == told
+    assert [(), ("a pod that has failed", "a table that overflowed")] == told
 
 
 def test_nothing_is_done_yet():

@@ -12,6 +12,7 @@ from netlab.netfilter.ruleset import Chain, Fragment, Ruleset, Set
 
 PATH = "/run/netns/a"
 BROKEN = "flush chain ip {table} filter"
+TRACE = "add table ip trace\nadd chain ip trace prerouting"
 
 
 def table(name: str, *rules: str) -> Ruleset:
@@ -72,14 +73,18 @@ UNKNOWN = [
     pytest.param(lambda _: None, False, id="nobody did anything"),
     pytest.param(lambda kernel: kernel.nft(PATH, BROKEN.format(table="two")), True, id="a stranger's rules"),
     pytest.param(
-        lambda kernel: kernel.nft(PATH, "add chain ip two x\ndelete chain ip two x"), True, id="a stranger's rules, gone again"
+        lambda kernel: kernel.nft(PATH, "add chain ip two x\ndelete chain ip two x"), False, id="a stranger's rules, gone again"
     ),
+    pytest.param(lambda kernel: kernel.nft(PATH, TRACE), False, id="a stranger's own table, as for `nft monitor trace`"),
+    pytest.param(lambda kernel: kernel.nft(PATH, BROKEN.format(table="one")), False, id="the other table"),
+    pytest.param(lambda kernel: kernel.nft(PATH, "delete table ip two"), True, id="the table deleted"),
+    pytest.param(lambda kernel: kernel.nft(PATH, "add chain ip two x"), True, id="a chain more"),
 ]
 
 
 @pytest.mark.parametrize(("meddle", "expected"), UNKNOWN)
 def test_what_rules_packets_met_may_be_unknown(kernel, keeper, meddle, expected: bool):
-    """Of a new namespace and of one's own rules it is known; once somebody else has written, it is not, until the next look."""
+    """Of a new namespace and of one's own rules it is known; not of a table that is found to differ from what was written."""
     known = []
     for resync in (False, False, True, True):
         if resync and len(known) == 2:
@@ -88,6 +93,19 @@ def test_what_rules_packets_met_may_be_unknown(kernel, keeper, meddle, expected:
         known.append(keeper.was_unknown("ip", "two"))
 
     assert [False, False, expected, False] == known
+
+
+@pytest.mark.parametrize(("script", "expected"), [(TRACE, False), (BROKEN.format(table="two"), True)])
+def test_a_change_of_objects_is_no_damage(kernel, keeper, script: str, expected: bool):
+    """What is wanted may change between a stranger's commit and the look: a table is compared with what was written."""
+    keeper.keep(ONE, TWO)
+    kernel.nft(PATH, script)
+    keeper.keep(ONE, table("two", "accept"), resync=True)
+
+    assert (("accept",), expected) == (rules(kernel, "two"), keeper.was_unknown("ip", "two"))
+    looks = kernel.looks
+    keeper.keep(ONE, table("two", "accept"), resync=True)
+    assert looks == kernel.looks  # all commits were counted, so nothing is to be looked at
 
 
 def test_a_change_hides_no_damage(kernel, keeper):
@@ -104,10 +122,13 @@ def test_another_process_adopts(kernel, keeper):
     """A process that remembers nothing writes the difference to what it finds, and knows that it was alone since."""
     keeper.keep(ONE, TWO)
     successor = TableKeeper(kernel, PATH)
-    written = [successor.keep(ONE, table("two", "accept")), successor.keep(ONE, table("two", "accept"), resync=True)]
+    written, unknown = [], []
+    for resync in (False, True):
+        written.append(successor.keep(ONE, table("two", "accept"), resync=resync))
+        unknown.append(successor.was_unknown("ip", "one"))
 
     assert ([True, False], 2) == (written, kernel.looks)
-    assert not successor.was_unknown("ip", "one")
+    assert [True, False] == unknown  # the first time it had met no rule of its own, though the table is as it should be
     assert (("accept",), ("accept",)) == (rules(kernel, "one"), rules(kernel, "two"))
 
 

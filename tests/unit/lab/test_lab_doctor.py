@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from netlab.errors import UnsupportedHostError
-from netlab.lab.doctor import Finding, engine_finding, remedy
+from netlab.kernel.door import NeighbourTable
+from netlab.lab.doctor import Finding, engine_finding, neighbour_finding, remedy
 
 AWAY = UnsupportedHostError("no container engine answers: /x has nobody behind it", remedy="Start the engine.")
 
@@ -52,3 +53,16 @@ def test_what_is_missing_comes_in_one_command():
     missing = [Finding(name, good=False, found="not installed", needed=name == "nft", package=name) for name in ("nft", "curl")]
 
     assert "Install what is missing: apt-get install -y nft curl" == remedy(tuple(missing))
+
+
+@pytest.mark.parametrize(
+    ("overflows", "mark", "found"),
+    [(0, "ok", "no overflow since the machine booted"), (3, "note", "overflowed 3 times since the machine booted")],
+)
+def test_the_neighbor_table(overflows, mark, found):
+    """An overflow is told with its remedy, and keeps no lab from running (findings P1)."""
+    finding = neighbour_finding(NeighbourTable(1024, overflows))
+
+    assert (mark, False, True) == (finding.mark, finding.blocks, found in finding.found)
+    assert bool(overflows) == ("gc_thresh3=16384" in finding.found)
+    assert "A lab can run here." == remedy((finding,))

@@ -13,7 +13,7 @@ from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Pod, PodSpec
 from netlab.containment import Containment
 from netlab.dataplane.names import ownership_mark
-from netlab.dataplane.state import NamespaceState, Operation, Verb
+from netlab.dataplane.state import NamespaceState, Neighbour, Operation, Verb
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
 from netlab.node import sandbox
@@ -251,6 +251,69 @@ def test_a_resync_heals_a_pod(lab, damage, fresh):
     performed = len(lab.kernel.performed)
     lab.outcome(resync=True)
     assert performed == len(lab.kernel.performed)
+
+
+NODE1, POD_A = "/run/netns/lab-node1", "/run/netns/lab-x-a"
+GATEWAY_MAC, A_MAC, WRONG_MAC = "0a:58:0a:f4:01:01", "0a:58:0a:f4:01:02", "02:00:00:00:00:66"
+
+
+def neighbours(lab, path):
+    return {n.address: n.mac for n in lab.kernel.observe(path).neighbours}
+
+
+def test_pod_and_node_have_permanent_entries_for_each_other(lab):
+    """The kernel counts learned entries of all namespaces against one limit; permanent ones it does not (findings P1)."""
+    lab.come("a", "b", "c")
+    lab.round()
+
+    assert {"10.244.1.2": A_MAC, "10.244.1.3": "0a:58:0a:f4:01:03"} == neighbours(lab, NODE1)
+    assert {"10.244.1.1": GATEWAY_MAC} == neighbours(lab, POD_A)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param((NODE1, Verb.DELETE, Neighbour("cni0", "10.244.1.2", A_MAC)), id="the node's entry deleted"),
+        pytest.param((NODE1, Verb.SET, Neighbour("cni0", "10.244.1.2", WRONG_MAC)), id="the node's entry wrong"),
+        pytest.param((NODE1, Verb.SET, Neighbour("cni0", "10.244.1.77", WRONG_MAC)), id="one more on the node"),
+        pytest.param((POD_A, Verb.DELETE, Neighbour("eth0", "10.244.1.1", GATEWAY_MAC)), id="the pod's entry deleted"),
+        pytest.param((POD_A, Verb.SET, Neighbour("eth0", "10.244.1.1", WRONG_MAC)), id="the pod's entry wrong"),
+        pytest.param((POD_A, Verb.SET, Neighbour("eth0", "10.244.1.3", WRONG_MAC)), id="one more in the pod"),
+    ],
+)
+def test_a_resync_repairs_neighbour_entries(lab, damage):
+    """Entries that were changed by hand are as before after one resync, and the next one does nothing."""
+    lab.come("a", "b")
+    lab.round()
+    before = neighbours(lab, NODE1), neighbours(lab, POD_A)
+    path, verb, entry = damage
+    lab.kernel.perform(path, [Operation(verb, entry)])
+    damaged = neighbours(lab, NODE1), neighbours(lab, POD_A)
+
+    lab.outcome(resync=True)
+
+    assert before != damaged
+    assert before == (neighbours(lab, NODE1), neighbours(lab, POD_A))
+    performed = len(lab.kernel.performed)
+    lab.outcome(resync=True)
+    assert performed == len(lab.kernel.performed)
+
+
+@pytest.mark.parametrize("gone", ["", "cni0", NODE1], ids=["the node as it was", "without its bridge", "without its namespace"])
+def test_a_pod_that_leaves_takes_its_neighbour_entry_along(lab, gone):
+    """At once: a packet for it is answered by the node instead of being sent to a port that is gone. The others stay."""
+    lab.come("a", "b")
+    lab.round()
+    if gone == "cni0":
+        lab.kernel._remove_link(NODE1, gone)
+    elif gone:
+        lab.kernel.delete_namespaces([gone])
+
+    lab.sandboxes.remove("node1", ["a"])
+
+    assert {} == dict(lab.sandboxes._failed.failures)
+    if not gone:
+        assert {"10.244.1.3": "0a:58:0a:f4:01:03"} == neighbours(lab, NODE1)
 
 
 def test_without_a_resync_a_lost_pod_is_not_looked_at(lab):

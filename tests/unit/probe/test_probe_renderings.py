@@ -32,6 +32,7 @@ def record(*checks):
             "environment": {"kernel": "6.1"}, "plan": [{"path": "pod-node", "chosen": 2, "possible": 9}],
             "skipped": [],
             "remarks": ["Service default/a: why"],
+            "machine": ["the table overflowed"],
             "captures": {"missing": {}, "lost": {"node1": 3}},
             "changed": {"repeated": 2, "dropped": ["a"]}, "checks": list(checks),
             "evidence": {c["id"]: [HOP] for c in checks if c["verdict"] == "fail"}}  # fmt: skip
@@ -83,6 +84,7 @@ def test_table_says_what_limits_it():
     assert "pod-node: 2 of 9" in text
     assert "node1 lost 3 packets" in text
     assert "Service default/a: why" in text
+    assert "the table overflowed" in text
 
 
 @pytest.mark.parametrize(
