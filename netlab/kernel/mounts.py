@@ -7,6 +7,7 @@ own disk: /etc of a host or pod, /run of an ordinary user's lab.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final
 
 from netlab.kernel import libc
 
+LIMITING: Final = threading.Lock()
 MOUNTS: Final = Path("/proc/self/mountinfo")
 MOUNT_POINT: Final = 4  # the field of proc(5), counted from 0
 
@@ -33,13 +35,17 @@ def rebuild(folder: str, leave_out: Collection[str] = ()) -> None:
 
 
 def limit(folder: Path, size: int) -> None:
-    """Put a folder with a few small files on a file system of `size` bytes; done once, the files stay."""
-    if folder.is_mount():
-        return
-    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
-    libc.mount("tmpfs", str(folder), "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, f"size={size},nr_inodes=16,mode=755")
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
+    """Put a folder with a few small files on a file system of `size` bytes; done once, the files stay.
+
+    Several threads may ask for the same folder, as the containers of a pod start side by side.
+    """
+    with LIMITING:
+        if folder.is_mount():
+            return
+        contents = {path.name: path.read_bytes() for path in folder.iterdir()}
+        libc.mount("tmpfs", str(folder), "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, f"size={size},nr_inodes=16,mode=755")
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
 
 
 def unmount_below(folder: Path) -> None:

@@ -45,12 +45,12 @@ from netlab.controlplane.controllers.world import FIELDS
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.manager import Manager
 from netlab.controlplane.store import Store
-from netlab.controlplane.validation import problems_in
+from netlab.controlplane.validation import LabRules
 from netlab.daemon.hosts import new_node, node_labels
 from netlab.dataplane.vxlan import Lease, overlay, parse_lease
 from netlab.dns.messages import respond_to
 from netlab.dns.zone import Zone
-from netlab.edge.frontends import backends, frontends, load_balancer_addresses, unserved
+from netlab.edge.frontends import backends, load_balancer_addresses, offered, unserved
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import ApiError, InvalidTopologyError
 from netlab.kernel.fake_nft import FakeNft
@@ -85,8 +85,8 @@ class Failure(Exception):  # noqa: N818 -- what the search looks for
     """Something that must not happen, with the topology it happened to."""
 
 
-class HangError(Exception):
-    """A topology took longer than HANG."""
+class HangError(BaseException):
+    """A topology took longer than HANG. No `except Exception` of the code under test holds it up."""
 
 
 @dataclass
@@ -143,7 +143,7 @@ def try_case(documents: list[Any], chance: random.Random, tally: Tally) -> None:
             if topology := accepted(text):
                 tally.accepted += 1
                 asyncio.run(through(topology, chance, tally))
-    except Exception as error:
+    except (Exception, HangError) as error:
         cause = _first(error)
         where = traceback.extract_tb(cause.__traceback__)[-3:]
         raise Failure(f"{cause!r} at {[f'{frame.filename}:{frame.lineno}' for frame in where]}\n{text}") from error
@@ -180,7 +180,7 @@ class Plane:
         settings = ApiSettings(networking.service_subnet, networking.node_port_range)
         self.lab, self.tally = lab, tally
         self.store = Store.open(":memory:")
-        self.client = LocalClient(Api(self.store, settings=settings, validate=problems_in(lab.metadata.name)))
+        self.client = LocalClient(Api(self.store, settings=settings, validate=LabRules(lab, self.store)))
         self.manager = Manager.over(self.client, self.store.last_change)
 
     def objects(self, resource: Resource[Any]) -> list[Any]:
@@ -218,7 +218,7 @@ class Plane:
     async def nodes_report(self) -> None:
         """Write what kubelet and agents write about nodes that work."""
         for node in self.objects(NODES):
-            ready_condition(node, True, {}, 0.0)
+            ready_condition(node, True, {}, (), 0.0)
             status = msgspec.structs.replace(node.status, conditions=(Condition(type="Ready", status="True"),))
             body = NODES.encode(Node(status=status))["status"]
             await self.client.patch(NODES, node.metadata.name, {"status": body}, subresource="status")
@@ -237,7 +237,7 @@ class Plane:
             address = (
                 node.internal_ip if pod.spec.host_network else str(own[next(numbers[node.metadata.name]) % own.num_addresses])
             )
-            view = PodView(address, node.internal_ip, True, 1.0, {c.name: running() for c in pod.spec.containers})
+            view = PodView(address, node.internal_ip, True, False, 1.0, {c.name: running() for c in pod.spec.containers})
             done = {c.name: completed() for c in pod.spec.init_containers}
             status = pod_status(pod, PodView(**{**vars(view), "records": {**view.records, **done}}), 2.0)
             patch = {"status": status_body(status)}
@@ -350,10 +350,10 @@ def load_rules(rulesets: Iterable[Any]) -> None:
 def look_from_edge(objects: dict[str, list[Any]]) -> None:
     """Do what the edge does."""
     services, nodes = objects["services"], backends(objects["nodes"])
-    offered = frontends(services)
-    [frontend.check(node) for frontend in offered for node in nodes]
-    load_rules([compile_rules(Balancing(dict.fromkeys(offered, nodes), nodes))])
-    list(unserved(services))
+    found = offered(services)
+    [frontend.check(node) for frontend in found.frontends for node in nodes]
+    load_rules([compile_rules(Balancing(dict.fromkeys(found.frontends, nodes), nodes))])
+    list(unserved(services, found.refused))
     [load_balancer_addresses(service) for service in services]
 
 

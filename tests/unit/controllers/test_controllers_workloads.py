@@ -299,6 +299,21 @@ def test_deployment_carries_the_revision_of_its_replica_set(annotations: dict[st
     assert [{**annotations, deployments.REVISION: "1"}, {**copied, deployments.REVISION: "1"}] == found
 
 
+def test_deployment_knows_its_replica_set_whose_label_was_edited() -> None:
+    """By its name: else the rollout goes on for ever, one ReplicaSet taken for the old one and for the new one."""
+    cluster = Cluster(deployment("d", replicas=2))
+    cluster.settle()
+    (name,) = cluster.scales()
+    old = cluster.objects[f"ReplicaSet/{name}"]
+    metadata = msgspec.structs.replace(old.metadata, labels={**old.metadata.labels, deployments.HASH_LABEL: "0"})
+    cluster.objects[f"ReplicaSet/{name}"] = msgspec.structs.replace(
+        old, metadata=msgspec.structs.replace(old.metadata, labels=labels)
+    )
+    cluster.settle()
+
+    assert {name: 2} == cluster.scales()
+
+
 def test_replica_set_follows_the_annotations_of_its_deployment() -> None:
     """A change cause that is written later is that of the present revision; older ones keep theirs."""
     cluster = Cluster(deployment("d", replicas=1, annotations={"kubernetes.io/change-cause": "one"}))
