@@ -306,9 +306,7 @@ def test_deployment_knows_its_replica_set_whose_label_was_edited() -> None:
     (name,) = cluster.scales()
     old = cluster.objects[f"ReplicaSet/{name}"]
     metadata = msgspec.structs.replace(old.metadata, labels={**old.metadata.labels, deployments.HASH_LABEL: "0"})
-    cluster.objects[f"ReplicaSet/{name}"] = msgspec.structs.replace(
-        old, metadata=msgspec.structs.replace(old.metadata, labels=labels)
-    )
+    cluster.objects[f"ReplicaSet/{name}"] = msgspec.structs.replace(old, metadata=metadata)
     cluster.settle()
 
     assert {name: 2} == cluster.scales()
