@@ -49,10 +49,16 @@ class LoadBalancer(Struct, frozen=True, kw_only=True):
 
 
 class LabDns(Struct, frozen=True, kw_only=True):
-    """Other DNS servers that a lab's DNS asks: clients by name, or addresses in the lab. By default it asks none."""
+    """What CoreDNS' configuration says in a cluster.
+
+    Other servers that a lab's DNS asks are clients by name, or addresses in the lab; by default it asks none. `ttl` is in
+    seconds. `pod_records`: whether 10-244-1-2.<namespace>.pod.<zone> exists ("insecure": for any address).
+    """
 
     upstream: tuple[str, ...] = ()
     stub_domains: dict[str, tuple[str, ...]] = {}
+    ttl: int = 30
+    pod_records: str = "insecure"
 
 
 class LabSpec(Struct, frozen=True, kw_only=True):

@@ -228,6 +228,8 @@ class Agent:
             namespaces.values(),
             node_hosts_text=hosts.data.get(HOST_NAMES_KEY, "") if hosts else "",
             serial=max(informer.resource_version for informer in self._informers.values()),
+            ttl=self._lab.spec.dns.ttl,
+            pod_mode=self._lab.spec.dns.pod_records,
             forwarding=self._forwarding,
             previous=self._zone,
         )

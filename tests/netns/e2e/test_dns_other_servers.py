@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 
 from netlab.dataplane.names import host_namespace, namespace_path
@@ -23,7 +26,7 @@ metadata: {name: x}
 spec:
   nodes: 2
   clients: [{name: up}, {name: stub}]
-  dns: {upstream: [up], stubDomains: {corp.example: [203.0.113.11]}}
+  dns: {upstream: [up], stubDomains: {corp.example: [203.0.113.11]}, ttl: 7, podRecords: disabled}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: inside}, spec: {containers: [{name: c, image: registry.k8s.io/pause}]}}
 ---
@@ -72,6 +75,12 @@ def test_names_of_other_servers(lab, tmp_path):
     with dns_servers(lab.name):
         found = {ask: lab.exec(ask[0], "getent", "ahostsv4", ask[1], check=None).stdout.split()[:1] for ask in asked}
     refused = lab.exec("inside", "getent", "ahostsv4", "www.example.org", check=None)
+    with inside(namespace_path(host_namespace(lab.name, "node1"))):
+        service, of_pod = (dns.query.udp(dns.message.make_query(f"{name}.cluster.local.", "A"), "10.96.0.10", timeout=5)
+                           for name in ("kubernetes.default.svc", "10-244-1-2.default.pod"))  # fmt: skip
+
+    assert service.answer[0].ttl == 7
+    assert of_pod.rcode() == dns.rcode.NXDOMAIN
 
     assert {ask: addresses[0] for ask, addresses in found.items() if addresses} == {
         ("inside", "www.example.org"): "192.0.2.80",
