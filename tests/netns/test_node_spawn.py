@@ -18,7 +18,7 @@ from netlab.kernel import mounts
 from netlab.node import entering, processes
 from netlab.node.log_keeper import NAME
 from netlab.node.netns_probes import CommandRunner
-from netlab.node.podfiles import ETC_SIZE, PodFiles
+from netlab.node.podfiles import ETC_SIZE, Environment, PodFiles
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpec, Spawner
 from netlab.runtime.log_files import CONTAINER, read_log
 from netlab.runtime.statedir import StateDirectory
@@ -303,7 +303,7 @@ async def test_probe_that_floods_is_stopped_in_time_and_stores_nothing(state, na
     """The output of an exec probe is for a short message: it is read and dropped, the end kept."""
     files = _pod_files(state)
     spawner = Spawner.start(state, ENTRIES)
-    run = SimpleNamespace(files=files, container=Container(name="main"), namespace=namespace, environment={})
+    run = SimpleNamespace(files=files, container=Container(name="main"), namespace=namespace, environment=Environment())
     async with running(spawner):
         runner = CommandRunner(spawner, state)
         flood = await runner.probe(run, ("yes",), 0.5)
