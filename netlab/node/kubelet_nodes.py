@@ -17,7 +17,7 @@ as nobody could be seen to report meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from netlab.api.cluster import Node
 from netlab.api.coordination import Lease
@@ -25,7 +25,7 @@ from netlab.api.meta import Condition
 from netlab.api.numbers import whole_number
 from netlab.api.resources import NODES
 from netlab.api.times import seconds_of, timestamp_of
-from netlab.api.wellknown import node_lease
+from netlab.api.wellknown import EDGE_LEASE, node_lease
 
 GRACE = 40.0  # seconds: node-monitor-grace-period, and how long netlab's Leases last
 LONGEST_GAP = 20.0  # seconds between two looks of a kubelet that works; it looks every ten
@@ -57,6 +57,12 @@ class Heartbeats:
         """Return the keys of the Leases whose holders have not renewed them for longer than a Lease lasts."""
         now = self._last_look or 0.0
         return frozenset(key for key, (_, at) in self._seen.items() if now - at >= GRACE)
+
+
+def held_by_members(leases: Mapping[str, Lease], nodes: Iterable[str]) -> dict[str, Lease]:
+    """Return the Leases of these nodes and of the edge, by key: that of a node that has left says nothing any more."""
+    known = {EDGE_LEASE, *map(node_lease, nodes)}
+    return {key: lease for key, lease in leases.items() if key in known}
 
 
 def ready_condition(

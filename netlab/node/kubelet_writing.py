@@ -17,7 +17,7 @@ from netlab.controlplane.client import Client
 from netlab.controlplane.controllers.writes import event
 from netlab.controlplane.performing import perform
 from netlab.errors import ApiError, is_already_exists, is_conflict, is_not_found
-from netlab.node.kubelet_nodes import Heartbeats, ready_condition
+from netlab.node.kubelet_nodes import Heartbeats, held_by_members, ready_condition
 from netlab.node.kubelet_pods import PodWorker
 from netlab.node.kubelet_status import pod_status, status_body
 
@@ -66,9 +66,10 @@ class Writer:
         """Write the Ready condition of nodes; `leases` are all, by key."""
         self._heartbeats.observe(leases, time.monotonic())
         silent = self._heartbeats.silent()
+        held = held_by_members(leases, nodes)
         for name, node in tuple(nodes.items()):
             with self._nodes.contain(name, node.metadata.resource_version):
-                await self._write_node(node, leases, silent, stands)
+                await self._write_node(node, held, silent, stands)
         self._nodes.keep(nodes)
 
     async def _write_node(

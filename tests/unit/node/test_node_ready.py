@@ -12,7 +12,7 @@ from netlab.api.meta import Condition, ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.api.wellknown import EDGE_LEASE, SYNCED, node_lease
 from netlab.node.containers import ContainerRecord, started
-from netlab.node.kubelet_nodes import GRACE, SILENT, Heartbeats, has_lost_pods, ready_condition
+from netlab.node.kubelet_nodes import GRACE, SILENT, Heartbeats, has_lost_pods, held_by_members, ready_condition
 from netlab.node.kubelet_status import PodView, pod_status
 from netlab.node.readiness import initial
 
@@ -55,6 +55,16 @@ def test_ready(before, stands, leases, status):
 
     assert conditions is not None
     assert [status] == [condition.status for condition in conditions]
+
+
+def test_a_node_that_has_left_is_not_waited_for():
+    """Its agent has ended, and its Lease is valid for 40 seconds more: without it the new node is ready at once."""
+    leases = {node_lease("new"): lease(7), node_lease("left"): lease(6), EDGE_LEASE: lease(7)}
+    (waiting,) = ready_condition(node(), True, leases, (), NOW) or ()
+    (ready,) = ready_condition(node(), True, held_by_members(leases, ["new"]), (), NOW) or ()
+
+    assert (waiting.status, ready.status) == ("False", "True")
+    assert set(held_by_members(leases, ["new"])) == {node_lease("new"), EDGE_LEASE}
 
 
 def test_nothing_to_write():
