@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from netlab.api.numbers import LARGEST_64, SMALLEST_64
 from netlab.controlplane.status import bad_request, too_large
 from netlab.topology.document import DEEPEST
 
@@ -26,8 +27,6 @@ MOST_SHIFTED: Final = 100_000_000  # list elements that a JSON patch moves to ot
 MOST_SECONDS: Final = 2**31 - 1  # of a grace period; Kubernetes has 64 bits, dates end sooner
 LONGEST_WATCH: Final = 86_400  # seconds; a longer timeout ends then, and the client watches again
 _LONGEST_NUMBER: Final = 20  # digits and sign of a 64-bit number
-_LOWEST: Final = -(2**63)
-_HIGHEST: Final = 2**63 - 1
 TOO_DEEP: Final = f"the body of the request is nested too deeply: more than {DEEPEST} levels"
 _parse = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -39,7 +38,7 @@ def whole_number(text: str) -> int | None:
     if not (digits.isascii() and digits.isdecimal()) or len(text) > _LONGEST_NUMBER:
         return None
     number = int(text)
-    return number if _LOWEST <= number <= _HIGHEST else None
+    return number if SMALLEST_64 <= number <= LARGEST_64 else None
 
 
 def read_json(content: bytes) -> Any:
@@ -61,7 +60,7 @@ def check_value(value: Any) -> None:
     level, depth = [value], 0
     while level:
         for item in level:
-            if isinstance(item, int) and not _LOWEST <= item <= _HIGHEST:
+            if isinstance(item, int) and not SMALLEST_64 <= item <= LARGEST_64:
                 raise bad_request(f"the body of the request holds a number of {item.bit_length()} bits; 64 are the most")
         containers = [item for item in level if isinstance(item, dict | list)]
         depth += bool(containers)

@@ -137,12 +137,6 @@ def read_log(path: Path, limits: Limits = CONTAINER) -> str | None:
         return b"".join(file.read() for file in files).decode(errors="replace") if files else None
 
 
-def remove_log(path: Path, limits: Limits = CONTAINER) -> None:
-    """Remove all files of a log."""
-    for name in log_names(path, limits.files):
-        name.unlink(missing_ok=True)
-
-
 def _opened_files(path: Path, limits: Limits, stack: ExitStack) -> Sequence[BinaryIO]:
     """Open the files of a log, the oldest first."""
     seen: dict[tuple[int, int], BinaryIO] = {}
