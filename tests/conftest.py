@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from labdriver import TOPOLOGIES, HostPicture, LabDriver, run
 
+from netlab.kernel import mounts
+
 # The same examples in every run, on every machine, as in continuous integration: no clock and no earlier run has a say in them.
 # (The memory of earlier runs that root leaves in the tree is none that an ordinary user could read.)
 settings.register_profile(
@@ -38,6 +40,36 @@ def cannot_run() -> Callable[[str], NoReturn]:
     Continuous integration proves everything: there a test that cannot run is a failure; on a desk it is left out.
     """
     return pytest.fail if os.environ.get("CI", "").lower() in {"true", "1"} else pytest.skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended_sessions(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Unmount what killed sessions left in their folders: pytest removes the folder of the fourth session before this one.
+
+    It warns of what it cannot remove, and here a warning is a failure.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if os.geteuid() == 0 and base.parent.name.startswith("pytest-of-"):
+        for folder in base.parent.iterdir():
+            if folder != base and folder.is_dir() and not folder.is_symlink() and not _in_use(folder):
+                mounts.unmount_below(folder)
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether the session that wrote the lock of its folder still runs; `garbage-...` is what pytest already removes."""
+    try:
+        return folder.name.startswith("pytest-") and Path("/proc", (folder / ".lock").read_text()).exists()
+    except OSError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_mounted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail when something is mounted in the test's own folder at its end: nobody could remove it."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        assert mounts.below(folder) == []
 
 
 @pytest.fixture

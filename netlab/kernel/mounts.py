@@ -48,13 +48,17 @@ def limit(folder: Path, size: int) -> None:
             (folder / name).write_bytes(content)
 
 
+def below(folder: Path) -> list[str]:
+    """Return what is mounted below a folder, in this process's mount namespace, in the order of mounting."""
+    start = f"{folder.resolve()}/"
+    lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return [target for target in (line.split()[MOUNT_POINT].replace("\\040", " ") for line in lines) if target.startswith(start)]
+
+
 def unmount_below(folder: Path) -> None:
     """Unmount everything below a folder. What is still in use there ends with its last user."""
-    below = f"{folder.resolve()}/"
-    for line in MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        target = line.split()[MOUNT_POINT].replace("\\040", " ")
-        if target.startswith(below):
-            libc.detach(target)
+    for target in below(folder):
+        libc.detach(target)
 
 
 def _bind(entry: os.DirEntry[str], target: Path) -> None:

@@ -67,6 +67,7 @@ def state(tmp_path, docker_engine):
     yield state
     docker_engine.remove([container.id for container in mine(docker_engine)])
     KERNEL.delete_namespaces([namespace_path(p.name) for p in state.namespaces.iterdir()] + [NODE_PATH])
+    mounts.unmount_below(state.root)
 
 
 def mine(engine) -> list[Container]:

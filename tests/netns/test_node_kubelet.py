@@ -22,6 +22,7 @@ from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Link, Operation, Verb
+from netlab.kernel import mounts
 from netlab.kernel.linux import LinuxKernel
 from netlab.node import processes, workloads
 from netlab.node.entering import execute
@@ -65,6 +66,7 @@ def state(tmp_path):
     yield state
     processes.stop(processes.read_records(state), 2)
     KERNEL.delete_namespaces([namespace_path(p.name) for p in state.namespaces.iterdir()] + [NODE_PATH])
+    mounts.unmount_below(state.root)
 
 
 async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
