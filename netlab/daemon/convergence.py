@@ -46,6 +46,7 @@ from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController
 from netlab.dataplane.names import EDGE
+from netlab.edge.frontends import frontends, is_ours
 
 log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
@@ -303,6 +304,5 @@ class Convergence:
 
 
 def is_balanced(service: Service) -> bool:
-    """Tell whether the edge serves a Service: it is of our class, has an address, and node ports to send to."""
-    own = service.spec.type == "LoadBalancer" and not service.spec.load_balancer_class
-    return own and any(port.node_port for port in service.spec.ports) and bool(service.status.load_balancer.ingress)
+    """Tell whether the edge serves a Service: it is of our class, and a port can be reached at an address."""
+    return is_ours(service) and bool(frontends((service,)))

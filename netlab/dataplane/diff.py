@@ -6,6 +6,7 @@ Rules:
    alias (ownership mark) of a wanted one is that one, renamed by hand: it would be in the way, and is deleted, too.
 2. Order: what is in the way goes first, dependants before what they lean on (routes, FDB, ARP, addresses, links); then
    settings, links (bridges before their ports, VXLAN last), addresses, ARP, FDB, routes: flannel's order (semantics 2.16, 2.18).
+   Routing rules come last, new ones before those that go: there is no moment without a way to the `local` table.
 3. A link that cannot be changed into the wanted one is deleted and made again (semantics 2.21).
 4. What the kernel does by itself is foreseen, or the second run would find work:
    - a link takes everything on it along; the loss of a bridge frees its ports; a VXLAN goes with its device;
@@ -35,6 +36,7 @@ from netlab.dataplane.state import (
     Neighbour,
     Operation,
     Route,
+    Rule,
     Sysctl,
     Verb,
     Veth,
@@ -76,7 +78,7 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
     """Return the ordered operations that turn `observed` into `desired`; () when there is nothing to do."""
     plan = _plan_links(desired, observed, owns)
     extra = NamespaceState(
-        routes=_extra(desired.routes, observed.routes, plan, owns, lambda r: r.destination),
+        routes=_extra(desired.routes, observed.routes, plan, owns, _by_table),
         forwarding=_extra(desired.forwarding, observed.forwarding, plan, owns, lambda e: (e.device, e.mac)),
         neighbours=_extra(desired.neighbours, observed.neighbours, plan, owns, lambda n: (n.device, n.address)),
         addresses=tuple(
@@ -97,7 +99,8 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
         *_entries(desired.neighbours, kept.neighbours, lambda n: (n.device, n.address)),
         *_entries(desired.forwarding, kept.forwarding, lambda e: (e.device, e.mac)),
         *_lost_connected(desired, kept, plan, extra),
-        *_entries(desired.routes, kept.routes, lambda r: r.destination),
+        *_entries(desired.routes, kept.routes, _by_table),
+        *_rules(desired.rules, observed.rules),
     )
 
 
@@ -201,6 +204,17 @@ def _entries(desired: Iterable[Entry], kept: Iterable[Entry], key: Callable[[Ent
     for entry in desired:
         if present.get(key(entry)) != entry:
             yield Operation(Verb.SET, entry)
+
+
+def _by_table(route: Route) -> Hashable:
+    return route.table, route.destination
+
+
+def _rules(desired: Sequence[Rule] | None, observed: Sequence[Rule] | None) -> Iterator[Operation]:
+    """Yield what makes the rules those wanted: the list is its owner's as a whole."""
+    if desired is not None and observed is not None:
+        yield from (Operation(Verb.ADD, rule) for rule in desired if rule not in observed)
+        yield from (Operation(Verb.DELETE, rule) for rule in observed if rule not in desired)
 
 
 def _lost_connected(

@@ -102,6 +102,7 @@ EDGE_SYSCTLS = {
     **REFUSALS,
     "net/ipv4/ip_forward": "1",
     **_for_interfaces("rp_filter", "0", ["eth0", "eth1"]),
+    "net/ipv4/conf/eth0/accept_local": "1",  # nodes answer from a load balancer's address where there is no node port
     **_for_interfaces("send_redirects", "0", ["eth0", "eth1"]),  # node to load balancer and back goes by one interface
     **_forwarding(["eth0", "eth1"]),
     **_announcing(["eth0", "eth1"]),

@@ -1,4 +1,4 @@
-"""What a network namespace holds, as values: links, addresses, routes, neighbours, FDB entries, sysctls.
+"""What a network namespace holds, as values: links, addresses, routes, routing rules, neighbours, FDB entries, sysctls.
 
 `NamespaceState` is used twice: as the state somebody wants and as the state the kernel shows. `diff()`
 (in `netlab.dataplane.diff`) turns the two into an ordered list of `Operation`, which `netlab.kernel` performs.
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+MAIN_TABLE, LOCAL_TABLE, DEFAULT_TABLE = 254, 255, 253  # rtnetlink(7); the kernel fills `local` with a host's own addresses
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A route of the main table. `destination` is a prefix; the default route is `0.0.0.0/0`.
+    """A route. `destination` is a prefix; the default route is `0.0.0.0/0`.
 
     Routes with a metric are never shown. `connected` marks a route that the kernel makes itself with an address.
     """
@@ -85,6 +87,23 @@ class Route:
     source: str = ""
     type: str = "unicast"  # or blackhole, unreachable, prohibit
     connected: bool = False
+    table: int = MAIN_TABLE
+
+
+@dataclass(frozen=True, order=True)
+class Rule:
+    """A rule of policy routing (ip-rule(8)): packets whose mark is `mark` under `mask` are looked up in `table`; mask 0: all.
+
+    The kernel asks the rules in order of priority until one finds a route.
+    """
+
+    priority: int
+    table: int
+    mark: int = 0
+    mask: int = 0
+
+
+KERNEL_RULES = (Rule(0, LOCAL_TABLE), Rule(32766, MAIN_TABLE), Rule(32767, DEFAULT_TABLE))  # of a new namespace
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,7 @@ class NamespaceState:
     """The state of one namespace; sysctls by path below /proc/sys, e.g. `net/ipv4/ip_forward`: `1`.
 
     `connected` is only observed: the routes that the kernel made with `addresses`. None: they were not looked at.
+    `rules` are all rules of the namespace; None: as they are, or not looked at. With them go the routes of other tables.
     """
 
     links: tuple[Link, ...] = ()
@@ -119,6 +139,7 @@ class NamespaceState:
     forwarding: tuple[ForwardingEntry, ...] = ()
     sysctls: dict[str, str] = field(default_factory=dict)
     connected: tuple[Route, ...] | None = None
+    rules: tuple[Rule, ...] | None = None
 
 
 class Verb(Enum):
@@ -137,7 +158,7 @@ class Sysctl:
     value: str
 
 
-Item = Link | Address | Route | Neighbour | ForwardingEntry | Sysctl
+Item = Link | Address | Route | Rule | Neighbour | ForwardingEntry | Sysctl
 
 
 @dataclass(frozen=True)
@@ -212,7 +233,13 @@ def _route_words(verb: Verb, route: Route) -> str:
         _optional("src", route.source),
         "onlink" if route.onlink else "",
         "proto kernel scope link" if route.connected else "",
+        f"table {route.table}" if route.table != MAIN_TABLE else "",
     )
+
+
+def _rule_words(verb: Verb, rule: Rule) -> str:
+    mark = f"fwmark {rule.mark:#x}/{rule.mask:#x}" if rule.mask else ""
+    return _words("ip rule", _REPLACE[verb], f"preference {rule.priority}", mark, f"lookup {rule.table}")
 
 
 def _neighbour_words(verb: Verb, item: Neighbour) -> str:
@@ -231,6 +258,7 @@ _WORDS: dict[type[object], Callable[[Verb, Any], str]] = {
     Link: _link_words,
     Address: _address_words,
     Route: _route_words,
+    Rule: _rule_words,
     Neighbour: _neighbour_words,
     ForwardingEntry: _forwarding_words,
     Sysctl: _sysctl_words,

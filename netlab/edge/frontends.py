@@ -2,11 +2,12 @@
 
 Rules (semantics 4.10, 4.20, 6.12, 6.15):
 1. Type LoadBalancer, no loadBalancerClass (that would be another balancer's), an address in status.loadBalancer.
-2. The way in is the node port. With `allocateLoadBalancerNodePorts: false` there is none, and so there is no way: an
-   event on the Service says so.
+2. The way in is the node port. A port without one (`allocateLoadBalancerNodePorts: false`) is sent on as it came, the load
+   balancer's address still its destination, which the node's service proxy takes. Under ipMode Proxy nodes do not know the
+   address, so there such a port cannot be served: an event on the Service says so.
 3. Under externalTrafficPolicy Local every node says on healthCheckNodePort whether it has a ready endpoint; under
    Cluster every node will do, and what is checked is the way itself: the node port for TCP. UDP has no handshake, so
-   there the node's own health (kube-proxy's port 10256) must do.
+   there the node's own health (kube-proxy's port 10256) must do, and so it must where there is no node port.
 4. Objects are parsed here: a Service or Node that holds what cannot be an address, a port or a name is left out, alone
    (`Offered.refused` says which and why), and no text of a user goes further than this module.
 """
@@ -26,8 +27,8 @@ from netlab.proxy.health import HEALTHZ_PORT
 from netlab.proxy.servicemap import affinity_timeout
 
 NO_NODE_PORT = (
-    "Port {ports} has no node port (is allocateLoadBalancerNodePorts false?), and this load balancer reaches the nodes "
-    "through node ports only: nothing is forwarded. Allow node ports on the Service."
+    "Port {ports} has no node port (is allocateLoadBalancerNodePorts false?), and under ipMode Proxy no node takes packets for "
+    "the load balancer's address: nothing is forwarded. Allow node ports on the Service."
 )
 
 
@@ -61,7 +62,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Frontend:
-    """One port of one Service at its load balancer addresses. `protocol` is in lower case."""
+    """One port of one Service at its load balancer addresses. `protocol` is in lower case; `node_port` 0: sent on as it came."""
 
     namespace: HostName
     service: HostName
@@ -92,7 +93,7 @@ class Frontend:
         """Return the question that decides whether this node gets this port's traffic."""
         if self.health_check_node_port:
             return Check(CheckKind.HTTP, backend.address, self.health_check_node_port)
-        if self.protocol == "tcp":
+        if self.protocol == "tcp" and self.node_port:
             return Check(CheckKind.TCP, backend.address, self.node_port)
         return Check(CheckKind.HTTP, backend.address, HEALTHZ_PORT)
 
@@ -124,16 +125,16 @@ def offered(services: Iterable[Service]) -> Offered:
         own: list[Frontend] = []
         with Contained() as attempt:
             given = load_balancer_addresses(service)
-            own = [_frontend(service, port, given) for port in service.spec.ports if given and port.node_port]
+            own = [frontend for port in service.spec.ports if (frontend := _frontend(service, port, given)).addresses]
         if attempt.error:
             refused[f"service {service.key}"] = attempt.error
             continue
         addresses.update(given)
         for frontend in own:
-            free = tuple(a for a in given if (a, frontend.protocol, frontend.port) not in taken)
-            taken.update((address, frontend.protocol, frontend.port) for address in given)
+            free = tuple(a for a in frontend.addresses if (a, frontend.protocol, frontend.port) not in taken)
+            taken.update((address, frontend.protocol, frontend.port) for address in free)
             if free:
-                found.append(frontend if free == given else replace(frontend, addresses=free))
+                found.append(replace(frontend, addresses=free))
     return Offered(tuple(found), frozenset(addresses), refused)
 
 
@@ -143,15 +144,17 @@ def frontends(services: Iterable[Service]) -> tuple[Frontend, ...]:
 
 
 def _frontend(service: Service, port: ServicePort, addresses: tuple[Ipv4, ...]) -> Frontend:
+    """Return a port's frontend at those of the addresses where there is a way in."""
     spec = service.spec
+    unknown_to_nodes = {ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip_mode == "Proxy"}
     local = spec.external_traffic_policy == "Local"
     return Frontend(
         namespace=values.host_name(service.metadata.namespace, "metadata.namespace"),
         service=values.host_name(service.metadata.name, "metadata.name"),
         protocol=values.transport(port.protocol, "the protocol of a port"),
         port=values.port(port.port, "a port"),
-        node_port=values.port(port.node_port, "a nodePort"),
-        addresses=addresses,
+        node_port=values.port_or_none(port.node_port, "a nodePort"),
+        addresses=tuple(a for a in addresses if port.node_port or a not in unknown_to_nodes),
         source_ranges=values.source_ranges(spec.load_balancer_source_ranges, "spec.loadBalancerSourceRanges"),
         affinity_timeout=affinity_timeout(service),
         health_check_node_port=values.port_or_none(spec.health_check_node_port, "spec.healthCheckNodePort") if local else 0,
@@ -177,7 +180,8 @@ def unserved(services: Iterable[Service], refused: Mapping[str, Exception]) -> I
         if error := refused.get(f"service {service.key}"):
             yield service, f"The load balancer does not serve this Service: {describe(error)}"
             continue
-        missing = [str(port.port) for port in service.spec.ports if not port.node_port]
+        served = {(frontend.protocol, frontend.port) for frontend in frontends((service,))}
+        missing = [str(p.port) for p in service.spec.ports if (p.protocol.lower(), p.port) not in served]
         if load_balancer_addresses(service) and missing:
             yield service, NO_NODE_PORT.format(ports=", ".join(missing))
 

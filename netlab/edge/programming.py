@@ -1,17 +1,20 @@
-"""From what the load balancer is to do to the edge's kernel: the addresses on `lo`, the rules, UDP flows to forget.
+"""From what the load balancer is to do to the edge's kernel: the addresses on `lo`, the rules, routes, UDP flows to forget.
 
-The rules are kept by `netlab.kernel.tables`; addresses are compared when they change, and at a resync. All calls block: they
-belong into a thread.
+The nft rules are kept by `netlab.kernel.tables`; addresses and routes are compared when they change, and at a resync. All calls
+block: they belong into a thread.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple, replace
 
 from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
+from netlab.edge.frontends import Backend
 from netlab.edge.rules import FAMILY, TABLE, Balancing, compile_rules, stale_flows
+from netlab.edge.steering import steering_state
 from netlab.errors import KernelError
 from netlab.kernel.door import FlowFilter, Kernel
 from netlab.kernel.tables import TableKeeper
@@ -25,6 +28,11 @@ def loopback_state(addresses: Iterable[str]) -> NamespaceState:
     return NamespaceState(links=(Link(LOOPBACK),), addresses=(Address(LOOPBACK, LOOPBACK_ADDRESS), *wanted))
 
 
+def steered(balancing: Balancing) -> tuple[Backend, ...]:
+    """Return the nodes that need a route: all, while a port is offered that has no node port."""
+    return balancing.nodes if any(not frontend.node_port for frontend in balancing.healthy) else ()
+
+
 class Programmer:
     """Brings the edge's namespace to what is wanted. `path` names the namespace."""
 
@@ -33,7 +41,7 @@ class Programmer:
         self._path = path
         self._tables = TableKeeper(kernel, path)
         self._balancing: Balancing | None = None
-        self._addresses: frozenset[str] | None = None
+        self._placed: tuple[frozenset[str], tuple[Backend, ...]] | None = None  # addresses, and nodes with a route
 
     @property
     def refused(self) -> Mapping[str, Exception]:
@@ -47,27 +55,30 @@ class Programmer:
             wanted = compile_rules(balancing, self._tables.written(FAMILY, TABLE))
             if self._tables.keep(wanted, resync=resync):
                 log.info("rules=changed frontends=%d", len(balancing.healthy))
-            if resync or addresses != self._addresses:
-                self._program_addresses(addresses)
+            placed = (addresses, steered(balancing))
+            if resync or placed != self._placed:
+                self._place(*placed)
             self._forget_flows(balancing)
         except KernelError:
-            self._addresses = None
+            self._placed = None
             raise
 
-    def _program_addresses(self, addresses: frozenset[str]) -> None:
-        observed = self._kernel.observe(self._path)
-        operations = diff(loopback_state(sorted(addresses)), observed, lambda link: link == LOOPBACK)
+    def _place(self, addresses: frozenset[str], nodes: tuple[Backend, ...]) -> None:
+        observed = self._kernel.observe(self._path, policy=True)
+        steering = steering_state(nodes, observed)
+        wanted = replace(loopback_state(sorted(addresses)), routes=steering.routes, rules=steering.rules)
+        operations = diff(wanted, observed, lambda link: link == LOOPBACK)
         if operations:
             self._kernel.perform(self._path, operations)
-            log.info("addresses=changed count=%d", len(addresses))
-        self._addresses = addresses
+            log.info("addresses=changed count=%d routes=%d", len(addresses), len(steering.routes))
+        self._placed = (addresses, nodes)
 
     def _forget_flows(self, balancing: Balancing) -> None:
         """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_tables`)."""
         stale = stale_flows(self._balancing, balancing)
         if self._tables.was_unknown(FAMILY, TABLE):
             stale += stale_flows(None, balancing)
-        filters = [FlowFilter("udp", flow.destination, flow.destination_port, flow.reply_source) for flow in dict.fromkeys(stale)]
+        filters = [FlowFilter("udp", *astuple(flow)) for flow in dict.fromkeys(stale)]
         self._balancing = balancing
         if filters:
             self._kernel.delete_flows(self._path, filters)

@@ -5,6 +5,8 @@ A packet from outside to 198.51.100.1:80, an address that stands on the edge's `
     prerouting, before DNAT   firewall-prerouting: @firewall-ports -> firewall-... drops who is not in the source ranges
     prerouting, DNAT          nat-prerouting: @service-ports -> service-... picks a healthy node
                                                              -> node-...    dnat to <node>:<nodePort>
+                                                             -> node-...    without node port: ct mark of the node
+    prerouting, after DNAT    mark-prerouting: the mark of the connection becomes the packet's, and decides its route (`steering`)
     forward                   to the node; the client's address is still the source
     input                     filter-input: @unhealthy-ports -> reject: nobody is there to take it
 
@@ -29,7 +31,9 @@ from dataclasses import dataclass
 
 from netlab.dataplane.names import digest
 from netlab.edge.frontends import Backend, Frontend
+from netlab.edge.steering import mark
 from netlab.netfilter.ruleset import (
+    AFTER_DNAT_PRIORITY,
     BEFORE_DNAT_PRIORITY,
     DNAT_PRIORITY,
     FILTER_PRIORITY,
@@ -63,6 +67,11 @@ CHAINS = (
         Base(ChainType.FILTER, Hook.PREROUTING, BEFORE_DNAT_PRIORITY),
     ),
     Chain("nat-prerouting", (f"{DISPATCH} @service-ports",), Base(ChainType.NAT, Hook.PREROUTING, DNAT_PRIORITY)),
+    Chain(
+        "mark-prerouting",
+        ("ct direction original ct mark != 0 meta mark set ct mark",),
+        Base(ChainType.FILTER, Hook.PREROUTING, AFTER_DNAT_PRIORITY),
+    ),
     Chain("nat-output", (f"{DISPATCH} @service-ports",), Base(ChainType.NAT, Hook.OUTPUT, DNAT_PRIORITY)),
     Chain("filter-input", (f"{DISPATCH} @unhealthy-ports",), Base(ChainType.FILTER, Hook.INPUT, FILTER_PRIORITY)),
     Chain("reject-chain", ("reject",)),
@@ -70,6 +79,7 @@ CHAINS = (
     Chain(
         "nat-postrouting",
         (
+            "ct mark != 0 ip saddr @node-addresses masquerade fully-random",
             f"meta mark & {MASQUERADE_MARK} == 0 return",
             f"meta mark set meta mark ^ {MASQUERADE_MARK}",
             "masquerade fully-random",
@@ -89,11 +99,12 @@ class Balancing:
 
 @dataclass(frozen=True)
 class StaleFlow:
-    """UDP conntrack entries to forget: to this address and port, sent on to `reply_source` (empty: to anybody)."""
+    """UDP conntrack entries to forget: to this address and port, sent on to `reply_source` or by `mark` (neither: to anybody)."""
 
     destination: str
     destination_port: int
     reply_source: str = ""
+    mark: int = 0
 
 
 def compile_rules(balancing: Balancing, previous: Ruleset | None = None) -> Ruleset:
@@ -117,10 +128,10 @@ def _fragment(frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
         elements["unhealthy-ports"] = _dispatch(frontend, "goto reject-chain")
         return Fragment.of(chains, sets, elements)
     elements["service-ports"] = _dispatch(frontend, f"goto service-{name}")
-    rules = ["ip saddr @node-addresses jump mark-for-masquerade"]
+    rules = ["ip saddr @node-addresses jump mark-for-masquerade"] if frontend.node_port else []
     nodes = [(backend, _base(frontend.path, backend.name)) for backend in healthy]
     for backend, node in nodes:
-        send: tuple[str, ...] = (f"meta l4proto {frontend.protocol} dnat to {backend.address}:{frontend.node_port}",)
+        send = _send(frontend, backend)
         if frontend.affinity_timeout:
             memory = f"affinity-{node}"
             sets.append(Set(memory, "ipv4_addr", ("dynamic", "timeout"), frontend.affinity_timeout))
@@ -130,6 +141,12 @@ def _fragment(frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
     branches = ", ".join(f"{number} : goto node-{node}" for number, (_, node) in enumerate(nodes))
     rules.append(f"numgen random mod {len(healthy)} vmap {{ {branches} }}")
     return Fragment.of([*chains, Chain(f"service-{name}", tuple(rules))], sets, elements)
+
+
+def _send(frontend: Frontend, node: Backend) -> tuple[str, ...]:
+    if frontend.node_port:
+        return (f"meta l4proto {frontend.protocol} dnat to {node.address}:{frontend.node_port}",)
+    return (f"ct mark set {mark(node):#010x}",)
 
 
 def _base(path: str, node: str = "") -> str:
@@ -159,6 +176,11 @@ def _stale(old: Mapping[Frontend, tuple[Backend, ...]], new: Mapping[Frontend, t
         had, has = old.get(frontend, ()), new.get(frontend, ())
         if frontend.protocol != "udp" or had == has:
             continue
-        gone = [backend.address for backend in had if backend not in has] if had else [""]
+        gone = [_way(frontend, backend) for backend in had if backend not in has] if had else [("", 0)]
         for address in frontend.addresses:
-            yield from (StaleFlow(address, frontend.port, reply_source) for reply_source in gone)
+            yield from (StaleFlow(address, frontend.port, *way) for way in gone)
+
+
+def _way(frontend: Frontend, node: Backend) -> tuple[str, int]:
+    """Return what conntrack knows of a flow to a node: whom it was translated to, or its mark."""
+    return (node.address, 0) if frontend.node_port else ("", mark(node))

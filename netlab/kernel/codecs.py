@@ -40,6 +40,7 @@ with _empty_package("pyroute2"):
     from pyroute2 import netlink
     from pyroute2.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, rtnl
     from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABLES, nfgen_msg
+    from pyroute2.netlink.rtnl.fibmsg import fibmsg
     from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
     from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg, ifinfveth
     from pyroute2.netlink.rtnl.ndmsg import NTF_SELF, NUD_PERMANENT, ndmsg
@@ -58,6 +59,7 @@ __all__ = (
     "Attribute",
     "Message",
     "conntrack_message",
+    "fibmsg",
     "generation_message",
     "ifaddrmsg",
     "ifinfmsg",
@@ -94,6 +96,7 @@ class conntrack_message(nfgen_msg):  # type: ignore[misc]  # noqa: N801
     nla_map = (
         (1, "CTA_TUPLE_ORIG", "tuple"),
         (2, "CTA_TUPLE_REPLY", "tuple"),
+        (8, "CTA_MARK", "be32"),
         (12, "CTA_ID", "be32"),
         (18, "CTA_ZONE", "be16"),
         (25, "CTA_FILTER", "filter"),

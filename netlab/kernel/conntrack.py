@@ -41,6 +41,7 @@ class Flow:
     destination: str
     destination_port: int
     reply_source: str
+    mark: int = 0
 
 
 def delete(path: str, filters: Sequence[FlowFilter]) -> int:
@@ -105,6 +106,7 @@ def matches(flow: Flow, wanted: FlowFilter) -> bool:
         and wanted.destination in {"", flow.destination}
         and wanted.destination_port in {0, flow.destination_port}
         and wanted.reply_source in {"", flow.reply_source}
+        and wanted.mark in {0, flow.mark}
     )
 
 
@@ -116,6 +118,7 @@ def _flow(entry: Message) -> Flow:
         destination=original.get_attr("CTA_TUPLE_IP").get_attr("CTA_IP_V4_DST"),
         destination_port=protocol.get_attr("CTA_PROTO_DST_PORT", 0),
         reply_source=reply.get_attr("CTA_TUPLE_IP").get_attr("CTA_IP_V4_SRC"),
+        mark=entry.get_attr("CTA_MARK", 0),
     )
 
 

@@ -48,13 +48,14 @@ class FlowFilter:
     """Which conntrack entries to delete. All given fields must match; addresses are IPv4, ports numbers.
 
     `destination`/`destination_port` are of the original direction (the Service); `reply_source` is the endpoint
-    that the flow was translated to (semantics 6.18).
+    that the flow was translated to (semantics 6.18); `mark` is the entry's own.
     """
 
     protocol: str = "udp"
     destination: str = ""
     destination_port: int = 0
     reply_source: str = ""
+    mark: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,11 @@ class Kernel(Protocol):
     def scratch(self) -> AbstractContextManager[str]:
         """Make a new, nameless namespace for a `with` block of this thread, and return the path to give to other calls."""
 
-    def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
-        """Return the state of a namespace; of sysctls only those named."""
+    def observe(self, path: str, *, sysctls: Sequence[str] = (), policy: bool = False) -> NamespaceState:
+        """Return the state of a namespace; of sysctls only those named, of policy routing only where asked.
+
+        With `policy`, `rules` are listed, and `routes` holds those of the tables that they name.
+        """
 
     def monitor(self, path: str) -> Monitor:
         """Return what hears of the changes of a namespace from now on, its caller's own included."""

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from netlab.dataplane.state import (
+    KERNEL_RULES,
+    MAIN_TABLE,
     Address,
     Bridge,
     ForwardingEntry,
@@ -27,6 +29,7 @@ from netlab.dataplane.state import (
     Neighbour,
     Operation,
     Route,
+    Rule,
     Sysctl,
     Verb,
     Veth,
@@ -79,6 +82,7 @@ class _Namespace:
     peers: dict[str, tuple[str, str]] = field(default_factory=dict)  # veth -> (namespace, name) of the other end
     indices: dict[str, int] = field(default_factory=dict)  # the kernel's number of a link, the next free one
     entries: dict[_Key, _Entry] = field(default_factory=lambda: {("Address", "lo", "127.0.0.1/8"): Address("lo", "127.0.0.1/8")})
+    rules: set[Rule] = field(default_factory=lambda: set(KERNEL_RULES))
     sysctls: dict[str, str] = field(default_factory=dict)
     nft: FakeNft = field(default_factory=FakeNft)
     monitors: list[FakeMonitor] = field(default_factory=list)
@@ -172,14 +176,17 @@ class FakeKernel:
         finally:
             del self._namespaces[path]
 
-    def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
-        """Return the state of a namespace; of sysctls only those named."""
+    def observe(self, path: str, *, sysctls: Sequence[str] = (), policy: bool = False) -> NamespaceState:
+        """Return the state of a namespace; of sysctls only those named, of policy routing only where asked."""
         found = self._namespace(path)
+        tables = {MAIN_TABLE, *(rule.table for rule in found.rules if policy)}
+        routes = [e for e in found.entries.values() if isinstance(e, Route) and e.table in tables]
         return NamespaceState(
             links=tuple(self._observed(found, link) for link in found.links.values()),
             addresses=tuple(e for e in found.entries.values() if isinstance(e, Address)),
-            routes=tuple(e for e in found.entries.values() if isinstance(e, Route) and not e.connected),
-            connected=tuple(e for e in found.entries.values() if isinstance(e, Route) and e.connected),
+            routes=tuple(route for route in routes if not route.connected),
+            connected=tuple(route for route in routes if route.connected),
+            rules=tuple(sorted(found.rules)) if policy else None,
             neighbours=tuple(e for e in found.entries.values() if isinstance(e, Neighbour)),
             forwarding=tuple(e for e in found.entries.values() if isinstance(e, ForwardingEntry)),
             sysctls={name: value for name in sysctls if (value := found.setting(name)) is not None},
@@ -214,6 +221,8 @@ class FakeKernel:
         if isinstance(item, Sysctl):
             found.sysctls[item.path] = " ".join(item.value.split())
             return 0
+        if isinstance(item, Rule):
+            return _apply_rule(found, verb, item)
         if isinstance(item, Link):
             return self._apply_link(path, found, verb, item)
         return _apply_entry(found, verb, item)
@@ -356,7 +365,7 @@ def _key(item: Item) -> _Key:
         case Route(connected=True):
             return ("Connected", item.destination, item.device)
         case Route():
-            return ("Route", item.destination)
+            return ("Route", item.destination, str(item.table))
         case Neighbour():
             return ("Neighbour", item.device, item.address)
         case ForwardingEntry():
@@ -377,6 +386,18 @@ def _apply_entry(found: _Namespace, verb: Verb, item: _Entry) -> int:
     if isinstance(item, Address) and key not in found.entries:
         _connect(found, item)
     found.entries[key] = item
+    return 0
+
+
+def _apply_rule(found: _Namespace, verb: Verb, rule: Rule) -> int:
+    if verb is Verb.DELETE:
+        if rule not in found.rules:
+            return errno.ENOENT
+        found.rules.remove(rule)
+        return 0
+    if rule in found.rules:
+        return errno.EEXIST
+    found.rules.add(rule)
     return 0
 
 

@@ -66,10 +66,10 @@ class LinuxKernel:
         """Make a new, nameless namespace for a `with` block of this thread."""
         return namespaces.scratch()
 
-    def observe(self, path: str, *, sysctls: Sequence[str] = ()) -> NamespaceState:
-        """Return the state of a namespace; of sysctls only those named."""
+    def observe(self, path: str, *, sysctls: Sequence[str] = (), policy: bool = False) -> NamespaceState:
+        """Return the state of a namespace; of sysctls only those named, of policy routing only where asked."""
         with namespaces.inside(path), Netlink(NETLINK_ROUTE) as netlink:
-            return replace(observed.read(netlink), sysctls=sysctl.read(sysctls))
+            return replace(observed.read(netlink, policy=policy), sysctls=sysctl.read(sysctls))
 
     def monitor(self, path: str) -> LinuxMonitor:
         """Return what hears of the changes of a namespace from now on, one's own included."""

@@ -1,20 +1,34 @@
 """What the kernel lists, as a NamespaceState: the reading half of `rtnetlink`.
 
-Left out, as nobody states them: routes with a metric or of other tables, ARP and FDB entries that are not permanent, a
-bridge's own FDB. The routes the kernel makes itself with an address (`proto kernel`) are listed apart, as `connected`.
+Left out, as nobody states them: routes with a metric, routes of other tables unless asked for, ARP and FDB entries that are
+not permanent, a bridge's own FDB. The routes the kernel makes itself with an address (`proto kernel`) are listed apart, as
+`connected`.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from netlab.dataplane.state import Address, Bridge, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Veth, Vxlan
+from netlab.dataplane.state import (
+    LOCAL_TABLE,
+    MAIN_TABLE,
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Link,
+    NamespaceState,
+    Neighbour,
+    Route,
+    Rule,
+    Veth,
+    Vxlan,
+)
 from netlab.kernel import listing
-from netlab.kernel.codecs import IFF_UP, NUD_PERMANENT, RTNH_F_ONLINK, ifaddrmsg, ifinfmsg, ndmsg, request, rtmsg, rtnl
+from netlab.kernel.codecs import IFF_UP, NUD_PERMANENT, RTNH_F_ONLINK, fibmsg, ifaddrmsg, ifinfmsg, ndmsg, request, rtmsg, rtnl
 from netlab.kernel.listing import Form, Values
 from netlab.kernel.netlink import Netlink, question
-from netlab.kernel.rtnetlink import AF_BRIDGE, HAIRPIN, ROUTE_TYPES, TABLE_MAIN
+from netlab.kernel.rtnetlink import AF_BRIDGE, FR_ACT_TO_TBL, HAIRPIN, ROUTE_TYPES
 
 SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS: half the size of every answer
 _ROUTE_TYPES = {number: name for name, number in ROUTE_TYPES.items()}
@@ -64,29 +78,43 @@ _ROUTE = Form(
         "RTA_TABLE": listing.number,
     },
 )
+_RULE = Form(
+    fibmsg,
+    {
+        "FRA_PRIORITY": listing.number,
+        "FRA_TABLE": listing.number,
+        "FRA_FWMARK": listing.number,
+        "FRA_FWMASK": listing.number,
+    },
+)
 _NEIGHBOUR = Form(ndmsg, {"NDA_DST": listing.address, "NDA_LLADDR": listing.mac})
 
 _LINKS = question(request(ifinfmsg, rtnl.RTM_GETLINK, 0, [("IFLA_EXT_MASK", SKIP_STATISTICS)]), _LINK.read)
 _ADDRESSES = question(request(ifaddrmsg, rtnl.RTM_GETADDR, 0, family=socket.AF_INET), _ADDRESS.read)
-_ROUTES = question(request(rtmsg, rtnl.RTM_GETROUTE, 0, family=socket.AF_INET, table=TABLE_MAIN), _ROUTE.read)
+_ROUTES = question(request(rtmsg, rtnl.RTM_GETROUTE, 0, family=socket.AF_INET, table=MAIN_TABLE), _ROUTE.read)
+_ALL_ROUTES = question(request(rtmsg, rtnl.RTM_GETROUTE, 0, family=socket.AF_INET), _ROUTE.read)
+_RULES = question(request(fibmsg, rtnl.RTM_GETRULE, 0, family=socket.AF_INET), _RULE.read)
 _NEIGHBOURS = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=socket.AF_INET), _NEIGHBOUR.read)
 _FORWARDING = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=AF_BRIDGE), _NEIGHBOUR.read)
 
 Names = Mapping[int, str]
 
 
-def read(netlink: Netlink) -> NamespaceState:
-    """Return the state of the namespace a socket belongs to, settings (sysctls) aside."""
+def read(netlink: Netlink, *, policy: bool = False) -> NamespaceState:
+    """Return the state of the namespace a socket belongs to, settings (sysctls) aside; see `door.Kernel.observe`."""
     messages = netlink.dump(_LINKS)
     names = {message["index"]: message.get("IFLA_IFNAME", "") for message in messages}
     links = tuple(_link(message, names) for message in messages)
     forwarding = netlink.dump(_FORWARDING) if any(isinstance(link.kind, Vxlan) for link in links) else []
-    routes = tuple(_routes(netlink.dump(_ROUTES), names))
+    rules = tuple(map(_rule, netlink.dump(_RULES))) if policy else None
+    tables = {MAIN_TABLE, *(rule.table for rule in rules or ())} - {LOCAL_TABLE}
+    routes = tuple(_routes(netlink.dump(_ALL_ROUTES if policy else _ROUTES), names, tables))
     return NamespaceState(
         links=links,
         addresses=tuple(_addresses(netlink.dump(_ADDRESSES), names)),
         routes=tuple(route for route in routes if not route.connected),
         connected=tuple(route for route in routes if route.connected),
+        rules=rules,
         neighbours=tuple(Neighbour(*entry) for entry in _permanent(netlink.dump(_NEIGHBOURS), names)),
         forwarding=tuple(ForwardingEntry(device, mac, remote) for device, remote, mac in _permanent(forwarding, names)),
     )
@@ -145,10 +173,16 @@ def _addresses(messages: Iterable[Values], names: Names) -> Iterable[Address]:
             yield Address(names[message["index"]], f"{local}/{message['prefixlen']}")
 
 
-def _routes(messages: Iterable[Values], names: Names) -> Iterable[Route]:
+def _rule(message: Values) -> Rule:
+    """Return a rule; one of another kind than netlab writes has a table that is no table's, so that it equals none of ours."""
+    table = message.get("FRA_TABLE", 0) if message["action"] == FR_ACT_TO_TBL else 0
+    return Rule(message.get("FRA_PRIORITY", 0), table, message.get("FRA_FWMARK", 0), message.get("FRA_FWMASK", 0))
+
+
+def _routes(messages: Iterable[Values], names: Names, tables: Collection[int]) -> Iterable[Route]:
     for message in messages:
         foreign = message["tos"] or message.get("RTA_PRIORITY") is not None
-        if foreign or message.get("RTA_TABLE") != TABLE_MAIN or message["type"] not in _ROUTE_TYPES:
+        if foreign or message.get("RTA_TABLE") not in tables or message["type"] not in _ROUTE_TYPES:
             continue
         yield Route(
             destination=f"{message.get('RTA_DST', '0.0.0.0')}/{message['dst_len']}",
@@ -158,6 +192,7 @@ def _routes(messages: Iterable[Values], names: Names) -> Iterable[Route]:
             source=message.get("RTA_PREFSRC", ""),
             type=_ROUTE_TYPES[message["type"]],
             connected=message["proto"] == rtnl.rt_proto["kernel"],
+            table=message["RTA_TABLE"],
         )
 
 

@@ -26,6 +26,7 @@ from netlab.dataplane.state import (
     Neighbour,
     Operation,
     Route,
+    Rule,
     Sysctl,
     Verb,
     Veth,
@@ -38,6 +39,7 @@ from netlab.kernel.codecs import (
     RTNH_F_ONLINK,
     Attribute,
     Message,
+    fibmsg,
     ifaddrmsg,
     ifinfmsg,
     ndmsg,
@@ -49,7 +51,8 @@ from netlab.kernel.codecs import (
 )
 
 AF_BRIDGE = 7  # not in Python's socket module
-TABLE_MAIN = 254
+FR_ACT_TO_TBL = 1  # of linux/fib_rules.h: look up a table
+BYTE = 255
 HAIRPIN = "IFLA_BRPORT_MODE"  # pyroute2 names it after the kernel's BRIDGE_MODE_HAIRPIN
 ROUTE_TYPES = {name: rtnl.rt_type[name] for name in ("unicast", "blackhole", "unreachable", "prohibit")}
 
@@ -69,7 +72,7 @@ def device_names(operation: Operation) -> tuple[str, ...]:
     if isinstance(item, Link):
         lower = item.kind.device if isinstance(item.kind, Vxlan) and operation.verb is Verb.ADD else ""
         return tuple(name for name in (item.master, lower) if name and operation.verb is not Verb.DELETE)
-    return () if isinstance(item, Sysctl) or not item.device else (item.device,)
+    return () if isinstance(item, Sysctl | Rule) or not item.device else (item.device,)
 
 
 def requests(operation: Operation, index_of: IndexOf, open_namespace: OpenNamespace) -> list[Message]:
@@ -165,14 +168,14 @@ def _address(verb: Verb, item: Address, index_of: IndexOf) -> Message:
 
 def _route(verb: Verb, route: Route, index_of: IndexOf) -> Message:
     network = IPv4Network(route.destination)
-    attributes: list[Attribute] = [("RTA_DST", str(network.network_address))]
+    attributes: list[Attribute] = [("RTA_DST", str(network.network_address)), ("RTA_TABLE", route.table)]
     if route.device:
         attributes.append(("RTA_OIF", index_of(route.device)))
     if route.gateway:
         attributes.append(("RTA_GATEWAY", route.gateway))
     if route.source:
         attributes.append(("RTA_PREFSRC", route.source))
-    fixed = {"family": socket.AF_INET, "dst_len": network.prefixlen, "table": TABLE_MAIN}
+    fixed = {"family": socket.AF_INET, "dst_len": network.prefixlen, "table": _table_byte(route.table)}
     if verb is Verb.DELETE:  # of any protocol and type
         return request(rtmsg, rtnl.RTM_DELROUTE, 0, attributes, **fixed, scope=rtnl.rt_scope["nowhere"])
     return request(
@@ -186,6 +189,24 @@ def _route(verb: Verb, route: Route, index_of: IndexOf) -> Message:
         scope=rtnl.rt_scope["link" if route.type == "unicast" and not route.gateway else "universe"],
         type=ROUTE_TYPES[route.type],
     )
+
+
+def _rule(verb: Verb, rule: Rule, _index_of: IndexOf) -> Message:
+    marked: list[Attribute] = [("FRA_FWMARK", rule.mark), ("FRA_FWMASK", rule.mask)] if rule.mask else []
+    return request(
+        fibmsg,
+        rtnl.RTM_DELRULE if verb is Verb.DELETE else rtnl.RTM_NEWRULE,
+        0 if verb is Verb.DELETE else _NEW[Verb.ADD],  # the kernel would add a second one of the same
+        [("FRA_PRIORITY", rule.priority), ("FRA_TABLE", rule.table), *marked],
+        family=socket.AF_INET,
+        table=_table_byte(rule.table),
+        action=FR_ACT_TO_TBL,
+    )
+
+
+def _table_byte(table: int) -> int:
+    """Return what the old field of one byte holds; the attribute has the whole number."""
+    return table if table <= BYTE else 0
 
 
 def _neighbour(verb: Verb, item: Neighbour, index_of: IndexOf) -> Message:
@@ -211,6 +232,7 @@ def _neighbour_entry(verb: Verb, index: int, destination: str, mac: str, **famil
 _ENTRIES: dict[type[object], Callable[[Verb, Any, IndexOf], Message]] = {
     Address: _address,
     Route: _route,
+    Rule: _rule,
     Neighbour: _neighbour,
     ForwardingEntry: _forwarding,
 }

@@ -55,6 +55,7 @@ class Packet:
     port: int = 0
     state: str = "new"
     mark: int = 0
+    connection_mark: int = 0  # conntrack's
     translated: bool = False  # DNAT has chosen a destination
     masqueraded: bool = False  # its source is replaced by an address of the interface it leaves by
 
@@ -183,10 +184,26 @@ def _match_whole_mark(groups: Groups, packet: Packet, _context: Context) -> tupl
     return (packet.mark == int(groups["whole"], 0),)
 
 
+def _match_connection_mark(_groups: Groups, packet: Packet, _context: Context) -> tuple[bool, ...]:
+    return (packet.connection_mark != 0,)
+
+
+def _always(_groups: Groups, _packet: Packet, _context: Context) -> tuple[bool, ...]:
+    return (True,)
+
+
 # ---- Changes
 def _change_mark(groups: Groups, packet: Packet, _context: Context) -> Packet:
     bits = int(groups["bits"], 0)
     return replace(packet, mark=packet.mark | bits if groups["operator"] == "|" else packet.mark ^ bits)
+
+
+def _mark_connection(groups: Groups, packet: Packet, _context: Context) -> Packet:
+    return replace(packet, connection_mark=int(groups["value"], 0))
+
+
+def _take_mark(_groups: Groups, packet: Packet, _context: Context) -> Packet:
+    return replace(packet, mark=packet.connection_mark)
 
 
 def _translate(groups: Groups, packet: Packet, _context: Context) -> Packet:
@@ -239,6 +256,10 @@ TERMS: tuple[Term, ...] = (
     Term(r"(?P<protocol>tcp|udp|sctp) dport (?P<port>\d+)", match=_match_port),
     Term(r"fib (?P<which>[sd]addr) type local", match=_match_local),
     Term(r"ct state (?P<states>[a-z,]+)", match=_match_state),
+    Term(r"ct direction original", match=_always),  # packets of the client's side are all that is traced
+    Term(r"ct mark != 0", match=_match_connection_mark),
+    Term(r"ct mark set (?P<value>0x[0-9a-f]+)", change=_mark_connection),
+    Term(r"meta mark set ct mark", change=_take_mark),
     Term(r"meta mark set meta mark (?P<operator>[|^]) (?P<bits>0x[0-9a-f]+)", change=_change_mark),
     Term(r"meta mark (?P<whole>0x[0-9a-f]+)", match=_match_whole_mark),
     Term(r"meta mark & (?P<mask>0x[0-9a-f]+) (?P<operator>[=!]=) (?P<value>0x[0-9a-f]+|0)", match=_match_mark),

@@ -31,10 +31,18 @@ DEEPEST_JUMP = 16  # as the kernel: deeper is a loop
 
 @dataclass(frozen=True)
 class Host:
-    """The host the packet is on. `remembered`: affinity set -> clients in it; None means "could be anything"."""
+    """The host the packet is on. `remembered`: affinity set -> clients in it; None means "could be anything".
+
+    `routed_marks`: packets with one of these marks are sent on by a routing rule, even to an address of the host's own.
+    """
 
     addresses: frozenset[str]
     remembered: Mapping[str, frozenset[str]] | None = None
+    routed_marks: frozenset[int] = frozenset()
+
+    def takes(self, packet: Packet) -> bool:
+        """Tell whether a packet is for the host itself."""
+        return packet.mark not in self.routed_marks and self.owns(packet.destination)
 
     def owns(self, address: str) -> bool:
         """Tell whether an address is one of the host's own."""
@@ -84,7 +92,7 @@ def _arriving(tables: Sequence[Ruleset], state: _State, host: Host) -> _Ends:
     for routed, verdict in _hook(tables, Hook.PREROUTING, state, host):
         if verdict is not Kind.ACCEPT:
             yield routed, verdict
-        elif host.owns(routed.packet.destination):
+        elif host.takes(routed.packet):
             yield from _hook(tables, Hook.INPUT, routed, host)
         else:
             yield from _through(tables, (Hook.FORWARD, Hook.POSTROUTING), routed, host)

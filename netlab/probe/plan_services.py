@@ -177,7 +177,7 @@ def _load_balancer(snapshot: Snapshot, service: Service, port: ServicePort) -> I
         if not ingress.ip or ingress.ip_mode == "Proxy":  # nothing captures a Proxy address in the cluster (semantics 4.11)
             continue
         inside = (*snapshot.one_pod_per_node(), *snapshot.node_places)
-        for source in (*(clients if port.node_port else ()), *inside):
+        for source in (*clients, *inside):
             where = "outside" if source.kind is Kind.CLIENT else source.kind.value
             access = Access(source, service, port, Entry.LOAD_BALANCER, ingress.ip)
             yield visit(snapshot, f"{where}-load-balancer", access, every=source in clients[:1])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from netlab.dataplane.state import Address, Link, NamespaceState, Operation, Route, Sysctl, Verb, Veth
+from netlab.dataplane.state import KERNEL_RULES, MAIN_TABLE, Address, Link, NamespaceState, Operation, Route, Sysctl, Verb, Veth
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.programming import Programmer
 from netlab.edge.rules import Balancing
@@ -27,6 +27,8 @@ DNS = Frontend("default", "dns", "udp", 53, 30053, (ADDRESS,))
 GUARDED = replace(WEB, service="guarded", port=81, source_ranges=(f"{CLIENT}/32",))
 STICKY = replace(WEB, service="sticky", port=82, affinity_timeout=60)
 DEAD = replace(WEB, service="dead", port=83)
+DIRECT = replace(WEB, service="direct", port=84, node_port=0)
+DIRECT_UDP = replace(DNS, service="direct-dns", node_port=0)
 ALL = frozenset({ADDRESS})
 PATIENCE = 10.0  # seconds for what must come
 SILENCE = 0.5  # for what must not
@@ -35,13 +37,15 @@ SILENCE = 0.5  # for what must not
 class NodeServer(threading.Thread):
     """Answers every connection and datagram with the node's name and the address it saw."""
 
+    TCP_PORT, UDP_PORT = 30080, 30053
+
     def __init__(self, name: str, kernel: LinuxKernel, path: str) -> None:
         super().__init__(daemon=True)
         self._node = name
         with kernel.inside(path):
-            self._tcp = socket.create_server(("0.0.0.0", 30080))
+            self._tcp = socket.create_server(("0.0.0.0", self.TCP_PORT))
             self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._udp.bind(("0.0.0.0", 30053))
+            self._udp.bind(("0.0.0.0", self.UDP_PORT))
         self._end, self._asked_to_end = socket.socketpair()
 
     def run(self) -> None:
@@ -174,6 +178,71 @@ def test_edge_moves_udp_flows(net: Net, programmer: Programmer):
         after = asking.recv(100)
 
     assert (f"node1 {CLIENT}".encode(), f"node2 {CLIENT}".encode()) == (before, after)
+
+
+def take_directly(net: Net) -> None:
+    """Have the nodes take the load balancer's address as their service proxy does; a server's port stands for an endpoint."""
+    ways = (f"tcp dport 84 redirect to :{NodeServer.TCP_PORT}", f"udp dport 53 redirect to :{NodeServer.UDP_PORT}")
+    rules = [f"add rule ip proxy nat ip daddr {ADDRESS} {way}" for way in ways]
+    chain = "add chain ip proxy nat { type nat hook prerouting priority -100 ; }"
+    for host in ("node1", "node2"):
+        net.kernel.nft(net.paths[host], "\n".join(["add table ip proxy", chain, *rules, ""]))
+
+
+@pytest.fixture
+def direct(net: Net) -> Programmer:
+    take_directly(net)
+    setting = Sysctl("net/ipv4/conf/all/accept_local", "1")  # as `dataplane.fabric` sets it for the edge
+    net.kernel.perform(net.paths["edge"], [Operation(Verb.SET, setting)])
+    made = Programmer(net.kernel, net.paths["edge"])
+    made.program(Balancing({DIRECT: (ONE, TWO), DIRECT_UDP: (ONE,), DEAD: ()}, (ONE, TWO)), ALL)
+    return made
+
+
+@pytest.mark.usefixtures("direct")
+def test_edge_sends_on_as_it_came(net: Net):
+    """Without node port both nodes get connections to the load balancer's own address; other ports are refused here."""
+    answers = {net.ask("client", 84) for _ in range(30)}
+    outcomes = [net.ask("client", 83), net.ask("client", 99)]
+
+    assert {f"node1 {CLIENT}", f"node2 {CLIENT}"} == answers
+    assert ["ConnectionRefusedError"] * 2 == outcomes
+
+
+def test_edge_sends_on_to_healthy_nodes(net: Net, direct: Programmer):
+    """An unhealthy node gets no new connection, and a UDP client that keeps its port reaches the new node at once."""
+    with net.datagrams() as asking:
+        asking.send(b"x")
+        before = asking.recv(100)
+        direct.program(Balancing({DIRECT: (TWO,), DIRECT_UDP: (TWO,)}, (ONE, TWO)), ALL)
+        asking.send(b"x")
+        after = asking.recv(100)
+
+    assert (f"node1 {CLIENT}".encode(), f"node2 {CLIENT}".encode()) == (before, after)
+    assert {f"node2 {CLIENT}"} == {net.ask("client", 84) for _ in range(20)}
+
+
+def test_edge_answers_a_node_that_it_sends_on(net: Net, direct: Programmer):
+    """A node's own connection comes back through the edge, even when the node it is sent to is itself."""
+    direct.program(Balancing({DIRECT: (ONE,)}, (ONE, TWO)), ALL)
+
+    assert ["node1 172.30.1.254"] * 2 == [net.ask("node1", 84), net.ask("node1", 84)]
+
+
+def test_edge_repairs_its_routing_rules(net: Net, direct: Programmer):
+    """A resync puts back a rule and a route that somebody deleted; without such a port the kernel's own rules are back."""
+    path, wanted = net.paths["edge"], Balancing({DIRECT: (ONE, TWO)}, (ONE, TWO))
+    direct.program(wanted, ALL)
+    state = net.kernel.observe(path, policy=True)
+    routes = [route for route in state.routes if route.table != MAIN_TABLE]
+    net.kernel.perform(path, [Operation(Verb.DELETE, state.rules[0]), *(Operation(Verb.DELETE, route) for route in routes)])
+    direct.program(wanted, ALL, resync=True)
+    repaired = net.kernel.observe(path, policy=True)
+    direct.program(Balancing({WEB: (ONE,)}, (ONE, TWO)), ALL)
+
+    assert 2 == len(routes)
+    assert (set(state.rules), set(state.routes)) == (set(repaired.rules), set(repaired.routes))
+    assert KERNEL_RULES == net.kernel.observe(path, policy=True).rules
 
 
 def test_edge_answers_a_node_through_itself(net: Net, programmer: Programmer):

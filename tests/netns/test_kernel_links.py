@@ -12,6 +12,8 @@ import pytest
 from netlab.dataplane import bridge, fabric, pod, vxlan
 from netlab.dataplane.diff import diff
 from netlab.dataplane.state import (
+    KERNEL_RULES,
+    LOCAL_TABLE,
     Address,
     Bridge,
     ForwardingEntry,
@@ -20,6 +22,7 @@ from netlab.dataplane.state import (
     Neighbour,
     Operation,
     Route,
+    Rule,
     Sysctl,
     Verb,
     Veth,
@@ -123,6 +126,22 @@ def test_second_run_does_nothing(kernel: Kernel, make_namespace: MakeNamespace):
 
     assert all(first)
     assert [0] * len(steps) == second
+
+
+def test_routing_rules_and_their_tables(kernel: Kernel, make_namespace: MakeNamespace):
+    """Rules, and the routes of the tables they name, are made in one pass and found again; else the kernel's own are there."""
+    path = make_namespace("router")
+    rules = (Rule(100, 10257, 0x1010000, 0xFFFF0000), Rule(200, LOCAL_TABLE), *KERNEL_RULES[1:])
+    route = Route("0.0.0.0/0", "br", "172.30.1.1", table=10257)
+    wanted = NamespaceState((Link("br", Bridge()),), (Address("br", "172.30.0.1/16"),), (route,), rules=rules)
+    fresh = kernel.observe(path, policy=True)
+    kernel.perform(path, diff(wanted, fresh, lambda name: name == "br"))
+    made, plain = kernel.observe(path, policy=True), kernel.observe(path)
+    kernel.perform(path, diff(NamespaceState(rules=KERNEL_RULES), made, lambda _: False))
+
+    assert (KERNEL_RULES, rules, KERNEL_RULES) == (fresh.rules, made.rules, kernel.observe(path, policy=True).rules)
+    assert ((route,), ()) == (made.routes, diff(wanted, made, lambda name: name == "br"))
+    assert ((), None) == (plain.routes, plain.rules)
 
 
 REMOTE = "10.244.2.0"

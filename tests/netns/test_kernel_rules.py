@@ -167,6 +167,7 @@ FILTERS = [
     pytest.param([FlowFilter("udp", reply_source=ENDPOINTS[1])], 1, id="an endpoint that is gone"),
     pytest.param([FlowFilter("udp", CLUSTER_IP, 53, ENDPOINTS[1])], 0, id="all fields must match"),
     pytest.param([FlowFilter("udp", CLUSTER_IP, 53), FlowFilter("udp", reply_source=ENDPOINTS[1])], 2, id="any filter will do"),
+    pytest.param([FlowFilter("udp", CLUSTER_IP, mark=0x1010000)], 0, id="flows without that mark"),
     pytest.param([FlowFilter("sctp")], 0, id="protocol without flows"),
     pytest.param([FlowFilter("tcp", "127.0.0.1", 80)], 1, id="tcp"),
     pytest.param([], 0, id="no filter"),

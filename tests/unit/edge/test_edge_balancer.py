@@ -65,12 +65,12 @@ class World:
             NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}, "status": status}
         )
 
-    async def add_service(self, name: str, address: str, **spec) -> None:
+    async def add_service(self, name: str, address: str, ip_mode: str = "VIP", **spec) -> None:
         body = {"type": "LoadBalancer", "selector": {"app": name}, "ports": [{"port": 80}], **spec}
         await self.client.create(
             SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": body}
         )
-        status = {"status": {"loadBalancer": {"ingress": [{"ip": address, "ipMode": "VIP"}]}}}
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": address, "ipMode": ip_mode}]}}}
         await self.client.patch(SERVICES, name, status, namespace="default", subresource="status")
 
 
@@ -141,9 +141,9 @@ async def test_edge_balancer_starts_again_without_writing(world):
 
 
 async def test_edge_balancer_tells_what_it_cannot_serve(world):
-    """A Service without node ports gets an event, and no rule."""
+    """A Service without node ports whose address no node takes gets an event, and no rule."""
     async with running(world):
-        await world.add_service("blue", "198.51.100.1", allocateLoadBalancerNodePorts=False)
+        await world.add_service("blue", "198.51.100.1", ip_mode="Proxy", allocateLoadBalancerNodePorts=False)
         async with asyncio.timeout(10):
             while not (events := (await world.client.list(EVENTS, namespace="default")).items):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)

@@ -32,8 +32,9 @@ UDP = ServicePort(port=53, node_port=30053, protocol="UDP")
 NODE = Backend("node1", "172.30.1.1")
 
 
-def service(name: str = "blue", *ports: ServicePort, ips=("198.51.100.1",), **spec) -> Service:
-    status = ServiceStatus(load_balancer=LoadBalancerStatus(ingress=tuple(LoadBalancerIngress(ip=ip) for ip in ips)))
+def service(name: str = "blue", *ports: ServicePort, ips=("198.51.100.1",), ip_mode="", **spec) -> Service:
+    ingress = tuple(LoadBalancerIngress(ip=ip, ip_mode=ip_mode) for ip in ips)
+    status = ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress))
     return Service(
         metadata=ObjectMeta(name=name, namespace="default"),
         spec=ServiceSpec(**{"type": "LoadBalancer", "ports": ports or (TCP,), **spec}),
@@ -50,7 +51,9 @@ OFFERS = [
     ("a port", [service()], ["blue tcp 80 -> 30080 at 198.51.100.1"]),
     ("two protocols", [service("dns", TCP, UDP)], ["dns tcp 80 -> 30080 at 198.51.100.1", "dns udp 53 -> 30053 at 198.51.100.1"]),
     ("4.10 another class", [service(load_balancer_class="x/y")], []),
-    ("4.10 no node ports", [service("blue", ServicePort(port=80))], []),
+    ("4.10 no node ports", [service("blue", ServicePort(port=80))], ["blue tcp 80 -> 0 at 198.51.100.1"]),
+    ("4.10, 4.11 no node ports, ipMode Proxy", [service("blue", ServicePort(port=80), ip_mode="Proxy")], []),
+    ("4.11 ipMode Proxy", [service(ip_mode="Proxy")], ["blue tcp 80 -> 30080 at 198.51.100.1"]),
     ("no address yet", [service(ips=())], []),
     ("a host name for an address", [service(ips=("",))], []),
     ("NodePort keeps a stale status", [service(type="NodePort")], []),
@@ -64,7 +67,7 @@ OFFERS = [
 
 @pytest.mark.parametrize(("why", "services", "expected"), OFFERS, ids=[row[0] for row in OFFERS])
 def test_edge_offers(why, services, expected):
-    """Ports with an address and a node port are offered."""
+    """Ports with an address are offered where nodes take them: by node port, or by the address."""
     offered = [f"{f.service} {f.protocol} {f.port} -> {f.node_port} at {' '.join(f.addresses)}" for f in frontends(services)]
 
     assert expected == offered, why
@@ -78,6 +81,7 @@ CHECKS = [
         service(external_traffic_policy="Local", health_check_node_port=32000),
         Check(CheckKind.HTTP, "172.30.1.1", 32000),
     ),
+    ("4.10 no node port", service("blue", ServicePort(port=80)), Check(CheckKind.HTTP, "172.30.1.1", 10256)),
     ("port of a policy that was", service(health_check_node_port=32000), Check(CheckKind.TCP, "172.30.1.1", 30080)),
 ]
 
@@ -109,13 +113,14 @@ def test_edge_affinity():
 
 
 def test_edge_unserved():
-    """A Service without node ports is told why nothing is forwarded."""
-    told = [
-        message
-        for _, message in unserved(
-            [service(), service("b", ServicePort(port=81)), service("c", ServicePort(port=82), ips=())], {}
-        )
+    """A Service is told why nothing is forwarded: ipMode Proxy without node ports."""
+    given = [
+        service(),
+        service("b", TCP, ServicePort(port=81), ip_mode="Proxy"),
+        service("c", ServicePort(port=82), ips=()),
+        service("d", ServicePort(port=83)),
     ]
+    told = [message for _, message in unserved(given, {})]
 
     assert [True] == [message.startswith("Port 81 has no node port") for message in told]
 

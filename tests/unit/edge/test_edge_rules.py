@@ -6,6 +6,7 @@ import pytest
 
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.rules import Balancing, StaleFlow, compile_rules, stale_flows
+from netlab.edge.steering import mark
 from netlab.netfilter.language import Packet
 from netlab.netfilter.script import transaction
 from netlab.netfilter.trace import Host, trace
@@ -17,14 +18,25 @@ WEB = Frontend("default", "web", "tcp", 80, 30080, ("198.51.100.1", "198.51.100.
 DNS = Frontend("default", "dns", "udp", 53, 30053, ("198.51.100.1",))
 CLOSED = replace(WEB, service="closed", port=81, node_port=30081, source_ranges=("203.0.113.10/32", "192.0.2.0/24"))
 STICKY = replace(WEB, service="sticky", port=82, node_port=30082, affinity_timeout=60)
+DIRECT = replace(CLOSED, service="direct", port=85, node_port=0)
+DIRECT_UDP = replace(DNS, service="direct-dns", port=54, node_port=0)
 DEAD = replace(WEB, service="dead", port=83)
 DEAD_CLOSED = replace(CLOSED, service="dead-closed", port=84)
-HEALTHY = {WEB: (ONE, TWO), DNS: (TWO,), CLOSED: (ONE,), STICKY: (ONE, TWO), DEAD: (), DEAD_CLOSED: ()}
+HEALTHY = {
+    WEB: (ONE, TWO),
+    DNS: (TWO,),
+    CLOSED: (ONE,),
+    STICKY: (ONE, TWO),
+    DIRECT: (ONE, TWO),
+    DIRECT_UDP: (ONE,),
+    DEAD: (),
+    DEAD_CLOSED: (),
+}
 BALANCING = Balancing(HEALTHY, (ONE, TWO))
 RULES = compile_rules(BALANCING)
 MEMORY = {name: frozenset() for name, declared in RULES.sets.items() if declared.filled_by_packets}
 NODE1_MEMORY = next(name for name in MEMORY if name.endswith("node1"))
-HOST = Host(frozenset({"172.30.0.1", "203.0.113.1", "198.51.100.1", "198.51.100.2"}), MEMORY)
+HOST = Host(frozenset({"172.30.0.1", "203.0.113.1", "198.51.100.1", "198.51.100.2"}), MEMORY, frozenset({mark(ONE), mark(TWO)}))
 
 FLOWS = [
     ("one of the healthy nodes", CLIENT, "tcp", "198.51.100.1", 80, {"172.30.1.1:30080", "172.30.1.2:30080"}),
@@ -38,6 +50,11 @@ FLOWS = [
     ("affinity of a new client", CLIENT, "tcp", "198.51.100.1", 82, {"172.30.1.1:30082", "172.30.1.2:30082"}),
     ("from a node, past whom it must come back", "172.30.1.1", "tcp", "198.51.100.1", 80,
      {"172.30.1.1:30080 masqueraded", "172.30.1.2:30080 masqueraded"}),
+    ("4.10 no node port", CLIENT, "tcp", "198.51.100.1", 85,
+     {"198.51.100.1:85 mark 0x1010000", "198.51.100.1:85 mark 0x1020000"}),
+    ("4.10 no node port, UDP", CLIENT, "udp", "198.51.100.1", 54, {"198.51.100.1:54 mark 0x1010000"}),
+    ("6.12 no node port, outside the ranges", "203.0.113.11", "tcp", "198.51.100.1", 85, {"drop"}),
+    ("no node port, from a node", "172.30.1.1", "udp", "198.51.100.1", 54, {"198.51.100.1:54 masqueraded mark 0x1010000"}),
     ("through the edge", CLIENT, "tcp", "172.30.1.1", 80, {"172.30.1.1:80"}),
     ("out of the lab", "172.30.1.1", "tcp", CLIENT, 80, {"203.0.113.10:80"}),
     ("from the edge itself", "203.0.113.1", "udp", "198.51.100.1", 53, {"172.30.1.2:30053"}),
@@ -84,8 +101,12 @@ STALE = [
     ("a node more", UDP_ONE, UDP_BOTH, []),
     ("6.18 the first node", UDP_NONE, UDP_ONE, [StaleFlow("198.51.100.1", 53)]),
     ("6.18 Service gone", UDP_ONE, Balancing({}), [StaleFlow("198.51.100.1", 53, "172.30.1.1")]),
+    ("6.18 no node port", Balancing({DIRECT_UDP: (ONE, TWO)}), Balancing({DIRECT_UDP: (TWO,)}),
+     [StaleFlow("198.51.100.1", 54, mark=0x1010000)]),
+    ("6.18 a node port no more", UDP_ONE, Balancing({replace(DNS, node_port=0): (ONE,)}),
+     [StaleFlow("198.51.100.1", 53, "172.30.1.1"), StaleFlow("198.51.100.1", 53)]),
     ("6.19 TCP", Balancing({WEB: (ONE, TWO)}), Balancing({WEB: (ONE,)}), []),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("why", "old", "new", "expected"), STALE, ids=[row[0] for row in STALE])

@@ -57,7 +57,8 @@ def test_ids_are_unique():
         ),
         (
             {"type": "LoadBalancer", "ports": [{"port": 80}], "ingress": "198.51.100.1"},
-            {"pod-cluster-ip": 3, "node-cluster-ip": 2, "hairpin": 2, "pod-load-balancer": 2, "node-load-balancer": 2},
+            {"pod-cluster-ip": 3, "node-cluster-ip": 2, "hairpin": 2, "outside-load-balancer": 1,
+             "pod-load-balancer": 2, "node-load-balancer": 2},
         ),
         (
             {"externalIPs": ["192.0.2.9"]},
