@@ -22,7 +22,6 @@ where it leaves its node (2.31 e).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -111,22 +110,21 @@ def through_service(snapshot: Snapshot, access: Access) -> Expectation:
     if forbidden_source(access):
         reason = "the source is not in loadBalancerSourceRanges (semantics 6.12)"
         return Expectation((Outcome.DROPPED,), reason, ends=first_ruler(access))
-    backends = snapshot.backends(access.service, access.port)
-    if not usable(snapshot, backends, access.via or access.source.node, local=False):
+    if not usable(snapshot, access, access.via or access.source.node, local=False):
         return Expectation((Outcome.REFUSED,), "the Service has no endpoints (semantics 6.3)", ends=first_ruler(access))
-    sources: dict[str, set[str]] = {}
+    sources: dict[str, frozenset[str]] = {}
     chances: dict[str, float] = {}
-    ways = arrivals(snapshot, access, backends)
+    ways = arrivals(snapshot, access)
     for arrival in ways:
-        possible = usable(snapshot, backends, arrival.ruler, local=only_local(access, arrival.origin))
+        possible = usable(snapshot, access, arrival.ruler, local=only_local(access, arrival.origin))
         for backend in possible:
-            sources.setdefault(backend.key, set()).update(source_seen(snapshot, access, arrival, backend))
-            chances[backend.key] = chances.get(backend.key, 0.0) + 1 / (len(ways) * len(possible))
+            key, seen = backend.key, source_seen(snapshot, access, arrival, backend)
+            sources[key] = sources[key] | seen if key in sources else seen
+            chances[key] = chances.get(key, 0.0) + 1 / (len(ways) * len(possible))
     if not sources:
         reason = "the traffic policy is Local and the node has no endpoint (semantics 6.3)"
         return Expectation((Outcome.DROPPED,), reason, ends=first_ruler(access))
-    seen = {key: frozenset(value) for key, value in sources.items()}
-    return Expectation((Outcome.ALLOWED,), sources=seen, chances=chances)
+    return Expectation((Outcome.ALLOWED,), sources=sources, chances=chances)
 
 
 def first_ruler(access: Access) -> str:
@@ -150,13 +148,13 @@ def unassigned_address(source: Place) -> Expectation:
     return Expectation((Outcome.DROPPED,), reason, ends=source.node)
 
 
-def arrivals(snapshot: Snapshot, access: Access, backends: Iterable[Backend]) -> tuple[Arrival, ...]:
+def arrivals(snapshot: Snapshot, access: Access) -> tuple[Arrival, ...]:
     """Return where and as what the packet may meet the service proxy."""
     source = access.source
     if source.kind is Kind.CLIENT and access.entry is Entry.LOAD_BALANCER:
         nodes = snapshot.addresses
         if access.service.spec.external_traffic_policy == "Local":  # the health checks keep the other nodes out
-            nodes = {n: a for n, a in nodes.items() if usable(snapshot, backends, n, local=True)}
+            nodes = {n: a for n, a in nodes.items() if usable(snapshot, access, n, local=True)}
         return tuple(Arrival(node, Origin.OUTSIDE, source.address) for node in nodes)
     ruler = access.via or source.node
     if source.kind is not Kind.CLIENT and ruler == source.node:
@@ -206,9 +204,16 @@ def forbidden_source(access: Access) -> bool:
 
 
 # ---- the endpoints that may be used
-def usable(snapshot: Snapshot, backends: Iterable[Backend], node: str, *, local: bool) -> tuple[Backend, ...]:
+def usable(snapshot: Snapshot, access: Access, node: str, *, local: bool) -> tuple[Backend, ...]:
     """Return the ready endpoints, or those serving while terminating when none is ready (semantics 6.1, 6.2, 6.13)."""
-    pool = tuple(backends)
+    service, port = access.service, access.port
+    key = (service.key, port.name, port.protocol, node, local)
+    if key not in snapshot.usable_backends:
+        snapshot.usable_backends[key] = _usable(snapshot, snapshot.backends(service, port), node, local=local)
+    return snapshot.usable_backends[key]
+
+
+def _usable(snapshot: Snapshot, pool: tuple[Backend, ...], node: str, *, local: bool) -> tuple[Backend, ...]:
     if local:
         pool = tuple(b for b in pool if node and node in (b.endpoint.node_name, b.place.node))
     ready = tuple(b for b in pool if b.endpoint.conditions.is_ready)

@@ -79,8 +79,10 @@ def sources(snapshot: Snapshot) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
     return (*first, *snapshot.node_places), tuple(choose.some(rest, MANY_PODS))
 
 
-def visit(snapshot: Snapshot, path: str, access: Access, *, every: bool = False, name: str = "", number: int = 0) -> Check:
-    """Return the check of one access. `number` is the port to connect to, the Service's own unless given."""
+def visit(
+    snapshot: Snapshot, path: str, access: Access, *, every: bool = False, name: str = "", number: int = 0, target: str = ""
+) -> Check:
+    """Return the check of one access. `number` is the port to connect to, `target` its label: the Service's own unless given."""
     service, port = access.service, access.port
     expected = through_service(snapshot, access)
     allowed = expected.outcome is Outcome.ALLOWED
@@ -98,18 +100,26 @@ def visit(snapshot: Snapshot, path: str, access: Access, *, every: bool = False,
         name=name,
         stand_ins=tuple((b.place, b.port) for b in backends if b.place.kind is Kind.CLIENT),
     )
-    return Check(path, access.source, action, expected, label(service, port, name.rstrip(".") or access.address), service.key)
+    target = target or label(service, port, name.rstrip(".") or access.address)
+    return Check(path, access.source, action, expected, target, service.key)
 
 
 def balanced_nodes(snapshot: Snapshot, access: Access) -> frozenset[str]:
     """Return the nodes that the load balancer must be seen to choose, for a client: all that would serve it."""
     if access.entry is not Entry.LOAD_BALANCER or access.source.kind is not Kind.CLIENT:
         return frozenset()
-    return frozenset(a.ruler for a in arrivals(snapshot, access, snapshot.backends(access.service, access.port)))
+    return frozenset(a.ruler for a in arrivals(snapshot, access))
 
 
 def talk(snapshot: Snapshot, service: Service, port: ServicePort) -> Talk:
     """Return how to speak to the workloads behind a port: only as all of them understand."""
+    key = (service.key, port.name, port.protocol)
+    if key not in snapshot.talks:
+        snapshot.talks[key] = _talk(snapshot, service, port)
+    return snapshot.talks[key]
+
+
+def _talk(snapshot: Snapshot, service: Service, port: ServicePort) -> Talk:
     found = set()
     for backend in snapshot.backends(service, port):
         workload = snapshot.workload_at(backend, port.protocol)
@@ -167,8 +177,9 @@ def _node_port(snapshot: Snapshot, service: Service, port: ServicePort) -> Itera
         where = "outside" if source.kind is Kind.CLIENT else source.kind.value
         for node in _through(snapshot, source):
             access = Access(source, service, port, Entry.NODE_PORT, node.address, node.name)
-            check = visit(snapshot, f"{where}-node-port", access, every=source in clients[:1], number=port.node_port)
-            yield replace(check, target=label(service, port, f"{node.name}:{port.node_port}"))
+            target = label(service, port, f"{node.name}:{port.node_port}")
+            every = source in clients[:1]
+            yield visit(snapshot, f"{where}-node-port", access, every=every, number=port.node_port, target=target)
 
 
 def _load_balancer(snapshot: Snapshot, service: Service, port: ServicePort) -> Iterator[Check]:

@@ -24,7 +24,7 @@ from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABEL
 from netlab.dataplane import names
 from netlab.ipam import AddressPlan
-from netlab.probe.checks import Kind, Place
+from netlab.probe.checks import Kind, Place, Talk
 from netlab.proxy.remarks import Claimed, lost_claims
 
 LISTED: tuple[resources.Resource[Any], ...] = (
@@ -43,7 +43,7 @@ class Backend:
     endpoint: Endpoint
     place: Place
 
-    @property
+    @cached_property
     def key(self) -> str:
         return f"{self.address}:{self.port}"
 
@@ -192,6 +192,16 @@ class Snapshot:
 
     @cached_property
     def _backends(self) -> dict[tuple[str, str, str], tuple[Backend, ...]]:
+        return {}
+
+    @cached_property
+    def usable_backends(self) -> dict[tuple[str, str, str, str, bool], tuple[Backend, ...]]:
+        """What `expectation.usable` has found so far: a plan asks for each node's many times."""
+        return {}
+
+    @cached_property
+    def talks(self) -> dict[tuple[str, str, str], Talk]:
+        """What `plan_services.talk` has found so far."""
         return {}
 
     def _merged(self, service: Service, port: ServicePort) -> tuple[Backend, ...]:

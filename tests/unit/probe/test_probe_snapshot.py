@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netlab.probe import fake
-from netlab.probe.expectation import usable
+from netlab.probe.expectation import Access, Entry, usable
 from netlab.probe.plan import plan
 
 
@@ -26,7 +26,8 @@ def test_endpoint_in_two_slices_counts_in_its_better_state(first, second, best):
     (backend,) = snapshot.backends(service, service.spec.ports[0])
 
     assert best == (backend.endpoint.conditions.is_ready, backend.endpoint.conditions.is_serving)
-    assert usable(snapshot, [backend], "node1", local=False)
+    access = Access(snapshot.node_places[0], service, service.spec.ports[0], Entry.CLUSTER_IP, service.spec.cluster_ip)
+    assert usable(snapshot, access, "node1", local=False)
 
 
 class CountingSlices(tuple):
