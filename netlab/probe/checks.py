@@ -84,12 +84,13 @@ class Visit:
 
 @dataclass(frozen=True)
 class Ask:
-    """One question to the cluster's DNS at `server`, over UDP or TCP."""
+    """One question to the DNS server at `server`, over UDP or TCP. `stays`: an answer from the asker's own node is due."""
 
     protocol: str
     server: str
     name: str
     type: str
+    stays: bool = True
 
 
 @dataclass(frozen=True)

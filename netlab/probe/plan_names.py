@@ -4,6 +4,8 @@ For each Service: A, AAAA (NODATA: the name exists, the type does not), PTR of i
 CNAME for ExternalName; one A per ready endpoint for headless, NXDOMAIN without any, and PTR of the endpoints. Then names of
 hosts, a name that does not exist, and some of them again over TCP. Pods also look up the short names (`blue`,
 `blue.default`, `blue.default.svc`) with their own resolv.conf. In a big cluster the Services are dealt out to the sources.
+
+Nodes and clients have the DNS server on the edge for their resolver. It knows the lab's hosts and nothing of the cluster's zone.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 
 from netlab.api.discovery import Endpoint
 from netlab.api.services import Service
+from netlab.ipam import AddressPlan
+from netlab.probe import choose
 from netlab.probe.checks import Ask, Check, Expectation, Kind, LookUp, Place
 from netlab.probe.outcome import Outcome
 from netlab.probe.plan_services import domain_name
@@ -21,6 +25,7 @@ from netlab.probe.snapshot import Snapshot
 
 FEW_SERVICES = 12
 FEW_HOSTS = 4
+SOME_HOSTS = 6  # of many nodes or clients, those that ask their resolver
 FOUND, MISSING = ("NOERROR",), ("NXDOMAIN",)
 ANY_ANSWER = ("NOERROR", "NXDOMAIN", "SERVFAIL")  # of a CNAME whose target nobody in the lab knows
 ABSENT = "no-such-service"
@@ -49,7 +54,8 @@ class Question:
 
 
 def checks(snapshot: Snapshot) -> Iterator[Check]:
-    """Return the DNS checks, none when the lab has no kube-dns Service."""
+    """Return the DNS checks, none of the cluster's DNS when the lab has no kube-dns Service."""
+    yield from _of_hosts(snapshot)
     if not snapshot.dns_address:
         return
     sources = (*snapshot.node_places, *snapshot.one_pod_per_node())
@@ -65,6 +71,20 @@ def checks(snapshot: Snapshot) -> Iterator[Check]:
                 yield Check(f"dns-{source.kind.value}", source, action, question.expectation, target, question.subject)
         if source.kind is Kind.POD and source.name in searching:
             yield from short_names(source, tuple(q for group in mine for q in group))
+
+
+def _of_hosts(snapshot: Snapshot) -> Iterator[Check]:
+    """Ask the resolver of nodes and clients for a host, and for a Service, which it must not know (semantics 11.21)."""
+    server = AddressPlan.of(snapshot.lab).edge_underlay
+    questions = [Question(f"{name}.", "A", frozenset({f"A {address}"})) for name, address in list(snapshot.hosts.items())[:1]]
+    if not snapshot.lab.spec.dns.upstream:  # it may know any name
+        questions.append(Question(f"kubernetes.default.svc.{snapshot.zone}.", "A", codes=MISSING))
+    for source in (*choose.some(snapshot.node_places, SOME_HOSTS), *choose.some(snapshot.client_places, SOME_HOSTS)):
+        where = "outside" if source.kind is Kind.CLIENT else source.kind.value
+        for question in questions:
+            action = Ask("UDP", server, question.name, question.type, stays=False)
+            target = f"{question.name.rstrip('.')}:{question.type}"
+            yield Check(f"dns-{where}-resolver", source, action, question.expectation, target)
 
 
 def short_names(source: Place, asked: Iterable[Question]) -> Iterator[Check]:

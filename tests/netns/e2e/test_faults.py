@@ -59,6 +59,8 @@ BIG_TCP += " add rule ip foreign forward meta l4proto tcp ip length > 100 drop'"
 FIREWALL = HOOK.format("forward", "policy drop;").join(("nft 'add table ip foreign; add chain ip foreign forward ", "'"))
 TCP_53 = HOOK.format("output", "").join(("nft 'add table ip foreign; add chain ip foreign output ", ";"))
 TCP_53 += " add rule ip foreign output tcp dport 53 drop'"
+RESOLVER = "nft 'add table ip foreign; add chain ip foreign output { type nat hook output priority -110; };"
+RESOLVER += " add rule ip foreign output ip daddr 172.30.0.1 udp dport 53 dnat to 172.30.1.1:53'"
 FLUSH = "nft flush chain ip kube-proxy "
 REPLACE = FLUSH + "$chain; nft add rule ip kube-proxy $chain "
 FIRST = "set -- $(nft list chain ip kube-proxy $chain | grep -o 'endpoint[^ ,}]*'); "
@@ -140,6 +142,8 @@ FAULTS = [
     Fault("a DNS server stopped", "true", "dns-node", "dns-node DROPPED", "no answer to the datagram"),
     Fault("kube-dns answered elsewhere", ELSEWHERE, "dns-node", "dns-node WRONG_BACKEND", "the question left its node",
           chain="endpoint-[A-Z0-9]*-kube-system/kube-dns/udp/"),
+    Fault("a node resolves names of the cluster", RESOLVER, "dns-node-resolver", "dns-node-resolver DNS_FAILED",
+          "expected NXDOMAIN, got NOERROR", repairs="nft delete table ip foreign", stops="agent-node2"),  # node1's answers
     Fault("DNS over TCP broken", TCP_53, "dns-node", "dns-node DROPPED", "is truncated (TC), and the repetition over TCP failed",
           repairs="nft delete table ip foreign", stops="agent-node2"),  # the agent of node1 has to answer
     Fault("pods' processes stopped", "true", "pod-cluster-ip", "pod-cluster-ip DROPPED", "connected, then no answer",

@@ -33,6 +33,7 @@ def test_bare_cluster():
         "pod-pod-same-node": 2 * 3, "pod-pod-cross-node": 4 * 3, "pod-own-node": 3 * 3, "pod-other-node": 3 * 3,
         "node-pod-local": 3 * 3, "node-pod-remote": 3 * 3, "node-node": 2 * 2, "pod-outside": 2 * 3 + 1, "node-outside": 2,
         "outside-node": 2, "outside-pod": 1, "mtu-same-node": 2, "mtu-cross-node": 4,
+        "dns-node-resolver": 2, "dns-outside-resolver": 1,
     } == paths(planned())  # fmt: skip
 
 
@@ -178,6 +179,25 @@ def test_names_of_a_service(service, slices, expected):
         (c.action.name, c.action.type, tuple(sorted(c.expectation.answers)), c.expectation.response_codes[0]) for c in mine
     }
     assert {"node1", "node2", "default/a1", "default/b1"} == {c.source.name for c in mine}
+
+
+UNKNOWN = ("kubernetes.default.svc.cluster.local.", "NXDOMAIN", ())
+
+
+@pytest.mark.parametrize(("dns", "expected"), [({}, {UNKNOWN}), ({"upstream": ["203.0.113.10"]}, set())])
+def test_resolvers_of_hosts_know_no_service(dns, expected):
+    """11.21: nodes and clients are asked for a host and for a Service; an upstream may know any name."""
+    lab = fake.lab()
+    lab["spec"]["dns"] = dns
+    checks = planned(labs=[lab], configmaps=fake.dns("203.0.113.10 db.example")["configmaps"])
+    asked = {
+        (c.source.name, c.action.name, c.expectation.response_codes[0], tuple(c.expectation.answers))
+        for c in checks
+        if c.path.endswith("-resolver")
+    }
+
+    known = {("db.example.", "NOERROR", ("A 203.0.113.10",)), *expected}
+    assert {(host, *question) for host in ("node1", "node2", "client") for question in known} == asked
 
 
 @pytest.mark.parametrize(("policy", "searches"), [("Default", False), ("None", False), ("ClusterFirstWithHostNet", True)])
