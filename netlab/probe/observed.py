@@ -51,10 +51,7 @@ class Observed:
 
     @property
     def requests(self) -> tuple[Sighting, ...]:
-        """The trail of the packet itself, without what came back.
-
-        At each place the first of its kind counts: a repetition that TCP has just sent is not yet where the first one got.
-        """
+        """The trail of the packet itself, without what came back; at each place the first of its kind counts."""
         first: dict[tuple[str, ...], Sighting] = {}
         for sighting in arrived(self.trail):
             packet = sighting.packet

@@ -249,9 +249,20 @@ class Prober:
     def _observed(self, check: Check, exchange: Exchange, hits: tuple[Hit, ...], trail: tuple[Sighting, ...]) -> Observed:
         """Return what one connection or datagram came to."""
         outcome, detail = exchange.outcome, exchange.detail
+        if outcome is not Outcome.ALLOWED:
+            trail = first_sent(trail)
         observed = Observed(outcome, detail, 1, exchange.milliseconds, hits, trail=trail, connected=exchange.connected)
         self.met(check, observed)
         return observed
+
+
+def first_sent(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    """Leave out what was sent again: of a packet that got lost, the first is the one to follow.
+
+    A repetition may go elsewhere: conntrack forgets the backend of a packet that was dropped, and rules draw another for the next.
+    """
+    places = [(s.where, s.direction, s.packet.answer, _begins_at(s.packet), _ends_at(s.packet)) for s in trail]
+    return trail[: places.index(places[0], 1)] if places[:1] and places[0] in places[1:] else trail
 
 
 def turn(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
-from netlab.probe.prober import ROOM, Sequences, turn
+from netlab.probe.prober import ROOM, Sequences, first_sent, turn
 from netlab.probe.wire import Packet, Sighting
 
 CLIENT, FRONT, NODE, BACKEND = "client:40000", "front:7", "node:31234", "pod:7000"
@@ -25,10 +25,24 @@ TRAILS = [
 ]
 
 
-def seen(source, destination):
+def seen(source, destination, place="node1", direction="in"):
     (source, source_port), (destination, destination_port) = source.split(":"), destination.split(":")
     packet = Packet("k", "UDP", source, destination, int(source_port), int(destination_port), "datagram", answer=False)
-    return Sighting("node1", "eth0", "in", 1, 1, packet, b"")
+    return Sighting(place, "eth0", direction, 1, 1, packet, b"")
+
+
+SENT = [
+    seen("10.244.1.2:40000", "10.96.0.5:80", "default/a1", "out"),
+    seen("10.244.1.2:40000", "10.96.0.5:80"),
+    seen("10.244.1.2:40000", "10.244.1.2:8080"),
+]
+AGAIN = [*SENT[:2], seen("10.244.1.2:40000", "10.244.2.2:8080"), seen("10.244.1.2:40000", "10.244.2.2:8080", "default/b1")]
+
+
+@pytest.mark.parametrize("trail", [[], SENT[:1], SENT, [*SENT, *AGAIN], [*SENT, *AGAIN, *AGAIN]], ids=len)
+def test_the_first_of_what_was_sent_is_followed(trail):
+    """A repetition that met another backend says nothing about where the first packet got lost."""
+    assert tuple(trail[:3]) == first_sent(tuple(trail))
 
 
 @pytest.mark.parametrize(("request_", "answer"), TRAILS)
