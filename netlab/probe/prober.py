@@ -259,7 +259,7 @@ class Prober:
 def first_sent(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
     """Leave out what was sent again: of a packet that got lost, the first is the one to follow.
 
-    A repetition may go elsewhere: conntrack forgets the backend of a packet that was dropped, and rules draw another for the next.
+    A repetition may go elsewhere: conntrack forgets the backend of a packet that was dropped, and rules draw another one.
     """
     places = [(s.where, s.direction, s.packet.answer, _begins_at(s.packet), _ends_at(s.packet)) for s in trail]
     return trail[: places.index(places[0], 1)] if places[:1] and places[0] in places[1:] else trail
