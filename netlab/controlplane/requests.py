@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -21,10 +22,12 @@ from netlab.controlplane.patches import JSON_PATCH
 from netlab.controlplane.registry import BACKGROUND, FOREGROUND, ORPHAN
 from netlab.controlplane.status import bad_request, no_such_path, unsupported_media_type
 from netlab.controlplane.watch import WatchOptions
+from netlab.topology.document import Source, documents
 from netlab.topology.problem import printable, quoted
 
 Query = Mapping[str, str]
 JSON_TYPE: Final = "application/json"
+YAML_TYPE: Final = "application/yaml"
 PROPAGATION: Final = (BACKGROUND, FOREGROUND, ORPHAN)
 # Subresources by kind, besides `status` of every kind that has one; the verbs are those of the HTTP methods.
 SUBRESOURCES: Final[Mapping[str, tuple[str, ...]]] = {"Pod": ("binding",)}
@@ -36,6 +39,19 @@ class Body:
 
     content: bytes
     media_type: str = JSON_TYPE
+
+
+def json_body(body: Body) -> Body:
+    """Return a body that is written in YAML as the same in JSON, others as they are. 400 for what is not one document of YAML."""
+    if body.media_type != YAML_TYPE:
+        return body
+    found, misread = documents(Source("the body", body.content.decode(errors="replace")))
+    if misread:
+        line, column = misread[0].position
+        raise bad_request(f"the body, line {line}, column {column}: {misread[0].message}")
+    if len(found) != 1:
+        raise bad_request(f"the body must be one YAML document, it has {len(found)}")
+    return Body(json.dumps(found[0].value).encode())
 
 
 def parse_path(path: str) -> Target | None:
@@ -161,7 +177,7 @@ def _text(value: Any, words: str) -> str:
 
 
 def read_body(body: Body, accepted: tuple[str, ...] = (JSON_TYPE,)) -> Any:
-    """Decode a request's body; 415 for a format that is not read here (protobuf, YAML)."""
+    """Decode a request's body; 415 for a format that is not read here (protobuf)."""
     if body.media_type not in accepted:
         raise unsupported_media_type(", ".join(accepted))
     return read_json(body.content)

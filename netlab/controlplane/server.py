@@ -262,9 +262,10 @@ class RestServer:
 
 
 async def _body(request: web.Request) -> requests.Body:
-    """Return the body of a request. Without a Content-Type it is JSON, as in Kubernetes."""
+    """Return the body of a request. Without a Content-Type it is JSON, as in Kubernetes; what is written in YAML becomes JSON."""
     given = request.headers.get("Content-Type")
-    return requests.Body(await request.read(), request.content_type if given else requests.JSON_TYPE)
+    body = requests.Body(await request.read(), request.content_type if given else requests.JSON_TYPE)
+    return await asyncio.to_thread(requests.json_body, body) if body.media_type == requests.YAML_TYPE else body
 
 
 async def _receive_body(request: web.Request) -> None:

@@ -251,6 +251,33 @@ async def test_a_body_without_content_type_is_json(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "body", "code", "words"),
+    [
+        ("POST", CONFIGS, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: new}\ndata: {a: yes and no}\n", 201, ""),
+        ("PUT", CONFIGS + "/c", json.dumps(CONFIG), 200, ""),  # JSON is YAML
+        ("POST", CONFIGS, "kind: [", 400, "the body, line 2, column 1: this is not YAML"),
+        ("POST", CONFIGS, "kind: ConfigMap\nkind: ConfigMap\n", 400, "line 2, column 1"),
+        ("POST", CONFIGS, "", 400, "one YAML document, it has 0"),
+        ("POST", CONFIGS, "a: 1\n---\nb: 1\n", 400, "one YAML document, it has 2"),
+        ("POST", CONFIGS, "kind: ConfigMap\nmetadata: {generation: .inf}\n", 400, "no number that JSON can hold"),
+        ("POST", CONFIGS, f"metadata: {{generation: {'9' * 5000}}}", 400, ""),
+        ("POST", CONFIGS, "a: &a [x, x]\nb: &b [*a, *a]\nc: " + "[" * 200, 400, ""),
+        ("POST", CONFIGS, "!!python/object/apply:os.system [true]", 400, ""),
+        ("PATCH", CONFIGS + "/c", "data: {}", 415, ""),
+    ],
+)
+async def test_a_body_may_be_yaml(
+    session: aiohttp.ClientSession, client: LocalClient, method: str, path: str, body: str, code: int, words: str
+) -> None:
+    """As in Kubernetes; what is no YAML is refused with its line."""
+    await client.create(CONFIG_MAPS, CONFIG)
+    async with session.request(method, path, data=body.encode(), headers={"Content-Type": "application/yaml"}) as response:
+        answer = await response.json()
+
+    assert (code, True) == (response.status, words in str(answer.get("message", "")))
+
+
+@pytest.mark.parametrize(
     ("path", "held", "kind"),
     [
         (CONFIGS + "/x", False, "Status"),
