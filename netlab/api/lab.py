@@ -52,13 +52,19 @@ class LabDns(Struct, frozen=True, kw_only=True):
     """What CoreDNS' configuration says in a cluster.
 
     Other servers that a lab's DNS asks are clients by name, or addresses in the lab; by default it asks none. `ttl` is in
-    seconds. `pod_records`: whether 10-244-1-2.<namespace>.pod.<zone> exists ("insecure": for any address).
+    seconds. `pod_records`: whether 10-244-1-2.<namespace>.pod.<zone> exists ("insecure": for any address; "verified": for a
+    living pod's).
     """
 
     upstream: tuple[str, ...] = ()
     stub_domains: dict[str, tuple[str, ...]] = {}
     ttl: int = 30
     pod_records: str = "insecure"
+
+    @property
+    def verifies_pods(self) -> bool:
+        """Tell whether a DNS server has to know the pods."""
+        return self.pod_records == "verified"
 
 
 class LabSpec(Struct, frozen=True, kw_only=True):

@@ -257,6 +257,11 @@ class Pod(Object, frozen=True, kw_only=True):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
     @property
+    def finished(self) -> bool:
+        """All containers have ended and none is started again."""
+        return self.status.phase in {"Succeeded", "Failed"}
+
+    @property
     def terminating(self) -> bool:
         """Deletion has been asked for."""
         return self.metadata.deletion_timestamp is not None

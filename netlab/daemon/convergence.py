@@ -188,10 +188,12 @@ class Convergence:
         yield self._controllers.idle, "the controllers"
 
     def _programmed(self, leases: Mapping[str, Lease]) -> Iterable[tuple[bool, str]]:
+        verified = any(lab.spec.dns.verifies_pods for lab in self._objects(LABS))
+        kinds = (*NODE_KINDS, PODS) if verified else NODE_KINDS
         for node in self._objects(NODES):
             name = node.metadata.name
             yield node.is_ready, f"node {name} to be ready"
-            yield self._holder(leases.get(node_lease(name)), name, NODE_KINDS, f"the agent of {name}")
+            yield self._holder(leases.get(node_lease(name)), name, kinds, f"the agent of {name}")
         yield self._holder(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS, "the edge")
 
     def _holder(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource], who: str) -> tuple[bool, str]:

@@ -160,7 +160,7 @@ class Zone:
             sources=sources,
             namespaces=frozenset(namespace.metadata.name for namespace in namespaces),
             hosts=parse_hosts(node_hosts_text),
-            pod_addresses=frozenset((p.metadata.namespace, p.status.pod_ip) for p in pods) if pod_mode == "verified" else None,
+            pod_addresses=_living(pods) if pod_mode == "verified" else None,
             pod_mode=pod_mode,
             forwarding=forwarding,
         )
@@ -370,3 +370,8 @@ class Zone:
                 for address in addresses:
                     found.setdefault(address, {}).setdefault(key, label)
         return {address: tuple(owners.items()) for address, owners in found.items()}
+
+
+def _living(pods: Iterable[Pod]) -> frozenset[tuple[str, str]]:
+    """Return namespace and address of the pods that have records: as CoreDNS, not those that have finished or are terminating."""
+    return frozenset((p.metadata.namespace, p.status.pod_ip) for p in pods if not (p.finished or p.terminating))

@@ -36,7 +36,7 @@ from netlab.api.config import ConfigMap
 from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Object
-from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, NAMESPACES, NODES, SERVICES, Resource
+from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LABS, NAMESPACES, NODES, PODS, SERVICES, Resource
 from netlab.api.services import Service
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, PROBLEMS, node_lease
 from netlab.containment import Containment
@@ -68,6 +68,11 @@ ROUTED = frozenset({"services", "endpointslices"})  # the kinds that lead to end
 log = logging.getLogger("netlab.node")
 
 
+def watched(lab: Lab) -> tuple[Resource[Any], ...]:
+    """Return the kinds that a lab's agents watch."""
+    return (*KINDS, PODS) if lab.spec.dns.verifies_pods else KINDS
+
+
 class Agent:
     """Everything one node's agent knows and keeps."""
 
@@ -80,7 +85,7 @@ class Agent:
         self._changed = asyncio.Event()
         self._news: set[tuple[str, str]] = set()  # kind and key of Services and EndpointSlices changed since the last round
         self._informers = {
-            kind.plural: Informer(client, kind, changed=self._changed, on_change=self._note(kind.plural)) for kind in KINDS
+            kind.plural: Informer(client, kind, changed=self._changed, on_change=self._note(kind.plural)) for kind in watched(lab)
         }
         self._overlay = OverlayKeeper(self._kernel, self._path, lab, node)
         self._rules = RulesKeeper(self._kernel, self._path, lab.spec.networking)
@@ -104,7 +109,7 @@ class Agent:
                 Part("overlay", frozenset({"nodes"}), self._keep_overlay, lambda: self._overlay.refused),
                 Part("rules", ROUTED | {"nodes"}, self._keep_rules, self._refused_by_rules),
                 Part("health", ROUTED | {"nodes"}, self._keep_health),
-                Part("dns", ROUTED | {"configmaps", "namespaces"}, self._serve_names, self._refused_by_dns),
+                Part("dns", frozenset(self._informers) - {"nodes", "labs"}, self._serve_names, self._refused_by_dns),
             ),
             log,
             time.monotonic,
@@ -226,6 +231,7 @@ class Agent:
             self._services.values(),
             self._slices.values(),
             namespaces.values(),
+            self._informers[PODS.plural].cache.values() if PODS.plural in self._informers else (),
             node_hosts_text=hosts.data.get(HOST_NAMES_KEY, "") if hosts else "",
             serial=max(informer.resource_version for informer in self._informers.values()),
             ttl=self._lab.spec.dns.ttl,

@@ -11,8 +11,6 @@ from netlab.node.containers import ContainerRecord, Phase
 from netlab.node.kubelet_pods import FINAL_WAITING, PodWorker
 from netlab.node.kubelet_status import NEW, completed
 
-FINISHED = frozenset({"Succeeded", "Failed"})
-
 
 def unsettled(pod: Pod, worker: PodWorker | None) -> str:
     """Return what a pod still waits for; "" when it is settled."""
@@ -20,7 +18,7 @@ def unsettled(pod: Pod, worker: PodWorker | None) -> str:
         return f"Pod {pod.key} is terminating." if worker and worker.serves_on else ""
     if not pod.spec.node_name:
         return "" if _unschedulable(pod) else f"Pod {pod.key} waits for a node."
-    if pod.status.phase in FINISHED:
+    if pod.finished:
         return ""
     return _unsettled_on_node(pod, worker)
 

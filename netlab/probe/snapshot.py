@@ -31,7 +31,6 @@ LISTED: tuple[resources.Resource[Any], ...] = (
     resources.LABS, resources.NODES, resources.PODS, resources.SERVICES, resources.ENDPOINT_SLICES, resources.NAMESPACES,
     resources.CONFIG_MAPS, resources.LEASES,
 )  # fmt: skip
-FINISHED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True)
@@ -122,9 +121,7 @@ class Snapshot:
         """Pods with a node and an address that are neither finished nor about to be removed."""
         known = {n.name for n in self.node_places}
         return tuple(
-            p
-            for p in self.pods
-            if p.status.pod_ip and p.spec.node_name in known and not p.terminating and p.status.phase not in FINISHED
+            p for p in self.pods if p.status.pod_ip and p.spec.node_name in known and not p.terminating and not p.finished
         )
 
     def _place(self, pod: Pod) -> Place:

@@ -106,7 +106,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (lab.LabDns, "upstream"): _text(syntax.DNS_SUBDOMAIN),
     (lab.LabDns, "stubDomains"): Rule(keys=syntax.DNS_SUBDOMAIN),
     (lab.LabDns, "ttl"): Rule(low=0, high=3600),
-    (lab.LabDns, "podRecords"): _one_of("disabled", "insecure", later=("verified",)),
+    (lab.LabDns, "podRecords"): _one_of("disabled", "insecure", "verified"),
     (lab.LoadBalancer, "provider"): _one_of("edge"),
     (lab.LoadBalancer, "pool"): _text(syntax.NETWORK),
     (lab.LabSpec, "runtime"): _one_of(*lab.RUNTIMES),

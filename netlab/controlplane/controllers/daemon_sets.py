@@ -14,7 +14,7 @@ from netlab.api.pods import Pod
 from netlab.controlplane.controllers.naming import generated_name
 from netlab.controlplane.controllers.ownership import claim
 from netlab.controlplane.controllers.per_object import Step, each
-from netlab.controlplane.controllers.templates import is_active, is_available, is_finished, pod_from, template_hash
+from netlab.controlplane.controllers.templates import is_active, is_available, pod_from, template_hash
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, delete, event, update_status
 
@@ -60,7 +60,7 @@ def _delete(world: World, owner: DaemonSet, nodes: list[Node], mine: list[Pod]) 
         where = pod.spec.node_name
         if pod.terminating or (where not in world.nodes and where not in wanted):
             continue  # without its node, pod_garbage removes it
-        if is_finished(pod) or where not in wanted or where in keep:
+        if pod.finished or where not in wanted or where in keep:
             going.append(pod)
         else:
             keep[where] = pod

@@ -29,7 +29,7 @@ from netlab.api.selection import has_labels
 from netlab.controlplane.controllers.naming import natural
 from netlab.controlplane.controllers.ownership import controller_of
 from netlab.controlplane.controllers.per_object import Failed, Step, collect, each, identity
-from netlab.controlplane.controllers.templates import is_finished, with_condition
+from netlab.controlplane.controllers.templates import with_condition
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, event, patch, update_status
 
@@ -99,7 +99,7 @@ def reconcile(world: World, now: str) -> list[Step]:
 
 
 def _is_waiting(pod: Pod) -> bool:
-    return not pod.spec.node_name and not pod.terminating and not is_finished(pod)
+    return not pod.spec.node_name and not pod.terminating and not pod.finished
 
 
 def _place(pod: Pod, places: list[Placement], now: str) -> list[Write]:
@@ -166,7 +166,7 @@ def _places(world: World, pods: list[Pod]) -> tuple[list[Placement], list[Failed
     nodes = (node for node in world.nodes.values() if node.metadata.deletion_timestamp is None)
     found, failures = collect(nodes, lambda node: (natural(node.metadata.name), Placement(node)))
     places = {place.node.metadata.name: place for _, place in sorted(found, key=itemgetter(0))}
-    placed = [pod for pod in pods if pod.spec.node_name in places and not is_finished(pod)]
+    placed = [pod for pod in pods if pod.spec.node_name in places and not pod.finished]
     _, uncounted = collect(placed, lambda pod: places[pod.spec.node_name].add(pod))
     return list(places.values()), failures + uncounted
 

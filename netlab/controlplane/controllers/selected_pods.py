@@ -18,7 +18,6 @@ from netlab.api.pods import Pod
 from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL
 from netlab.controlplane.controllers.per_object import Step, each
-from netlab.controlplane.controllers.templates import is_finished
 from netlab.controlplane.controllers.world import World
 
 
@@ -37,7 +36,7 @@ def is_selecting(service: Service) -> bool:
 def pods_behind(world: World, service: Service) -> list[Pod]:
     """Return the pods that a Service means, those on their way out included."""
     pods = world.select_pods(service.metadata.namespace, service.spec.selector)
-    return [pod for pod in pods if pod.status.pod_ip and not is_finished(pod)]
+    return [pod for pod in pods if pod.status.pod_ip and not pod.finished]
 
 
 def is_serving(world: World, pod: Pod) -> bool:

@@ -12,7 +12,6 @@ from netlab.api.pods import Pod, PodTemplateSpec
 from netlab.controlplane.controllers.naming import safe_digest
 from netlab.controlplane.controllers.ownership import owner_reference
 
-FINISHED = frozenset({"Succeeded", "Failed"})
 HASH_LENGTH = 10
 
 
@@ -37,14 +36,9 @@ def pod_from(template: PodTemplateSpec, owner: Object, name: str, *, labels: Lab
     )
 
 
-def is_finished(pod: Pod) -> bool:
-    """Tell whether its containers have ended for good."""
-    return pod.status.phase in FINISHED
-
-
 def is_active(pod: Pod) -> bool:
     """Tell whether a pod counts as a replica: neither finished nor on its way out."""
-    return not is_finished(pod) and not pod.terminating
+    return not pod.finished and not pod.terminating
 
 
 def is_available(pod: Pod) -> bool:

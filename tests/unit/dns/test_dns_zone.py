@@ -67,7 +67,15 @@ SLICES = (
     piece("kube-dns", endpoint("172.30.1.1"), namespace="kube-system"),
 )
 NAMESPACES = tuple(Namespace(metadata=ObjectMeta(name=name)) for name in ("default", "kube-system", "bare"))
-PODS = (Pod(metadata=ObjectMeta(name="p", namespace="default"), status=PodStatus(pod_ip="10.244.1.2")),)
+PODS = tuple(
+    Pod(metadata=ObjectMeta(name=name, namespace="default", **meta), status=PodStatus(pod_ip=address, phase=phase))
+    for name, address, phase, meta in (
+        ("p", "10.244.1.2", "Running", {}),
+        ("done", "10.244.1.8", "Succeeded", {}),
+        ("leaving", "10.244.1.9", "Running", {"deletion_timestamp": "2026-01-01T00:00:00Z"}),
+        ("new", "", "Pending", {}),
+    )
+)
 
 
 def build(**options) -> Zone:
@@ -258,6 +266,8 @@ MODES = [
     ("disabled", "1-2-3-4", False),
     ("verified", "1-2-3-4", False),
     ("verified", "10-244-1-2", True),
+    ("verified", "10-244-1-8", False),
+    ("verified", "10-244-1-9", False),
     ("insecure", "1-2-3-4", True),
 ]
 

@@ -463,7 +463,6 @@ def test_pods_workloads_and_endpoints(head: str, text: str, expected: str) -> No
         ("{nodes: [{name: a}], dns: {stubDomains: {a.cluster.local: [203.0.113.9]}}}", "belongs to the cluster's own DNS domain"),
         ("{nodes: [{name: a}], dns: {stubDomains: {Corp: [203.0.113.9]}}}", "a lowercase RFC 1123 subdomain"),
         ("{nodes: [{name: a}], dns: {ttl: 3601}}", "spec.dns.ttl: Invalid value"),
-        ("{nodes: [{name: a}], dns: {podRecords: verified}}", "spec.dns.podRecords"),
         ("{nodes: [{name: a}], dns: {podRecords: some}}", 'Unsupported value: "some"'),
         ("{nodes: [{name: a}], loadBalancer: {provider: metallb}}", 'Unsupported value: "metallb"'),
         ("{nodes: [{name: a}, {name: b}, {name: c}, {name: d}], networking: {podSubnet: 10.244.0.0/22}}", "has room for 3 nodes"),
