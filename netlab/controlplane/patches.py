@@ -9,6 +9,7 @@ instead (415), and the format gets its row in FORMATS when those keys are here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,7 @@ from netlab.errors import ApiError
 from netlab.topology.problem import quoted
 
 MERGE_PATCH: Final = "application/merge-patch+json"
+ARRAY_INDEX: Final = re.compile("0|[1-9][0-9]*", re.ASCII)
 JSON_PATCH: Final = "application/json-patch+json"
 decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
@@ -87,10 +89,22 @@ def _steps(pointer: Any) -> list[str]:
 
 
 def _index(step: str, length: int) -> int:
-    number = whole_number(step)
-    if number is not None and 0 <= number <= length:
+    """Return the index that a step of a pointer names: digits without leading zeros (RFC 6901, 4)."""
+    number = whole_number(step) if ARRAY_INDEX.fullmatch(step) else None
+    if number is not None and number <= length:
         return number
     raise _no_such_path(step)
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Compare two JSON values (RFC 6902, 4.6). Python's `True == 1` holds; a boolean equals no number in JSON."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_equal, one, other))
+    return bool(one == other)
 
 
 def _no_such_path(step: str) -> ApiError:
@@ -149,7 +163,7 @@ def _replace(document: Any, steps: list[str], value: Any, _budget: _Budget) -> A
 
 
 def _test(document: Any, steps: list[str], value: Any, _budget: _Budget) -> Any:
-    if _resolve(document, steps) != value:
+    if not _is_equal(_resolve(document, steps), value):
         raise _unprocessable(f"JSON patch test failed at {quoted('/' + '/'.join(steps))}")
     return document
 
