@@ -9,7 +9,7 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CASES   := 20000
 SECONDS := 600
 SEED     = $(shell date +%s)
-.PHONY: help setup demo test fuzz soak lint format lock schema clean
+.PHONY: help setup demo test unit fuzz soak lint format lock schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ demo: setup  ## boot topologies/quickstart.yaml, test it, show it; leaves the la
 test: setup lint  ## lint and every test tier
 	@tools/test-tools
 	@$(SUDO) env CI="$(CI)" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+unit: setup  ## the tests that need no privilege: about a minute and a half
+	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 fuzz: setup  ## every search with CASES=20000 cases and a fresh SEED
 	@$(SUDO) env NETLAB_FUZZ_CASES=$(CASES) NETLAB_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -m fuzz $(PYTEST_ARGS)

@@ -15,6 +15,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 ROOT = Path(__file__).parents[1]
 TOPOLOGIES = ROOT / "topologies"
@@ -91,7 +92,11 @@ class LabDriver:
 
 @dataclass(frozen=True)
 class HostPicture:
-    """What `down` must leave as it was."""
+    """What a lab can own on a host, and `down` must leave as it was.
+
+    Of mounts, folders and engine objects that is what has netlab's marks or lies below its folders: other programs of the machine
+    mount, log in and start containers while the tests run.
+    """
 
     links: str
     routes: str
@@ -107,8 +112,6 @@ class HostPicture:
         def output(*command):
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-        netns = Path("/run/netns")
-        run = [*Path("/run").iterdir(), *(netns.iterdir() if netns.is_dir() else ())]
         commands = {entry.name: _read(entry / "cmdline") for entry in Path("/proc").iterdir() if entry.name.isdigit()}
         return cls(
             # Whether the engine's own bridge has a carrier depends on whether a container has just left it.
@@ -116,15 +119,18 @@ class HostPicture:
             routes=re.sub(r" linkdown| expires \d+sec", "", output("ip", "route", "show", "table", "all")),
             rules=re.sub(r"packets \d+ bytes \d+", "", output("nft", "list", "ruleset")),
             namespaces=output("ip", "netns"),
-            mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
-            run=frozenset(map(str, run)),
+            mounts=frozenset(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if _is_ours(line.split()[4])),
+            run=frozenset(str(path) for root in OWN_ROOTS for path in (root, *_entries(root)) if path.exists()),
             engine=tuple(map(_engine_says, ENGINE_LISTS)),
             processes=frozenset(f"{pid} {command!r}" for pid, command in commands.items() if b"netlab: " in command),
         )
 
 
 ENGINE_SOCKET = Path("/var/run/docker.sock")
-ENGINE_LISTS = ("/containers/json?all=true", "/networks", "/volumes")
+# Containers of a lab may make volumes without a label.
+LABELED = "filters=" + quote(json.dumps({"label": ["netlab/lab"]}))
+ENGINE_LISTS = (f"/containers/json?all=true&{LABELED}", f"/networks?{LABELED}", "/volumes")
+OWN_ROOTS = (Path("/run/netns"), Path("/run/k8s-netlab"))
 
 
 class _EngineConnection(http.client.HTTPConnection):
@@ -147,6 +153,14 @@ def _engine_says(path):
         found = json.loads(connection.getresponse().read())
     things = found.get("Volumes") or () if isinstance(found, dict) else found
     return frozenset(str(thing.get("Names") or thing["Name"]) for thing in things)
+
+
+def _is_ours(mount_point):
+    return any(Path(mount_point).is_relative_to(root) for root in OWN_ROOTS)
+
+
+def _entries(folder):
+    return folder.iterdir() if folder.is_dir() else ()
 
 
 def _read(path):
