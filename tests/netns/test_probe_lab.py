@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from netlab.dataplane.names import namespace_path
+from netlab.dns.server import DnsServer
+from netlab.dns.zone import Zone
 from netlab.kernel.namespaces import inside
 from netlab.probe import fake, sockets
 from netlab.probe import record as run_record
@@ -144,15 +147,18 @@ def objects():
 
 
 async def connectivity(only: str | None = None):
-    """Run the prober, with the workloads of Service `web` listening."""
-    servers = Servers(inside)
+    """Run the prober, with the workloads of Service `web` listening, and the DNS server of nodes and clients."""
+    servers, names = Servers(inside), DnsServer(lambda: Zone.outside(""))
     snapshot = fake.snapshot(objects(), LAB)
     for place in snapshot.pod_places:
         servers.stand_in(place, "TCP", 8080)
+    with inside(namespace_path(f"{LAB}-edge")):
+        await names.start("172.30.0.1")
     try:
         return await run_connectivity(LAB, fake.FakeLists(objects()), lambda _done, _all: None, only=only)
     finally:
         await servers.close()
+        await names.close()
 
 
 def wrong(record):
