@@ -44,7 +44,6 @@ from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.loop import asked_to_look, run_rounds
-from netlab.dataplane.vxlan import device_name
 from netlab.dns.forwarding import Forwarding
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
@@ -57,6 +56,7 @@ from netlab.node.agent_health import HealthServers
 from netlab.node.agent_overlay import OverlayKeeper, announcement
 from netlab.node.agent_plane import Part, Plane
 from netlab.node.agent_tables import RulesKeeper
+from netlab.overlay.backends import backend
 from netlab.proxy import health
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
 from netlab.runtime.identity import own_start_time
@@ -101,6 +101,7 @@ class Agent:
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
         self._look = False  # somebody asked for a look at the kernel
         self._damage = Damage()
+        self._watched = frozenset({*backend(lab).watched, ANY})  # the devices whose changes make it look
         self._own = Node()  # the own Node object of this round
         self._telling = Containment(log, "part", time.monotonic)
         self._plane = Plane(
@@ -157,7 +158,7 @@ class Agent:
 
     def _hear(self, monitor: Monitor) -> None:
         """Look at the overlay soon after something happened to it (semantics 2.22)."""
-        if monitor.read() & {device_name(self._lab.spec.networking.backend.vni), ANY}:
+        if monitor.read() & self._watched:
             loop = asyncio.get_running_loop()
             if (due := self._damage.heard(loop.time())) is not None:
                 loop.call_at(due, self._changed.set)

@@ -47,7 +47,6 @@ from netlab.controlplane.manager import Manager
 from netlab.controlplane.store import Store
 from netlab.controlplane.validation import LabRules
 from netlab.daemon.hosts import new_node, node_labels
-from netlab.dataplane.vxlan import Lease, overlay, parse_lease
 from netlab.dns.messages import respond_to
 from netlab.dns.zone import Zone
 from netlab.edge.frontends import backends, load_balancer_addresses, offered, unserved
@@ -67,6 +66,7 @@ from netlab.node.podfiles import ConfigError, PodFiles
 from netlab.node.readiness import initial
 from netlab.node.servers import SERVERS
 from netlab.node.servers.base import BadArgumentsError, Process
+from netlab.overlay.vxlan import VxlanLease, overlay, parse_lease
 from netlab.probe.plan import choices, plan
 from netlab.probe.snapshot import LISTED, Snapshot
 from netlab.proxy.health import health_check_answers
@@ -329,7 +329,7 @@ def look_from_node(node: Node, objects: dict[str, list[Any]], lab: Lab) -> None:
     """Do what an agent does: overlay, service ports, health checks, rules as text that nft takes."""
     leases = [parse_lease(n.metadata.name, n.spec.pod_cidr, n.metadata.annotations) for n in objects["nodes"]]
     own = next((lease for lease in leases if lease.node == node.metadata.name), None)
-    if isinstance(own, Lease):
+    if isinstance(own, VxlanLease):
         overlay(lab.metadata.name, own, leases, port=lab.spec.networking.backend.port)
     services = build(objects["services"], objects["endpointslices"], node)
     health_check_answers(services)

@@ -11,10 +11,11 @@ from overlaynodes import LAB, node
 
 from netlab.api.cluster import Node, NodeSpec
 from netlab.dataplane.state import ForwardingEntry, Link, Operation, Route, Verb, Veth
-from netlab.dataplane.vxlan import BACKEND_DATA, PUBLIC_IP, vtep_mac
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent_overlay import OverlayKeeper, announcement
+from netlab.overlay.leases import PUBLIC_IP
+from netlab.overlay.vxlan import BACKEND_DATA, vtep_mac
 
 PATH = "/run/netns/lab-node1"
 

@@ -27,7 +27,6 @@ from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES
 from netlab.controlplane.controllers import cluster_services
 from netlab.controlplane.controllers.world import World
 from netlab.dataplane.state import Link, Operation, Verb, Veth
-from netlab.dataplane.vxlan import lease_annotations, vtep_mac
 from netlab.dns.server import Responder
 from netlab.dns.zone import Zone
 from netlab.edge.frontends import offered, unserved, usable
@@ -38,6 +37,7 @@ from netlab.ipam import AddressPlan
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent_overlay import OverlayKeeper, announcement
 from netlab.node.agent_tables import RulesKeeper
+from netlab.overlay.vxlan import lease_annotations, vtep_mac
 from netlab.proxy.health import health_check_answers
 from netlab.proxy.servicemap import ServiceTracker
 

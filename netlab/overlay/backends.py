@@ -1,0 +1,48 @@
+"""flannel's backends: what a node holds to reach pods of other nodes, and how it announces its own.
+
+A backend is pure and made for one lab. The node's agent announces its leases and programs its
+overlay; the wiring of hosts writes the settings of its devices, as an agent in a container cannot.
+
+A new backend is a module with a class of this form and a row of `BACKENDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
+
+from netlab.api.cluster import Node
+from netlab.api.lab import Lab
+from netlab.overlay.leases import Overlay
+from netlab.overlay.vxlan import VxlanBackend
+
+
+class Backend(Protocol):
+    """How packets travel between pods of different nodes."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The network devices that the backend makes in a node's namespace."""
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The devices of which a change by hand is repaired at once (semantics 2.22)."""
+
+    def announcement(self, node: Node) -> dict[str, str]:
+        """Return the annotations of a node's lease.
+
+        Raises InvalidValueError if its Node object has invalid addresses.
+        """
+
+    def overlay(self, node: Node, nodes: Iterable[Node]) -> Overlay:
+        """Return what a node holds to reach the pods of `nodes`; raises what `announcement` does."""
+
+
+BACKENDS: Final[Mapping[str, Callable[[Lab], Backend]]] = {
+    "vxlan": VxlanBackend,
+}
+
+
+def backend(lab: Lab) -> Backend:
+    """Return the backend of a lab."""
+    return BACKENDS[lab.spec.networking.backend.type](lab)
