@@ -3,6 +3,7 @@
 - `state`: the nouns: links, addresses, routes, neighbours, FDB entries, settings; `NamespaceState` is all of one namespace.
 - `pod`, `bridge`, `vxlan`, `fabric`: the state of a pod, of a node's bridge, of its overlay, of hosts and their cables.
 - `diff`: from wanted and observed to ordered operations, each of which prints as the `ip` command that would do the same.
+- `flows`: flows of conntrack, and the filter that says which of them to delete.
 - `cables`: veth pairs whose ends are not where they belong.
 - `names`: the naming scheme: namespaces, interfaces, MAC addresses, ownership marks.
 """

@@ -12,7 +12,10 @@ from netlab.netfilter.script import render
 from netlab.proxy.nftables import compile_services
 
 RANGES = ("203.0.113.0/24", "172.30.0.0/16")
-UDP = {"ports": (ServicePort(port=53, name="dns", protocol="UDP", node_port=30053),), "type": "NodePort"}
+UDP = {
+    "ports": (ServicePort(port=53, name="dns", protocol="UDP", node_port=30053),),
+    "type": "NodePort",
+}
 SERVICES = (
     service(cluster_ip="10.96.0.1", session_affinity="ClientIP"),
     slice_of(LOCAL, REMOTE),
@@ -26,9 +29,24 @@ SERVICES = (
         load_balancer_source_ranges=RANGES,
     ),
     slice_of(LOCAL, REMOTE, CLIENT, name="lb-1", service="lb"),
-    service(name="none-here", cluster_ip="10.96.0.3", internal_traffic_policy="Local", external_traffic_policy="Local", **UDP),
-    slice_of(REMOTE, name="none-here-1", service="none-here", ports=(EndpointPort(port=5353, name="dns", protocol="UDP"),)),
-    service(name="none", cluster_ip="10.96.0.4", **UDP | {"ports": (ServicePort(port=7, node_port=30007),)}),
+    service(
+        name="none-here",
+        cluster_ip="10.96.0.3",
+        internal_traffic_policy="Local",
+        external_traffic_policy="Local",
+        **UDP,
+    ),
+    slice_of(
+        REMOTE,
+        name="none-here-1",
+        service="none-here",
+        ports=(EndpointPort(port=5353, name="dns", protocol="UDP"),),
+    ),
+    service(
+        name="none",
+        cluster_ip="10.96.0.4",
+        **UDP | {"ports": (ServicePort(port=7, node_port=30007),)},
+    ),
 )
 EXPECTED = Path(__file__).with_name("kube-proxy.nft")
 
