@@ -14,9 +14,10 @@ from collections.abc import Mapping
 
 from netlab.api.cluster import Node
 from netlab.api.lab import Networking
-from netlab.kernel.door import UNTOUCHED, FlowFilter, Kernel
+from netlab.dataplane.flows import FlowFilter
+from netlab.kernel.door import UNTOUCHED, Kernel
 from netlab.kernel.tables import TableKeeper
-from netlab.proxy.conntrack import StaleFlow, stale_flows
+from netlab.proxy.conntrack import stale_flows
 from netlab.proxy.frame import FAMILY, TABLE
 from netlab.proxy.node_tables import NodeTables
 from netlab.proxy.servicemap import ServicePortMap
@@ -51,11 +52,11 @@ class RulesKeeper:
         self._tables.keep(*self._wanted.wanted(node, services), resync=resync)
         stale = self._stale(node, services) if had_rules else ()
         if stale:
-            count = self._kernel.delete_flows(self._path, [FlowFilter(**vars(flow)) for flow in stale])
+            count = self._kernel.delete_flows(self._path, stale)
             log.debug("flows=forgotten node=%s count=%d", node.metadata.name, count)
         self._services = services
 
-    def _stale(self, node: Node, services: ServicePortMap) -> tuple[StaleFlow, ...]:
+    def _stale(self, node: Node, services: ServicePortMap) -> tuple[FlowFilter, ...]:
         stale = stale_flows(self._services, services, [node.internal_ip])
         if self._tables.was_unknown(FAMILY, TABLE):
             stale += stale_flows(None, services, [node.internal_ip])

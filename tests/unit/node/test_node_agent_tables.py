@@ -8,7 +8,7 @@ from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
 from netlab.api.lab import Networking
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
-from netlab.kernel.door import FlowFilter
+from netlab.dataplane.flows import Flow
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent_tables import RulesKeeper
 from netlab.proxy.servicemap import build
@@ -19,8 +19,8 @@ NODE = Node(
     spec=NodeSpec(pod_cidr="10.244.1.0/24"),
     status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address="172.30.1.1"),)),
 )
-RIGHT, WRONG = FlowFilter("udp", "10.96.0.1", 53, "10.244.1.5"), FlowFilter("udp", "10.96.0.1", 53, "10.244.1.77")
-STRANGERS = [FlowFilter("udp", "203.0.113.9", 53, "203.0.113.9"), FlowFilter("tcp", "10.96.0.1", 53, "10.244.1.5")]
+RIGHT, WRONG = Flow("udp", "10.96.0.1", 53, "10.244.1.5"), Flow("udp", "10.96.0.1", 53, "10.244.1.77")
+STRANGERS = [Flow("udp", "203.0.113.9", 53, "203.0.113.9"), Flow("tcp", "10.96.0.1", 53, "10.244.1.5")]
 
 
 def services(*endpoints: str):
