@@ -74,7 +74,7 @@ class Programmer:
         self._placed = (addresses, nodes)
 
     def _forget_flows(self, balancing: Balancing) -> None:
-        """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_tables`)."""
+        """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_parts`)."""
         stale = stale_flows(self._balancing, balancing)
         if self._tables.was_unknown(FAMILY, TABLE):
             stale += stale_flows(None, balancing)

@@ -28,14 +28,14 @@ class Backend(Protocol):
     def watched(self) -> tuple[str, ...]:
         """The devices of which a change by hand is repaired at once (semantics 2.22)."""
 
-    def announcement(self, node: Node) -> dict[str, str]:
+    def annotations(self, node: Node) -> dict[str, str]:
         """Return the annotations of a node's lease.
 
         Raises InvalidValueError if its Node object has invalid addresses.
         """
 
     def overlay(self, node: Node, nodes: Iterable[Node]) -> Overlay:
-        """Return what a node holds to reach the pods of `nodes`; raises what `announcement` does."""
+        """Return what a node holds to reach the pods of `nodes`; raises what `annotations` does."""
 
 
 BACKENDS: Final[Mapping[str, Callable[[Lab], Backend]]] = {
@@ -46,3 +46,15 @@ BACKENDS: Final[Mapping[str, Callable[[Lab], Backend]]] = {
 def backend(lab: Lab) -> Backend:
     """Return the backend of a lab."""
     return BACKENDS[lab.spec.networking.backend.type](lab)
+
+
+def announcement(lab: Lab, node: Node) -> dict[str, str]:
+    """Return the annotations that a node's Node object lacks of its lease.
+
+    None are missing before the node has a podCIDR and an address.
+    """
+    if not node.spec.pod_cidr or not node.internal_ip:
+        return {}
+    present = node.metadata.annotations
+    wanted = backend(lab).annotations(node)
+    return {key: value for key, value in wanted.items() if present.get(key) != value}

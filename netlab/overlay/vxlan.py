@@ -191,7 +191,7 @@ class VxlanBackend:
         self._networking = lab.spec.networking
         self.devices = self.watched = (device_name(self._networking.backend.vni),)
 
-    def announcement(self, node: Node) -> dict[str, str]:
+    def annotations(self, node: Node) -> dict[str, str]:
         """Return the annotations of a node's lease (see `backends.Backend`)."""
         own = self._own_lease(node)
         return lease_annotations(own.public_ip, own.vtep_mac, own.vni)

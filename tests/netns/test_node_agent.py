@@ -14,9 +14,9 @@ from netlab.dataplane.state import Address, Link, Operation, Verb, Veth
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.states import StateKeeper
-from netlab.node.agent_overlay import OverlayKeeper
-from netlab.node.agent_tables import RulesKeeper
+from netlab.node.agent_parts import PartsKeeper
 from netlab.overlay.vxlan import BACKEND_DATA, VxlanLease, overlay, vtep_mac
+from netlab.plane import View, parts
 from netlab.proxy.servicemap import ServiceTracker
 
 pytestmark = pytest.mark.netns
@@ -53,12 +53,12 @@ BOTH = (["10.244.2.0/24", "10.244.4.0/24"], ["10.244.2.0", "10.244.4.0"], ["172.
 
 def test_a_bad_lease_and_a_bad_service_fail_alone(kernel: Kernel, path: str):
     """Brackets for a lease, commands for an address: the other nodes are reached, the other Service is served (S2, B1)."""
-    keeper, rules = OverlayKeeper(kernel, path, LAB, "node1"), RulesKeeper(kernel, path, LAB.spec.networking)
+    keeper = PartsKeeper(kernel, path, parts(LAB))
     tracker = ServiceTracker(node(1))
     tracker.set_service("ns/bad", service("bad", "10.96.0.7 }\nflush ruleset\nadd table ip x"))
     tracker.set_service("ns/good", service("good", "10.96.0.8", external_ips=("192.0.2.1",)))
-    keeper.keep([node(1), node(2), node(3, **{BACKEND_DATA: "[" * 100_000}), node(4)])
-    rules.keep(node(1), tracker.current())
+    nodes = (node(1), node(2), node(3, **{BACKEND_DATA: "[" * 100_000}), node(4))
+    keeper.keep(View(nodes[0], nodes, tracker.current()))
     served = " ".join(kernel.nft_list(path, "ip", "kube-proxy").elements["no-endpoint-services"])
 
     assert remotes(kernel, path) == BOTH

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
-from netlab.api.lab import Networking
+from netlab.api.lab import Lab
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.dataplane.flows import Flow
 from netlab.kernel.fake import FakeKernel
-from netlab.node.agent_tables import RulesKeeper
+from netlab.node.agent_parts import PartsKeeper
+from netlab.plane import ServiceProxy, View
 from netlab.proxy.servicemap import build
 
 PATH = "/run/netns/a"
@@ -48,10 +49,10 @@ def test_flows_that_went_by_other_rules(script, before, after, left):
     """They are forgotten with the rules; what is no UDP flow to a Service is left alone (semantics 6.18)."""
     kernel = FakeKernel()
     kernel.create_namespaces([PATH])
-    keeper = RulesKeeper(kernel, PATH, Networking())
-    keeper.keep(NODE, before)
+    keeper = PartsKeeper(kernel, PATH, [ServiceProxy(Lab())])
+    keeper.keep(View(NODE, services=before))
     kernel.flows[PATH] = [RIGHT, WRONG, *STRANGERS]
     kernel.nft(PATH, script)
-    keeper.keep(NODE, after, resync=True)
+    keeper.keep(View(NODE, services=after), resync=True)
 
     assert [*left, *STRANGERS] == kernel.flows[PATH]
