@@ -93,7 +93,7 @@ class Overlay(Part):
     name, keeper, noun = "overlay", OVERLAY, "node"
 
     def __init__(self, lab: Lab) -> None:
-        self._backend = backend(lab)
+        self._backend = backend(lab.metadata.name, lab.spec.networking)
         self.watched = frozenset(self._backend.watched)
 
     def wanted(self, view: View) -> Wanted:

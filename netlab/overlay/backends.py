@@ -1,7 +1,8 @@
 """flannel's backends: what a node holds to reach pods of other nodes, and how it announces its own.
 
 A backend is pure and made for one lab. The node's agent announces its leases and programs its
-overlay; the wiring of hosts writes the settings of its devices, as an agent in a container cannot.
+overlay; the wiring of hosts writes the settings of its devices, as an agent in a container cannot;
+the kubelet gives pods its MTU; the tester expects its header and source addresses.
 
 A new backend is a module with a class of this form and a row of `BACKENDS`.
 """
@@ -12,13 +13,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from netlab.api.cluster import Node
-from netlab.api.lab import Lab
+from netlab.api.lab import Lab, Networking
 from netlab.overlay.leases import Overlay
 from netlab.overlay.vxlan import VxlanBackend
 
 
 class Backend(Protocol):
     """How packets travel between pods of different nodes."""
+
+    pod_mtu: int
+
+    @property
+    def tunnel(self) -> tuple[int, int] | None:
+        """The UDP port and the VNI of packets between nodes; None: pods' packets go as they are."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -27,6 +34,9 @@ class Backend(Protocol):
     @property
     def watched(self) -> tuple[str, ...]:
         """The devices of which a change by hand is repaired at once (semantics 2.22)."""
+
+    def source(self, node: Node) -> str:
+        """Return the address from which a node itself sends to the pods of other nodes."""
 
     def annotations(self, node: Node) -> dict[str, str]:
         """Return the annotations of a node's lease.
@@ -38,14 +48,14 @@ class Backend(Protocol):
         """Return what a node holds to reach the pods of `nodes`; raises what `annotations` does."""
 
 
-BACKENDS: Final[Mapping[str, Callable[[Lab], Backend]]] = {
+BACKENDS: Final[Mapping[str, Callable[[str, Networking], Backend]]] = {
     "vxlan": VxlanBackend,
 }
 
 
-def backend(lab: Lab) -> Backend:
-    """Return the backend of a lab."""
-    return BACKENDS[lab.spec.networking.backend.type](lab)
+def backend(lab: str, networking: Networking) -> Backend:
+    """Return the backend of the lab of this name."""
+    return BACKENDS[networking.backend.type](lab, networking)
 
 
 def announcement(lab: Lab, node: Node) -> dict[str, str]:
@@ -56,5 +66,5 @@ def announcement(lab: Lab, node: Node) -> dict[str, str]:
     if not node.spec.pod_cidr or not node.internal_ip:
         return {}
     present = node.metadata.annotations
-    wanted = backend(lab).annotations(node)
+    wanted = backend(lab.metadata.name, lab.spec.networking).annotations(node)
     return {key: value for key, value in wanted.items() if present.get(key) != value}

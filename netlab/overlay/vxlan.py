@@ -31,9 +31,10 @@ from typing import Any
 
 from netlab.api import values
 from netlab.api.cluster import Node
-from netlab.api.lab import Lab
+from netlab.api.lab import Networking
 from netlab.api.values import Ipv4, Mac
 from netlab.api.wellknown import FLANNEL_BACKEND_DATA
+from netlab.dataplane.fabric import MTU
 from netlab.dataplane.names import mac_address, ownership_mark
 from netlab.dataplane.owned import OwnedState, on_devices
 from netlab.dataplane.state import Address, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Vxlan
@@ -137,7 +138,7 @@ def overlay(
     *,
     port: int = DEFAULT_PORT,
     device: str = UNDERLAY_DEVICE,
-    device_mtu: int = 1500,
+    device_mtu: int = MTU,
     pods: str = values.EVERYBODY,
 ) -> Overlay:
     """Return what the local node holds: flannel.1 and three entries per remote node.
@@ -186,10 +187,17 @@ def _mac_conflict(owners: Mapping[Mac, str], lease: VxlanLease) -> str:
 class VxlanBackend:
     """The backend `vxlan` of one lab."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab.metadata.name
-        self._networking = lab.spec.networking
-        self.devices = self.watched = (device_name(self._networking.backend.vni),)
+    pod_mtu = MTU - OVERHEAD
+
+    def __init__(self, lab: str, networking: Networking) -> None:
+        self._lab = lab
+        self._networking = networking
+        self.tunnel = (networking.backend.port, networking.backend.vni)
+        self.devices = self.watched = (device_name(networking.backend.vni),)
+
+    def source(self, node: Node) -> str:
+        """Return the address of the node's flannel.1."""
+        return str(IPv4Network(node.spec.pod_cidr).network_address)
 
     def annotations(self, node: Node) -> dict[str, str]:
         """Return the annotations of a node's lease (see `backends.Backend`)."""

@@ -28,7 +28,7 @@ def wire(kernel: Kernel, lab: Lab, members: Sequence[Host], *, uplink: str = "")
     name, addresses = lab.metadata.name, AddressPlan.of(lab)
     near = fabric_path(name)
     fabric = fabric_state(name, f"{addresses.api_server}/{addresses.node_prefix}", members, uplink=uplink)
-    devices = backend(lab).devices
+    devices = backend(name, lab.spec.networking).devices
     hosts = {member.path: host_state(name, member, devices) for member in members}
     observed = {path: _observe(kernel, path, state) for path, state in {near: fabric, **hosts}.items()}
     changes = _remove_severed(kernel, near, fabric, observed)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from overlaynodes import LAB, node
 
+from netlab.api import lab
 from netlab.api.cluster import Node, NodeSpec
 from netlab.api.lab import Lab
 from netlab.api.meta import ObjectMeta
@@ -13,8 +16,11 @@ from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.state import Address, Link, NamespaceState, Operation, Route, Verb, Veth
 from netlab.errors import InvalidValueError
 from netlab.kernel.fake import FakeKernel
+from netlab.overlay.backends import BACKENDS
 from netlab.plane import OVERLAY, RULES, Masquerade, Overlay, ServiceProxy, View, Wanted, parts
+from netlab.proxy.modes import MODES
 from netlab.proxy.servicemap import build
+from netlab.topology import fields
 
 PATH = "/run/netns/lab-node1"
 NODES = (node(1), node(2), node(3))
@@ -105,6 +111,18 @@ def test_explain_says_which_commands_repair(damage: Operation | None, first: str
         kernel.perform(PATH, [damage])
 
     assert first == next(iter(wanted.explain(kernel.observe(PATH))), "")
+
+
+TABLES = [
+    pytest.param(fields.RULES[lab.Backend, "type"], BACKENDS, id="spec.networking.backend.type"),
+    pytest.param(fields.RULES[lab.Networking, "kubeProxyMode"], MODES, id="kubeProxyMode"),
+]
+
+
+@pytest.mark.parametrize(("rule", "table"), TABLES)
+def test_a_topology_names_the_rows_of_the_tables(rule: fields.Rule, table: Mapping[str, object]):
+    """What a file may say is what there is code for, and nothing else."""
+    assert rule.values == tuple(table)
 
 
 def test_a_part_without_state_has_nothing_to_explain():
