@@ -1,4 +1,4 @@
-"""The agent's rules and the flows that went by other rules, with a kernel in memory."""
+"""Which flows the agent forgets with the rules that translated them, with a kernel in memory."""
 
 from __future__ import annotations
 
