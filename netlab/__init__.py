@@ -12,6 +12,8 @@ The tour, from the words of the field down to the kernel:
     controlplane  the Kubernetes API: store, watch, REST, client, controllers
     dns         the cluster's zone, and its server
     kernel      the only door to netlink, nft, conntrack, namespaces; ships its fake
+    plane       what a node should hold: an ordered tuple of parts (pure)
+    overlay     from Nodes to devices and routes between them, and what leaves the pod network (pure)
     proxy       from Services and EndpointSlices to rules (pure)
     dataplane   what a namespace should hold, and the difference to what it holds (pure)
     netfilter   rules as values, their text, a packet's way through them (pure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
 from netlab.api.lab import Lab
 from netlab.api.meta import ObjectMeta
-from netlab.dataplane.vxlan import lease_annotations, vtep_mac
+from netlab.overlay.vxlan import lease_annotations, vtep_mac
 
 LAB = Lab(metadata=ObjectMeta(name="lab"))
 

@@ -35,7 +35,6 @@ from netlab.dataplane.bridge import CNI_BRIDGE
 from netlab.dataplane.names import digest, mac_address, ownership_mark
 from netlab.dataplane.pod import LOOPBACK, LOOPBACK_UP, NO_IPV6
 from netlab.dataplane.state import Address, Bridge, Link, NamespaceState, Route, Veth
-from netlab.dataplane.vxlan import DEFAULT_VNI, device_name
 
 UNDERLAY = "underlay"
 OUTSIDE = "outside"
@@ -163,14 +162,14 @@ def _cable_link(lab: str, cable: _Cable) -> Link:
     )
 
 
-def host_state(lab: str, host: Host, vni: int = DEFAULT_VNI) -> NamespaceState:
+def host_state(lab: str, host: Host, overlay_devices: Iterable[str] = ()) -> NamespaceState:
     """Return what a host's namespace holds of the fabric: its interfaces, addresses, default route and settings.
 
-    `vni` names the overlay's device, whose settings are written here as well: a node's agent in a container cannot.
+    `overlay_devices` get their settings here as well: a node's agent in a container cannot write them.
     """
     cables = _cables(host)
-    overlay = device_name(vni)
-    of_overlay = {**_forwarding([overlay]), f"net/ipv4/conf/{overlay}/rp_filter": "0"} if host.role is Role.NODE else {}
+    made = tuple(overlay_devices) if host.role is Role.NODE else ()
+    of_overlay = {**_forwarding(made), **{f"net/ipv4/conf/{name}/rp_filter": "0" for name in made}}
     default = next((c.interface for c in cables if host.gateway and _reaches(c.address, host.gateway)), "")
     return NamespaceState(
         links=(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
@@ -16,7 +16,7 @@ from netlab.edge.frontends import Backend
 from netlab.edge.rules import FAMILY, TABLE, Balancing, compile_rules, stale_flows
 from netlab.edge.steering import steering_state
 from netlab.errors import KernelError
-from netlab.kernel.door import FlowFilter, Kernel
+from netlab.kernel.door import Kernel
 from netlab.kernel.tables import TableKeeper
 
 log = logging.getLogger("netlab.edge")
@@ -74,11 +74,10 @@ class Programmer:
         self._placed = (addresses, nodes)
 
     def _forget_flows(self, balancing: Balancing) -> None:
-        """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_tables`)."""
+        """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_parts`)."""
         stale = stale_flows(self._balancing, balancing)
         if self._tables.was_unknown(FAMILY, TABLE):
             stale += stale_flows(None, balancing)
-        filters = [FlowFilter("udp", *astuple(flow)) for flow in dict.fromkeys(stale)]
         self._balancing = balancing
-        if filters:
-            self._kernel.delete_flows(self._path, filters)
+        if stale:
+            self._kernel.delete_flows(self._path, tuple(dict.fromkeys(stale)))

@@ -26,9 +26,10 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.names import digest
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.steering import mark
@@ -89,22 +90,15 @@ CHAINS = (
 )
 
 
+Healthy = Mapping[Frontend, tuple[Backend, ...]]  # each frontend with its healthy nodes
+
+
 @dataclass(frozen=True)
 class Balancing:
     """What the load balancer is to do: every frontend with its healthy nodes, and the addresses of all nodes."""
 
-    healthy: Mapping[Frontend, tuple[Backend, ...]]
+    healthy: Healthy
     nodes: tuple[Backend, ...] = ()
-
-
-@dataclass(frozen=True)
-class StaleFlow:
-    """UDP conntrack entries to forget: to this address and port, sent on to `reply_source` or by `mark` (neither: to anybody)."""
-
-    destination: str
-    destination_port: int
-    reply_source: str = ""
-    mark: int = 0
 
 
 def compile_rules(balancing: Balancing, previous: Ruleset | None = None) -> Ruleset:
@@ -160,27 +154,35 @@ def _dispatch(frontend: Frontend, verdict: str) -> dict[str, str]:
     return {f"{address} . {frontend.protocol} . {frontend.port}": verdict for address in frontend.addresses}
 
 
-def stale_flows(old: Balancing | None, new: Balancing) -> tuple[StaleFlow, ...]:
-    """Return the UDP flows to forget: to nodes that were healthy and are not, and to ports that had no node until now.
+def stale_flows(old: Balancing | None, new: Balancing) -> tuple[FlowFilter, ...]:
+    """Return the UDP flows to forget: to nodes that are no longer healthy, to ports that had none.
 
-    Where nobody knows what was before (None), all: they may have been sent anywhere.
+    All flows, if the former rules are not known (None): any may have been sent anywhere.
     """
     if old is None:
-        frontends = [frontend for frontend in new.healthy if frontend.protocol == "udp"]
-        return tuple(StaleFlow(address, frontend.port) for frontend in frontends for address in frontend.addresses)
+        return tuple(flows for frontend in new.healthy for flows in _udp_flows(frontend))
     return tuple(_stale(old.healthy, new.healthy))
 
 
-def _stale(old: Mapping[Frontend, tuple[Backend, ...]], new: Mapping[Frontend, tuple[Backend, ...]]) -> Iterable[StaleFlow]:
+def _stale(old: Healthy, new: Healthy) -> Iterator[FlowFilter]:
     for frontend in dict.fromkeys((*old, *new)):
         had, has = old.get(frontend, ()), new.get(frontend, ())
-        if frontend.protocol != "udp" or had == has:
-            continue
-        gone = [_way(frontend, backend) for backend in had if backend not in has] if had else [("", 0)]
-        for address in frontend.addresses:
-            yield from (StaleFlow(address, frontend.port, *way) for way in gone)
+        gone = [node for node in had if node not in has]
+        for flows in _udp_flows(frontend):
+            yield from (_sent_to(node, flows, frontend) for node in gone)
+            if has and not had:
+                yield flows
 
 
-def _way(frontend: Frontend, node: Backend) -> tuple[str, int]:
-    """Return what conntrack knows of a flow to a node: whom it was translated to, or its mark."""
-    return (node.address, 0) if frontend.node_port else ("", mark(node))
+def _udp_flows(frontend: Frontend) -> list[FlowFilter]:
+    """Return a filter per address of a UDP frontend; flows of other protocols end on their own."""
+    if frontend.protocol != "udp":
+        return []
+    return [FlowFilter("udp", address, frontend.port) for address in frontend.addresses]
+
+
+def _sent_to(node: Backend, flows: FlowFilter, frontend: Frontend) -> FlowFilter:
+    """Narrow a filter to one node, by the source of the replies or by the mark."""
+    if frontend.node_port:
+        return replace(flows, reply_source=node.address)
+    return replace(flows, mark=mark(node))

@@ -12,12 +12,11 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from netlab.dataplane.flows import Flow, FlowFilter
 from netlab.errors import KernelError
 from netlab.kernel import listing, namespaces
 from netlab.kernel.codecs import NETLINK_NETFILTER, NFNL_SUBSYS_CTNETLINK, Attribute, Message, conntrack_message, nested, request
-from netlab.kernel.door import FlowFilter
 from netlab.kernel.listing import Form
 from netlab.kernel.netlink import BATCH, Netlink, question, whole
 
@@ -31,17 +30,7 @@ _PROTOCOL = Form(
 _TUPLE = Form(conntrack_message.tuple, {"CTA_TUPLE_PROTO": _PROTOCOL.nested})
 _ENTRY = Form(conntrack_message, {"CTA_TUPLE_ORIG": _TUPLE.nested})  # there may be thousands
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What filters look at."""
-
-    protocol: int
-    destination: str
-    destination_port: int
-    reply_source: str
-    mark: int = 0
+NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
 def delete(path: str, filters: Sequence[FlowFilter]) -> int:
@@ -74,12 +63,12 @@ def _matching(netlink: Netlink, wanted: FlowFilter) -> list[Message]:
     attributes = _selection(wanted)
     asked = request(conntrack_message, _GET, 0, attributes, nfgen_family=socket.AF_INET)
     entries = netlink.dump(question(asked, whole(conntrack_message)))
-    return [entry for entry in entries if matches(_flow(entry), wanted)]
+    return [entry for entry in entries if wanted.matches(_flow(entry))]
 
 
 def _selection(wanted: FlowFilter) -> list[Attribute]:
     """Return a filter as the kernel takes it: the tuples to compare with, and flags that say which of their fields count."""
-    protocol: list[Attribute] = [("CTA_PROTO_NUM", PROTOCOLS[wanted.protocol.lower()])]
+    protocol: list[Attribute] = [("CTA_PROTO_NUM", PROTOCOLS[wanted.protocol])]
     original, flags = [("CTA_TUPLE_PROTO", nested(*protocol))], _BY_PROTOCOL
     if wanted.destination_port:
         original = [("CTA_TUPLE_PROTO", nested(*protocol, ("CTA_PROTO_DST_PORT", wanted.destination_port)))]
@@ -99,22 +88,12 @@ def _identity(entry: Message) -> tuple[int, Flow]:
     return entry.get_attr("CTA_ID"), _flow(entry)
 
 
-def matches(flow: Flow, wanted: FlowFilter) -> bool:
-    """Tell whether all given fields of a filter match."""
-    return (
-        flow.protocol == PROTOCOLS[wanted.protocol.lower()]
-        and wanted.destination in {"", flow.destination}
-        and wanted.destination_port in {0, flow.destination_port}
-        and wanted.reply_source in {"", flow.reply_source}
-        and wanted.mark in {0, flow.mark}
-    )
-
-
 def _flow(entry: Message) -> Flow:
     original, reply = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
     protocol = original.get_attr("CTA_TUPLE_PROTO")
+    number = protocol.get_attr("CTA_PROTO_NUM")
     return Flow(
-        protocol=protocol.get_attr("CTA_PROTO_NUM"),
+        protocol=NAMES.get(number, str(number)),
         destination=original.get_attr("CTA_TUPLE_IP").get_attr("CTA_IP_V4_DST"),
         destination_port=protocol.get_attr("CTA_PROTO_DST_PORT", 0),
         reply_source=reply.get_attr("CTA_TUPLE_IP").get_attr("CTA_IP_V4_SRC"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.state import NamespaceState, Operation
 
 DRAFT_COMMITS = 2  # a draft is made and removed
@@ -41,21 +42,6 @@ class Listing:
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     elements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exists: bool = True
-
-
-@dataclass(frozen=True)
-class FlowFilter:
-    """Which conntrack entries to delete. All given fields must match; addresses are IPv4, ports numbers.
-
-    `destination`/`destination_port` are of the original direction (the Service); `reply_source` is the endpoint
-    that the flow was translated to (semantics 6.18); `mark` is the entry's own.
-    """
-
-    protocol: str = "udp"
-    destination: str = ""
-    destination_port: int = 0
-    reply_source: str = ""
-    mark: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from netlab.dataplane.flows import Flow, FlowFilter
 from netlab.dataplane.state import (
     KERNEL_RULES,
     MAIN_TABLE,
@@ -36,7 +37,7 @@ from netlab.dataplane.state import (
     Vxlan,
 )
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, FlowFilter, Listing, NeighbourTable, Occupant
+from netlab.kernel.door import DRAFT_COMMITS, Listing, NeighbourTable, Occupant
 from netlab.kernel.fake_nft import FakeNft, RefusedError
 from netlab.kernel.refusal import ABSENT, no_namespace, refused
 
@@ -115,7 +116,7 @@ class FakeKernel:
         self._sources: dict[str, str] = {}  # name -> what it was bound from
         self.performed: list[tuple[str, Operation]] = []
         self.scripts: list[tuple[str, str]] = []
-        self.flows: dict[str, list[FlowFilter]] = {}
+        self.flows: dict[str, list[Flow]] = {}
         self.occupants: dict[str, Occupant] = {}
         self.source_ports: dict[tuple[str, str], frozenset[int]] = {}
         self.learned: dict[str, set[str]] = {}  # the addresses of learned neighbor entries, by namespace
@@ -309,7 +310,7 @@ class FakeKernel:
         """Delete the entries of `flows[path]` that match any filter and return how many."""
         self._namespace(path)
         flows = self.flows.get(path, [])
-        kept = [flow for flow in flows if not any(_matches(flow, wanted) for wanted in filters)]
+        kept = [flow for flow in flows if not any(wanted.matches(flow) for wanted in filters)]
         self.flows[path] = kept
         return len(flows) - len(kept)
 
@@ -329,10 +330,6 @@ class FakeKernel:
         forgotten = found.intersection(addresses)
         found -= forgotten
         return len(forgotten)
-
-
-def _matches(flow: FlowFilter, wanted: FlowFilter) -> bool:
-    return all(getattr(wanted, f.name) in {"", 0, getattr(flow, f.name)} for f in fields(wanted))
 
 
 def _change_link(found: _Namespace, link: Link) -> int:

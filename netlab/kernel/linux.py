@@ -18,11 +18,12 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from netlab.dataplane.diff import LOOPBACK
+from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, neighbours, nft, observed, rtnetlink, sysctl
 from netlab.kernel.codecs import NETLINK_ROUTE, Message
-from netlab.kernel.door import FlowFilter, Listing, NeighbourTable, Occupant
+from netlab.kernel.door import Listing, NeighbourTable, Occupant
 from netlab.kernel.monitor import LinuxMonitor
 from netlab.kernel.netlink import BATCH, Netlink
 from netlab.kernel.refusal import ABSENT, refused

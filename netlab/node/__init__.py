@@ -9,7 +9,7 @@
 - With containers: `docker_pods` is asked and hears the engine's news; `docker_runs` is each run's life, `docker_start` its start,
   `docker_found` what an earlier daemon left; `docker_sandboxes` are the pods' networks, `docker_work` waits for the engine,
   `docker_ready` hears of servers that listen; pure: `docker_containers`, `docker_security`. `pod_images` chooses images.
-- The agent (one process per node): `agent` is its loop, `agent_plane` contains its parts: `agent_overlay`, `agent_tables`,
+- The agent (one process per node): `agent` is its loop, `agent_plane` contains its keepers: `agent_parts` for overlay and rules,
   `agent_health`; `agent_damage` says when to look at what somebody changed by hand; `container` starts it in a node's container.
 - HTTP as a server: `http_server` carries the requests and answers of `http_messages`, for agents and built-in workloads.
 - Built-in workloads (one process per node): `workloads`, `workloads_serving`, `servers`; `workloads_link` is the

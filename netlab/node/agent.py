@@ -1,16 +1,17 @@
 """The agent of a node: overlay, service proxy, DNS and health checks, in the node's own network namespace.
 
 How it works. Informers keep the objects it needs; whenever one changes, a round computes what the node should hold (pure
-code of `dataplane`, `proxy`, `dns`) and the keepers write the difference:
+code of `plane` and `dns`) and the keepers write the difference:
 
-    Nodes                    -> flannel.1, ARP, FDB, routes          (agent_overlay)
-    Services, EndpointSlices -> table ip kube-proxy, stale UDP flows (agent_tables, proxy.conntrack)
+    Nodes                    -> flannel.1, ARP, FDB, routes          (plane.Overlay)
+    Services, EndpointSlices -> table ip kube-proxy, stale UDP flows (plane.ServiceProxy)
                              -> health check servers                 (agent_health)
                              -> the zone that the DNS server answers from
-    the lab's networks       -> table ip flannel-ipv4                (agent_tables)
+    the lab's networks       -> table ip flannel-ipv4                (plane.Masquerade)
 
-Each of these is a part of its own (agent_plane): what fails in one, or an object that one cannot use, stops no other. After a
-round the Lease of the node says up to which resourceVersion of each kind all this is done, and what is not; `up` waits for that.
+Overlay, rules, health checks and DNS have a keeper each (agent_plane): what fails in one, or an
+object that one cannot use, stops no other. After a round the Lease of the node reports up to which
+resourceVersion of each kind all this is done, and what is not; `up` waits for that.
 Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21); so it does
 as soon as the kernel says that something happened to flannel.1 (semantics 2.22, agent_damage), and when `up` asks for it.
 The health server answers once the rules are there and the node is Ready, that is, when the other nodes have a route to it:
@@ -44,7 +45,6 @@ from netlab.controlplane.http import HttpClient
 from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.loop import asked_to_look, run_rounds
-from netlab.dataplane.vxlan import device_name
 from netlab.dns.forwarding import Forwarding
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
@@ -54,9 +54,10 @@ from netlab.kernel.monitor import ANY
 from netlab.kernel.namespaces import OWN
 from netlab.node.agent_damage import Damage
 from netlab.node.agent_health import HealthServers
-from netlab.node.agent_overlay import OverlayKeeper, announcement
-from netlab.node.agent_plane import Part, Plane
-from netlab.node.agent_tables import RulesKeeper
+from netlab.node.agent_parts import PartsKeeper
+from netlab.node.agent_plane import Keeper, Plane
+from netlab.overlay.backends import announcement
+from netlab.plane import OVERLAY, RULES, View, parts
 from netlab.proxy import health
 from netlab.proxy.servicemap import ServicePortMap, ServiceTracker
 from netlab.runtime.identity import own_start_time
@@ -87,8 +88,11 @@ class Agent:
         self._informers = {
             kind.plural: Informer(client, kind, changed=self._changed, on_change=self._note(kind.plural)) for kind in watched(lab)
         }
-        self._overlay = OverlayKeeper(self._kernel, self._path, lab, node)
-        self._rules = RulesKeeper(self._kernel, self._path, lab.spec.networking)
+        own = parts(lab)
+        self._overlay, self._rules = (
+            PartsKeeper(self._kernel, self._path, [part for part in own if part.keeper == name]) for name in (OVERLAY, RULES)
+        )
+        self._watched = frozenset({ANY}).union(*(part.watched for part in own))
         self._lease = LeaseKeeper(client, node_lease(node), own_start_time())
         self._tracker: ServiceTracker | None = None
         self._ports: ServicePortMap = {}
@@ -105,11 +109,11 @@ class Agent:
         self._telling = Containment(log, "part", time.monotonic)
         self._plane = Plane(
             (
-                Part("announcement", frozenset({"nodes"}), self._announce),
-                Part("overlay", frozenset({"nodes"}), self._keep_overlay, lambda: self._overlay.refused),
-                Part("rules", ROUTED | {"nodes"}, self._keep_rules, self._refused_by_rules),
-                Part("health", ROUTED | {"nodes"}, self._keep_health),
-                Part("dns", frozenset(self._informers) - {"nodes", "labs"}, self._serve_names, self._refused_by_dns),
+                Keeper("announcement", frozenset({"nodes"}), self._announce),
+                Keeper(OVERLAY, frozenset({"nodes"}), self._keep_overlay, lambda: self._overlay.refused),
+                Keeper(RULES, ROUTED | {"nodes"}, self._keep_rules, self._refused_by_rules),
+                Keeper("health", ROUTED | {"nodes"}, self._keep_health),
+                Keeper("dns", frozenset(self._informers) - {"nodes", "labs"}, self._serve_names, self._refused_by_dns),
             ),
             log,
             time.monotonic,
@@ -157,7 +161,7 @@ class Agent:
 
     def _hear(self, monitor: Monitor) -> None:
         """Look at the overlay soon after something happened to it (semantics 2.22)."""
-        if monitor.read() & {device_name(self._lab.spec.networking.backend.vni), ANY}:
+        if monitor.read() & self._watched:
             loop = asyncio.get_running_loop()
             if (due := self._damage.heard(loop.time())) is not None:
                 loop.call_at(due, self._changed.set)
@@ -180,24 +184,25 @@ class Agent:
         return done and told.error is None
 
     def _note_progress(self) -> None:
-        if self._plane.is_failing("rules"):
+        if self._plane.is_failing(RULES):
             self._waiting_since = self._waiting_since or datetime.now(UTC)
         else:
             self._programmed_at, self._waiting_since = datetime.now(UTC), None
 
-    # ---- the parts
+    # ---- what the keepers do
     async def _announce(self, _look: bool) -> None:
         if missing := announcement(self._lab, self._own):
             await self._client.patch(NODES, self._name, {"metadata": {"annotations": missing}})
 
     async def _keep_overlay(self, look: bool) -> None:
-        nodes = tuple(self._nodes.values())
-        await asyncio.to_thread(self._overlay.keep, nodes, resync=look)
+        await asyncio.to_thread(self._overlay.keep, self._view(), resync=look)
 
     async def _keep_rules(self, look: bool) -> None:
-        node = self._own
-        self._ports = self._service_map(node)
-        await asyncio.to_thread(self._rules.keep, node, self._ports, resync=look)
+        self._ports = self._service_map(self._own)
+        await asyncio.to_thread(self._rules.keep, self._view(), resync=look)
+
+    def _view(self) -> View:
+        return View(self._own, tuple(self._nodes.values()), self._ports)
 
     def _refused_by_rules(self) -> Mapping[str, Exception]:
         return {**(self._tracker.refused if self._tracker else {}), **self._rules.refused}

@@ -1,12 +1,14 @@
-"""The parts of a node's network plane, each contained by itself: what fails in one does not stop the others.
+"""The keepers of a node's agent, each contained by itself: a failure of one does not stop the others.
 
-Theory. The overlay, the rules of Services, the health check servers and DNS need different objects and fail for different
-reasons, so a round runs each part in a containment of its own. A part that failed is tried again when one of its kinds has
-changed, at a resync, or after a delay that doubles. The Lease says what is programmed, per kind: the version up to which *every*
-part that reads the kind has come (`synced`), and which part could not do what (`problems`).
+Theory. The overlay, the rules of Services, the health check servers and DNS need different objects
+and fail for different reasons, so a round runs each keeper in a containment of its own. One that
+failed is tried again when one of its kinds has changed, at a resync, or after a delay that doubles.
+The Lease reports what is programmed, per kind: the version up to which *every* keeper that reads the
+kind has come (`synced`), and which keeper could not do what (`problems`).
 
-`up` asks for a look at the kernel by an annotation of the Lab (`wellknown.LOOK`). Every part reads the kind Lab for its sake:
-a part has come up to the Lab's version when it has looked since, and a part that failed in a resync owes it.
+`up` asks for a look at the kernel by an annotation of the Lab (`wellknown.LOOK`). Every keeper reads
+the kind Lab for its sake: it has come up to the Lab's version when it has looked since, and one that
+failed in a resync owes it.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ NOTHING: Mapping[str, Exception] = {}
 
 
 @dataclass
-class Part:
-    """One part: the kinds it reads, what brings it to what they say, and the objects that it left out in doing so."""
+class Keeper:
+    """One keeper: the kinds it reads, what it does for them, and the objects that it leaves out."""
 
     name: str
     kinds: frozenset[str]
@@ -35,9 +37,9 @@ class Part:
 
 
 class Plane:
-    """Runs the parts of one node, in order."""
+    """Runs the keepers of one node, in order."""
 
-    def __init__(self, parts: Sequence[Part], log: logging.Logger, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Sequence[Keeper], log: logging.Logger, clock: Callable[[], float]) -> None:
         self._parts = parts
         self._failing = Containment(log, "part", clock)
         self._left_out = LeftOut(log)

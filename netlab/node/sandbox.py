@@ -45,6 +45,7 @@ from netlab.files import write_whole
 from netlab.ipam import exhausted, is_pod_address, next_address
 from netlab.kernel.door import Kernel
 from netlab.node.processes import inode
+from netlab.overlay.backends import backend
 from netlab.runtime.claims import release
 from netlab.runtime.statedir import StateDirectory
 
@@ -100,6 +101,7 @@ class Sandboxes:
         self._state = state
         self._networking = networking
         self._lab = lab
+        self._mtu = backend(lab, networking).pod_mtu
         self._nodes: dict[str, Reservations] = {}
         self._bridged: dict[str, int | None] = {}  # nodes that have been programmed by this daemon -> their namespace's inode
         self._standing: dict[str, int | None] = {}  # uids whose namespace this daemon has programmed -> its inode
@@ -283,6 +285,7 @@ class Sandboxes:
                 address=f"{reserved[pod.metadata.uid].address}/{prefix}",
                 gateway=gateway,
                 pod_subnet=self._networking.pod_subnet,
+                mtu=self._mtu,
             )
             for pod in wanted.pods
             if pod.metadata.uid in reserved
@@ -349,7 +352,7 @@ class Sandboxes:
         """Program the node's side; tell whether that changed anything. `pods` are the namespaces of pods as they were found."""
         path = self._node_path(wanted.node)
         namespace = inode(path)  # before: should it be replaced meanwhile, that is seen
-        bridge = cni_bridge(self._lab, wanted.subnet)
+        bridge = cni_bridge(self._lab, wanted.subnet, mtu=self._mtu)
         desired = NamespaceState(
             links=(*bridge.links, *(node_link(sandbox) for sandbox in sandboxes)),
             addresses=bridge.addresses,

@@ -99,9 +99,10 @@ def encapsulation(snapshot: Snapshot, source: Place, target: Place) -> Encapsula
         return None
     if source.node == target.node:
         return Encapsulation()
-    backend = snapshot.lab.spec.networking.backend
+    if snapshot.overlay.tunnel is None:
+        return Encapsulation()
     nodes = snapshot.addresses
-    return Encapsulation(nodes[source.node].underlay, nodes[target.node].underlay, backend.port, backend.vni)
+    return Encapsulation(nodes[source.node].underlay, nodes[target.node].underlay, *snapshot.overlay.tunnel)
 
 
 # ---- traffic through Services

@@ -14,6 +14,9 @@ What is wrong with the machine is a hint for every packet that was lost, or coul
 And for each node that a failed check passed, whatever came of it: are its tables what its agent writes, and the edge's what the
 edge writes (`hints_rules`)?
 
+If none of these explains a loss: are the links and routes of the nodes it passed what the parts of
+their network plane want (`netlab.plane`)?
+
 No answer is no hint. A question that fails does not fail the check.
 """
 
@@ -26,6 +29,7 @@ from netlab.dataplane import names
 from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
+from netlab.plane import OVERLAY, View, parts
 from netlab.probe.checks import Check, Kind, Visit
 from netlab.probe.hints_rules import RulesHints
 from netlab.probe.observed import Observed
@@ -63,7 +67,10 @@ class Hints:
         """Return what explains a check's failure, as sentences."""
         passed = (check.source.node, *(sighting.namespace for sighting in observed.trail))
         machine = self._machine if observed.outcome in BY_THE_MACHINE else ()
-        return (*machine, *self._of_loss(check, observed), *self._rules.of(passed))
+        found = (*machine, *self._of_loss(check, observed), *self._rules.of(passed))
+        if found or observed.outcome not in LOST:
+            return found
+        return tuple(sentence for node in dict.fromkeys(passed) for sentence in self._links(node))
 
     def _of_loss(self, check: Check, observed: Observed) -> tuple[str, ...]:
         if observed.outcome not in LOST or observed.lost_data or not observed.requests:
@@ -83,6 +90,21 @@ class Hints:
             except KernelError:
                 self._states[node] = None
         return self._states[node] or NamespaceState()
+
+    def _links(self, name: str) -> Iterator[str]:
+        """Yield how a node's links and routes differ from what its agent makes."""
+        nodes = self._snapshot.nodes
+        own = next((node for node in nodes if node.metadata.name == name), None)
+        state = self._state(name)
+        if own is None or self._states[name] is None:
+            return
+        for part in parts(self._snapshot.lab):
+            if part.keeper == OVERLAY:
+                commands = part.wanted(View(own, nodes)).explain(state)
+                if commands:
+                    more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""
+                    repair = f"`{commands[0]}`{more} would repair it"
+                    yield f"{part.name} of {name} is not what its agent makes: {repair}"
 
     def _forwards(self, loss: Loss) -> Iterator[str]:
         node = loss.last.namespace

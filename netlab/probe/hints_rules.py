@@ -21,8 +21,8 @@ from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel, Listing
 from netlab.netfilter.repair import inspect
 from netlab.netfilter.ruleset import Ruleset
+from netlab.plane import RULES, View, parts
 from netlab.probe.snapshot import Snapshot
-from netlab.proxy.node_tables import NodeTables
 from netlab.proxy.servicemap import build
 
 MOST_NAMED = 3
@@ -51,8 +51,11 @@ class RulesHints:
             return  # its agent writes no rules either
         snapshot = self._snapshot
         services = build(snapshot.services, snapshot.slices, node)
-        wanted = NodeTables(node, snapshot.lab.spec.networking).wanted(node, services)
-        yield from self._compared(node.metadata.name, wanted, "its agent writes")
+        view = View(node, snapshot.nodes, services)
+        for part in parts(snapshot.lab):
+            if part.keeper == RULES:
+                tables = part.wanted(view).tables
+                yield from self._compared(node.metadata.name, tables, "its agent writes")
 
     def _compared(self, host: str, tables: Iterable[Ruleset], writer: str) -> Iterator[str]:
         path = names.namespace_path(names.host_namespace(self._snapshot.name, host))

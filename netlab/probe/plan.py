@@ -18,8 +18,6 @@ from netlab.probe.outcome import Outcome
 from netlab.probe.snapshot import Snapshot
 
 PROTOCOLS = ("TCP", "UDP", "ICMP")
-UNDERLAY_MTU = 1500
-VXLAN_OVERHEAD = 50  # outer Ethernet, IP, UDP, VXLAN (semantics 2.14)
 UDP_OVERHEAD = 28  # IP and UDP headers
 SOME_NODES = 6  # beyond so many nodes, checks for "every pair of nodes" take a sample
 
@@ -120,11 +118,12 @@ def _outside(snapshot: Snapshot) -> Iterator[Check]:
 
 def _datagrams(snapshot: Snapshot) -> Iterator[Check]:
     """UDP datagrams that must not be fragmented, at the size limit: bulk TCP would hide a wrong MTU (verification 16b)."""
-    largest = UNDERLAY_MTU - VXLAN_OVERHEAD - UDP_OVERHEAD
+    mtu = snapshot.overlay.pod_mtu
+    largest = mtu - UDP_OVERHEAD
     sample = choose.some(snapshot.one_pod_per_node(), SOME_NODES)
     groups = choose.by_node(snapshot.pod_places)
     neighbours = [(group[0], group[1]) for group in groups.values() if len(group) > 1][:SOME_NODES]
-    too_big = Expectation((Outcome.MTU,), f"the pod's MTU is {UNDERLAY_MTU - VXLAN_OVERHEAD} (semantics 2.14)")
+    too_big = Expectation((Outcome.MTU,), f"the pod's MTU is {mtu} (semantics 2.14)")
     for source, target in (*neighbours, *permutations(sample, 2)):
         path = "mtu-same-node" if source.node == target.node else "mtu-cross-node"
         fits = direct(snapshot, source, target)

@@ -24,6 +24,7 @@ from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABEL
 from netlab.dataplane import names
 from netlab.ipam import AddressPlan
+from netlab.overlay import backends
 from netlab.probe.checks import Kind, Place, Talk
 from netlab.proxy.remarks import Claimed, lost_claims
 
@@ -140,13 +141,19 @@ class Snapshot:
         return self._by_address.get(address) or Place(Kind.NOWHERE, address, "", address)
 
     @cached_property
+    def overlay(self) -> backends.Backend:
+        """How packets travel between nodes."""
+        return backends.backend(self.name, self.lab.spec.networking)
+
+    @cached_property
     def addresses(self) -> dict[str, NodeAddresses]:
         """The addresses of each node, by its name."""
         found = {}
         for node in self.nodes:
             if node.internal_ip and node.spec.pod_cidr:
                 base = ipaddress.ip_network(node.spec.pod_cidr).network_address
-                found[node.metadata.name] = NodeAddresses(node.internal_ip, str(base + 1), str(base))
+                source = self.overlay.source(node)
+                found[node.metadata.name] = NodeAddresses(node.internal_ip, str(base + 1), source)
         return found
 
     @cached_property

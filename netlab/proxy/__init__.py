@@ -4,7 +4,7 @@
 - `serviceport`: the noun, one port of one Service as this node must serve it; `claims`: one owner for every address.
 - `servicemap`: Services and EndpointSlices -> `ServicePortMap`, everything a proxy mode needs to know; kept incrementally.
 - `nftables`: `ServicePortMap` -> the table `ip kube-proxy`, one fragment per Service (`fragments`, `frame`, `names`).
-- `masquerade`: flannel's own table, `ip flannel-ipv4`; `node_tables`: both of a node's tables.
+- `modes`: the table of proxy modes, and what each gives.
 - `conntrack`: which UDP flows must be forgotten after a change.
 - `remarks`: what Services ask for and do not get, in words.
 - `health`: what the health checks of load balancers, and healthz, answer.

@@ -21,51 +21,40 @@ What would surprise you
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
 
 from netlab.api.values import Ipv4
+from netlab.dataplane.flows import AnyAddress, FlowFilter
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
-AnyAddress = Literal[""]
 Frontend = tuple[Ipv4 | AnyAddress, int]  # destination address and port, as the client sends
+Nodes = Sequence[Ipv4 | AnyAddress]  # the addresses that serve node ports
 Target = tuple[Ipv4, int]  # address and port of an endpoint
-
-
-@dataclass(frozen=True)
-class StaleFlow:
-    """Flows to forget: all fields given must match (the fields of the kernel door's FlowFilter, by the same names)."""
-
-    protocol: str = "udp"
-    destination: Ipv4 | AnyAddress = ""
-    destination_port: int = 0
-    reply_source: Ipv4 | AnyAddress = ""
+Serving = dict[Frontend, frozenset[Target]]  # frontends with the endpoints that serve them
 
 
 def stale_flows(
-    old: ServicePortMap | None, new: ServicePortMap, node_addresses: Iterable[Ipv4 | AnyAddress] = ()
-) -> tuple[StaleFlow, ...]:
-    """Return the flows to forget after the rules of `new` have replaced those of `old`; None: nobody knows which.
+    old: ServicePortMap | None,
+    new: ServicePortMap,
+    node_addresses: Nodes = (),
+) -> tuple[FlowFilter, ...]:
+    """Return the flows to forget after the rules of `new` have replaced those of `old`.
 
-    `node_addresses` are the addresses that serve node ports; without any, a node port is matched by its number alone.
+    None as `old`: the former rules are not known. `node_addresses` are the addresses that serve
+    node ports; without any, a node port is matched by its number alone.
     """
+    nodes = node_addresses or ("",)
     if old is None:
-        return tuple(
-            StaleFlow(destination=a, destination_port=p) for a, p in _serving([*new], new, tuple(node_addresses) or ("",))
-        )
+        return tuple(FlowFilter("udp", *frontend) for frontend in _serving(new, new, nodes))
     changed = [key for key in (*old, *(k for k in new if k not in old)) if old.get(key) is not new.get(key)]
-    nodes = tuple(node_addresses) or ("",)
     before = _serving(changed, old, nodes)
     after = _serving(changed, new, nodes)
     return tuple(dict.fromkeys(_compare(before, after)))
 
 
-def _serving(
-    keys: list[str], service_map: ServicePortMap, nodes: tuple[Ipv4 | AnyAddress, ...]
-) -> dict[Frontend, frozenset[Target]]:
+def _serving(keys: Iterable[str], service_map: ServicePortMap, nodes: Nodes) -> Serving:
     """Return for every UDP frontend of some Services the endpoints that serve it."""
-    found: dict[Frontend, frozenset[Target]] = {}
+    found: Serving = {}
     for key in keys:
         for port in service_map.get(key, ()):
             if port.protocol == "udp":
@@ -74,21 +63,21 @@ def _serving(
     return found
 
 
-def _frontends(port: ServicePortInfo, nodes: tuple[Ipv4 | AnyAddress, ...]) -> Iterator[Frontend]:
+def _frontends(port: ServicePortInfo, nodes: Nodes) -> Iterator[Frontend]:
     for address in (port.cluster_ip, *port.external_ips, *port.load_balancer_ips):
         yield address, port.port
     if port.node_port:
         yield from ((node, port.node_port) for node in nodes)
 
 
-def _compare(before: dict[Frontend, frozenset[Target]], after: dict[Frontend, frozenset[Target]]) -> Iterator[StaleFlow]:
-    for address, port in before:
-        if (address, port) not in after:
-            yield StaleFlow(destination=address, destination_port=port)
-    for (address, port), endpoints in after.items():
-        had = before.get((address, port), frozenset())
+def _compare(before: Serving, after: Serving) -> Iterator[FlowFilter]:
+    for frontend in before:
+        if frontend not in after:
+            yield FlowFilter("udp", *frontend)
+    for frontend, endpoints in after.items():
+        had = before.get(frontend, frozenset())
         if endpoints and not had:
-            yield StaleFlow(destination=address, destination_port=port)
+            yield FlowFilter("udp", *frontend)
             continue
         for gone in sorted({target for target, _ in had - endpoints}):
-            yield StaleFlow(destination=address, destination_port=port, reply_source=gone)
+            yield FlowFilter("udp", *frontend, reply_source=gone)

@@ -17,6 +17,7 @@ from netlab.dataplane.fabric import Host, fabric_state, host_state, owns_in_fabr
 from netlab.dataplane.state import NamespaceState, Operation
 from netlab.ipam import AddressPlan
 from netlab.kernel.door import Kernel
+from netlab.overlay.backends import backend
 from netlab.runtime.hosts import fabric_path
 
 log = logging.getLogger("netlab.runtime")
@@ -27,7 +28,8 @@ def wire(kernel: Kernel, lab: Lab, members: Sequence[Host], *, uplink: str = "")
     name, addresses = lab.metadata.name, AddressPlan.of(lab)
     near = fabric_path(name)
     fabric = fabric_state(name, f"{addresses.api_server}/{addresses.node_prefix}", members, uplink=uplink)
-    hosts = {member.path: host_state(name, member, lab.spec.networking.backend.vni) for member in members}
+    devices = backend(name, lab.spec.networking).devices
+    hosts = {member.path: host_state(name, member, devices) for member in members}
     observed = {path: _observe(kernel, path, state) for path, state in {near: fabric, **hosts}.items()}
     changes = _remove_severed(kernel, near, fabric, observed)
     changes += _perform(kernel, near, diff(fabric, observed.pop(near), owns_in_fabric))

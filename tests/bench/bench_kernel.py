@@ -10,10 +10,11 @@ import secrets
 import sys
 from time import perf_counter
 
-from netlab.dataplane import bridge, fabric, pod, vxlan
+from netlab.dataplane import bridge, fabric, pod
 from netlab.dataplane.diff import diff
 from netlab.dataplane.state import NamespaceState
 from netlab.kernel.linux import LinuxKernel
+from netlab.overlay import vxlan
 
 LAB = f"bench{secrets.token_hex(3)}"
 POD_SUBNET = "10.128.0.0/9"
@@ -68,15 +69,15 @@ class Bench:
     def fabric(self) -> None:
         self.converge(path("fabric"), fabric.fabric_state(LAB, "172.30.0.2/16", self.hosts), fabric.owns_in_fabric)
         for host in self.hosts:
-            self.converge(host.path, fabric.host_state(LAB, host), fabric.owns_in_host)
+            self.converge(host.path, fabric.host_state(LAB, host, ["flannel.1"]), fabric.owns_in_host)
 
     def overlay(self) -> None:
         leases = [
-            vxlan.Lease(f"node{i}", f"10.128.{i}.0/24", f"172.30.1.{i}", vxlan.vtep_mac(LAB, f"node{i}", {}))
+            vxlan.VxlanLease(f"node{i}", f"10.128.{i}.0/24", f"172.30.1.{i}", vxlan.vtep_mac(LAB, f"node{i}", {}))
             for i in self.sandboxes
         ]
         for lease in leases:
-            self.converge(path(lease.node), vxlan.overlay(LAB, lease, leases).state, vxlan.owns)
+            self.converge(path(lease.node), vxlan.overlay(LAB, lease, leases).state.whole, {"flannel.1"}.__contains__)
 
     def links(self) -> None:
         for node, group in self.sandboxes.items():

@@ -20,7 +20,7 @@ import signal
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -47,17 +47,15 @@ from netlab.controlplane.manager import Manager
 from netlab.controlplane.store import Store
 from netlab.controlplane.validation import LabRules
 from netlab.daemon.hosts import new_node, node_labels
-from netlab.dataplane.vxlan import Lease, overlay, parse_lease
 from netlab.dns.messages import respond_to
 from netlab.dns.zone import Zone
 from netlab.edge.frontends import backends, load_balancer_addresses, offered, unserved
 from netlab.edge.rules import Balancing, compile_rules
-from netlab.errors import ApiError, InvalidTopologyError
+from netlab.errors import ApiError, InvalidTopologyError, InvalidValueError
 from netlab.kernel.fake_nft import FakeNft
 from netlab.lab import apply
 from netlab.netfilter.script import render
 from netlab.node import containers, podfiles
-from netlab.node.agent_overlay import announcement
 from netlab.node.builtin import builtin_of, server_spec
 from netlab.node.kubelet_nodes import ready_condition
 from netlab.node.kubelet_status import PodView, pod_status, status_body
@@ -67,10 +65,11 @@ from netlab.node.podfiles import ConfigError, PodFiles
 from netlab.node.readiness import initial
 from netlab.node.servers import SERVERS
 from netlab.node.servers.base import BadArgumentsError, Process
+from netlab.overlay.backends import announcement
+from netlab.plane import View, parts
 from netlab.probe.plan import choices, plan
 from netlab.probe.snapshot import LISTED, Snapshot
 from netlab.proxy.health import health_check_answers
-from netlab.proxy.node_tables import NodeTables
 from netlab.proxy.servicemap import build
 from netlab.runtime.hosts import plan_hosts
 from netlab.topology import Source, Topology, load
@@ -327,14 +326,11 @@ def look(plane: Plane) -> None:
 
 def look_from_node(node: Node, objects: dict[str, list[Any]], lab: Lab) -> None:
     """Do what an agent does: overlay, service ports, health checks, rules as text that nft takes."""
-    leases = [parse_lease(n.metadata.name, n.spec.pod_cidr, n.metadata.annotations) for n in objects["nodes"]]
-    own = next((lease for lease in leases if lease.node == node.metadata.name), None)
-    if isinstance(own, Lease):
-        overlay(lab.metadata.name, own, leases, port=lab.spec.networking.backend.port)
     services = build(objects["services"], objects["endpointslices"], node)
     health_check_answers(services)
-    if node.internal_ip:
-        load_rules(NodeTables(node, lab.spec.networking).wanted(node, services))
+    for part in parts(lab):
+        with suppress(InvalidValueError):  # of the own Node object
+            load_rules(part.wanted(View(node, tuple(objects["nodes"]), services)).tables)
 
 
 def load_rules(rulesets: Iterable[Any]) -> None:

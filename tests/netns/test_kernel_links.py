@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from netlab.dataplane import bridge, fabric, pod, vxlan
+from netlab.dataplane import bridge, fabric, pod
 from netlab.dataplane.diff import diff
 from netlab.dataplane.state import (
     KERNEL_RULES,
@@ -32,6 +32,7 @@ from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.monitor import ANY
+from netlab.overlay import vxlan
 
 pytestmark = pytest.mark.netns
 
@@ -97,12 +98,12 @@ def small_lab(make_namespace: MakeNamespace) -> list[tuple[str, NamespaceState, 
         fabric.Host("client", fabric.Role.CLIENT, make_namespace("client"), "", "203.0.113.10/24", "203.0.113.1"),
     ]
     leases = [
-        vxlan.Lease(h.name, f"10.244.{i}.0/24", f"172.30.1.{i}", f"02:00:00:00:00:0{i}") for i, h in enumerate(hosts[:2], 1)
+        vxlan.VxlanLease(h.name, f"10.244.{i}.0/24", f"172.30.1.{i}", f"02:00:00:00:00:0{i}") for i, h in enumerate(hosts[:2], 1)
     ]
     steps = [(make_namespace("fabric"), fabric.fabric_state(LAB, "172.30.0.2/16", hosts), fabric.owns_in_fabric)]
-    steps += [(host.path, fabric.host_state(LAB, host), fabric.owns_in_host) for host in hosts]
+    steps += [(host.path, fabric.host_state(LAB, host, ["flannel.1"]), fabric.owns_in_host) for host in hosts]
     for host, lease in zip(hosts, leases, strict=False):
-        steps.append((host.path, vxlan.overlay(LAB, lease, leases).state, vxlan.owns))
+        steps.append((host.path, vxlan.overlay(LAB, lease, leases).state.whole, {"flannel.1"}.__contains__))
         gateway = bridge.gateway_of(lease.subnet)
         sandbox = pod.Sandbox(
             LAB, "default", f"pod-{host.name}", "uid", make_namespace(f"pod-{host.name}"),

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from netlab.dataplane import bridge, fabric, pod, vxlan
+from netlab.dataplane import bridge, fabric, pod
 from netlab.dataplane.diff import diff
 from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
 from netlab.kernel import namespaces
 from netlab.kernel.linux import LinuxKernel
+from netlab.overlay import vxlan
 
 pytestmark = pytest.mark.netns
 
@@ -147,17 +148,17 @@ def lab(linux: LinuxKernel, make_namespace: MakeNamespace) -> dict[str, str]:
         fabric.Host("edge", fabric.Role.EDGE, paths["edge"], "172.30.0.1/16", "203.0.113.1/24"),
         fabric.Host("client", fabric.Role.CLIENT, paths["client"], "", "203.0.113.10/24", "203.0.113.1"),
     ]
-    leases = [vxlan.Lease(f"node{i}", f"10.244.{i}.0/24", f"172.30.1.{i}", f"02:00:00:00:00:0{i}") for i in (1, 2)]
+    leases = [vxlan.VxlanLease(f"node{i}", f"10.244.{i}.0/24", f"172.30.1.{i}", f"02:00:00:00:00:0{i}") for i in (1, 2)]
 
     def converge(path: str, wanted: NamespaceState, owns: Callable[[str], bool]) -> None:
         linux.perform(path, diff(wanted, linux.observe(path, sysctls=tuple(wanted.sysctls)), owns))
 
     converge(paths["fabric"], fabric.fabric_state("lab", "172.30.0.2/16", hosts), fabric.owns_in_fabric)
     for host in hosts:
-        converge(host.path, fabric.host_state("lab", host), fabric.owns_in_host)
+        converge(host.path, fabric.host_state("lab", host, ["flannel.1"]), fabric.owns_in_host)
     for i, lease in enumerate(leases, 1):
         node, sandbox = paths[f"node{i}"], sandbox_of(i, paths[f"pod{i}"])
-        converge(node, vxlan.overlay("lab", lease, leases).state, vxlan.owns)
+        converge(node, vxlan.overlay("lab", lease, leases).state.whole, {"flannel.1"}.__contains__)
         ports = bridge.cni_bridge("lab", lease.subnet)
         wanted = NamespaceState((*ports.links, pod.node_link(sandbox)), ports.addresses, sysctls=ports.sysctls)
         converge(node, wanted, lambda name: name == "cni0" or name.startswith("veth"))

@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from netlab.dataplane.flows import Flow, FlowFilter
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, FlowFilter, Kernel, Listing
+from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, Kernel, Listing
 from netlab.kernel.fake import FakeKernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.tables import TableKeeper
@@ -136,9 +137,9 @@ def flows(kernel: Kernel, path: str) -> Iterator[None]:
     """Make two UDP flows to a Service's address, each translated to another endpoint, and one TCP flow."""
     if isinstance(kernel, FakeKernel):
         kernel.flows[path] = [
-            FlowFilter("udp", CLUSTER_IP, 53, ENDPOINTS[0]),
-            FlowFilter("udp", CLUSTER_IP, 54, ENDPOINTS[1]),
-            FlowFilter("tcp", "127.0.0.1", 80, "127.0.0.1"),
+            Flow("udp", CLUSTER_IP, 53, ENDPOINTS[0]),
+            Flow("udp", CLUSTER_IP, 54, ENDPOINTS[1]),
+            Flow("tcp", "127.0.0.1", 80, "127.0.0.1"),
         ]
         yield
         return

@@ -11,12 +11,12 @@ from overlaynodes import LAB, node
 from netlab.api.meta import ObjectMeta
 from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.dataplane.state import Address, Link, Operation, Verb, Veth
-from netlab.dataplane.vxlan import BACKEND_DATA, Lease, parse_lease
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
-from netlab.node import agent_overlay
-from netlab.node.agent_overlay import OverlayKeeper
-from netlab.node.agent_tables import RulesKeeper
+from netlab.kernel.states import StateKeeper
+from netlab.node.agent_parts import PartsKeeper
+from netlab.overlay.vxlan import BACKEND_DATA, VxlanLease, overlay, vtep_mac
+from netlab.plane import View, parts
 from netlab.proxy.servicemap import ServiceTracker
 
 pytestmark = pytest.mark.netns
@@ -53,42 +53,34 @@ BOTH = (["10.244.2.0/24", "10.244.4.0/24"], ["10.244.2.0", "10.244.4.0"], ["172.
 
 def test_a_bad_lease_and_a_bad_service_fail_alone(kernel: Kernel, path: str):
     """Brackets for a lease, commands for an address: the other nodes are reached, the other Service is served (S2, B1)."""
-    overlay, rules = OverlayKeeper(kernel, path, LAB, "node1"), RulesKeeper(kernel, path, LAB.spec.networking)
+    keeper = PartsKeeper(kernel, path, parts(LAB))
     tracker = ServiceTracker(node(1))
     tracker.set_service("ns/bad", service("bad", "10.96.0.7 }\nflush ruleset\nadd table ip x"))
     tracker.set_service("ns/good", service("good", "10.96.0.8", external_ips=("192.0.2.1",)))
-    overlay.keep([node(1), node(2), node(3, **{BACKEND_DATA: "[" * 100_000}), node(4)])
-    rules.keep(node(1), tracker.current())
+    nodes = (node(1), node(2), node(3, **{BACKEND_DATA: "[" * 100_000}), node(4))
+    keeper.keep(View(nodes[0], nodes, tracker.current()))
     served = " ".join(kernel.nft_list(path, "ip", "kube-proxy").elements["no-endpoint-services"])
 
     assert remotes(kernel, path) == BOTH
-    assert ({"node node3"}, {"service ns/bad"}) == (set(overlay.refused), set(tracker.refused))
+    assert ({"node node3"}, {"service ns/bad"}) == (set(keeper.refused), set(tracker.refused))
     assert "10.96.0.8" in served
     assert "10.96.0.7" not in served
     assert not kernel.nft_list(path, "ip", "x").exists
 
 
-def test_an_entry_that_the_kernel_refuses_is_rolled_back_alone(
-    linux: LinuxKernel, make_namespace: MakeNamespace, monkeypatch: pytest.MonkeyPatch
-):
-    """A lease with a broadcast MAC address, as if nothing had looked at it: the kernel refuses it, the others stay (S2)."""
+def test_an_entry_that_the_kernel_refuses_is_rolled_back_alone(linux: LinuxKernel, make_namespace: MakeNamespace):
+    """A lease with a broadcast MAC address, which no parser accepts: the kernel refuses it, the others stay (S2)."""
     path, far = make_namespace("node"), make_namespace("far")
     linux.perform(path, [Operation(Verb.ADD, Link("eth0", Veth("far", far)))])
     now = [0.0]
-    keeper = OverlayKeeper(linux, path, LAB, "node1", lambda: now[0])
-
-    def unchecked(name: str, pod_cidr: str, annotations: dict[str, str]) -> object:
-        lease = parse_lease(name, pod_cidr, annotations)
-        bad = isinstance(lease, Lease) and name == "node3"
-        return replace(lease, vtep_mac="ff:ff:ff:ff:ff:ff") if bad else lease
-
-    nodes = [node(number) for number in range(1, 5)]
-    with monkeypatch.context() as patched:
-        patched.setattr(agent_overlay, "parse_lease", unchecked)
-        keeper.keep(nodes)
+    keeper = StateKeeper(linux, path, "overlay", lambda: now[0])
+    own, *others = [
+        VxlanLease(f"node{n}", f"10.244.{n}.0/24", f"172.30.1.{n}", vtep_mac("lab", f"node{n}", {})) for n in range(1, 5)
+    ]
+    keeper.keep(overlay("lab", own, [replace(o, vtep_mac="ff:ff:ff:ff:ff:ff") if o.node == "node3" else o for o in others]).state)
     without, refused = remotes(linux, path), set(keeper.refused)
     now[0] = 100.0
-    keeper.keep(nodes)
+    keeper.keep(overlay("lab", own, others).state)
 
-    assert (BOTH, {"node node3"}) == (without, refused)
+    assert (BOTH, {"node3"}) == (without, refused)
     assert ("172.30.1.3", {}) == (remotes(linux, path)[2][1], dict(keeper.refused))

@@ -22,8 +22,8 @@ from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.dataplane.state import Address, Bridge, Link, Operation, Route, Sysctl, Verb, Veth
 from netlab.kernel.linux import LinuxKernel
 from netlab.netfilter.script import render
+from netlab.overlay.masquerade import flannel_rules
 from netlab.proxy.frame import ProxyConfig
-from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import compile_services
 from netlab.proxy.servicemap import build
 

@@ -30,9 +30,8 @@ from netlab.controlplane.controllers.table import CONTROLLERS
 from netlab.controlplane.controllers.world import FIELDS, World
 from netlab.controlplane.store import Store
 from netlab.controlplane.validation import LabRules
-from netlab.dataplane.vxlan import Lease as OverlayLease
-from netlab.dataplane.vxlan import parse_lease
 from netlab.node import podfiles
+from netlab.overlay.vxlan import VxlanLease, parse_lease
 
 CASES = int(os.environ.get("NETLAB_FUZZ_CASES", "1500"))
 SEED = int(os.environ.get("NETLAB_FUZZ_SEED", "7"))
@@ -246,7 +245,7 @@ def read_everything(api: Api) -> None:
         node = NODES.decode(stored.body)
         assert is_address(node.internal_ip)
         lease = parse_lease(node.metadata.name, node.spec.pod_cidr, node.metadata.annotations)
-        assert not isinstance(lease, OverlayLease) or not int(lease.vtep_mac[:2], 16) & 1
+        assert not isinstance(lease, VxlanLease) or not int(lease.vtep_mac[:2], 16) & 1
     numbers = [pod.metadata.annotations.get(ANNOTATIONS[4], "0") for pod in world.pods.values()]
     numbers += [owned.metadata.annotations.get(ANNOTATIONS[5], "0") for owned in world.replica_sets.values()]
     assert all(re.fullmatch("-?[0-9]{1,19}", text) for text in numbers)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from netlab.dataplane.flows import FlowFilter
 from netlab.edge.frontends import Backend, Frontend
-from netlab.edge.rules import Balancing, StaleFlow, compile_rules, stale_flows
+from netlab.edge.rules import Balancing, compile_rules, stale_flows
 from netlab.edge.steering import mark
 from netlab.netfilter.language import Packet
 from netlab.netfilter.script import transaction
@@ -94,17 +95,17 @@ def test_edge_change_touches_one_service():
 
 UDP_BOTH, UDP_ONE, UDP_NONE = (Balancing({DNS: nodes}) for nodes in ((ONE, TWO), (ONE,), ()))
 STALE = [
-    ("start", None, UDP_BOTH, [StaleFlow("198.51.100.1", 53)]),
-    ("start, no node", None, UDP_NONE, [StaleFlow("198.51.100.1", 53)]),
+    ("start", None, UDP_BOTH, [FlowFilter("udp", "198.51.100.1", 53)]),
+    ("start, no node", None, UDP_NONE, [FlowFilter("udp", "198.51.100.1", 53)]),
     ("nothing new", UDP_BOTH, UDP_BOTH, []),
-    ("6.18 a node less", UDP_BOTH, UDP_ONE, [StaleFlow("198.51.100.1", 53, "172.30.1.2")]),
+    ("6.18 a node less", UDP_BOTH, UDP_ONE, [FlowFilter("udp", "198.51.100.1", 53, "172.30.1.2")]),
     ("a node more", UDP_ONE, UDP_BOTH, []),
-    ("6.18 the first node", UDP_NONE, UDP_ONE, [StaleFlow("198.51.100.1", 53)]),
-    ("6.18 Service gone", UDP_ONE, Balancing({}), [StaleFlow("198.51.100.1", 53, "172.30.1.1")]),
+    ("6.18 the first node", UDP_NONE, UDP_ONE, [FlowFilter("udp", "198.51.100.1", 53)]),
+    ("6.18 Service gone", UDP_ONE, Balancing({}), [FlowFilter("udp", "198.51.100.1", 53, "172.30.1.1")]),
     ("6.18 no node port", Balancing({DIRECT_UDP: (ONE, TWO)}), Balancing({DIRECT_UDP: (TWO,)}),
-     [StaleFlow("198.51.100.1", 54, mark=0x1010000)]),
+     [FlowFilter("udp", "198.51.100.1", 54, mark=0x1010000)]),
     ("6.18 a node port no more", UDP_ONE, Balancing({replace(DNS, node_port=0): (ONE,)}),
-     [StaleFlow("198.51.100.1", 53, "172.30.1.1"), StaleFlow("198.51.100.1", 53)]),
+     [FlowFilter("udp", "198.51.100.1", 53, "172.30.1.1"), FlowFilter("udp", "198.51.100.1", 53)]),
     ("6.19 TCP", Balancing({WEB: (ONE, TWO)}), Balancing({WEB: (ONE,)}), []),
 ]  # fmt: skip
 

@@ -11,10 +11,13 @@ from overlaynodes import LAB, node
 
 from netlab.api.cluster import Node, NodeSpec
 from netlab.dataplane.state import ForwardingEntry, Link, Operation, Route, Verb, Veth
-from netlab.dataplane.vxlan import BACKEND_DATA, PUBLIC_IP, vtep_mac
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
-from netlab.node.agent_overlay import OverlayKeeper, announcement
+from netlab.node.agent_parts import PartsKeeper
+from netlab.overlay.backends import announcement
+from netlab.overlay.leases import PUBLIC_IP
+from netlab.overlay.vxlan import BACKEND_DATA, vtep_mac
+from netlab.plane import Overlay, View
 
 PATH = "/run/netns/lab-node1"
 
@@ -47,8 +50,13 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def keeper(kernel: Kernel, now: list[float]) -> OverlayKeeper:
-    return OverlayKeeper(kernel, PATH, LAB, "node1", lambda: now[0])
+def keeper(kernel: Kernel, now: list[float]) -> PartsKeeper:
+    return PartsKeeper(kernel, PATH, [Overlay(LAB)], lambda: now[0])
+
+
+def view(*nodes: Node) -> View:
+    """What the first of these nodes knows."""
+    return View(nodes[0], nodes)
 
 
 def reached(kernel: Kernel) -> list[str]:
@@ -75,11 +83,11 @@ BAD = [
 
 
 @pytest.mark.parametrize("annotations", BAD, ids=range(len(BAD)))
-def test_a_bad_lease_is_left_out_alone(kernel: Kernel, keeper: OverlayKeeper, annotations: dict[str, str]):
+def test_a_bad_lease_is_left_out_alone(kernel: Kernel, keeper: PartsKeeper, annotations: dict[str, str]):
     """The others are programmed, the bad one is named; when it is right it is programmed, too (S2)."""
-    keeper.keep([node(1), node(2), node(3, **annotations), node(4)])
+    keeper.keep(view(node(1), node(2), node(3, **annotations), node(4)))
     without, refused = reached(kernel), set(keeper.refused)
-    keeper.keep([node(1), node(2), node(3), node(4)])
+    keeper.keep(view(node(1), node(2), node(3), node(4)))
 
     assert (["172.30.1.2", "172.30.1.4"], {"node node3"}) == (without, refused)
     assert (["172.30.1.2", "172.30.1.3", "172.30.1.4"], {}) == (reached(kernel), dict(keeper.refused))
@@ -96,14 +104,14 @@ def test_a_lease_that_the_kernel_refuses_is_rolled_back_alone(kernel, keeper, no
     """None of its entries is left, the others stay; it is tried again after a while, and not before (S2)."""
     nodes = [node(number) for number in range(1, 5)]
     kernel.refuses = refuses
-    keeper.keep(nodes)
+    keeper.keep(view(*nodes))
     without, refused = reached(kernel), set(keeper.refused)
     kernel.refuses = lambda _: False
     performed = len(kernel.performed)
-    keeper.keep(nodes)
+    keeper.keep(view(*nodes))
     early = len(kernel.performed)
     now[0] += 1.0
-    keeper.keep(nodes)
+    keeper.keep(view(*nodes))
 
     assert (["172.30.1.2", "172.30.1.4"], {"node node3"}) == (without, refused)
     assert performed == early
@@ -114,9 +122,9 @@ def test_a_refused_device_is_an_error(kernel, keeper):
     """Without flannel.1 there is no overlay: the kernel's refusal is raised, and the next call tries again."""
     kernel.refuses = lambda item: isinstance(item, Link) and item.name == "flannel.1"
     with pytest.raises(KernelError):
-        keeper.keep([node(1), node(2)])
+        keeper.keep(view(node(1), node(2)))
     kernel.refuses = lambda _: False
-    keeper.keep([node(1), node(2)])
+    keeper.keep(view(node(1), node(2)))
 
     assert ["172.30.1.2"] == reached(kernel)
 
@@ -124,7 +132,7 @@ def test_a_refused_device_is_an_error(kernel, keeper):
 def test_own_annotations_do_not_matter_here(kernel, keeper):
     """What somebody wrote into the own Node's annotations is announced anew, and the own end stays as it is."""
     garbage = node(1, **{BACKEND_DATA: "[" * 100_000, PUBLIC_IP: "6.6.6.6"})
-    keeper.keep([garbage, node(2)])
+    keeper.keep(view(garbage, node(2)))
 
     assert ["172.30.1.2"] == reached(kernel)
     assert {BACKEND_DATA, PUBLIC_IP} == set(announcement(LAB, garbage))
@@ -134,7 +142,7 @@ def test_own_annotations_do_not_matter_here(kernel, keeper):
 def test_a_subnet_outside_the_pod_network_takes_no_route(kernel, keeper):
     """A Node whose podCIDR is 0.0.0.0/0 must not become everybody's default route."""
     wide = node(3)
-    keeper.keep([node(1), Node(metadata=wide.metadata, spec=NodeSpec(pod_cidr="0.0.0.0/0"), status=wide.status)])
+    keeper.keep(view(node(1), Node(metadata=wide.metadata, spec=NodeSpec(pod_cidr="0.0.0.0/0"), status=wide.status)))
 
     assert ([], {"node node3"}) == (reached(kernel), set(keeper.refused))
 
@@ -142,11 +150,11 @@ def test_a_subnet_outside_the_pod_network_takes_no_route(kernel, keeper):
 @pytest.mark.parametrize(("damage", "resync", "repaired"), [(False, True, False), (True, True, True), (True, False, False)])
 def test_what_somebody_deleted_is_repaired_at_a_resync(kernel, keeper, damage: bool, resync: bool, repaired: bool):
     """Only what somebody else changed counts as repaired, not what is new."""
-    keeper.keep([node(1), node(2)], resync=True)
+    keeper.keep(view(node(1), node(2)), resync=True)
     first = keeper.repaired
     if damage:
         kernel.perform(PATH, [Operation(Verb.DELETE, Link("flannel.1"))])
-    keeper.keep([node(1), node(2)], resync=resync)
+    keeper.keep(view(node(1), node(2)), resync=resync)
 
     assert (False, repaired) == (first, keeper.repaired)
     assert ([] if damage and not resync else ["172.30.1.2"]) == reached(kernel)

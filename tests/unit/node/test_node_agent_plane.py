@@ -9,7 +9,7 @@ import pytest
 from netlab.api.coordination import Lease
 from netlab.api.meta import ObjectMeta
 from netlab.errors import KernelError
-from netlab.node.agent_plane import Part, Plane
+from netlab.node.agent_plane import Keeper, Plane
 
 log = logging.getLogger("netlab.test")
 
@@ -25,13 +25,13 @@ class Story:
         parts = (self.part("overlay", "nodes"), self.part("rules", "nodes", "services"))
         self.plane = Plane(parts, log, lambda: self.now)
 
-    def part(self, name: str, *kinds: str) -> Part:
+    def part(self, name: str, *kinds: str) -> Keeper:
         async def keep(look: bool) -> None:
             self.asked.append((name, look))
             if name in self.failing:
                 raise self.failing[name]
 
-        return Part(name, frozenset(kinds), keep, lambda: self.left_out if name == "rules" else {})
+        return Keeper(name, frozenset(kinds), keep, lambda: self.left_out if name == "rules" else {})
 
     async def round(self, version: int, *, resync: bool = False) -> bool:
         self.asked.clear()

@@ -27,7 +27,6 @@ from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES
 from netlab.controlplane.controllers import cluster_services
 from netlab.controlplane.controllers.world import World
 from netlab.dataplane.state import Link, Operation, Verb, Veth
-from netlab.dataplane.vxlan import lease_annotations, vtep_mac
 from netlab.dns.server import Responder
 from netlab.dns.zone import Zone
 from netlab.edge.frontends import offered, unserved, usable
@@ -36,8 +35,10 @@ from netlab.edge.rules import Balancing
 from netlab.errors import UnreadableError
 from netlab.ipam import AddressPlan
 from netlab.kernel.fake import FakeKernel
-from netlab.node.agent_overlay import OverlayKeeper, announcement
-from netlab.node.agent_tables import RulesKeeper
+from netlab.node.agent_parts import PartsKeeper
+from netlab.overlay.backends import announcement
+from netlab.overlay.vxlan import lease_annotations, vtep_mac
+from netlab.plane import View, parts
 from netlab.proxy.health import health_check_answers
 from netlab.proxy.servicemap import ServiceTracker
 
@@ -156,8 +157,7 @@ class Plane:
         self.kernel = FakeKernel()
         self.kernel.create_namespaces([NODE, EDGE, "/run/netns/far"])
         self.kernel.perform(NODE, [Operation(Verb.ADD, Link("eth0", Veth("far", "/run/netns/far")))])
-        self.overlay = OverlayKeeper(self.kernel, NODE, LAB, "node1")
-        self.rules = RulesKeeper(self.kernel, NODE, LAB.spec.networking)
+        self.parts = PartsKeeper(self.kernel, NODE, parts(LAB))
         self.programmer = Programmer(self.kernel, EDGE)
         self.zone: Zone | None = None
         self.tracker: ServiceTracker | None = None
@@ -168,7 +168,6 @@ class Plane:
         world = decoded(objects)
         nodes, services, slices = world["nodes"] | {"node1": own}, world["services"], world["endpointslices"]
         announcement(LAB, nodes["node1"])
-        self.overlay.keep(nodes.values(), resync=True)
         if self.tracker is None:
             self.tracker = ServiceTracker(own)
         for key in self.known["services"] | services.keys():
@@ -177,7 +176,7 @@ class Plane:
             self.tracker.set_slice(key, slices.get(key))
         self.known = {"services": set(services), "endpointslices": set(slices)}
         ports = self.tracker.current()
-        self.rules.keep(own, ports, resync=True)
+        self.parts.keep(View(own, tuple(nodes.values()), ports), resync=True)
         health_check_answers(ports)
         found, backends = offered(services.values()), usable(nodes.values())
         healthy = dict.fromkeys(found.frontends, backends.backends)

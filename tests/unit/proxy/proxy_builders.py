@@ -8,8 +8,8 @@ from netlab.api.meta import ObjectMeta
 from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus
 from netlab.netfilter.language import Packet
 from netlab.netfilter.trace import Host, trace
+from netlab.overlay.masquerade import flannel_rules
 from netlab.proxy.frame import ProxyConfig
-from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import compile_services
 from netlab.proxy.servicemap import ServicePortMap, build
 

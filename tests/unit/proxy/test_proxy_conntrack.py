@@ -5,7 +5,8 @@ from proxy_builders import LOCAL, REMOTE, endpoint, going, service, service_map,
 
 from netlab.api.discovery import EndpointPort
 from netlab.api.services import ServicePort
-from netlab.proxy.conntrack import StaleFlow, stale_flows
+from netlab.dataplane.flows import FlowFilter
+from netlab.proxy.conntrack import stale_flows
 
 VIP = "10.96.0.5"
 UDP = (ServicePort(port=53, name="dns", protocol="UDP", node_port=30053),)
@@ -20,37 +21,37 @@ def published(*endpoints: object) -> dict:
     return dns(*endpoints, publish_not_ready_addresses=True)
 
 
-ALL = StaleFlow(destination=VIP, destination_port=53)
+ALL = FlowFilter(destination=VIP, destination_port=53)
 ROWS = [
     ("nothing changed", dns(LOCAL), dns(LOCAL), []),
     ("first endpoint", dns(), dns(LOCAL), [ALL]),
     ("a new Service", {}, dns(LOCAL), [ALL]),
     ("a new Service without endpoint", {}, dns(), []),
     ("one more endpoint", dns(LOCAL), dns(LOCAL, REMOTE), []),
-    ("an endpoint gone", dns(LOCAL, REMOTE), dns(LOCAL), [StaleFlow("udp", VIP, 53, REMOTE)]),
-    ("the last endpoint gone", dns(LOCAL), dns(), [StaleFlow("udp", VIP, 53, LOCAL)]),
+    ("an endpoint gone", dns(LOCAL, REMOTE), dns(LOCAL), [FlowFilter("udp", VIP, 53, REMOTE)]),
+    ("the last endpoint gone", dns(LOCAL), dns(), [FlowFilter("udp", VIP, 53, LOCAL)]),
     ("an endpoint that terminates and serves", dns(LOCAL, REMOTE), dns(LOCAL, going(REMOTE)), []),
     (
         "an endpoint that fails",
         dns(LOCAL, REMOTE),
         dns(LOCAL, endpoint(REMOTE, ready=False)),
-        [StaleFlow("udp", VIP, 53, REMOTE)],
+        [FlowFilter("udp", VIP, 53, REMOTE)],
     ),
     (
         "another port of the same endpoints",
         dns(LOCAL, REMOTE),
         dns(LOCAL, REMOTE, ports=(EndpointPort(port=5354, name="dns", protocol="UDP"),)),
-        [StaleFlow("udp", VIP, 53, LOCAL), StaleFlow("udp", VIP, 53, REMOTE)],
+        [FlowFilter("udp", VIP, 53, LOCAL), FlowFilter("udp", VIP, 53, REMOTE)],
     ),
     ("an unready endpoint that is offered nevertheless", dns(), published(endpoint(LOCAL, serving=False)), [ALL]),
     ("an endpoint that fails and is still offered", published(LOCAL), published(endpoint(LOCAL, serving=False)), []),
     ("Service deleted", dns(LOCAL), {}, [ALL]),
-    ("another ClusterIP", dns(LOCAL), dns(LOCAL, cluster_ip="10.96.0.6"), [ALL, StaleFlow("udp", "10.96.0.6", 53)]),
-    ("an external address added", dns(LOCAL), dns(LOCAL, external_ips=("192.0.2.1",)), [StaleFlow("udp", "192.0.2.1", 53)]),
-    ("a node port added", dns(LOCAL), dns(LOCAL, type="NodePort"), [StaleFlow("udp", "172.30.1.1", 30053)]),
+    ("another ClusterIP", dns(LOCAL), dns(LOCAL, cluster_ip="10.96.0.6"), [ALL, FlowFilter("udp", "10.96.0.6", 53)]),
+    ("an external address added", dns(LOCAL), dns(LOCAL, external_ips=("192.0.2.1",)), [FlowFilter("udp", "192.0.2.1", 53)]),
+    ("a node port added", dns(LOCAL), dns(LOCAL, type="NodePort"), [FlowFilter("udp", "172.30.1.1", 30053)]),
     ("a policy changed", dns(LOCAL, REMOTE), dns(LOCAL, REMOTE, internal_traffic_policy="Local"), []),
     ("TCP", dict(service_map(service(), slice_of(LOCAL))), {}, []),
-    ("nobody knows what was", None, dns(LOCAL, type="NodePort"), [ALL, StaleFlow("udp", "172.30.1.1", 30053)]),
+    ("nobody knows what was", None, dns(LOCAL, type="NodePort"), [ALL, FlowFilter("udp", "172.30.1.1", 30053)]),
     ("nobody knows what was, and nobody serves", None, dns(), [ALL]),
     ("nobody knows what was, TCP", None, dict(service_map(service(), slice_of(LOCAL))), []),
 ]
@@ -66,9 +67,9 @@ def test_an_address_that_moves_between_services_keeps_what_serves() -> None:
     """A frontend taken over by another Service loses only flows to endpoints that do not serve it any more."""
     taken = {"ns/other": dns(REMOTE)["ns/web"]}
 
-    assert (StaleFlow("udp", VIP, 53, LOCAL),) == stale_flows(dns(LOCAL, REMOTE), taken)
+    assert (FlowFilter("udp", VIP, 53, LOCAL),) == stale_flows(dns(LOCAL, REMOTE), taken)
 
 
 def test_without_node_addresses_a_node_port_is_a_number() -> None:
     """When the caller names no addresses, flows to the node port are matched whatever their destination."""
-    assert StaleFlow("udp", "", 30053) in stale_flows({}, dns(LOCAL, type="NodePort"))
+    assert FlowFilter("udp", "", 30053) in stale_flows({}, dns(LOCAL, type="NodePort"))

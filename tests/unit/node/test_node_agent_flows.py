@@ -1,16 +1,17 @@
-"""The agent's rules and the flows that went by other rules, with a kernel in memory."""
+"""Which flows the agent forgets with the rules that translated them, with a kernel in memory."""
 
 from __future__ import annotations
 
 import pytest
 
 from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
-from netlab.api.lab import Networking
+from netlab.api.lab import Lab
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
-from netlab.kernel.door import FlowFilter
+from netlab.dataplane.flows import Flow
 from netlab.kernel.fake import FakeKernel
-from netlab.node.agent_tables import RulesKeeper
+from netlab.node.agent_parts import PartsKeeper
+from netlab.plane import ServiceProxy, View
 from netlab.proxy.servicemap import build
 
 PATH = "/run/netns/a"
@@ -19,8 +20,8 @@ NODE = Node(
     spec=NodeSpec(pod_cidr="10.244.1.0/24"),
     status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address="172.30.1.1"),)),
 )
-RIGHT, WRONG = FlowFilter("udp", "10.96.0.1", 53, "10.244.1.5"), FlowFilter("udp", "10.96.0.1", 53, "10.244.1.77")
-STRANGERS = [FlowFilter("udp", "203.0.113.9", 53, "203.0.113.9"), FlowFilter("tcp", "10.96.0.1", 53, "10.244.1.5")]
+RIGHT, WRONG = Flow("udp", "10.96.0.1", 53, "10.244.1.5"), Flow("udp", "10.96.0.1", 53, "10.244.1.77")
+STRANGERS = [Flow("udp", "203.0.113.9", 53, "203.0.113.9"), Flow("tcp", "10.96.0.1", 53, "10.244.1.5")]
 
 
 def services(*endpoints: str):
@@ -48,10 +49,10 @@ def test_flows_that_went_by_other_rules(script, before, after, left):
     """They are forgotten with the rules; what is no UDP flow to a Service is left alone (semantics 6.18)."""
     kernel = FakeKernel()
     kernel.create_namespaces([PATH])
-    keeper = RulesKeeper(kernel, PATH, Networking())
-    keeper.keep(NODE, before)
+    keeper = PartsKeeper(kernel, PATH, [ServiceProxy(Lab())])
+    keeper.keep(View(NODE, services=before))
     kernel.flows[PATH] = [RIGHT, WRONG, *STRANGERS]
     kernel.nft(PATH, script)
-    keeper.keep(NODE, after, resync=True)
+    keeper.keep(View(NODE, services=after), resync=True)
 
     assert [*left, *STRANGERS] == kernel.flows[PATH]
