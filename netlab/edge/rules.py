@@ -10,7 +10,8 @@ A packet from outside to 198.51.100.1:80, an address that stands on the edge's `
     forward                   to the node; the client's address is still the source
     input                     filter-input: @unhealthy-ports -> reject: nobody is there to take it
 
-The words are kube-proxy's in nftables mode (semantics 8.3, 8.6, 8.7, 8.10), so that who knows one table reads the other.
+The steps are those of the table `ip kube-proxy` of the nodes, from the same `netlab.netfilter.blocks`,
+so a reader of one table can read the other.
 
 Decisions:
 1. No source NAT: the node sees the client, which is what externalTrafficPolicy Local is about. One exception: a packet
@@ -38,6 +39,7 @@ from netlab.netfilter.ruleset import (
     AFTER_DNAT_PRIORITY,
     BEFORE_DNAT_PRIORITY,
     FILTER_PRIORITY,
+    FRAME,
     Base,
     Chain,
     ChainType,
@@ -104,7 +106,7 @@ def compile_rules(balancing: Balancing, previous: Ruleset | None = None) -> Rule
     """Return the table. A fragment that is the same as in `previous` is the same object."""
     old = previous.fragments if previous else {}
     addresses: dict[str, str] = {node.address: "" for node in balancing.nodes}
-    fragments = {"": Fragment.of(CHAINS, SETS, {NODES: addresses})}
+    fragments = {FRAME: Fragment.of(CHAINS, SETS, {NODES: addresses})}
     for frontend, healthy in balancing.healthy.items():
         fragments[frontend.path] = _fragment(frontend, healthy)
     kept = {k: old[k] if old.get(k) == f else f for k, f in fragments.items()}

@@ -41,7 +41,7 @@ class Listing:
 
     `chains`: chain name -> its rules, one string each, in order. The `type ... hook ...` line of a
     base chain comes first. `elements`: set or map name -> its elements, one string each
-    (`10.96.0.5 . tcp . 80 : goto service-x`), without those of sets that packets fill.
+    (`10.96.0.5 . tcp . 80 : goto service-x`), except those with a timeout (session affinity).
     """
 
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ Which hook does what, and why there
     -output-post-dnat                  Local policy. Then ClusterIPs (not at input, they are nobody's own): a port that
                                        the address does not have is rejected, an address nobody has is dropped. Not in
                                        prerouting, where kernels before 5.9 cannot reject
-    nat-postrouting                    masquerade what was marked on the way
+    nat-postrouting                    masquerade what was marked on the way (`netlab.netfilter.blocks`)
 
 kube-proxy up to 1.33 looks for Services without endpoint in filter-output, before DNAT; a Service with
 externalTrafficPolicy Local and no endpoint here is then dropped for the node's own processes too, which must be

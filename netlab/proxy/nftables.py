@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator
 
 from netlab.api.values import Cidr, Ipv4
 from netlab.netfilter import blocks
-from netlab.netfilter.ruleset import Chain, Fragment, Ruleset, Set
+from netlab.netfilter.ruleset import FRAME, Chain, Fragment, Ruleset, Set
 from netlab.proxy.endpoints import EndpointInfo
 from netlab.proxy.frame import (
     CLUSTER_IPS,
@@ -49,7 +49,6 @@ from netlab.proxy.names import endpoint_base, port_base, port_label
 from netlab.proxy.servicemap import contains
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
-FRAME = ""  # the name of the fixed fragment; Services have theirs
 WITHOUT_ENDPOINT = frozenset({NO_ENDPOINT_SERVICES, NO_ENDPOINT_NODE_PORTS})  # whose elements name their Service
 Elements = dict[str, dict[str, str]]
 
