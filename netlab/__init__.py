@@ -16,7 +16,7 @@ The tour, from the words of the field down to the kernel:
     overlay     from Nodes to devices and routes between them, and what leaves the pod network (pure)
     proxy       from Services and EndpointSlices to rules (pure)
     dataplane   what a namespace should hold, and the difference to what it holds (pure)
-    netfilter   rules as values, their text, a packet's way through them (pure)
+    netfilter   rules as values, their building blocks and text, a packet's way through them (pure)
     topology    from text to a Lab and its manifests, with line numbers (pure)
     ipam        which address belongs to what (pure)
     api         Kubernetes' nouns as frozen types, and the names all parts agree on (pure)

@@ -10,7 +10,8 @@ A packet from outside to 198.51.100.1:80, an address that stands on the edge's `
     forward                   to the node; the client's address is still the source
     input                     filter-input: @unhealthy-ports -> reject: nobody is there to take it
 
-The words are kube-proxy's in nftables mode (semantics 8.3, 8.6, 8.7, 8.10), so that who knows one table reads the other.
+The steps are those of the table `ip kube-proxy` of the nodes, from the same `netlab.netfilter.blocks`,
+so a reader of one table can read the other.
 
 Decisions:
 1. No source NAT: the node sees the client, which is what externalTrafficPolicy Local is about. One exception: a packet
@@ -33,12 +34,12 @@ from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.names import digest
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.steering import mark
+from netlab.netfilter import blocks
 from netlab.netfilter.ruleset import (
     AFTER_DNAT_PRIORITY,
     BEFORE_DNAT_PRIORITY,
-    DNAT_PRIORITY,
     FILTER_PRIORITY,
-    SNAT_PRIORITY,
+    FRAME,
     Base,
     Chain,
     ChainType,
@@ -47,48 +48,48 @@ from netlab.netfilter.ruleset import (
     Ruleset,
     Set,
 )
+from netlab.netfilter.vetting import LONGEST_NAME
 
 FAMILY = "ip"
 TABLE = "netlab-edge"
-LONGEST_BASE = 255 - len("firewall-")  # of the kernel's names of chains and sets
-DISPATCH = "ip daddr . meta l4proto . th dport vmap"
-DISPATCH_TYPE = "ipv4_addr . inet_proto . inet_service : verdict"
-MASQUERADE_MARK = "0x4000"  # kube-proxy's bit
+LONGEST_BASE = LONGEST_NAME - len("firewall-")
 
-MAPS = (
-    Set("service-ports", DISPATCH_TYPE),  # where there is a healthy node
-    Set("unhealthy-ports", DISPATCH_TYPE),  # where there is none
-    Set("firewall-ports", DISPATCH_TYPE),  # where loadBalancerSourceRanges are given
-    Set("node-addresses", "ipv4_addr"),
+SERVICE_PORTS = "service-ports"  # where there is a healthy node
+UNHEALTHY_PORTS = "unhealthy-ports"  # where there is none
+FIREWALL_PORTS = "firewall-ports"  # where loadBalancerSourceRanges are given
+NODES = "node-addresses"
+SETS = (
+    blocks.BY_ADDRESS.map(SERVICE_PORTS),
+    blocks.BY_ADDRESS.map(UNHEALTHY_PORTS),
+    blocks.BY_ADDRESS.map(FIREWALL_PORTS),
+    Set(NODES, "ipv4_addr"),
 )
 CHAINS = (
     Chain(
         "firewall-prerouting",
-        (f"{DISPATCH} @firewall-ports",),
+        (blocks.BY_ADDRESS.look_up(FIREWALL_PORTS),),
         Base(ChainType.FILTER, Hook.PREROUTING, BEFORE_DNAT_PRIORITY),
     ),
-    Chain("nat-prerouting", (f"{DISPATCH} @service-ports",), Base(ChainType.NAT, Hook.PREROUTING, DNAT_PRIORITY)),
+    Chain("nat-prerouting", (blocks.BY_ADDRESS.look_up(SERVICE_PORTS),), blocks.NAT_PREROUTING),
     Chain(
         "mark-prerouting",
         ("ct direction original ct mark != 0 meta mark set ct mark",),
         Base(ChainType.FILTER, Hook.PREROUTING, AFTER_DNAT_PRIORITY),
     ),
-    Chain("nat-output", (f"{DISPATCH} @service-ports",), Base(ChainType.NAT, Hook.OUTPUT, DNAT_PRIORITY)),
-    Chain("filter-input", (f"{DISPATCH} @unhealthy-ports",), Base(ChainType.FILTER, Hook.INPUT, FILTER_PRIORITY)),
-    Chain("reject-chain", ("reject",)),
-    Chain("mark-for-masquerade", (f"meta mark set meta mark | {MASQUERADE_MARK}",)),
+    Chain("nat-output", (blocks.BY_ADDRESS.look_up(SERVICE_PORTS),), blocks.NAT_OUTPUT),
+    Chain(
+        "filter-input",
+        (blocks.BY_ADDRESS.look_up(UNHEALTHY_PORTS),),
+        Base(ChainType.FILTER, Hook.INPUT, FILTER_PRIORITY),
+    ),
+    blocks.reject_chain(),
+    blocks.MARKING,
     Chain(
         "nat-postrouting",
-        (
-            "ct mark != 0 ip saddr @node-addresses masquerade fully-random",
-            f"meta mark & {MASQUERADE_MARK} == 0 return",
-            f"meta mark set meta mark ^ {MASQUERADE_MARK}",
-            "masquerade fully-random",
-        ),
-        Base(ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY),
+        (f"ct mark != 0 ip saddr @{NODES} {blocks.MASQUERADE}", *blocks.MASQUERADE_MARKED),
+        blocks.NAT_POSTROUTING,
     ),
 )
-
 
 Healthy = Mapping[Frontend, tuple[Backend, ...]]  # each frontend with its healthy nodes
 
@@ -102,56 +103,60 @@ class Balancing:
 
 
 def compile_rules(balancing: Balancing, previous: Ruleset | None = None) -> Ruleset:
-    """Return the table. Frontends whose fragment is the same as in `previous` keep that very object."""
+    """Return the table. A fragment that is the same as in `previous` is the same object."""
     old = previous.fragments if previous else {}
-    fragments = {"": Fragment.of(CHAINS, MAPS, {"node-addresses": {node.address: "" for node in balancing.nodes}})}
+    addresses: dict[str, str] = {node.address: "" for node in balancing.nodes}
+    fragments = {FRAME: Fragment.of(CHAINS, SETS, {NODES: addresses})}
     for frontend, healthy in balancing.healthy.items():
         fragments[frontend.path] = _fragment(frontend, healthy)
-    return Ruleset(FAMILY, TABLE, {k: old[k] if old.get(k) == f else f for k, f in fragments.items()})
+    kept = {k: old[k] if old.get(k) == f else f for k, f in fragments.items()}
+    return Ruleset(FAMILY, TABLE, kept)
 
 
 def _fragment(frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
     name = _base(frontend.path)
     chains: list[Chain] = []
-    sets: list[Set] = []
     elements: dict[str, dict[str, str]] = {}
     if frontend.source_ranges:
-        chains.append(Chain(f"firewall-{name}", (f"ip saddr != {{ {', '.join(frontend.source_ranges)} }} drop",)))
-        elements["firewall-ports"] = _dispatch(frontend, f"goto firewall-{name}")
+        chains.append(Chain(f"firewall-{name}", (blocks.only_from(frontend.source_ranges),)))
+        elements[FIREWALL_PORTS] = _dispatch(frontend, f"goto firewall-{name}")
     if not healthy:
-        elements["unhealthy-ports"] = _dispatch(frontend, "goto reject-chain")
-        return Fragment.of(chains, sets, elements)
-    elements["service-ports"] = _dispatch(frontend, f"goto service-{name}")
-    rules = ["ip saddr @node-addresses jump mark-for-masquerade"] if frontend.node_port else []
-    nodes = [(backend, _base(frontend.path, backend.name)) for backend in healthy]
-    for backend, node in nodes:
-        send = _send(frontend, backend)
-        if frontend.affinity_timeout:
-            memory = f"affinity-{node}"
-            sets.append(Set(memory, "ipv4_addr", ("dynamic", "timeout"), frontend.affinity_timeout))
-            rules.append(f"ip saddr @{memory} goto node-{node}")
-            send = (f"update @{memory} {{ ip saddr }}", *send)
-        chains.append(Chain(f"node-{node}", send))
-    branches = ", ".join(f"{number} : goto node-{node}" for number, (_, node) in enumerate(nodes))
-    rules.append(f"numgen random mod {len(healthy)} vmap {{ {branches} }}")
-    return Fragment.of([*chains, Chain(f"service-{name}", tuple(rules))], sets, elements)
+        elements[UNHEALTHY_PORTS] = _dispatch(frontend, blocks.REJECT)
+        return Fragment.of(chains, elements=elements)
+    elements[SERVICE_PORTS] = _dispatch(frontend, f"goto service-{name}")
+    targets = [_target(frontend, node) for node in healthy]
+    for node, target in zip(healthy, targets, strict=True):
+        chains.append(Chain(target.chain, (*target.remember(), _send(frontend, node))))
+    nodes = (f"ip saddr @{NODES} {blocks.MARK_FOR_MASQUERADE}",) if frontend.node_port else ()
+    chains.append(Chain(f"service-{name}", (*nodes, *blocks.balance(targets))))
+    return Fragment.of(chains, blocks.affinity_sets(targets), elements)
 
 
-def _send(frontend: Frontend, node: Backend) -> tuple[str, ...]:
+def _target(frontend: Frontend, node: Backend) -> blocks.Target:
+    return blocks.Target("node", _base(frontend.path, node.name), frontend.affinity_timeout)
+
+
+def _send(frontend: Frontend, node: Backend) -> str:
     if frontend.node_port:
-        return (f"meta l4proto {frontend.protocol} dnat to {node.address}:{frontend.node_port}",)
-    return (f"ct mark set {mark(node):#010x}",)
+        return blocks.dnat(frontend.protocol, node.address, frontend.node_port)
+    return f"ct mark set {mark(node):#010x}"
 
 
 def _base(path: str, node: str = "") -> str:
-    """Return what the names of a frontend's chains share, with a node's name for those of one node; cut where too long."""
+    """Return what the names of a frontend's chains share, with a node's name for those of one node.
+
+    All names of a frontend begin with the same hash; one that is cut has a hash of its own.
+    """
     whole = f"{path}/{node}" if node else path
     name = f"{digest(path)}-{whole}"
-    return name if len(name) <= LONGEST_BASE else f"{digest(whole)}-{whole[: LONGEST_BASE - 12]}..."
+    if len(name) > LONGEST_BASE:
+        name = f"{digest(whole)}-{whole}"
+    return blocks.shortened(name, LONGEST_BASE)
 
 
 def _dispatch(frontend: Frontend, verdict: str) -> dict[str, str]:
-    return {f"{address} . {frontend.protocol} . {frontend.port}": verdict for address in frontend.addresses}
+    keys = (blocks.concatenation(a, frontend.protocol, frontend.port) for a in frontend.addresses)
+    return dict.fromkeys(keys, verdict)
 
 
 def stale_flows(old: Balancing | None, new: Balancing) -> tuple[FlowFilter, ...]:

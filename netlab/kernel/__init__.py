@@ -4,7 +4,7 @@
 - `namespaces`, `libc`: network namespaces without a process each; `user_namespace`, `mounts`: without root.
 - `netlink`, `codecs`, `rtnetlink`: batches of requests; `listing`, `observed`: what the kernel lists; `conntrack`: flows;
   `monitor`: what changes, as it happens; `neighbours`, `overflow`: the machine's neighbor table, and when it was too small.
-- `nft`, `nft_listing`, `canonical`, `tables`: rules as one transaction, read back, compared, and kept as they should be.
+- `nft`, `canonical`, `tables`: rules as one transaction, read back, compared, and kept as they should be.
 - `states`: links, addresses and routes of a part of a node, kept as they should be.
 - `privileges`, `seccomp`: what a process gives up for good.
 - `sysctl`: settings; `refusal`: what is said when the kernel says no.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netlab.kernel.door import Kernel, Listing
+from netlab.kernel.door import Kernel
+from netlab.netfilter.listing import Listing
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import contents
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.state import NamespaceState, Operation
+from netlab.netfilter.listing import Listing
 
 DRAFT_COMMITS = 2  # a draft is made and removed
 UNTOUCHED = 1  # the generation of a ruleset to which nobody has ever written: there is no table
@@ -28,20 +29,6 @@ class Occupant(Enum):
     NAMESPACE = "a network namespace"
     NAME = "the empty file of a network namespace that is gone"
     OTHER = "something else: a symbolic link, a folder, a file with content"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """An nft table as the kernel has it, in nft's own words.
-
-    `chains`: chain name -> its rules, one string each, in order. A base chain's `type ... hook ...` line comes first.
-    `elements`: set or map name -> its elements, one string each (`10.96.0.5 . tcp . 80 : goto service-x`).
-    Elements with a timeout (session affinity) are left out.
-    """
-
-    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    elements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    exists: bool = True
 
 
 @dataclass(frozen=True)

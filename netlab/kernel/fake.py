@@ -37,9 +37,10 @@ from netlab.dataplane.state import (
     Vxlan,
 )
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, Listing, NeighbourTable, Occupant
+from netlab.kernel.door import DRAFT_COMMITS, NeighbourTable, Occupant
 from netlab.kernel.fake_nft import FakeNft, RefusedError
 from netlab.kernel.refusal import ABSENT, no_namespace, refused
+from netlab.netfilter.listing import Listing
 
 _LOOPBACK = Link("lo", mac="00:00:00:00:00:00", mtu=65536, master="", alias="")
 _DEFAULT_MAC = "02:00:00:00:00:00"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Container, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from netlab.kernel.door import UNTOUCHED, Listing
+from netlab.kernel.door import UNTOUCHED
+from netlab.netfilter.listing import Listing, element_key, split_elements
 
-_MEMBER = re.compile(r'(?:"[^"]*"|[^,"])+')
 _COMMENT = r'comment "[^"]*";'
 _POINTS_TO_CHAIN = re.compile(r"\b(?:jump|goto) ([\w./-]+)")
 _POINTS_TO_SET = re.compile(r"@([\w./-]+)")
@@ -166,25 +166,18 @@ def _flush_set(table: _Table, line: str, name: str, _: str) -> None:
     table.elements[name].clear()
 
 
-def _members(text: str) -> Iterator[tuple[str, str]]:
-    """Yield key and whole text of each element between the braces."""
-    for member in _MEMBER.findall(text):
-        whole = " ".join(member.split())
-        yield whole.partition(" : ")[0].partition(" comment ")[0].partition(" timeout ")[0], whole
-
-
 def _add_element(table: _Table, line: str, name: str, members: str) -> None:
     _present(line, name, table.sets)
-    for key, whole in _members(members):
-        _pointing(table, line, whole)
-        if " : " in whole and table.elements[name].get(key, whole) != whole:
+    for element in split_elements(members):
+        _pointing(table, line, element)
+        present = table.elements[name].setdefault(element_key(element), element)
+        if " : " in element and present != element:
             raise RefusedError(line, errno.EEXIST)
-        table.elements[name][key] = whole
 
 
 def _delete_element(table: _Table, line: str, name: str, members: str) -> None:
     _present(line, name, table.sets)
-    for key, _ in _members(members):
+    for key in map(element_key, split_elements(members)):
         _present(line, key, table.elements[name])
         del table.elements[name][key]
 

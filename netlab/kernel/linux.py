@@ -23,10 +23,11 @@ from netlab.dataplane.state import Link, NamespaceState, Operation, Sysctl, Verb
 from netlab.errors import KernelError
 from netlab.kernel import conntrack, namespaces, neighbours, nft, observed, rtnetlink, sysctl
 from netlab.kernel.codecs import NETLINK_ROUTE, Message
-from netlab.kernel.door import Listing, NeighbourTable, Occupant
+from netlab.kernel.door import NeighbourTable, Occupant
 from netlab.kernel.monitor import LinuxMonitor
 from netlab.kernel.netlink import BATCH, Netlink
 from netlab.kernel.refusal import ABSENT, refused
+from netlab.netfilter.listing import Listing
 
 
 class LinuxKernel:

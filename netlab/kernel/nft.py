@@ -19,10 +19,10 @@ import shutil
 import subprocess  # noqa: TID251 -- this is the module that starts nft
 
 from netlab.errors import KernelError, UnsupportedHostError
-from netlab.kernel import namespaces, nft_listing
+from netlab.kernel import namespaces
 from netlab.kernel.codecs import NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, generation_message, request
-from netlab.kernel.door import Listing
 from netlab.kernel.netlink import Netlink
+from netlab.netfilter.listing import Listing, parse
 
 _GET_GENERATION = (NFNL_SUBSYS_NFTABLES << 8) | 16  # NFT_MSG_GETGEN
 
@@ -94,7 +94,7 @@ def _load(script: str, where: str) -> None:
 def _list(family: str, table: str) -> Listing:
     done = _nft(["-s", "-y", "list", "table", family, table], "")
     if done.returncode == 0:
-        return nft_listing.parse(done.stdout)
+        return parse(done.stdout)
     if os.strerror(errno.ENOENT) in done.stderr:
         return Listing(exists=False)
     raise KernelError(

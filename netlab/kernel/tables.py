@@ -28,13 +28,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from netlab.containment import Containment
 from netlab.errors import KernelError
 from netlab.kernel.canonical import canonical
-from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, Kernel, Listing
+from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, Kernel
+from netlab.netfilter.listing import Listing
 from netlab.netfilter.repair import repair
-from netlab.netfilter.ruleset import Fragment, Ruleset
+from netlab.netfilter.ruleset import FRAME, Fragment, Ruleset
 from netlab.netfilter.script import render, transaction
 from netlab.netfilter.vetting import vet, without
 
-FRAME = ""  # the fragment that all others lean on
 Name = tuple[str, str]  # family and table
 log = logging.getLogger("netlab.kernel")
 

@@ -10,6 +10,8 @@ How it works
     Services costs ten thousand pointer comparisons, and only the changed one is looked into.
 
 What would surprise you
+    - The fragment `FRAME` holds what no single object causes: base chains and the maps they look up.
+      The other fragments refer to it, and to nothing in each other.
     - Names of chains and sets, and keys of elements, must be unique over all fragments of a ruleset.
     - Priorities are numbers: nft knows the word `dstnat` only at some hooks.
     - A map is a set whose type has a value: `ipv4_addr . inet_proto . inet_service : verdict`.
@@ -27,6 +29,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 EMPTY: Mapping[str, str] = {}
+FRAME = ""  # the key of the fragment that all others of a ruleset refer to
 
 
 class ChainType(Enum):

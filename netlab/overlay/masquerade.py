@@ -23,8 +23,8 @@ in another table, and needs no policy drop here.
 
 from __future__ import annotations
 
-from netlab.netfilter.ruleset import FILTER_PRIORITY, SNAT_PRIORITY, Base, Chain, ChainType, Fragment, Hook, Ruleset
-from netlab.proxy.frame import MASQUERADE_MARK
+from netlab.netfilter import blocks
+from netlab.netfilter.ruleset import FILTER_PRIORITY, Base, Chain, ChainType, Fragment, Hook, Ruleset
 
 FAMILY = "ip"
 TABLE = "flannel-ipv4"
@@ -35,14 +35,13 @@ FORWARD_COMMENT = "chain to accept flannel traffic"
 
 def flannel_rules(cluster_cidr: str, pod_cidr: str) -> Ruleset:
     """Return flannel's table for a node with `pod_cidr` in the pod network `cluster_cidr`."""
-    masquerade = "masquerade fully-random"
     postrouting = (
-        f"meta mark {MASQUERADE_MARK} return",
+        f"meta mark {blocks.MASQUERADE_MARK} return",
         f"ip saddr {pod_cidr} ip daddr {cluster_cidr} return",
         f"ip saddr {cluster_cidr} ip daddr {pod_cidr} return",
         f"ip saddr != {pod_cidr} ip daddr {cluster_cidr} return",
-        f"ip saddr {cluster_cidr} ip daddr != {MULTICAST} {masquerade}",
-        f"ip saddr != {cluster_cidr} ip daddr {cluster_cidr} {masquerade}",
+        f"ip saddr {cluster_cidr} ip daddr != {MULTICAST} {blocks.MASQUERADE}",
+        f"ip saddr != {cluster_cidr} ip daddr {cluster_cidr} {blocks.MASQUERADE}",
     )
     forward = (f"ip saddr {cluster_cidr} accept", f"ip daddr {cluster_cidr} accept")
     return Ruleset.of(
@@ -50,7 +49,7 @@ def flannel_rules(cluster_cidr: str, pod_cidr: str) -> Ruleset:
         TABLE,
         Fragment.of(
             (
-                Chain("postrtg", postrouting, Base(ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY), POSTROUTING_COMMENT),
+                Chain("postrtg", postrouting, blocks.NAT_POSTROUTING, POSTROUTING_COMMENT),
                 Chain("forward", forward, Base(ChainType.FILTER, Hook.FORWARD, FILTER_PRIORITY), FORWARD_COMMENT),
             )
         ),

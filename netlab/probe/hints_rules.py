@@ -1,6 +1,6 @@
 """Whether the tables of a node, and of the edge, are what their agent writes for the objects: chains, rules, elements one by one.
 
-Two texts of the same rule need not be equal, so nft prints both (`netlab.netfilter.repair`): the table as it is, and the wanted
+Two texts of the same rule need not be equal, so nft prints both (`netlab.netfilter.listing`): the table as it is, and the wanted
 one, loaded into a namespace made for that purpose: a tester changes nothing of what it tests.
 
 What the edge writes also depends on which nodes are healthy. It reports that in its Lease; without a report there is nothing to
@@ -18,8 +18,8 @@ from netlab.edge.frontends import offered, usable
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import KernelError
 from netlab.kernel.canonical import canonical
-from netlab.kernel.door import Kernel, Listing
-from netlab.netfilter.repair import inspect
+from netlab.kernel.door import Kernel
+from netlab.netfilter.listing import Listing, compare
 from netlab.netfilter.ruleset import Ruleset
 from netlab.plane import RULES, View, parts
 from netlab.probe.snapshot import Snapshot
@@ -90,7 +90,7 @@ def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple
     """Return how a table differs from what is wanted, in words; `canonical` is how nft prints the wanted table."""
     if not observed.exists:
         return ("it does not exist",)
-    damage = inspect(observed, canonical, wanted)
+    damage = compare(observed, canonical, wanted)
     return (
         *(f"chain {name} is missing" for name in damage.missing_chains),
         *(f"chain {name} has another hook, priority or policy" for name in damage.unhooked_chains),

@@ -9,7 +9,7 @@ Which hook does what, and why there
     -output-post-dnat                  Local policy. Then ClusterIPs (not at input, they are nobody's own): a port that
                                        the address does not have is rejected, an address nobody has is dropped. Not in
                                        prerouting, where kernels before 5.9 cannot reject
-    nat-postrouting                    masquerade what was marked on the way
+    nat-postrouting                    masquerade what was marked on the way (`netlab.netfilter.blocks`)
 
 kube-proxy up to 1.33 looks for Services without endpoint in filter-output, before DNAT; a Service with
 externalTrafficPolicy Local and no endpoint here is then dropped for the node's own processes too, which must be
@@ -24,11 +24,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netlab.netfilter import blocks
 from netlab.netfilter.ruleset import (
     AFTER_DNAT_PRIORITY,
     BEFORE_DNAT_PRIORITY,
-    DNAT_PRIORITY,
-    SNAT_PRIORITY,
     Base,
     Chain,
     ChainType,
@@ -39,12 +38,9 @@ from netlab.netfilter.ruleset import (
 
 FAMILY = "ip"
 TABLE = "kube-proxy"
-MASQUERADE_MARK = "0x4000"  # bit 14: this packet's source must be replaced by the node's (semantics 8.9)
 
 SERVICES = "services"
-MARK = "mark-for-masquerade"
 MASQUERADING = "masquerading"
-REJECT = "reject-chain"
 FIREWALL_CHECK = "firewall-check"
 SERVICE_CHECK = "service-endpoints-check"
 NODE_PORT_CHECK = "nodeport-endpoints-check"
@@ -58,51 +54,40 @@ FIREWALL_IPS = "firewall-ips"
 CLUSTER_IPS = "cluster-ips"
 NODE_PORT_IPS = "nodeport-ips"
 
-BY_ADDRESS = "ipv4_addr . inet_proto . inet_service : verdict"
-BY_PORT = "inet_proto . inet_service : verdict"
 # The comments are kube-proxy's own words, as `nft list` shows them on a node.
 COMMENT = "rules for kube-proxy"
 SETS = (
-    Set(SERVICE_IPS, BY_ADDRESS, comment="ClusterIP, ExternalIP and LoadBalancer IP traffic"),  # -> the chain that serves them
-    Set(SERVICE_NODE_PORTS, BY_PORT, comment="NodePort traffic"),
-    Set(NO_ENDPOINT_SERVICES, BY_ADDRESS, comment="vmap to drop or reject packets to services with no endpoints"),
-    Set(NO_ENDPOINT_NODE_PORTS, BY_PORT, comment="vmap to drop or reject packets to service nodeports with no endpoints"),
-    Set(FIREWALL_IPS, BY_ADDRESS, comment="destinations that are subject to LoadBalancerSourceRanges"),  # -> their firewall
+    blocks.BY_ADDRESS.map(SERVICE_IPS, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
+    blocks.BY_PORT.map(SERVICE_NODE_PORTS, "NodePort traffic"),
+    blocks.BY_ADDRESS.map(NO_ENDPOINT_SERVICES, "vmap to drop or reject packets to services with no endpoints"),
+    blocks.BY_PORT.map(
+        NO_ENDPOINT_NODE_PORTS,
+        "vmap to drop or reject packets to service nodeports with no endpoints",
+    ),
+    blocks.BY_ADDRESS.map(FIREWALL_IPS, "destinations that are subject to LoadBalancerSourceRanges"),
     Set(CLUSTER_IPS, "ipv4_addr", comment="Active ClusterIPs"),
     Set(NODE_PORT_IPS, "ipv4_addr", comment="IPs that accept NodePort traffic"),
 )
 REJECT_COMMENT = f"helper for @{NO_ENDPOINT_SERVICES} / @{NO_ENDPOINT_NODE_PORTS}"
-INVALID_PORT, UNALLOCATED = "Reject traffic to invalid ports of ClusterIPs", "Drop traffic to unallocated ClusterIPs"
+INVALID_PORT = "Reject traffic to invalid ports of ClusterIPs"
+UNALLOCATED = "Drop traffic to unallocated ClusterIPs"
 
-NEW = "ct state new jump"
-# name, type, hook, priority, rules
-BASE_CHAINS: tuple[tuple[str, ChainType, Hook, int, tuple[str, ...]], ...] = (
-    ("filter-prerouting", ChainType.FILTER, Hook.PREROUTING, BEFORE_DNAT_PRIORITY, (f"{NEW} {FIREWALL_CHECK}",)),
-    (
-        "filter-input",
-        ChainType.FILTER,
-        Hook.INPUT,
-        BEFORE_DNAT_PRIORITY,
-        (f"{NEW} {NODE_PORT_CHECK}", f"{NEW} {SERVICE_CHECK}"),
-    ),
-    (
-        "filter-forward",
-        ChainType.FILTER,
-        Hook.FORWARD,
-        BEFORE_DNAT_PRIORITY,
-        (f"{NEW} {SERVICE_CHECK}", f"{NEW} {CLUSTER_IP_CHECK}"),
-    ),
-    ("filter-output", ChainType.FILTER, Hook.OUTPUT, BEFORE_DNAT_PRIORITY, (f"{NEW} {FIREWALL_CHECK}",)),
-    (
-        "filter-output-post-dnat",
-        ChainType.FILTER,
-        Hook.OUTPUT,
-        AFTER_DNAT_PRIORITY,
-        (f"{NEW} {SERVICE_CHECK}", f"{NEW} {CLUSTER_IP_CHECK}"),
-    ),
-    ("nat-prerouting", ChainType.NAT, Hook.PREROUTING, DNAT_PRIORITY, (f"jump {SERVICES}",)),
-    ("nat-output", ChainType.NAT, Hook.OUTPUT, DNAT_PRIORITY, (f"jump {SERVICES}",)),
-    ("nat-postrouting", ChainType.NAT, Hook.POSTROUTING, SNAT_PRIORITY, (f"jump {MASQUERADING}",)),
+
+def _filter(name: str, hook: Hook, priority: int, *checks: str) -> Chain:
+    """Return a base chain that passes every new connection to some chains, in order."""
+    rules = tuple(f"ct state new jump {check}" for check in checks)
+    return Chain(name, rules, Base(ChainType.FILTER, hook, priority))
+
+
+BASE_CHAINS = (
+    _filter("filter-prerouting", Hook.PREROUTING, BEFORE_DNAT_PRIORITY, FIREWALL_CHECK),
+    _filter("filter-input", Hook.INPUT, BEFORE_DNAT_PRIORITY, NODE_PORT_CHECK, SERVICE_CHECK),
+    _filter("filter-forward", Hook.FORWARD, BEFORE_DNAT_PRIORITY, SERVICE_CHECK, CLUSTER_IP_CHECK),
+    _filter("filter-output", Hook.OUTPUT, BEFORE_DNAT_PRIORITY, FIREWALL_CHECK),
+    _filter("filter-output-post-dnat", Hook.OUTPUT, AFTER_DNAT_PRIORITY, SERVICE_CHECK, CLUSTER_IP_CHECK),
+    Chain("nat-prerouting", (f"jump {SERVICES}",), blocks.NAT_PREROUTING),
+    Chain("nat-output", (f"jump {SERVICES}",), blocks.NAT_OUTPUT),
+    Chain("nat-postrouting", (f"jump {MASQUERADING}",), blocks.NAT_POSTROUTING),
 )
 
 
@@ -124,14 +109,14 @@ class ProxyConfig:
 
 def frame(config: ProxyConfig) -> Fragment:
     """Return the chains and sets that are there whatever Services exist."""
-    base = [Chain(name, rules, Base(kind, hook, priority)) for name, kind, hook, priority, rules in BASE_CHAINS]
-    by_address = "ip daddr . meta l4proto . th dport vmap"
-    by_node_port = f"ip daddr @{NODE_PORT_IPS} meta l4proto . th dport vmap"
+    to_node = f"ip daddr @{NODE_PORT_IPS}"
+    node_ports = f"{to_node} {blocks.BY_PORT.look_up(SERVICE_NODE_PORTS)}"
+    no_endpoint_node_ports = f"{to_node} {blocks.BY_PORT.look_up(NO_ENDPOINT_NODE_PORTS)}"
     regular = (
-        Chain(SERVICES, (f"{by_address} @{SERVICE_IPS}", f"{by_node_port} @{SERVICE_NODE_PORTS}")),
-        Chain(FIREWALL_CHECK, (f"{by_address} @{FIREWALL_IPS}",)),
-        Chain(SERVICE_CHECK, (f"{by_address} @{NO_ENDPOINT_SERVICES}",)),
-        Chain(NODE_PORT_CHECK, (f"{by_node_port} @{NO_ENDPOINT_NODE_PORTS}",)),
+        Chain(SERVICES, (blocks.BY_ADDRESS.look_up(SERVICE_IPS), node_ports)),
+        Chain(FIREWALL_CHECK, (blocks.BY_ADDRESS.look_up(FIREWALL_IPS),)),
+        Chain(SERVICE_CHECK, (blocks.BY_ADDRESS.look_up(NO_ENDPOINT_SERVICES),)),
+        Chain(NODE_PORT_CHECK, (no_endpoint_node_ports,)),
         Chain(
             CLUSTER_IP_CHECK,
             (
@@ -139,16 +124,8 @@ def frame(config: ProxyConfig) -> Fragment:
                 f'ip daddr {config.service_cidr} drop comment "{UNALLOCATED}"',
             ),
         ),
-        Chain(REJECT, ("reject",), comment=REJECT_COMMENT),
-        Chain(MARK, (f"meta mark set meta mark | {MASQUERADE_MARK}",)),
-        Chain(
-            MASQUERADING,
-            (
-                f"meta mark & {MASQUERADE_MARK} == 0 return",
-                # The mark goes before the packet does: inside VXLAN it would travel on with the outer packet (18.6).
-                f"meta mark set meta mark ^ {MASQUERADE_MARK}",
-                "masquerade fully-random",
-            ),
-        ),
+        blocks.reject_chain(REJECT_COMMENT),
+        blocks.MARKING,
+        Chain(MASQUERADING, blocks.MASQUERADE_MARKED),
     )
-    return Fragment.of((*base, *regular), SETS, {NODE_PORT_IPS: {config.node_ip: ""}})
+    return Fragment.of((*BASE_CHAINS, *regular), SETS, {NODE_PORT_IPS: {config.node_ip: ""}})

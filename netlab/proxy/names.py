@@ -17,6 +17,7 @@ import base64
 import hashlib
 import re
 
+from netlab.netfilter.blocks import shortened
 from netlab.proxy.endpoints import EndpointInfo
 from netlab.proxy.serviceport import ServicePortInfo
 
@@ -46,4 +47,4 @@ def endpoint_base(port: ServicePortInfo, endpoint: EndpointInfo) -> str:
 def _hashed(name: str) -> str:
     digest = base64.b32encode(hashlib.sha256(name.encode()).digest())[:8].decode()
     full = f"{digest}-{FORBIDDEN.sub('_', name)}"
-    return full if len(full) <= LONGEST_BASE else full[: LONGEST_BASE - 3] + "..."
+    return shortened(full, LONGEST_BASE)

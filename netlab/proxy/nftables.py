@@ -29,17 +29,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from netlab.api.values import Cidr, Ipv4
-from netlab.netfilter.ruleset import Chain, Fragment, Ruleset, Set
+from netlab.netfilter import blocks
+from netlab.netfilter.ruleset import FRAME, Chain, Fragment, Ruleset, Set
 from netlab.proxy.endpoints import EndpointInfo
 from netlab.proxy.frame import (
     CLUSTER_IPS,
     COMMENT,
     FAMILY,
     FIREWALL_IPS,
-    MARK,
     NO_ENDPOINT_NODE_PORTS,
     NO_ENDPOINT_SERVICES,
-    REJECT,
     SERVICE_IPS,
     SERVICE_NODE_PORTS,
     TABLE,
@@ -50,7 +49,6 @@ from netlab.proxy.names import endpoint_base, port_base, port_label
 from netlab.proxy.servicemap import contains
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
-FRAME = ""  # the name of the fixed fragment; Services have theirs
 WITHOUT_ENDPOINT = frozenset({NO_ENDPOINT_SERVICES, NO_ENDPOINT_NODE_PORTS})  # whose elements name their Service
 Elements = dict[str, dict[str, str]]
 
@@ -90,7 +88,7 @@ def compile_service(ports: tuple[ServicePortInfo, ...], config: ProxyConfig) -> 
     for port in ports:
         compiled = _CompiledPort(port, config)
         chains += compiled.chains()
-        sets += compiled.sets()
+        sets += blocks.affinity_sets(compiled.targets.values())
         for name, members in compiled.elements().items():
             elements.setdefault(name, {}).update(members)
             if name in WITHOUT_ENDPOINT:
@@ -108,7 +106,9 @@ class _CompiledPort:
         self.cluster, self.local = f"service-{base}", f"local-{base}"
         self.external, self.firewall = f"external-{base}", f"firewall-{base}"
         usable = port.usable
-        self.endpoint_names = {str(e): endpoint_base(port, e) for e in usable.reachable}
+        self.targets = {
+            str(e): blocks.Target("endpoint", endpoint_base(port, e), port.affinity_timeout) for e in usable.reachable
+        }
         self.any_endpoint = usable.any_in_cluster
         self.internal_endpoints = bool(usable.local) if port.internal_local else self.any_endpoint
         self.external_endpoints = bool(usable.local) if port.external_local else self.any_endpoint
@@ -126,7 +126,7 @@ class _CompiledPort:
         if self.uses_firewall:
             found[FIREWALL_IPS] = {self._key(ip): f"goto {self.firewall}" for ip in port.load_balancer_ips}
         if port.node_port:
-            key = f"{port.protocol} . {port.node_port}"
+            key = blocks.concatenation(port.protocol, port.node_port)
             if self.uses_external:
                 found[SERVICE_NODE_PORTS] = {key: f"goto {self.external}"}
             if not self.external_endpoints:
@@ -142,12 +142,12 @@ class _CompiledPort:
                 found.setdefault(NO_ENDPOINT_SERVICES, {})[key] = self._refusal
 
     def _key(self, address: str) -> str:
-        return f"{address} . {self.port.protocol} . {self.port.port}"
+        return blocks.concatenation(address, self.port.protocol, self.port.port)
 
     @property
     def _refusal(self) -> str:
         """No endpoint anywhere is said aloud; none on this node under Local is silence (semantics 6.3)."""
-        return "drop" if self.any_endpoint else f"goto {REJECT}"
+        return "drop" if self.any_endpoint else blocks.REJECT
 
     # ---- Chains
     def chains(self) -> Iterator[Chain]:
@@ -162,25 +162,18 @@ class _CompiledPort:
         if port.uses_local and usable.local:
             yield self._balancer(self.local, usable.local, internal=port.internal_local)
         for endpoint in usable.reachable:
-            yield Chain(f"endpoint-{self.endpoint_names[str(endpoint)]}", tuple(self._endpoint_rules(endpoint)))
-
-    def sets(self) -> Iterator[Set]:
-        """Yield the affinity sets, one per endpoint."""
-        timeout = self.port.affinity_timeout
-        if timeout:
-            for base in self.endpoint_names.values():
-                yield Set(f"affinity-{base}", "ipv4_addr", flags=("dynamic", "timeout"), timeout=timeout)
+            yield self._translation(self.targets[str(endpoint)], endpoint)
 
     def _external_rules(self) -> Iterator[str]:
         if not self.port.external_local:
             # The endpoint may be on another node: its reply must come back here to be translated back.
-            yield f"jump {MARK}"
+            yield blocks.MARK_FOR_MASQUERADE
             yield f"goto {self.cluster}"
             return
         # Pods of the cluster and this node itself are not "external": they reach all endpoints, as if they had gone
         # out to the load balancer and come back (semantics 6.4).
         yield f'ip saddr {self.config.cluster_cidr} goto {self.cluster} comment "short-circuit pod traffic"'
-        yield f'fib saddr type local jump {MARK} comment "masquerade local traffic"'
+        yield f'fib saddr type local {blocks.MARK_FOR_MASQUERADE} comment "masquerade local traffic"'
         yield f'fib saddr type local goto {self.cluster} comment "short-circuit local traffic"'
         if self.external_endpoints:
             yield f"goto {self.local}"
@@ -190,27 +183,22 @@ class _CompiledPort:
         if contains(sources, self.config.node_ip):
             # A node that holds the address itself sends to it from it (semantics 6.12).
             sources = (*sources, *(ip for ip in self.port.load_balancer_ips if not contains(sources, ip)))
-        return f"ip saddr != {{ {', '.join(sources)} }} drop"
+        return blocks.only_from(sources)
 
     def _balancer(self, name: str, endpoints: tuple[EndpointInfo, ...], *, internal: bool) -> Chain:
-        rules: list[str] = []
-        if internal:
-            rules.append(self._masquerade_rule())
-        targets = [self.endpoint_names[str(e)] for e in endpoints]
-        if self.port.affinity_timeout:
-            rules += [f"ip saddr @affinity-{t} goto endpoint-{t}" for t in targets]
-        branches = ", ".join(f"{number} : goto endpoint-{t}" for number, t in enumerate(targets))
-        rules.append(f"numgen random mod {len(targets)} vmap {{ {branches} }}")
-        return Chain(name, tuple(rules))
+        masquerade = (self._masquerade_rule(),) if internal else ()
+        targets = [self.targets[str(endpoint)] for endpoint in endpoints]
+        return Chain(name, (*masquerade, *blocks.balance(targets)))
 
     def _masquerade_rule(self) -> str:
         """Keep the source of pods; of all others only a masqueraded source brings the reply back here (semantics 6.6, 6.7)."""
         port = self.port
         sources = "" if self.config.masquerade_all else f"ip saddr != {self.config.cluster_cidr} "
-        return f"ip daddr {port.cluster_ip} {port.protocol} dport {port.port} {sources}jump {MARK}"
+        target = f"ip daddr {port.cluster_ip} {port.protocol} dport {port.port}"
+        return f"{target} {sources}{blocks.MARK_FOR_MASQUERADE}"
 
-    def _endpoint_rules(self, endpoint: EndpointInfo) -> Iterator[str]:
-        yield f"ip saddr {endpoint.address} jump {MARK}"  # hairpin: it must not see itself as client (semantics 6.8)
-        if self.port.affinity_timeout:
-            yield f"update @affinity-{self.endpoint_names[str(endpoint)]} {{ ip saddr }}"
-        yield f"meta l4proto {self.port.protocol} dnat to {endpoint}"
+    def _translation(self, target: blocks.Target, endpoint: EndpointInfo) -> Chain:
+        """Masquerade a pod that reaches itself: it must not see itself as client (semantics 6.8)."""
+        hairpin = f"ip saddr {endpoint.address} {blocks.MARK_FOR_MASQUERADE}"
+        translate = blocks.dnat(self.port.protocol, endpoint.address, endpoint.port)
+        return Chain(target.chain, (hairpin, *target.remember(), translate))

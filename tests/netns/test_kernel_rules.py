@@ -11,10 +11,11 @@ import pytest
 
 from netlab.dataplane.flows import Flow, FlowFilter
 from netlab.errors import KernelError
-from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, Kernel, Listing
+from netlab.kernel.door import DRAFT_COMMITS, UNTOUCHED, Kernel
 from netlab.kernel.fake import FakeKernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.tables import TableKeeper
+from netlab.netfilter.listing import Listing
 from netlab.netfilter.ruleset import Chain, Fragment, Ruleset
 
 pytestmark = pytest.mark.netns

@@ -11,8 +11,9 @@ import pytest
 from netlab.api.cluster import Node
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
-from netlab.kernel.door import Kernel, Listing
+from netlab.kernel.door import Kernel
 from netlab.kernel.tables import canonical
+from netlab.netfilter.listing import Listing
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import contents, render, transaction

@@ -20,7 +20,7 @@ from netlab.dataplane.state import (
     Veth,
     Vxlan,
 )
-from netlab.kernel import listing, nft_listing, rtnetlink
+from netlab.kernel import listing, rtnetlink
 from netlab.kernel.codecs import conntrack_message, ifinfmsg, nested, netlink, request, rtnl
 from netlab.kernel.listing import Form
 
@@ -217,83 +217,3 @@ def test_what_names_a_flow_is_sent_as_it_came():
 
 
 # ---- nft's listings
-LISTING = """table ip kube-proxy {
-    comment "rules of { node1"
-    counter packets {
-    }
-
-    set affinity-a {
-        type ipv4_addr
-        size 65535
-        flags dynamic,timeout
-        timeout 3h
-        elements = { 1.2.3.4 }
-    }
-
-    set mixed {
-        type ipv4_addr
-        flags timeout
-        elements = { 1.2.3.4 timeout 30s, 1.2.3.5 }
-    }
-
-    set ips {
-        type ipv4_addr
-        comment "ips"
-        elements = { 1.2.3.9, 1.2.3.5 comment "x, } y",
-                 1.2.3.6, 1.2.3.7 }
-    }
-
-    set empty {
-        type ipv4_addr
-    }
-
-    map service-ips {
-        type ipv4_addr . inet_proto . inet_service : verdict
-        elements = { 10.0.0.1 . tcp . 80 : goto b1,
-                 10.0.0.1 . tcp . 443 comment "s" : goto c }
-    }
-
-    chain a {
-        comment "hello { , world"
-        ip saddr { 10.0.0.0/8 } counter drop comment "foo, { bar"
-        numgen random mod 2 vmap { 0 : goto b1, 1 : goto c }
-        ip daddr { 1.0.0.1,
-               1.0.0.2 } drop
-    }
-
-    chain b {
-        type nat hook prerouting priority -105; policy accept;
-    }
-
-    chain b1 {
-    }
-}
-"""
-
-
-def test_chains_of_a_listing():
-    """Comments with braces, sets over several lines, empty chains: every rule is one string."""
-    expected = {
-        "a": (
-            'ip saddr { 10.0.0.0/8 } counter drop comment "foo, { bar"',
-            "numgen random mod 2 vmap { 0 : goto b1, 1 : goto c }",
-            "ip daddr { 1.0.0.1, 1.0.0.2 } drop",
-        ),
-        "b": ("type nat hook prerouting priority -105; policy accept;",),
-        "b1": (),
-    }
-
-    assert expected == nft_listing.parse(LISTING).chains
-
-
-def test_elements_of_a_listing():
-    """Elements are sorted; those with a timeout, their own or their set's, are left out."""
-    expected = {
-        "affinity-a": (),
-        "mixed": ("1.2.3.5",),
-        "ips": ('1.2.3.5 comment "x, } y"', "1.2.3.6", "1.2.3.7", "1.2.3.9"),
-        "empty": (),
-        "service-ips": ('10.0.0.1 . tcp . 443 comment "s" : goto c', "10.0.0.1 . tcp . 80 : goto b1"),
-    }
-
-    assert expected == nft_listing.parse(LISTING).elements

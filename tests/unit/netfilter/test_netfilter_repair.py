@@ -1,20 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
+from netlab.netfilter.listing import Listing
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Base, Chain, ChainType, Fragment, Hook, Ruleset, Set
 from netlab.netfilter.script import render
-
-
-@dataclass(frozen=True)
-class Listing:
-    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    elements: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    exists: bool = True
-
 
 WANTED = Ruleset.of(
     "ip",
