@@ -4,8 +4,9 @@
   come of each) and `sampling` (how many connections show every backend); `verdict` compares that with `observed`; `changes`
   finds what changed during the run; `hints` and `hints_rules` say what may be wrong. `outcome` has the words, `ports` the
   source ports of datagrams.
-- Acting: `runner` is the story; `prober` sends with `sockets` and `resolve`, `servers` answer, `capture` sees every packet,
-  `stamps` say when, and `wire` reads it; `neighbours` takes out of the machine's neighbor table what probes put in.
+- Acting: `runner` is the story; `prober` sends from a `vantage` point with `sockets` and `resolve`,
+  `servers` answer, `capture` sees every packet, `stamps` say when, and `wire` reads it; `neighbours`
+  takes out of the machine's neighbor table what probes put in.
 - `record` is the result as one JSON document, `evidence` its decoded packets; `summary`, `markdown`, `junit` and
   `annotations` render it.
 - `fake`: a small cluster for tests.

@@ -21,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from netlab.dataplane import names
 from netlab.errors import KernelError
-from netlab.probe.stamps import Enter, ask_for_stamps, stamping, time_of
+from netlab.probe.stamps import ask_for_stamps, stamping, time_of
+from netlab.probe.vantage import Enter
 from netlab.probe.wire import Packet, Sighting, read
 
 SNAP_LENGTH = 256  # VXLAN and inner headers take 104 bytes, an ICMP error quotes another 40, then a mark of 29

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import count
-from time import monotonic_ns
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from netlab.dns.resolver import LOOPBACK, parse, search_list
 from netlab.probe import resolve, sockets
@@ -20,58 +18,28 @@ from netlab.probe.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
 from netlab.probe.observed import Hit, Observed, arrived
 from netlab.probe.outcome import Outcome
 from netlab.probe.servers import Servers, source_in
-from netlab.probe.sockets import BrokenProbeError, Exchange
-from netlab.probe.stamps import Enter
+from netlab.probe.sockets import Exchange
+from netlab.probe.vantage import BrokenProbeError, Vantage
 from netlab.probe.wire import MARK, Packet, Sighting, tcp_key
 
 LONGEST_BATCH = 20
-ROOM = 1024  # sequence numbers between two connections: what one says takes up fewer, so no packet of it looks like the next
-NANOSECONDS_PER_SEQUENCE = 64  # as fast as the kernel's own clock for sequence numbers
-IDENTIFIER_STEP = 0x9E3779B1  # odd: all 2**32 identifiers come once before one returns
 POD_SAID = re.compile(rb"(?im)^X-Netlab-Pod:\s*(\S+)")
 CLIENT_SAID = re.compile(rb"(?im)^X-Netlab-Client:\s*([\d.]+)")
 END_OF_HEADERS = b"\r\n\r\n"
 
 
 @dataclass
-class Sequences:
-    """TCP sequence numbers that no probe of this run or an earlier one has, each later than all before (RFC 6528's clock).
-
-    Later matters: a server that still remembers a connection from the same port takes a new one only when it begins
-    behind the old one's end (RFC 9293, TIME-WAIT), and says nothing useful otherwise.
-    """
-
-    _ticks: int = 0
-
-    def next(self) -> int:
-        """Return the next number, 1 to 2**32 - 1."""
-        self._ticks = max(self._ticks + ROOM, monotonic_ns() // NANOSECONDS_PER_SEQUENCE)
-        return self._ticks & 0xFFFFFFFF or 1
-
-
-@dataclass
 class Prober:
-    """What all checks of a run share. `seed` makes the keys of two runs differ."""
+    """What all checks of a run share."""
 
-    enter: Enter
+    vantage: Callable[[str], Vantage]  # a namespace's name -> how probes are sent from there
     capture: Capture
     servers: Servers
     dns_address: str
     nodes: dict[str, str]  # a node's name -> its underlay address
     pods: dict[str, str]  # an address -> the name of the pod that has it, as its workload gives it
     resolv_conf: Callable[[str], str]  # a pod's namespace/name -> the text of its /etc/resolv.conf
-    ports: Iterator[int]  # of datagrams (`netlab.probe.ports`)
-    timeout: float
-    seed: int
     met: Callable[[Check, Observed], None] = lambda _check, _observed: None  # after each exchange of a check
-    _numbers: count[int] = field(default_factory=lambda: count(1))
-    _sequences: Sequences = field(default_factory=Sequences)
-
-    def _identifier(self) -> int:
-        return ((self.seed + next(self._numbers)) * IDENTIFIER_STEP) & 0xFFFFFFFF or 1
-
-    def _mark(self) -> str:
-        return f"{self.seed & 0xFFFFFFFF:08x}{next(self._numbers) & 0xFFFFFFFF:08x}"
 
     async def run(self, check: Check) -> Observed:
         """Carry out a check. A probe that broke is NOT_TESTED."""
@@ -89,15 +57,7 @@ class Prober:
 
     # ---- DNS
     async def _ask(self, place: Place, action: Ask) -> Observed:
-        answer = await resolve.ask(
-            self.enter,
-            place.namespace,
-            action,
-            identifier=self._identifier(),
-            sequence=self._sequences.next(),
-            ports=self.ports,
-            patience=self.timeout,
-        )
+        answer = await resolve.ask(self.vantage(place.namespace), action)
         self.capture.drain()
         trail = self.capture.take(answer.key)
         said = answer.exchange
@@ -145,20 +105,17 @@ class Prober:
         return self._observed(check, exchange, hits, trail)
 
     async def _send(self, check: Check, action: Reach, address: tuple[str, int]) -> tuple[Exchange, str]:
-        mark, patience, namespace = self._mark(), self.timeout, check.source.namespace
+        vantage = self.vantage(check.source.namespace)
+        mark = vantage.keys.mark()
         if action.protocol == "ICMP":
-            number = self.seed + int(mark[-4:], 16)  # another identifier each run: conntrack remembers the last run's
-            return await sockets.icmp(self.enter, namespace, address[0], mark, identifier=number, patience=patience), mark
+            return await sockets.icmp(vantage, address[0], mark), mark
         say = MARK + mark.encode()
         if action.protocol == "TCP":
-            sequence = self._sequences.next()
-            exchange = await sockets.tcp(self.enter, namespace, address, sequence, say=say, until=b"\n", patience=patience)
+            sequence = vantage.keys.sequence()
+            exchange = await sockets.tcp(vantage, address, sequence, say=say, until=b"\n")
             return exchange, tcp_key(sequence)
         say = say.ljust(action.size, b".")
-        exchange = await sockets.udp(
-            self.enter, namespace, address, say=say, ports=self.ports, patience=patience, fragment=not action.size
-        )
-        return exchange, mark
+        return await sockets.udp(vantage, address, say, fragment=not action.size), mark
 
     # ---- through Services
     async def _visit(self, check: Check, action: Visit) -> Observed:
@@ -190,24 +147,23 @@ class Prober:
         return min(2 * max(len(expected.backends), len(expected.nodes)), LONGEST_BATCH, expected.attempts - attempts)
 
     async def _attempt(self, check: Check, action: Visit) -> Observed:
-        address, patience = (action.address, action.port), self.timeout
+        vantage = self.vantage(check.source.namespace)
         if action.protocol == "TCP":
-            sequence = self._sequences.next()
+            sequence = vantage.keys.sequence()
             key = tcp_key(sequence)
             say = _http(action) if action.talk is Talk.HTTP else b""
-            exchange = await sockets.tcp(
-                self.enter, check.source.namespace, address, sequence, say=say, until=END_OF_HEADERS, patience=patience
-            )
+            address = (action.address, action.port)
+            exchange = await sockets.tcp(vantage, address, sequence, say=say, until=END_OF_HEADERS)
         else:
-            exchange, key = await self._datagram(check, action, patience)
+            exchange, key = await self._datagram(vantage, check, action)
         self.capture.drain()
         trail = turn(self.capture.take(key))
         hits = (self._hit(check, action, trail, exchange),) if exchange.outcome is Outcome.ALLOWED else ()
         return self._observed(check, exchange, hits, trail)
 
-    async def _datagram(self, check: Check, action: Visit, patience: float) -> tuple[Exchange, str]:
-        """Send a datagram. Of a server that does not answer, the arrival at a backend is proof enough."""
-        key = self._mark()
+    async def _datagram(self, vantage: Vantage, check: Check, action: Visit) -> tuple[Exchange, str]:
+        """Send a datagram. If the server does not answer, the arrival at a backend is enough."""
+        key = vantage.keys.mark()
         say = MARK + key.encode()
         if action.talk is Talk.AGNHOST:
             say = b"echo " + say
@@ -215,16 +171,8 @@ class Prober:
         arrived = None
         if action.talk is Talk.SILENT:
             arrived = self.capture.arrival(key, lambda packet: _ends_at(packet) in backends)
-        exchange = await sockets.udp(
-            self.enter,
-            check.source.namespace,
-            (action.address, action.port),
-            say=say,
-            ports=self.ports,
-            patience=patience,
-            arrived=arrived,
-        )
-        return exchange, key
+        address = (action.address, action.port)
+        return await sockets.udp(vantage, address, say, arrived=arrived), key
 
     def _hit(self, check: Check, action: Visit, trail: tuple[Sighting, ...], exchange: Exchange) -> Hit:
         """Return which backend answered and whom it saw, from the last sighting of the request."""

@@ -1,4 +1,4 @@
-"""Asking the cluster's DNS from inside a namespace, and writing an answer down in words that can be compared.
+"""Asking the cluster's DNS from a vantage point, and writing an answer down in words that can be compared.
 
 `A 10.96.0.10`, `CNAME client.example.`, `PTR blue.default.svc.cluster.local.`, `SRV 80 blue.default.svc.cluster.local.`
 (priority and weight left out: Kubernetes gives them no meaning).
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
 
@@ -23,7 +22,7 @@ from netlab.probe import sockets
 from netlab.probe.checks import Ask
 from netlab.probe.outcome import Outcome
 from netlab.probe.sockets import Exchange
-from netlab.probe.stamps import Enter
+from netlab.probe.vantage import Vantage
 from netlab.probe.wire import dns_key, tcp_key
 
 DNS_PORT = 53
@@ -44,56 +43,40 @@ class Answer:
     truncated: bool = False
 
 
-async def ask(
-    enter: Enter,
-    namespace: str,
-    question: Ask,
-    *,
-    identifier: int,
-    sequence: int,
-    ports: Iterator[int],
-    patience: float,
-) -> Answer:
-    """Ask one question from a namespace, as a resolver does: an answer cut short (TC) is asked for again over TCP.
-
-    `identifier` and `sequence` make the packets recognizable: the identifier of a DNS message over UDP, the initial sequence
-    number of a TCP connection.
-    """
+async def ask(vantage: Vantage, question: Ask) -> Answer:
+    """Ask one question as a resolver does: if the answer is truncated (TC), repeat it over TCP."""
     if question.protocol == "UDP":
-        answer = await _ask_udp(enter, namespace, question, identifier=identifier, ports=ports, patience=patience)
+        answer = await _ask_udp(vantage, question)
         if not answer.truncated:
             return answer
-    over_tcp = await _ask_tcp(enter, namespace, question, sequence=sequence, patience=patience)
+    over_tcp = await _ask_tcp(vantage, question)
     if question.protocol == "UDP" and over_tcp.exchange.outcome is not Outcome.ALLOWED:
         exchange = over_tcp.exchange
         exchange.detail = f"the answer over UDP is truncated (TC), and the repetition over TCP failed: {exchange.detail}"
     return over_tcp
 
 
-async def _ask_udp(
-    enter: Enter, namespace: str, question: Ask, *, identifier: int, ports: Iterator[int], patience: float
-) -> Answer:
-    query = dns.message.make_query(question.name, question.type, id=identifier & 0xFFFF)
+async def _ask_udp(vantage: Vantage, question: Ask) -> Answer:
+    identifier = vantage.keys.identifier() & 0xFFFF
+    query = dns.message.make_query(question.name, question.type, id=identifier)
     wire = query.to_wire()
-    started = monotonic()
-    exchange = await sockets.udp(enter, namespace, (question.server, DNS_PORT), say=wire, ports=ports, patience=patience)
-    exchange.milliseconds = (monotonic() - started) * 1000
-    return _read(query, exchange, exchange.answer, dns_key(wire))
+    exchange = await sockets.udp(vantage, (question.server, DNS_PORT), wire)
+    return _read(query, exchange, dns_key(wire))
 
 
-async def _ask_tcp(enter: Enter, namespace: str, question: Ask, *, sequence: int, patience: float) -> Answer:
+async def _ask_tcp(vantage: Vantage, question: Ask) -> Answer:
+    sequence = vantage.keys.sequence()
     query = dns.message.make_query(question.name, question.type, id=sequence & 0xFFFF)
-    wire = query.to_wire()
-    exchange, said = await _over_tcp(enter, namespace, question.server, wire=wire, sequence=sequence, patience=patience)
-    return _read(query, exchange, said, tcp_key(sequence))
+    exchange = await _over_tcp(vantage, question.server, query.to_wire(), sequence)
+    return _read(query, exchange, tcp_key(sequence))
 
 
-def _read(query: dns.message.QueryMessage, exchange: Exchange, said: bytes, key: str) -> Answer:
+def _read(query: dns.message.QueryMessage, exchange: Exchange, key: str) -> Answer:
     """Return what a server said to a query."""
     if exchange.outcome is not Outcome.ALLOWED:
         return Answer(exchange, key)
     try:
-        response = dns.message.from_wire(said)
+        response = dns.message.from_wire(exchange.answer)
     except dns.exception.DNSException as error:
         return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is no DNS message: {error!r}"), key)
     if not query.is_response(response):
@@ -103,22 +86,20 @@ def _read(query: dns.message.QueryMessage, exchange: Exchange, said: bytes, key:
     return Answer(exchange, key, code, records_of(response), _has_authority(response), truncated)
 
 
-async def _over_tcp(
-    enter: Enter, namespace: str, server: str, *, wire: bytes, sequence: int, patience: float
-) -> tuple[Exchange, bytes]:
+async def _over_tcp(vantage: Vantage, server: str, wire: bytes, sequence: int) -> Exchange:
     """Exchange one message with its two-byte length before it (RFC 1035 4.2.2)."""
     started = monotonic()
-    sock = sockets.make(enter, namespace, socket.SOCK_STREAM)
+    sock = vantage.open_socket(socket.SOCK_STREAM)
     try:
         sockets.choose_sequence(sock, sequence)
-        said = await sockets.patiently(_message(sock, server, wire), patience)
+        said = await sockets.patiently(_message(sock, server, wire), vantage.timeout)
         if said is None:
-            return sockets.done(started, Outcome.RESET, "the server closed before its answer was complete"), b""
-        return sockets.done(started, Outcome.ALLOWED), said
+            return sockets.done(started, Outcome.RESET, "the server closed before its answer was complete")
+        return sockets.done(started, Outcome.ALLOWED, answer=said)
     except TimeoutError:
-        return sockets.done(started, Outcome.DROPPED, f"no answer within {patience:g} s"), b""
+        return sockets.done(started, Outcome.DROPPED, f"no answer within {vantage.timeout:g} s")
     except OSError as error:
-        return sockets.failed(started, error), b""
+        return sockets.failed(started, error)
     finally:
         sock.close()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ from netlab.probe.ports import source_ports
 from netlab.probe.prober import Prober
 from netlab.probe.servers import Servers
 from netlab.probe.snapshot import LISTED, Snapshot
-from netlab.probe.sockets import BrokenProbeError
+from netlab.probe.vantage import BrokenProbeError, Keys, Vantage
 from netlab.probe.verdict import Result, Verdict, judge
 
 AT_ONCE = 24
@@ -165,7 +166,7 @@ class Run:
         if not planned:
             return []
         capture = Capture(inside, snapshot.lab.spec.networking.backend.port)
-        prober = _prober(snapshot, capture, self.kernel, patience=self.patience, resolv_conf=self.resolv_conf)
+        prober = self._prober(snapshot, capture)
         try:
             fabric = names.namespace_path(names.host_namespace(snapshot.name, names.FABRIC))
             await capture.open(listening_places(snapshot, planned), quiet=(fabric, OWN))
@@ -178,27 +179,24 @@ class Run:
         blind = blindness(capture)
         return [(check, replace(observed, blind=blind) if blind else observed) for check, observed in rows]
 
+    def _prober(self, snapshot: Snapshot, capture: Capture) -> Prober:
+        seed = random.SystemRandom().getrandbits(32)
+        ports = source_ports(_ports_of_flows(snapshot, self.kernel), seed)
+        uids = {p.key: p.metadata.uid for p in snapshot.live_pods}
+        return Prober(
+            vantage=partial(Vantage, enter=inside, keys=Keys(seed), ports=ports, timeout=self.patience),
+            capture=capture,
+            servers=Servers(inside),
+            dns_address=snapshot.dns_address,
+            nodes={n.name: n.address for n in snapshot.node_places},
+            pods={p.address: p.name.rpartition("/")[2] for p in snapshot.pod_places},
+            resolv_conf=lambda pod: self.resolv_conf(uids[pod]),
+            met=Meetings(snapshot, self.kernel).note,
+        )
+
 
 def _no_resolv_conf(uid: str) -> str:
     raise BrokenProbeError(f"nothing is known of the resolv.conf of the pod with uid {uid}")
-
-
-def _prober(snapshot: Snapshot, capture: Capture, kernel: Kernel, *, patience: float, resolv_conf: ResolvConf) -> Prober:
-    seed = random.SystemRandom().getrandbits(32)
-    uids = {p.key: p.metadata.uid for p in snapshot.live_pods}
-    return Prober(
-        enter=inside,
-        capture=capture,
-        servers=Servers(inside),
-        dns_address=snapshot.dns_address,
-        nodes={n.name: n.address for n in snapshot.node_places},
-        pods={p.address: p.name.rpartition("/")[2] for p in snapshot.pod_places},
-        resolv_conf=lambda pod: resolv_conf(uids[pod]),
-        ports=source_ports(_ports_of_flows(snapshot, kernel), seed),
-        timeout=patience,
-        seed=seed,
-        met=Meetings(snapshot, kernel).note,
-    )
 
 
 def _ports_of_flows(snapshot: Snapshot, kernel: Kernel) -> set[int]:

@@ -12,9 +12,8 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from netlab.probe import sockets
 from netlab.probe.checks import Place
-from netlab.probe.stamps import Enter
+from netlab.probe.vantage import BrokenProbeError, Enter, open_socket
 from netlab.probe.wire import ANSWER_MARK, KEY_LENGTH, MARK
 
 BACKLOG = 1024
@@ -35,7 +34,7 @@ class Servers:
         try:
             return self._listen(place, protocol, 0)
         except OSError as error:
-            raise sockets.BrokenProbeError(f"nothing can listen at {place.address} of {place.name}: {error.strerror}") from error
+            raise BrokenProbeError(f"nothing can listen at {place.address} of {place.name}: {error.strerror}") from error
 
     def stand_in(self, place: Place, protocol: str, port: int) -> None:
         """Listen on a port of a host outside the cluster, unless somebody does already."""
@@ -43,13 +42,13 @@ class Servers:
             self._listen(place, protocol, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise sockets.BrokenProbeError(f"nothing can listen on port {port} of {place.name}: {error}") from error
+                raise BrokenProbeError(f"nothing can listen on port {port} of {place.name}: {error}") from error
 
     def _listen(self, place: Place, protocol: str, port: int) -> int:
         key = (place.namespace, protocol, port)
         if key not in self.ports:
             kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
-            sock = sockets.make(self.enter, place.namespace, kind)
+            sock = open_socket(self.enter, place.namespace, kind)
             self._sockets.append(sock)
             sock.bind((place.address, port))  # so that a datagram is answered from the address it was sent to
             if protocol == "TCP":

@@ -1,6 +1,5 @@
-"""One exchange over a socket made inside a namespace: TCP, UDP, ICMP. Returns what happened, never raises for it.
+"""One exchange from a vantage point: TCP, UDP, ICMP. Returns what happened, never raises for it.
 
-A socket belongs to the namespace it was made in, so entering it takes microseconds and no thread is left there.
 Which errno means what is one table. An errno that it does not know is a broken probe: NOT_TESTED, never DROPPED.
 """
 
@@ -17,10 +16,8 @@ from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
 
-from netlab.dataplane import names
-from netlab.errors import KernelError
 from netlab.probe.outcome import Outcome
-from netlab.probe.stamps import Enter
+from netlab.probe.vantage import BrokenProbeError, Vantage
 from netlab.probe.wire import MARK
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR = 10, 2, 11
@@ -67,21 +64,6 @@ class Exchange:
     connected: bool = False
 
 
-class BrokenProbeError(Exception):
-    """The probe could not be carried out: nothing is known about the network."""
-
-
-def make(enter: Enter, namespace: str, kind: int, protocol: int = 0) -> socket.socket:
-    """Return a non-blocking IPv4 socket of a namespace (by name)."""
-    try:
-        with enter(names.namespace_path(namespace)):
-            sock = socket.socket(socket.AF_INET, kind, protocol)
-    except (OSError, KernelError) as error:
-        raise BrokenProbeError(f"no socket could be made in network namespace {namespace}: {error}") from error
-    sock.setblocking(False)
-    return sock
-
-
 def choose_sequence(sock: socket.socket, sequence: int) -> None:
     """Make a TCP socket's next connection start with this sequence number (the kernel's TCP_REPAIR)."""
     signed = sequence - (1 << 32) if sequence >= 1 << 31 else sequence
@@ -123,12 +105,10 @@ async def _drop(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-async def tcp(
-    enter: Enter, namespace: str, address: tuple[str, int], sequence: int, *, say: bytes, until: bytes, patience: float
-) -> Exchange:
-    """Connect; when there is something to say, say it and read until `until` has come (or the end of the stream)."""
+async def tcp(vantage: Vantage, address: tuple[str, int], sequence: int, *, say: bytes, until: bytes) -> Exchange:
+    """Connect; send `say`, if any, and read until `until` has come (or the end of the stream)."""
     started = monotonic()
-    sock = make(enter, namespace, socket.SOCK_STREAM)
+    sock = vantage.open_socket(socket.SOCK_STREAM)
     connected = False
     try:
         choose_sequence(sock, sequence)
@@ -140,14 +120,14 @@ async def tcp(
             connected = True
             return await _converse(sock, say, until) if say else b""
 
-        answer = await patiently(exchange(), patience)
+        answer = await patiently(exchange(), vantage.timeout)
         if say and not answer:
             ended = done(started, Outcome.RESET, "the connection was closed without an answer")
         else:
             ended = done(started, Outcome.ALLOWED, answer=answer)
     except TimeoutError:
         phase = "connected, then no answer" if connected else "no answer to the connection request"
-        ended = done(started, Outcome.DROPPED, f"{phase} within {patience:g} s")
+        ended = done(started, Outcome.DROPPED, f"{phase} within {vantage.timeout:g} s")
     except OSError as error:
         ended = failed(started, error)
     finally:
@@ -168,32 +148,29 @@ async def _converse(sock: socket.socket, say: bytes, until: bytes) -> bytes:
 
 
 async def udp(
-    enter: Enter,
-    namespace: str,
+    vantage: Vantage,
     address: tuple[str, int],
-    *,
     say: bytes,
-    ports: Iterator[int],
-    patience: float,
+    *,
     fragment: bool = True,
     arrived: asyncio.Future[None] | None = None,
 ) -> Exchange:
-    """Send a datagram from the next of `ports` and wait for an answer, or, given `arrived`, for that: some do not answer."""
+    """Send a datagram from the next port; wait for an answer, or for `arrived` if the server sends none."""
     started = monotonic()
-    sock = make(enter, namespace, socket.SOCK_DGRAM)
+    sock = vantage.open_socket(socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # also "network unreachable" is told
         if not fragment:
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
-        _bind(sock, ports)
+        _bind(sock, vantage.ports)
         sock.connect(address)
         refusal = _send(sock, say)
-        answer = await patiently(_first(sock, arrived), patience)
+        answer = await patiently(_first(sock, arrived), vantage.timeout)
         return done(started, Outcome.ALLOWED, answer=answer)
     except TimeoutError:
         if refusal:
             return failed(started, refusal)
-        return done(started, Outcome.DROPPED, f"no answer to the datagram within {patience:g} s")
+        return done(started, Outcome.DROPPED, f"no answer to the datagram within {vantage.timeout:g} s")
     except OSError as error:
         return failed(started, error)
     finally:
@@ -237,18 +214,18 @@ async def _first(sock: socket.socket, arrived: asyncio.Future[None] | None) -> b
         await _drop(reading)
 
 
-async def icmp(enter: Enter, namespace: str, address: str, key: str, *, identifier: int, patience: float) -> Exchange:
+async def icmp(vantage: Vantage, address: str, key: str) -> Exchange:
     """Send an echo request and wait for its reply."""
     started = monotonic()
-    sock = make(enter, namespace, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    sock = vantage.open_socket(socket.SOCK_RAW, socket.IPPROTO_ICMP)
     try:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         sock.connect((address, 0))
-        sock.send(echo_request(identifier & 0xFFFF, MARK + key.encode()))
-        await patiently(_echo_reply(sock, key.encode()), patience)
+        sock.send(echo_request(vantage.keys.identifier() & 0xFFFF, MARK + key.encode()))
+        await patiently(_echo_reply(sock, key.encode()), vantage.timeout)
         return done(started, Outcome.ALLOWED)
     except TimeoutError:
-        return done(started, Outcome.DROPPED, f"no echo reply within {patience:g} s")
+        return done(started, Outcome.DROPPED, f"no echo reply within {vantage.timeout:g} s")
     except OSError as error:
         return failed(started, error)
     finally:

@@ -13,12 +13,12 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 
 from netlab.errors import CannotTestError, KernelError
+from netlab.probe.vantage import Enter
 
-Enter = Callable[[str], AbstractContextManager[None]]  # a namespace's path -> inside it, in this thread
 Ancillary = list[tuple[int, int, bytes]]
 
 SO_TIMESTAMPNS = 35

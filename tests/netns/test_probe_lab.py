@@ -17,6 +17,7 @@ from netlab.probe import record as run_record
 from netlab.probe.outcome import Outcome
 from netlab.probe.runner import run_connectivity
 from netlab.probe.servers import Servers
+from netlab.probe.vantage import Keys, Vantage
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("hand_made_lab")]
 
@@ -281,7 +282,9 @@ def own_namespace_and_sockets():
 @pytest.mark.parametrize(("address", "outcome"), [("10.96.0.6", Outcome.REFUSED), ("10.96.0.7", Outcome.DROPPED)])
 async def test_a_nodes_own_datagram(address, outcome):
     """`reject` and `drop` in the sender's own output hook both fail the sending with EPERM, and are told apart all the same."""
-    exchange = await sockets.udp(inside, f"{LAB}-node1", (address, 7), say=b"hello", ports=iter([40000]), patience=0.3)
+    vantage = Vantage(f"{LAB}-node1", inside, Keys(1), ports=iter([40000]), timeout=0.3)
+
+    exchange = await sockets.udp(vantage, (address, 7), b"hello")
 
     assert outcome is exchange.outcome
 

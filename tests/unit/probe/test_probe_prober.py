@@ -1,14 +1,12 @@
-"""How probes are told apart: a request from its echo, and one connection from the next."""
+"""How a request differs from its echo and its repetition."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import pytest
 
 from netlab.probe.observed import Observed
 from netlab.probe.outcome import Outcome
-from netlab.probe.prober import ROOM, Sequences, first_sent, turn
+from netlab.probe.prober import first_sent, turn
 from netlab.probe.wire import Packet, Sighting
 
 CLIENT, FRONT, NODE, BACKEND = "client:40000", "front:7", "node:31234", "pod:7000"
@@ -51,17 +49,6 @@ def test_echo_is_an_answer(request_, answer):
     trail = tuple(seen(*ends) for ends in (*request_, *answer))
 
     assert [False] * len(request_) + [True] * len(answer) == [s.packet.answer for s in turn(trail)]
-
-
-def test_sequence_numbers_only_grow():
-    """A connection begins behind all before it, those of an earlier run too: a server in TIME-WAIT would not take it else."""
-    first = [Sequences().next() for _ in range(3)]
-    second = Sequences()
-    numbers = [*first, *(second.next() for _ in range(1000))]
-    steps = [(after - before) & 0xFFFFFFFF for before, after in pairwise(numbers)]
-
-    assert all(ROOM <= step < 1 << 31 for step in steps[len(first) :])
-    assert all(0 < step < 1 << 31 for step in steps)
 
 
 def test_a_repetition_under_way_is_not_where_it_ended():
