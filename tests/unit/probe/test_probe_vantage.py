@@ -89,8 +89,8 @@ async def test_datagram_leaves_from_a_free_port():
     assert held not in clients
 
 
-async def test_timeout_is_that_of_the_vantage_point():
-    """A datagram without an answer is dropped, and the detail says how long the probe waited."""
+async def test_unanswered_datagram_is_dropped():
+    """The detail says how long the probe waited, which is the timeout of its vantage point."""
     with socket.socket(type=socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         exchange = await sockets.udp(vantage(ports=[ANY], timeout=0.1), silent.getsockname(), b"hello")
