@@ -20,8 +20,8 @@ import msgspec
 from netlab.api.cluster import Node
 from netlab.api.meta import Object, ObjectMeta
 from netlab.api.wellknown import HOST_NAMES
-from netlab.probe.checks import Ask, Check, LookUp, Reach
-from netlab.probe.snapshot import Snapshot
+from netlab.probe.plan.checks import Ask, Check, LookUp, Reach
+from netlab.probe.plan.snapshot import Snapshot
 
 T = TypeVar("T", bound=Object)
 VERSIONS = {"resource_version": "", "generation": 0}

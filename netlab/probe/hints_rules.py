@@ -21,7 +21,7 @@ from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel, Listing
 from netlab.netfilter.repair import inspect
 from netlab.netfilter.ruleset import Ruleset
-from netlab.probe.snapshot import Snapshot
+from netlab.probe.plan.snapshot import Snapshot
 from netlab.proxy.node_tables import NodeTables
 from netlab.proxy.servicemap import build
 

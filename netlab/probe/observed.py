@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.wire import Sighting
 
 

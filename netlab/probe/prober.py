@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from netlab.dns.resolver import LOOPBACK, parse, search_list
 from netlab.probe import resolve, sockets
 from netlab.probe.capture import Capture
-from netlab.probe.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
 from netlab.probe.observed import Hit, Observed, arrived
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.servers import Servers, source_in
 from netlab.probe.sockets import Exchange
 from netlab.probe.vantage import BrokenProbeError, Vantage

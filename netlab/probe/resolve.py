@@ -19,8 +19,8 @@ import dns.rcode
 import dns.rdatatype
 
 from netlab.probe import sockets
-from netlab.probe.checks import Ask
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.checks import Ask
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.sockets import Exchange
 from netlab.probe.vantage import Vantage
 from netlab.probe.wire import dns_key, tcp_key

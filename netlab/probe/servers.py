@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from netlab.probe.checks import Place
+from netlab.probe.plan.checks import Place
 from netlab.probe.vantage import BrokenProbeError, Enter, open_socket
 from netlab.probe.wire import ANSWER_MARK, KEY_LENGTH, MARK
 

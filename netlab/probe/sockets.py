@@ -16,7 +16,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
 
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.vantage import BrokenProbeError, Vantage
 from netlab.probe.wire import MARK
 

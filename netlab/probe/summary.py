@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from netlab.api.resources import Json
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.verdict import Result
 
 MOST_TARGETS = 3

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from netlab.probe.checks import Encapsulation
+from netlab.probe.plan.checks import Encapsulation
 
 MARK = b"netlab-probe-"
 ANSWER_MARK = b"netlab-reply-"

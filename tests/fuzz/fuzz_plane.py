@@ -67,8 +67,8 @@ from netlab.node.podfiles import ConfigError, PodFiles
 from netlab.node.readiness import initial
 from netlab.node.servers import SERVERS
 from netlab.node.servers.base import BadArgumentsError, Process
-from netlab.probe.plan import choices, plan
-from netlab.probe.snapshot import LISTED, Snapshot
+from netlab.probe.plan.plan import choices, plan
+from netlab.probe.plan.snapshot import LISTED, Snapshot
 from netlab.proxy.health import health_check_answers
 from netlab.proxy.node_tables import NodeTables
 from netlab.proxy.servicemap import build

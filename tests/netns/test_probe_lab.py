@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from netlab.kernel.namespaces import inside
-from netlab.probe import fake, sockets
 from netlab.probe import record as run_record
-from netlab.probe.outcome import Outcome
+from netlab.probe import sockets
+from netlab.probe.plan import fake
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.runner import run_connectivity
 from netlab.probe.servers import Servers
 from netlab.probe.vantage import Keys, Vantage

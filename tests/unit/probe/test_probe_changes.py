@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.probe import fake
 from netlab.probe.changes import NOTHING, Changes, compare, repeated
-from netlab.probe.checks import Check, Expectation
 from netlab.probe.hints import Hints
 from netlab.probe.observed import Observed
-from netlab.probe.outcome import Outcome
-from netlab.probe.plan import plan
+from netlab.probe.plan import fake
+from netlab.probe.plan.checks import Check, Expectation
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.plan.plan import plan
 from netlab.probe.runner import Repetition
 from netlab.probe.verdict import Result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netlab.probe.observed import Observed
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.prober import first_sent, turn
 from netlab.probe.wire import Packet, Sighting
 

@@ -11,7 +11,7 @@ import pytest
 
 from netlab.errors import KernelError
 from netlab.probe import sockets
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.vantage import ROOM, BrokenProbeError, Keys, Vantage
 from netlab.probe.wire import KEY_LENGTH
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.probe.checks import Ask, Check, Encapsulation, Expectation, Kind, Place, Reach, Visit
 from netlab.probe.observed import Hit, Observed
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan.checks import Ask, Check, Encapsulation, Expectation, Kind, Place, Reach, Visit
+from netlab.probe.plan.outcome import Outcome
 from netlab.probe.verdict import Result, judge
 from netlab.probe.wire import Packet, Sighting
 

@@ -8,8 +8,8 @@ from socket import inet_aton
 import pytest
 
 from netlab.probe.capture import SNAP_LENGTH, kernel_filter
-from netlab.probe.checks import Encapsulation
 from netlab.probe.evidence import changes, decode
+from netlab.probe.plan.checks import Encapsulation
 from netlab.probe.sockets import echo_request
 from netlab.probe.wire import ANSWER_MARK, MARK, read, tcp_key
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import permutations
 
-from netlab.probe.checks import Place
+from netlab.probe.plan.checks import Place
 
 ALL_PAIRS = 12
 

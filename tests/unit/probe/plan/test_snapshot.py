@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.probe import fake
-from netlab.probe.expectation import Access, Entry, usable
-from netlab.probe.plan import plan
+from netlab.probe.plan import fake
+from netlab.probe.plan.expectation import Access, Entry, usable
+from netlab.probe.plan.plan import plan
 
 
 def with_slices(*slices):

@@ -1,6 +1,6 @@
 """The checks of a lab, computed from its objects: nobody writes a list of them.
 
-objects -> paths between places (here)  +  Services (plan_services)  +  names (plan_names)  ->  checks
+objects -> paths between places (here)  +  Services (plan_services)  +  names (`names`)  ->  checks
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import permutations
 
-from netlab.probe import choose, plan_names, plan_services
-from netlab.probe.checks import Check, Expectation, Place, Reach
-from netlab.probe.expectation import direct
-from netlab.probe.outcome import Outcome
-from netlab.probe.snapshot import Snapshot
+from netlab.probe.plan import choose, names, services
+from netlab.probe.plan.checks import Check, Expectation, Place, Reach
+from netlab.probe.plan.expectation import direct
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.plan.snapshot import Snapshot
 
 PROTOCOLS = ("TCP", "UDP", "ICMP")
 UNDERLAY_MTU = 1500
@@ -36,7 +36,7 @@ class Choice:
 def plan(snapshot: Snapshot) -> tuple[Check, ...]:
     """Return all checks of a lab, each id once."""
     found: dict[str, Check] = {}
-    makers = (_pods, _pods_and_nodes, _host_network, _nodes, _outside, _datagrams, plan_services.checks, plan_names.checks)
+    makers = (_pods, _pods_and_nodes, _host_network, _nodes, _outside, _datagrams, services.checks, names.checks)
     with _uncollected():
         for maker in makers:
             for check in maker(snapshot):

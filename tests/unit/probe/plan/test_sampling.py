@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from netlab.probe import fake
-from netlab.probe.checks import STICKY_ATTEMPTS, Expectation, Kind
-from netlab.probe.outcome import Outcome
-from netlab.probe.plan import plan
-from netlab.probe.sampling import FALSE_ALARM, draws
+from netlab.probe.plan import fake
+from netlab.probe.plan.checks import STICKY_ATTEMPTS, Expectation, Kind
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.plan.plan import plan
+from netlab.probe.plan.sampling import FALSE_ALARM, draws
 
 
 def missed(chances: list[float], attempts: int) -> float:

@@ -27,9 +27,9 @@ from enum import Enum
 
 from netlab.api.services import Service, ServicePort
 from netlab.dataplane import names
-from netlab.probe.checks import Encapsulation, Expectation, Kind, Place
-from netlab.probe.outcome import Outcome
-from netlab.probe.snapshot import Backend, Snapshot
+from netlab.probe.plan.checks import Encapsulation, Expectation, Kind, Place
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.plan.snapshot import Backend, Snapshot
 
 
 class Entry(Enum):

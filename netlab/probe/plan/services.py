@@ -14,7 +14,7 @@ For each Service port. "All backends" means: connect until every expected backen
                                                           load balancer address: refused
     unassigned       -                                    one pod per node, every node, to an address no Service has: dropped
 
-kube-dns is left to `plan_names`, which talks DNS to it.
+kube-dns is left to `names`, which talks DNS to it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from itertools import count
 
 from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL, KUBE_DNS, PROXY_NAME_LABEL
-from netlab.probe import choose
-from netlab.probe.checks import Check, Kind, Place, Reach, Talk, Visit
-from netlab.probe.expectation import Access, Entry, arrivals, direct, through_service, unassigned_address, unused_port
-from netlab.probe.outcome import Outcome
-from netlab.probe.snapshot import Snapshot
+from netlab.probe.plan import choose
+from netlab.probe.plan.checks import Check, Kind, Place, Reach, Talk, Visit
+from netlab.probe.plan.expectation import Access, Entry, arrivals, direct, through_service, unassigned_address, unused_port
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.plan.snapshot import Snapshot
 from netlab.proxy.remarks import Claimed
 
 NOT_PROXIED = frozenset({PROXY_NAME_LABEL, HEADLESS_LABEL})  # semantics 4.17
@@ -246,7 +246,7 @@ def _unassigned(snapshot: Snapshot) -> Iterator[Check]:
 
 
 def headless(snapshot: Snapshot, service: Service) -> Iterator[Check]:
-    """No proxy: DNS gives the endpoints (plan_names), and each of them answers directly (semantics 4.16)."""
+    """No proxy: DNS gives the endpoints (`names`), and each of them answers directly (semantics 4.16)."""
     for port in service.spec.ports:
         for backend in snapshot.backends(service, port):
             if not backend.endpoint.conditions.is_ready or backend.place.kind is Kind.NOWHERE:
@@ -262,7 +262,7 @@ def headless(snapshot: Snapshot, service: Service) -> Iterator[Check]:
 
 
 def external_name(snapshot: Snapshot, service: Service) -> Iterator[Check]:
-    """DNS answers with a CNAME (plan_names); when its target is a host of the lab, a pod reaches it by the Service's name."""
+    """DNS answers with a CNAME (`names`); when its target is a host of the lab, a pod reaches it by the Service's name."""
     address = snapshot.hosts.get(service.spec.external_name.rstrip("."), "")
     target = snapshot.place_at(address)
     if target.kind not in {Kind.CLIENT, Kind.NODE}:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.probe import fake
-from netlab.probe.checks import Encapsulation, Kind, Place
-from netlab.probe.expectation import Access, Entry, direct, encapsulation, through_service
-from netlab.probe.outcome import Outcome
+from netlab.probe.plan import fake
+from netlab.probe.plan.checks import Encapsulation, Kind, Place
+from netlab.probe.plan.expectation import Access, Entry, direct, encapsulation, through_service
+from netlab.probe.plan.outcome import Outcome
 
 PORT = {"port": 80, "targetPort": 80, "nodePort": 30080}
 A1, A2, B1 = "10.244.1.2", "10.244.1.3", "10.244.2.2"

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from netlab.probe.outcome import Outcome
-from netlab.probe.sampling import draws
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.plan.sampling import draws
 
 STICKY_ATTEMPTS = 10
 
@@ -155,7 +155,7 @@ class Expectation:
 
     @property
     def attempts(self) -> int:
-        """How many connections the check makes at most until all that must be seen has been seen (`netlab.probe.sampling`)."""
+        """The most connections that the check makes to see all that it must see (`sampling`)."""
         if self.sticky:
             return STICKY_ATTEMPTS
         return draws([*(self.chances[backend] for backend in self.wanted), *(1 / len(self.nodes) for _ in self.nodes)])

@@ -24,7 +24,7 @@ from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABEL
 from netlab.dataplane import names
 from netlab.ipam import AddressPlan
-from netlab.probe.checks import Kind, Place, Talk
+from netlab.probe.plan.checks import Kind, Place, Talk
 from netlab.proxy.remarks import Claimed, lost_claims
 
 LISTED: tuple[resources.Resource[Any], ...] = (
@@ -198,7 +198,7 @@ class Snapshot:
 
     @cached_property
     def talks(self) -> dict[tuple[str, str, str], Talk]:
-        """What `plan_services.talk` has found so far."""
+        """What `services.talk` has found so far."""
         return {}
 
     def _merged(self, service: Service, port: ServicePort) -> tuple[Backend, ...]:

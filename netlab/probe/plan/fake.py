@@ -11,7 +11,7 @@ from typing import Any
 
 from netlab.api.resources import Json, Resource
 from netlab.controlplane.client import ObjectList
-from netlab.probe.snapshot import Snapshot
+from netlab.probe.plan.snapshot import Snapshot
 
 Lists = dict[str, list[Json]]
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from netlab.api.discovery import Endpoint
 from netlab.api.services import Service
 from netlab.ipam import AddressPlan
-from netlab.probe import choose
-from netlab.probe.checks import Ask, Check, Expectation, Kind, LookUp, Place
-from netlab.probe.outcome import Outcome
-from netlab.probe.plan_services import domain_name
-from netlab.probe.snapshot import Snapshot
+from netlab.probe.plan import choose
+from netlab.probe.plan.checks import Ask, Check, Expectation, Kind, LookUp, Place
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.plan.services import domain_name
+from netlab.probe.plan.snapshot import Snapshot
 
 FEW_SERVICES = 12
 FEW_HOSTS = 4
