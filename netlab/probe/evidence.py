@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from netlab.probe.wire import Sighting
+from netlab.probe.run.wire import Sighting
 
 MOST_HOPS = 40
 

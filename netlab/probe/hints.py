@@ -27,11 +27,11 @@ from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
 from netlab.probe.hints_rules import RulesHints
-from netlab.probe.observed import Observed
 from netlab.probe.plan.checks import Check, Kind, Visit
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.snapshot import Snapshot
-from netlab.probe.wire import Sighting
+from netlab.probe.run.observed import Observed
+from netlab.probe.run.wire import Sighting
 
 FORWARDING = "net/ipv4/ip_forward"
 BRIDGED_RULES = "net/bridge/bridge-nf-call-iptables"

@@ -26,19 +26,19 @@ from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN, inside
 from netlab.kernel.overflow import Overflows
 from netlab.probe import record
-from netlab.probe.capture import Capture
 from netlab.probe.changes import NOTHING, Changes, compare, repeated
 from netlab.probe.hints import Hints
-from netlab.probe.neighbours import Meetings
-from netlab.probe.observed import Observed
 from netlab.probe.plan.checks import Check, Kind, Reach
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.plan import choices, plan
 from netlab.probe.plan.snapshot import LISTED, Snapshot
-from netlab.probe.ports import source_ports
-from netlab.probe.prober import Prober
-from netlab.probe.servers import Servers
-from netlab.probe.vantage import BrokenProbeError, Keys, Vantage
+from netlab.probe.run.capture import Capture
+from netlab.probe.run.neighbours import Meetings
+from netlab.probe.run.observed import Observed
+from netlab.probe.run.ports import source_ports
+from netlab.probe.run.prober import Prober
+from netlab.probe.run.servers import Servers
+from netlab.probe.run.vantage import BrokenProbeError, Keys, Vantage
 from netlab.probe.verdict import Result, Verdict, judge
 
 AT_ONCE = 24

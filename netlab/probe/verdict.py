@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from netlab.probe.observed import Observed
 from netlab.probe.plan.checks import Ask, Check, Encapsulation, LookUp, Visit
 from netlab.probe.plan.outcome import Outcome
+from netlab.probe.run.observed import Observed
 
 
 class Result(Enum):

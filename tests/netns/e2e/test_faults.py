@@ -219,7 +219,7 @@ FEW_PORTS = range(50000, 50400)  # instead of all, so that conntrack has little 
 
 def test_a_question_is_a_flow_of_its_own(faulty, tmp_path, monkeypatch):
     """What conntrack remembers of questions that a fault led astray leads no question astray once the fault is repaired."""
-    monkeypatch.setattr("netlab.probe.ports.PORTS", FEW_PORTS)
+    monkeypatch.setattr("netlab.probe.run.ports.PORTS", FEW_PORTS)
     fault = Fault("", NOWHERE, "dns-node", "", "", chain="endpoint-[A-Z0-9]*-kube-system/kube-dns/udp/")
     rules = "flush ruleset\n" + shell(faulty, fault, "nft list ruleset", tmp_path)
     (tmp_path / "rules").write_text(rules)

@@ -6,11 +6,11 @@ import pytest
 
 from netlab.probe.changes import NOTHING, Changes, compare, repeated
 from netlab.probe.hints import Hints
-from netlab.probe.observed import Observed
 from netlab.probe.plan import fake
 from netlab.probe.plan.checks import Check, Expectation
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.plan import plan
+from netlab.probe.run.observed import Observed
 from netlab.probe.runner import Repetition
 from netlab.probe.verdict import Result
 

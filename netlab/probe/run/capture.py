@@ -21,9 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from netlab.dataplane import names
 from netlab.errors import KernelError
-from netlab.probe.stamps import ask_for_stamps, stamping, time_of
-from netlab.probe.vantage import Enter
-from netlab.probe.wire import Packet, Sighting, read
+from netlab.probe.run.stamps import ask_for_stamps, stamping, time_of
+from netlab.probe.run.vantage import Enter
+from netlab.probe.run.wire import Packet, Sighting, read
 
 SNAP_LENGTH = 256  # VXLAN and inner headers take 104 bytes, an ICMP error quotes another 40, then a mark of 29
 RECEIVE_BUFFER = 8 << 20

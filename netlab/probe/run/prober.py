@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netlab.dns.resolver import LOOPBACK, parse, search_list
-from netlab.probe import resolve, sockets
-from netlab.probe.capture import Capture
-from netlab.probe.observed import Hit, Observed, arrived
 from netlab.probe.plan.checks import Ask, Check, LookUp, Place, Reach, Talk, Visit
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.servers import Servers, source_in
-from netlab.probe.sockets import Exchange
-from netlab.probe.vantage import BrokenProbeError, Vantage
-from netlab.probe.wire import MARK, Packet, Sighting, tcp_key
+from netlab.probe.run import resolve, sockets
+from netlab.probe.run.capture import Capture
+from netlab.probe.run.observed import Hit, Observed, arrived
+from netlab.probe.run.servers import Servers, source_in
+from netlab.probe.run.sockets import Exchange
+from netlab.probe.run.vantage import BrokenProbeError, Vantage
+from netlab.probe.run.wire import MARK, Packet, Sighting, tcp_key
 
 LONGEST_BATCH = 20
 POD_SAID = re.compile(rb"(?im)^X-Netlab-Pod:\s*(\S+)")

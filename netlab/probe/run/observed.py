@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.wire import Sighting
+from netlab.probe.run.wire import Sighting
 
 
 def arrived(trail: Iterable[Sighting]) -> tuple[Sighting, ...]:

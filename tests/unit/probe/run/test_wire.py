@@ -7,11 +7,11 @@ from socket import inet_aton
 
 import pytest
 
-from netlab.probe.capture import SNAP_LENGTH, kernel_filter
 from netlab.probe.evidence import changes, decode
 from netlab.probe.plan.checks import Encapsulation
-from netlab.probe.sockets import echo_request
-from netlab.probe.wire import ANSWER_MARK, MARK, read, tcp_key
+from netlab.probe.run.capture import SNAP_LENGTH, kernel_filter
+from netlab.probe.run.sockets import echo_request
+from netlab.probe.run.wire import ANSWER_MARK, MARK, read, tcp_key
 
 KEY = "0123456789abcdef"
 ETHER = b"\x02" * 12 + b"\x08\x00"

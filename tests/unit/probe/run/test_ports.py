@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from netlab.probe.ports import PORTS, source_ports
+from netlab.probe.run.ports import PORTS, source_ports
 
 MOST = frozenset(PORTS) - {40000, 40001, 50000}
 ROWS = [

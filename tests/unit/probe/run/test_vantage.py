@@ -10,10 +10,10 @@ from itertools import pairwise
 import pytest
 
 from netlab.errors import KernelError
-from netlab.probe import sockets
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.vantage import ROOM, BrokenProbeError, Keys, Vantage
-from netlab.probe.wire import KEY_LENGTH
+from netlab.probe.run import sockets
+from netlab.probe.run.vantage import ROOM, BrokenProbeError, Keys, Vantage
+from netlab.probe.run.wire import KEY_LENGTH
 
 MANY = 1000
 ANY = 0  # the kernel chooses the port

@@ -18,12 +18,12 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
-from netlab.probe import sockets
 from netlab.probe.plan.checks import Ask
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.sockets import Exchange
-from netlab.probe.vantage import Vantage
-from netlab.probe.wire import dns_key, tcp_key
+from netlab.probe.run import sockets
+from netlab.probe.run.sockets import Exchange
+from netlab.probe.run.vantage import Vantage
+from netlab.probe.run.wire import dns_key, tcp_key
 
 DNS_PORT = 53
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from netlab.probe.servers import Servers
+from netlab.probe.run.servers import Servers
 
 
 class Cut:

@@ -15,9 +15,9 @@ from contextlib import suppress
 from netlab.dataplane import names
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
-from netlab.probe.observed import Observed
 from netlab.probe.plan.checks import Check, Kind, Place, Reach
 from netlab.probe.plan.snapshot import Snapshot
+from netlab.probe.run.observed import Observed
 
 MOST_PAIRS = 64
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from netlab.probe.plan.checks import Place
-from netlab.probe.vantage import BrokenProbeError, Enter, open_socket
-from netlab.probe.wire import ANSWER_MARK, KEY_LENGTH, MARK
+from netlab.probe.run.vantage import BrokenProbeError, Enter, open_socket
+from netlab.probe.run.wire import ANSWER_MARK, KEY_LENGTH, MARK
 
 BACKLOG = 1024
 LONGEST_MESSAGE = 65535

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from netlab.errors import CannotTestError, KernelError
-from netlab.probe.vantage import Enter
+from netlab.probe.run.vantage import Enter
 
 Ancillary = list[tuple[int, int, bytes]]
 

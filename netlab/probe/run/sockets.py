@@ -17,8 +17,8 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.vantage import BrokenProbeError, Vantage
-from netlab.probe.wire import MARK
+from netlab.probe.run.vantage import BrokenProbeError, Vantage
+from netlab.probe.run.wire import MARK
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR = 10, 2, 11
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.probe.observed import Observed
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.prober import first_sent, turn
-from netlab.probe.wire import Packet, Sighting
+from netlab.probe.run.observed import Observed
+from netlab.probe.run.prober import first_sent, turn
+from netlab.probe.run.wire import Packet, Sighting
 
 CLIENT, FRONT, NODE, BACKEND = "client:40000", "front:7", "node:31234", "pod:7000"
 REQUEST = ((CLIENT, FRONT), (CLIENT, NODE), ("node:50000", BACKEND))

@@ -7,13 +7,13 @@ import pytest
 from netlab.kernel.door import NeighbourTable
 from netlab.kernel.fake import FakeKernel
 from netlab.kernel.overflow import Overflows, sentence
-from netlab.probe.neighbours import MOST_PAIRS, Meetings
-from netlab.probe.observed import Hit, Observed
 from netlab.probe.plan.checks import Check, Expectation, Reach, Visit
 from netlab.probe.plan.fake import cluster, node, pod
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.snapshot import Snapshot
-from netlab.probe.wire import Packet, Sighting
+from netlab.probe.run.neighbours import MOST_PAIRS, Meetings
+from netlab.probe.run.observed import Hit, Observed
+from netlab.probe.run.wire import Packet, Sighting
 
 PODS = MOST_PAIRS + 2  # of node1
 EXPECTED = Expectation((Outcome.ALLOWED,))
