@@ -12,7 +12,7 @@ from netlab.lab.converge import follow
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
 from netlab.node.podfiles import PodFiles
-from netlab.probe.runner import run_connectivity
+from netlab.probe.connectivity import run_connectivity
 from netlab.runtime.lifetime import run_interruptible
 from netlab.runtime.statedir import StateDirectory
 

@@ -13,12 +13,12 @@ import pytest
 
 from netlab.kernel.namespaces import inside
 from netlab.probe import record as run_record
+from netlab.probe.connectivity import run_connectivity
 from netlab.probe.plan import fake
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.run import sockets
 from netlab.probe.run.servers import Servers
 from netlab.probe.run.vantage import Keys, Vantage
-from netlab.probe.runner import run_connectivity
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("hand_made_lab")]
 

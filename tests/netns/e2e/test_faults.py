@@ -21,7 +21,7 @@ from netlab.api.resources import DEPLOYMENTS
 from netlab.kernel.namespaces import inside
 from netlab.lab.find import connect
 from netlab.lab.test import connectivity
-from netlab.probe.runner import run_connectivity
+from netlab.probe.connectivity import run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
 HERE = Path(__file__).parent
