@@ -11,8 +11,8 @@ from rich.text import Text
 
 from netlab.api.resources import Json
 from netlab.probe import summary
+from netlab.probe.judge.verdict import Result
 from netlab.probe.record import failed, tested_anything
-from netlab.probe.verdict import Result
 
 STYLES = {Result.PASSED.value: "green", Result.FAILED.value: "bold red", Result.NOT_TESTED.value: "yellow"}
 COLUMNS = {Result.PASSED: "passed", Result.FAILED: "failed", Result.NOT_TESTED: "not tested"}

@@ -3,7 +3,7 @@
 - `connectivity` is the story of a test: snapshot, plan, run, look for changes, judge, record.
 - The folder `plan` computes the checks and their expectations from the objects (pure).
 - The folder `run` sends the packets and records what comes of each check.
-- `verdict` compares the two; `changes` finds what changed during the run; `hints` and `hints_rules` say what may be wrong.
+- The folder `judge` compares the two (pure); `hints` and `hints_rules` say what may be wrong.
 - `record` is the result as one JSON document, `evidence` its decoded packets; `summary`, `markdown`, `junit` and
   `annotations` render it.
 """

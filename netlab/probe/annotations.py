@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from netlab.api.resources import Json
 from netlab.probe import summary
-from netlab.probe.verdict import Result
+from netlab.probe.judge.verdict import Result
 
 MOST = 9
 KINDS = {Result.FAILED: "error", Result.NOT_TESTED: "warning"}

@@ -14,15 +14,15 @@ from netlab.controlplane.client import ObjectList
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.overflow import Overflows
 from netlab.probe import record
-from netlab.probe.changes import NOTHING, Changes, compare, repeated
 from netlab.probe.hints import Hints
+from netlab.probe.judge.changes import NOTHING, Changes, compare, repeated
+from netlab.probe.judge.verdict import Result, Verdict, judge
 from netlab.probe.plan.checks import Check
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.plan import choices, plan
 from netlab.probe.plan.snapshot import LISTED, Snapshot
 from netlab.probe.run.observed import Observed
 from netlab.probe.run.runner import Progress, ResolvConf, Row, Run, no_resolv_conf
-from netlab.probe.verdict import Result, Verdict, judge
 
 Settle = Callable[[], None]
 
@@ -110,7 +110,7 @@ class Repetition:
 async def _repeat(
     run: Run, rows: list[Row], where: tuple[str, Lists, str | None], changes: Changes
 ) -> tuple[list[Row], Snapshot, Repetition]:
-    """Run once more what a change concerns (`netlab.probe.changes`); return the rows of the lab as it is now."""
+    """Run once more what a change concerns (`netlab.probe.judge.changes`); return the rows of the lab as it is now."""
     lab, client, only = where
     second = take_snapshot(lab, client)  # after the lab has settled
     planned = _chosen(second, only)

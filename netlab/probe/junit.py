@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from netlab.api.resources import Json
-from netlab.probe.verdict import Result
+from netlab.probe.judge.verdict import Result
 
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2 Char
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from netlab.api.resources import Json
 from netlab.probe import summary
-from netlab.probe.verdict import Result
+from netlab.probe.judge.verdict import Result
 
 MOST_BYTES = 900_000
 ROOM_FOR_END = 200

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from netlab.api.resources import Json
+from netlab.probe.judge.verdict import Result
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.verdict import Result
 
 MOST_TARGETS = 3
 MOST_CAUSES = 10

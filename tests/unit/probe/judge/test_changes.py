@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.probe.changes import NOTHING, Changes, compare, repeated
 from netlab.probe.connectivity import Repetition
 from netlab.probe.hints import Hints
+from netlab.probe.judge.changes import NOTHING, Changes, compare, repeated
+from netlab.probe.judge.verdict import Result
 from netlab.probe.plan import fake
 from netlab.probe.plan.checks import Check, Expectation
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.plan import plan
 from netlab.probe.run.observed import Observed
-from netlab.probe.verdict import Result
 
 SERVICES = [fake.service(name, clusterIP=f"10.96.0.{20 + n}") for n, name in enumerate(("blue", "red"))]
 SLICES = [fake.endpoints("blue", ["10.244.1.2"]), fake.endpoints("red", ["10.244.2.2"])]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from netlab.probe.judge.verdict import Result, judge
 from netlab.probe.plan.checks import Ask, Check, Encapsulation, Expectation, Kind, Place, Reach, Visit
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.run.observed import Hit, Observed
 from netlab.probe.run.wire import Packet, Sighting
-from netlab.probe.verdict import Result, judge
 
 A = Place(Kind.POD, "default/a", "t-a", "10.244.1.2", "node1")
 B = Place(Kind.POD, "default/b", "t-b", "10.244.2.2", "node2")
