@@ -4,6 +4,5 @@
 - The folder `plan` computes the checks and their expectations from the objects (pure).
 - The folder `run` sends the packets and records what comes of each check.
 - The folder `judge` compares the two (pure); `hints` and `hints_rules` say what may be wrong.
-- `record` is the result as one JSON document, `evidence` its decoded packets; `summary`, `markdown`, `junit` and
-  `annotations` render it.
+- The folder `report` makes one JSON document of the result, and renders it.
 """

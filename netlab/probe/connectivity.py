@@ -13,7 +13,6 @@ from netlab.api.resources import Resource
 from netlab.controlplane.client import ObjectList
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.overflow import Overflows
-from netlab.probe import record
 from netlab.probe.hints import Hints
 from netlab.probe.judge.changes import NOTHING, Changes, compare, repeated
 from netlab.probe.judge.verdict import Result, Verdict, judge
@@ -21,6 +20,7 @@ from netlab.probe.plan.checks import Check
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.plan import choices, plan
 from netlab.probe.plan.snapshot import LISTED, Snapshot
+from netlab.probe.report import record
 from netlab.probe.run.observed import Observed
 from netlab.probe.run.runner import Progress, ResolvConf, Row, Run, no_resolv_conf
 

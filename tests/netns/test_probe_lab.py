@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from netlab.kernel.namespaces import inside
-from netlab.probe import record as run_record
 from netlab.probe.connectivity import run_connectivity
 from netlab.probe.plan import fake
 from netlab.probe.plan.outcome import Outcome
+from netlab.probe.report import record as run_record
 from netlab.probe.run import sockets
 from netlab.probe.run.servers import Servers
 from netlab.probe.run.vantage import Keys, Vantage

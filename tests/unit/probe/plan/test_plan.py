@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from netlab.probe import record
 from netlab.probe.plan import fake
 from netlab.probe.plan.checks import Ask, Kind, Place, Talk
 from netlab.probe.plan.choose import by_node, pod_pairs
 from netlab.probe.plan.plan import choices, plan
+from netlab.probe.report import record
 
 A1, B1 = "10.244.1.2", "10.244.2.2"
 

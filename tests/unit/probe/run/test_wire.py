@@ -7,8 +7,8 @@ from socket import inet_aton
 
 import pytest
 
-from netlab.probe.evidence import changes, decode
 from netlab.probe.plan.checks import Encapsulation
+from netlab.probe.report.evidence import changes, decode
 from netlab.probe.run.capture import SNAP_LENGTH, kernel_filter
 from netlab.probe.run.sockets import echo_request
 from netlab.probe.run.wire import ANSWER_MARK, MARK, read, tcp_key

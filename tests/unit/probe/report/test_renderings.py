@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from netlab.cli.connectivity import report
-from netlab.probe import record as run_record
-from netlab.probe.annotations import annotate
-from netlab.probe.junit import junit
-from netlab.probe.markdown import MOST_BYTES, markdown
+from netlab.probe.report import record as run_record
+from netlab.probe.report.annotations import annotate
+from netlab.probe.report.junit import junit
+from netlab.probe.report.markdown import MOST_BYTES, markdown
 
 HOP = {"where": "node1 eth0", "direction": "out", "packet": "SYN", "source": "10.244.1.2:4", "destination": "10.244.2.2:80",
        "outer": {"source": "172.30.1.1", "destination": "172.30.1.2", "port": 8472, "vni": 1}}  # fmt: skip

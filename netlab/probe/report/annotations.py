@@ -7,8 +7,8 @@ more there are. Equal failures are one row, as everywhere. What could not be tes
 from __future__ import annotations
 
 from netlab.api.resources import Json
-from netlab.probe import summary
 from netlab.probe.judge.verdict import Result
+from netlab.probe.report import summary
 
 MOST = 9
 KINDS = {Result.FAILED: "error", Result.NOT_TESTED: "warning"}

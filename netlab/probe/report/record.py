@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 from netlab.api.resources import Json
-from netlab.probe.evidence import evidence
 from netlab.probe.judge.verdict import Result, Verdict
 from netlab.probe.plan.checks import Ask, Check, LookUp, Visit
 from netlab.probe.plan.plan import Choice
 from netlab.probe.plan.snapshot import Snapshot
+from netlab.probe.report.evidence import evidence
 from netlab.probe.run.observed import Observed
 from netlab.proxy.remarks import remarks
 

@@ -6,8 +6,8 @@ The path classes come first, then what may be wrong, then failures folded in `<d
 from __future__ import annotations
 
 from netlab.api.resources import Json
-from netlab.probe import summary
 from netlab.probe.judge.verdict import Result
+from netlab.probe.report import summary
 
 MOST_BYTES = 900_000
 ROOM_FOR_END = 200
