@@ -13,8 +13,8 @@ from netlab.api.resources import Resource
 from netlab.controlplane.client import ObjectList
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.overflow import Overflows
-from netlab.probe.hints import Hints
 from netlab.probe.judge.changes import NOTHING, Changes, compare, repeated
+from netlab.probe.judge.hints import Hints
 from netlab.probe.judge.verdict import Result, Verdict, judge
 from netlab.probe.plan.checks import Check
 from netlab.probe.plan.outcome import Outcome

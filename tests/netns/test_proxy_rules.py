@@ -16,7 +16,7 @@ from netlab.kernel.tables import canonical
 from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import contents, render, transaction
-from netlab.probe.hints_rules import differences
+from netlab.probe.judge.hints_rules import differences
 from netlab.proxy.frame import FAMILY, TABLE, ProxyConfig
 from netlab.proxy.masquerade import flannel_rules
 from netlab.proxy.nftables import NftablesCompiler, compile_services

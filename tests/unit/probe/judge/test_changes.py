@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from netlab.probe.connectivity import Repetition
-from netlab.probe.hints import Hints
 from netlab.probe.judge.changes import NOTHING, Changes, compare, repeated
+from netlab.probe.judge.hints import Hints
 from netlab.probe.judge.verdict import Result
 from netlab.probe.plan import fake
 from netlab.probe.plan.checks import Check, Expectation

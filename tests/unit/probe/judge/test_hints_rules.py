@@ -9,7 +9,7 @@ import pytest
 from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
 from netlab.kernel.fake import FakeKernel
 from netlab.netfilter.script import render
-from netlab.probe.hints_rules import RulesHints, edge_tables
+from netlab.probe.judge.hints_rules import RulesHints, edge_tables
 from netlab.probe.plan import fake
 
 PATH = "/run/netns/test-edge"

@@ -26,7 +26,7 @@ from netlab.dataplane import names
 from netlab.dataplane.state import NamespaceState
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
-from netlab.probe.hints_rules import RulesHints
+from netlab.probe.judge.hints_rules import RulesHints
 from netlab.probe.plan.checks import Check, Kind, Visit
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.snapshot import Snapshot
