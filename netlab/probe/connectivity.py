@@ -18,13 +18,11 @@ from netlab.probe.judge.hints import Hints
 from netlab.probe.judge.verdict import Result, Verdict, judge
 from netlab.probe.plan.checks import Check
 from netlab.probe.plan.outcome import Outcome
-from netlab.probe.plan.plan import choices, plan
+from netlab.probe.plan.plan import plan
 from netlab.probe.plan.snapshot import LISTED, Snapshot
 from netlab.probe.report import record
 from netlab.probe.run.observed import Observed
 from netlab.probe.run.runner import Progress, ResolvConf, Row, Run, no_resolv_conf
-
-Settle = Callable[[], None]
 
 
 class Lists(Protocol):
@@ -34,50 +32,56 @@ class Lists(Protocol):
         """Return all objects of a kind."""
 
 
-def take_snapshot(lab: str, client: Lists) -> Snapshot:
-    """List all objects that the plan is computed from."""
-    return Snapshot.decode(lab, {r.plural: client.list(r).items for r in LISTED})
+@dataclass(frozen=True)
+class LabUnderTest:
+    """What a test needs of a lab: its name and its objects.
+
+    `resolv_conf` gives a pod's /etc/resolv.conf by its uid; `settle` waits until the lab has programmed a change that
+    was made during the run.
+    """
+
+    name: str
+    client: Lists
+    resolv_conf: ResolvConf = no_resolv_conf
+    settle: Callable[[], None] | None = None
+
+    def snapshot(self) -> Snapshot:
+        """List all objects that the plan is computed from."""
+        return Snapshot.decode(self.name, {r.plural: self.client.list(r).items for r in LISTED})
 
 
 async def run_connectivity(
-    lab: str,
-    client: Lists,
-    progress: Progress,
-    *,
-    only: str | None = None,
-    patience: float = 1.0,
-    resolv_conf: ResolvConf | None = None,
-    settle: Settle | None = None,
+    lab: LabUnderTest, progress: Progress, *, only: str | None = None, patience: float = 1.0
 ) -> dict[str, Any]:
-    """Test a lab and return the record (`netlab.connectivity/v1`). `only` is a path class or a glob of check ids.
+    """Test a lab and return the record (`netlab.connectivity/v1`).
 
-    `patience` is how many seconds a probe waits for its answer; `resolv_conf` gives a pod's /etc/resolv.conf by its uid;
-    `settle` waits until the lab has programmed a change that was made during the run.
+    `only` is a path class or a glob of check ids; `patience` is how many seconds a probe waits for its answer.
     """
     started = monotonic()
-    run = Run(LinuxKernel(), progress, patience, resolv_conf or no_resolv_conf)
+    run = Run(LinuxKernel(), progress, patience, lab.resolv_conf)
     overflows = Overflows(run.kernel, "during the test")
-    first = take_snapshot(lab, client)
+    first = lab.snapshot()
     rows = await run.checks(first, _chosen(first, only))
-    latest = take_snapshot(lab, client)
+    latest = lab.snapshot()
     changes = compare(first, latest)
     repetition = Repetition()
     if changes:
-        if settle:
-            await asyncio.to_thread(settle)
-        rows, latest, repetition = await _repeat(run, rows, (lab, client, only), changes)
+        if lab.settle:
+            await asyncio.to_thread(lab.settle)
+        rows, latest, repetition = await _repeat(run, rows, (lab, only), changes)
     machine = overflows.words()
     hints = Hints(latest, run.kernel, machine)
-    return record.make(
-        latest,
-        [repetition.judged(*row, hints) for row in rows],
-        choices=choices(latest),
-        captures={"missing": run.missing, "lost": run.lost},
-        changed=repetition.summary(),
-        machine=machine,
-        seconds=monotonic() - started,
+    judged = [repetition.judged(*row, hints) for row in rows]
+    circumstances = record.Circumstances(
         only=only,
+        seconds=monotonic() - started,
+        missing=run.missing,
+        lost=run.lost,
+        repeated=len(repetition.repeated),
+        dropped=repetition.dropped,
+        machine=machine,
     )
+    return record.make(latest, judged, circumstances)
 
 
 def _chosen(snapshot: Snapshot, only: str | None) -> list[Check]:
@@ -102,23 +106,19 @@ class Repetition:
             verdict = replace(verdict, hints=hints.of(check, observed))
         return check, observed, verdict
 
-    def summary(self) -> dict[str, Any]:
-        """Return what the record says."""
-        return {"repeated": len(self.repeated), "dropped": list(self.dropped)}
-
 
 async def _repeat(
-    run: Run, rows: list[Row], where: tuple[str, Lists, str | None], changes: Changes
+    run: Run, rows: list[Row], where: tuple[LabUnderTest, str | None], changes: Changes
 ) -> tuple[list[Row], Snapshot, Repetition]:
     """Run once more what a change concerns (`netlab.probe.judge.changes`); return the rows of the lab as it is now."""
-    lab, client, only = where
-    second = take_snapshot(lab, client)  # after the lab has settled
+    lab, only = where
+    second = lab.snapshot()  # after the lab has settled
     planned = _chosen(second, only)
     done = {check.id: (check, observed) for check, observed in rows}
     failed = frozenset(key for key, row in done.items() if judge(*row).result is not Result.PASSED)
     again = repeated(planned, {key: check for key, (check, _) in done.items()}, failed, changes)
     done.update({check.id: (check, observed) for check, observed in await run.checks(second, again)})
-    latest = take_snapshot(lab, client)
+    latest = lab.snapshot()
     ids = {check.id for check in planned}
     dropped = tuple(check.id for check, _ in rows if check.id not in ids)
     repetition = Repetition(frozenset(check.id for check in again), dropped, compare(second, latest))

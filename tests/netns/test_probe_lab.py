@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from netlab.kernel.namespaces import inside
-from netlab.probe.connectivity import run_connectivity
+from netlab.probe.connectivity import LabUnderTest, run_connectivity
 from netlab.probe.plan import fake
 from netlab.probe.plan.outcome import Outcome
 from netlab.probe.report import record as run_record
@@ -152,7 +152,8 @@ async def connectivity(only: str | None = None):
     for place in snapshot.pod_places:
         servers.stand_in(place, "TCP", 8080)
     try:
-        return await run_connectivity(LAB, fake.FakeLists(objects()), lambda _done, _all: None, only=only)
+        lab = LabUnderTest(LAB, fake.FakeLists(objects()))
+        return await run_connectivity(lab, lambda _done, _all: None, only=only)
     finally:
         await servers.close()
 
@@ -270,7 +271,8 @@ async def test_probe_that_breaks_is_not_a_dropped_packet():
     """A pod whose namespace does not exist gives NOT_TESTED for its own checks."""
     ghost = objects()
     ghost["pods"].append(fake.pod("ghost", "10.244.1.9", image="example/plain"))
-    record = await run_connectivity(LAB, fake.FakeLists(ghost), lambda _d, _a: None, only="*/default/ghost->default/a1/TCP")
+    lab = LabUnderTest(LAB, fake.FakeLists(ghost))
+    record = await run_connectivity(lab, lambda _d, _a: None, only="*/default/ghost->default/a1/TCP")
 
     assert ["NOT_TESTED"] == [c["actual"] for c in record["checks"]]
     assert not run_record.tested_anything(record)

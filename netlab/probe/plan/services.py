@@ -79,11 +79,12 @@ def sources(snapshot: Snapshot) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
     return (*first, *snapshot.node_places), tuple(choose.some(rest, MANY_PODS))
 
 
-def visit(
-    snapshot: Snapshot, path: str, access: Access, *, every: bool = False, name: str = "", number: int = 0, target: str = ""
-) -> Check:
-    """Return the check of one access. `number` is the port to connect to, `target` its label: the Service's own unless given."""
+def visit(snapshot: Snapshot, path: str, access: Access, *, every: bool = False, name: str = "") -> Check:
+    """Return the check of one access."""
     service, port = access.service, access.port
+    number, target = port.port, name.rstrip(".") or access.address
+    if access.entry is Entry.NODE_PORT:
+        number, target = port.node_port, f"{access.via}:{port.node_port}"
     expected = through_service(snapshot, access)
     allowed = expected.outcome is Outcome.ALLOWED
     sticky = bool(service.affinity_timeout) and allowed
@@ -95,13 +96,12 @@ def visit(
     action = Visit(
         protocol=port.protocol,
         address=access.address,
-        port=number or port.port,
+        port=number,
         talk=talk(snapshot, service, port),
         name=name,
         stand_ins=tuple((b.place, b.port) for b in backends if b.place.kind is Kind.CLIENT),
     )
-    target = target or label(service, port, name.rstrip(".") or access.address)
-    return Check(path, access.source, action, expected, target, service.key)
+    return Check(path, access.source, action, expected, label(service, port, target), service.key)
 
 
 def balanced_nodes(snapshot: Snapshot, access: Access) -> frozenset[str]:
@@ -177,9 +177,7 @@ def _node_port(snapshot: Snapshot, service: Service, port: ServicePort) -> Itera
         where = "outside" if source.kind is Kind.CLIENT else source.kind.value
         for node in _through(snapshot, source):
             access = Access(source, service, port, Entry.NODE_PORT, node.address, node.name)
-            target = label(service, port, f"{node.name}:{port.node_port}")
-            every = source in clients[:1]
-            yield visit(snapshot, f"{where}-node-port", access, every=every, number=port.node_port, target=target)
+            yield visit(snapshot, f"{where}-node-port", access, every=source in clients[:1])
 
 
 def _load_balancer(snapshot: Snapshot, service: Service, port: ServicePort) -> Iterator[Check]:

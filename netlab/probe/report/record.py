@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 
 from netlab.api.resources import Json
 from netlab.probe.judge.verdict import Result, Verdict
 from netlab.probe.plan.checks import Ask, Check, LookUp, Visit
-from netlab.probe.plan.plan import Choice
+from netlab.probe.plan.plan import choices
 from netlab.probe.plan.snapshot import Snapshot
 from netlab.probe.report.evidence import evidence
 from netlab.probe.run.observed import Observed
@@ -27,32 +28,32 @@ MOST_FAILURES_WITH_EVIDENCE = 20
 Judged = tuple[Check, Observed, Verdict]
 
 
-def make(
-    snapshot: Snapshot,
-    judged: Sequence[Judged],
-    *,
-    choices: Iterable[Choice],
-    captures: Json,
-    changed: Json,
-    machine: Sequence[str],
-    seconds: float,
-    only: str | None,
-) -> Json:
+@dataclass(frozen=True)
+class Circumstances:
+    """What a record says of the run as a whole.
+
+    `only`: the path class or glob that limited it; `missing` and `lost`: places without a capture, and packets that
+    captures lost, by place; `repeated` and `dropped`: checks that ran twice or ceased to exist because objects changed;
+    `machine`: what is wrong with the machine, as sentences.
+    """
+
+    only: str | None = None
+    seconds: float = 0.0
+    missing: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    dropped: Sequence[str] = ()
+    machine: Sequence[str] = ()
+
+
+def make(snapshot: Snapshot, judged: Sequence[Judged], circumstances: Circumstances) -> Json:
     """Return the record."""
     proofs = collect_evidence(judged, snapshot.lab.spec.networking.backend.port)
     return {
-        "schema": SCHEMA,
-        "lab": snapshot.name,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "only": only,
-        "environment": environment(),
-        "plan": [{"path": c.path, "chosen": c.chosen, "possible": c.possible} for c in choices],
+        **_without_checks(snapshot.name, circumstances),
+        "plan": [{"path": c.path, "chosen": c.chosen, "possible": c.possible} for c in choices(snapshot)],
         "skipped": skipped(snapshot),
         "remarks": list(remarks(snapshot.lab, snapshot.services, snapshot.slices)),
-        "captures": captures,
-        "changed": changed,
-        "machine": list(machine),
         "totals": {r.value: sum(v.result is r for _, _, v in judged) for r in Result},
         "checks": [one_check(*row, has_evidence=row[0].id in proofs) for row in judged],
         "evidence": proofs,
@@ -61,20 +62,24 @@ def make(
 
 def untestable(lab: str, error: str, only: str | None) -> Json:
     """Return the record of a test that could not begin: no check, and why. Every rendering says so."""
+    return {**_without_checks(lab, Circumstances(only)), "error": error}
+
+
+def _without_checks(lab: str, circumstances: Circumstances) -> Json:
+    """Return a record of no check, with all its keys in order."""
     return {
         "schema": SCHEMA,
         "lab": lab,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": 0.0,
-        "only": only,
+        "seconds": round(circumstances.seconds, 3),
+        "only": circumstances.only,
         "environment": environment(),
-        "error": error,
         "plan": [],
         "skipped": [],
         "remarks": [],
-        "captures": {"missing": {}, "lost": {}},
-        "changed": {"repeated": 0, "dropped": []},
-        "machine": [],
+        "captures": {"missing": circumstances.missing, "lost": circumstances.lost},
+        "changed": {"repeated": circumstances.repeated, "dropped": list(circumstances.dropped)},
+        "machine": list(circumstances.machine),
         "totals": {r.value: 0 for r in Result},
         "checks": [],
         "evidence": {},

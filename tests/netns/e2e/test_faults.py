@@ -21,7 +21,7 @@ from netlab.api.resources import DEPLOYMENTS
 from netlab.kernel.namespaces import inside
 from netlab.lab.find import connect
 from netlab.lab.test import connectivity
-from netlab.probe.connectivity import run_connectivity
+from netlab.probe.connectivity import LabUnderTest, run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
 HERE = Path(__file__).parent
@@ -235,7 +235,7 @@ def test_a_question_is_a_flow_of_its_own(faulty, tmp_path, monkeypatch):
     finally:
         os.kill(keeper, signal.SIGCONT)
     with connect(StateDirectory(faulty.name, faulty.state)) as client:
-        record = asyncio.run(run_connectivity(faulty.name, client, lambda _done, _all: None, only="dns-node"))
+        record = asyncio.run(run_connectivity(LabUnderTest(faulty.name, client), lambda _done, _all: None, only="dns-node"))
     checks = record["checks"]
 
     assert [] == [(check["id"], check["reasons"]) for check in checks if check["verdict"] != "pass"]

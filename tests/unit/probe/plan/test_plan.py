@@ -116,7 +116,7 @@ def test_an_external_address_of_two_services_is_tested_for_its_owner():
     objects = fake.cluster(services=services, slices=[fake.endpoints(name, [A1, B1]) for name in "ab"])
     snapshot = fake.snapshot(objects)
     subjects = {c.subject for c in plan(snapshot) if c.path == "pod-external-ip"}
-    made = record.make(snapshot, [], choices=(), captures={}, changed={}, machine=(), seconds=1.0, only=None)
+    made = record.make(snapshot, [], record.Circumstances())
 
     assert {"default/a"} == subjects
     assert ["Service default/b is not served at 192.0.2.9 port 80/TCP: Service default/a has that address and port"] == (
