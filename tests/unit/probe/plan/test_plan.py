@@ -124,6 +124,17 @@ def test_an_external_address_of_two_services_is_tested_for_its_owner():
     )
 
 
+def test_a_node_port_is_tried_at_the_node():
+    """The connection goes to the node's address and the node port, and the id names both."""
+    service = fake.service("web", type="NodePort", clusterIP="10.96.0.5", ports=[{"port": 80, "nodePort": 30080}])
+    found = [c for c in planned(service, slices=[fake.endpoints("web", [A1, B1])]) if c.path == "outside-node-port"]
+
+    assert [
+        ("default/web:80@node1:30080", "172.30.1.1", 30080),
+        ("default/web:80@node2:30080", "172.30.1.2", 30080),
+    ] == [(c.target, c.action.address, c.action.port) for c in found]
+
+
 def test_by_name_needs_dns():
     """By DNS name a Service is tried from one pod per node and from every node, when there is a DNS Service."""
     checks = with_dns(fake.service("web", clusterIP="10.96.0.5"), [fake.endpoints("web", [A1])])

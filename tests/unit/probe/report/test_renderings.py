@@ -9,6 +9,8 @@ import pytest
 from rich.console import Console
 
 from netlab.cli.connectivity import report
+from netlab.probe.judge.verdict import Result
+from netlab.probe.plan import fake
 from netlab.probe.report import record as run_record
 from netlab.probe.report.annotations import annotate
 from netlab.probe.report.junit import junit
@@ -111,6 +113,17 @@ def test_markdown_stays_below_the_limit():
 
     assert len(text.encode()) <= MOST_BYTES
     assert "more are left out here" in text
+
+
+def test_a_record_without_checks_has_all_keys():
+    """A test that could not begin has the record of a test without checks, and the error."""
+    made = run_record.make(fake.snapshot(fake.cluster()), [], run_record.Circumstances(only="hairpin"))
+    untestable = run_record.untestable("test", "no API server", "hairpin")
+    error = untestable.pop("error")
+
+    assert "no API server" == error
+    assert list(made) == list(untestable)
+    assert made["totals"] == untestable["totals"] == {result.value: 0 for result in Result}
 
 
 def test_annotations():
