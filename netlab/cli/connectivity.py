@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from netlab.api.resources import Json
-from netlab.probe import summary
-from netlab.probe.record import failed, tested_anything
-from netlab.probe.verdict import Result
+from netlab.probe.judge.verdict import Result
+from netlab.probe.report import summary
+from netlab.probe.report.record import failed, tested_anything
 
 STYLES = {Result.PASSED.value: "green", Result.FAILED.value: "bold red", Result.NOT_TESTED.value: "yellow"}
 COLUMNS = {Result.PASSED: "passed", Result.FAILED: "failed", Result.NOT_TESTED: "not tested"}

@@ -12,7 +12,7 @@ from netlab.lab.converge import follow
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
 from netlab.node.podfiles import PodFiles
-from netlab.probe.runner import run_connectivity
+from netlab.probe.connectivity import LabUnderTest, run_connectivity
 from netlab.runtime.lifetime import run_interruptible
 from netlab.runtime.statedir import StateDirectory
 
@@ -37,10 +37,7 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
                 for _ in follow(client, SETTLE_TIMEOUT, look=False):
                     pass
 
-            return run_interruptible(
-                run_connectivity(
-                    state.lab, client, on_progress, only=only, patience=timeout, resolv_conf=resolv_conf, settle=settle
-                )
-            )
+            lab = LabUnderTest(state.lab, client, resolv_conf, settle)
+            return run_interruptible(run_connectivity(lab, on_progress, only=only, patience=timeout))
     except (LabError, ApiError) as error:
         raise CannotTestError(error.message, remedy=error.remedy) from error

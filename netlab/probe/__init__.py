@@ -1,12 +1,10 @@
 """Checks computed from the objects, run with real packets, shown with evidence.
 
-- Pure: `snapshot` (the objects) -> `plan`, `plan_services`, `plan_names`, `choose` (the `checks`) with `expectation` (what must
-  come of each) and `sampling` (how many connections show every backend); `verdict` compares that with `observed`; `changes`
-  finds what changed during the run; `hints` and `hints_rules` say what may be wrong. `outcome` has the words, `ports` the
-  source ports of datagrams.
-- Acting: `runner` is the story; `prober` sends with `sockets` and `resolve`, `servers` answer, `capture` sees every packet,
-  `stamps` say when, and `wire` reads it; `neighbours` takes out of the machine's neighbor table what probes put in.
-- `record` is the result as one JSON document, `evidence` its decoded packets; `summary`, `markdown`, `junit` and
-  `annotations` render it.
-- `fake`: a small cluster for tests.
+- `connectivity` is the story of a test: snapshot, plan, run, look for changes, judge, record.
+- The folder `plan` computes the checks and their expectations from the objects (pure).
+- The folder `run` sends the packets and records what comes of each check.
+- The folder `judge` compares the two, and says what may be wrong (pure).
+- The folder `report` makes one JSON document of the result, and renders it.
+
+A folder imports only those before it in this order: plan, run, judge, report, then `connectivity`.
 """

@@ -67,8 +67,8 @@ from netlab.node.servers import SERVERS
 from netlab.node.servers.base import BadArgumentsError, Process
 from netlab.overlay.backends import announcement
 from netlab.plane import View, parts
-from netlab.probe.plan import choices, plan
-from netlab.probe.snapshot import LISTED, Snapshot
+from netlab.probe.plan.plan import choices, plan
+from netlab.probe.plan.snapshot import LISTED, Snapshot
 from netlab.proxy.health import health_check_answers
 from netlab.proxy.servicemap import build
 from netlab.runtime.hosts import plan_hosts

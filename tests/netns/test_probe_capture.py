@@ -15,9 +15,9 @@ from netlab.errors import CannotTestError
 from netlab.kernel import namespaces
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import inside
-from netlab.probe.capture import Capture
-from netlab.probe.stamps import stamping
-from netlab.probe.wire import MARK
+from netlab.probe.run.capture import Capture
+from netlab.probe.run.stamps import stamping
+from netlab.probe.run.wire import MARK
 
 pytestmark = pytest.mark.netns
 

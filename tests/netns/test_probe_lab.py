@@ -15,11 +15,13 @@ from netlab.dataplane.names import namespace_path
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
 from netlab.kernel.namespaces import inside
-from netlab.probe import fake, sockets
-from netlab.probe import record as run_record
-from netlab.probe.outcome import Outcome
-from netlab.probe.runner import run_connectivity
-from netlab.probe.servers import Servers
+from netlab.probe.connectivity import LabUnderTest, run_connectivity
+from netlab.probe.plan import fake
+from netlab.probe.plan.outcome import Outcome
+from netlab.probe.report import record as run_record
+from netlab.probe.run import sockets
+from netlab.probe.run.servers import Servers
+from netlab.probe.run.vantage import Keys, Vantage
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("hand_made_lab")]
 
@@ -143,7 +145,9 @@ def objects():
     empty = fake.service("empty", clusterIP="10.96.0.6")
     slices = [fake.endpoints("web", ["10.244.1.2", "10.244.2.2"], port=8080)]
     pods = [fake.pod(name, address, image="example/plain") for name, (_, address) in PODS.items()]
-    return fake.cluster(services=[web, empty], slices=slices, labs=[fake.lab(LAB)], pods=pods)
+    lab = fake.lab(LAB)
+    lab["spec"]["dns"] = {"upstream": ["192.0.2.53"]}  # then no check asks the edge's DNS server, which is not here
+    return fake.cluster(services=[web, empty], slices=slices, labs=[lab], pods=pods)
 
 
 async def connectivity(only: str | None = None):
@@ -155,7 +159,8 @@ async def connectivity(only: str | None = None):
     with inside(namespace_path(f"{LAB}-edge")):
         await names.start("172.30.0.1")
     try:
-        return await run_connectivity(LAB, fake.FakeLists(objects()), lambda _done, _all: None, only=only)
+        lab = LabUnderTest(LAB, fake.FakeLists(objects()))
+        return await run_connectivity(lab, lambda _done, _all: None, only=only)
     finally:
         await servers.close()
         await names.close()
@@ -274,7 +279,8 @@ async def test_probe_that_breaks_is_not_a_dropped_packet():
     """A pod whose namespace does not exist gives NOT_TESTED for its own checks."""
     ghost = objects()
     ghost["pods"].append(fake.pod("ghost", "10.244.1.9", image="example/plain"))
-    record = await run_connectivity(LAB, fake.FakeLists(ghost), lambda _d, _a: None, only="*/default/ghost->default/a1/TCP")
+    lab = LabUnderTest(LAB, fake.FakeLists(ghost))
+    record = await run_connectivity(lab, lambda _d, _a: None, only="*/default/ghost->default/a1/TCP")
 
     assert ["NOT_TESTED"] == [c["actual"] for c in record["checks"]]
     assert not run_record.tested_anything(record)
@@ -287,7 +293,9 @@ def own_namespace_and_sockets():
 @pytest.mark.parametrize(("address", "outcome"), [("10.96.0.6", Outcome.REFUSED), ("10.96.0.7", Outcome.DROPPED)])
 async def test_a_nodes_own_datagram(address, outcome):
     """`reject` and `drop` in the sender's own output hook both fail the sending with EPERM, and are told apart all the same."""
-    exchange = await sockets.udp(inside, f"{LAB}-node1", (address, 7), say=b"hello", ports=iter([40000]), patience=0.3)
+    vantage = Vantage(f"{LAB}-node1", inside, Keys(1), ports=iter([40000]), timeout=0.3)
+
+    exchange = await sockets.udp(vantage, (address, 7), b"hello")
 
     assert outcome is exchange.outcome
 

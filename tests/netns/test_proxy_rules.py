@@ -18,7 +18,7 @@ from netlab.netfilter.repair import repair
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import contents, render, transaction
 from netlab.overlay.masquerade import flannel_rules
-from netlab.probe.hints_rules import differences
+from netlab.probe.judge.hints_rules import differences
 from netlab.proxy.frame import FAMILY, TABLE, ProxyConfig
 from netlab.proxy.nftables import NftablesCompiler, compile_services
 from netlab.proxy.servicemap import ServicePortMap, build

@@ -56,7 +56,7 @@ def connectivity(
     try:
         record = run_test(state, only=only or None, timeout=timeout, on_progress=_progress)
     except CannotTestError as error:  # whoever reads the files must not find those of an earlier run
-        from netlab.probe.record import untestable
+        from netlab.probe.report.record import untestable
 
         record = untestable(state.lab, error.message, only or None)
         _write(record, junit, markdown)
@@ -82,14 +82,14 @@ def connectivity(
 def _annotate(record: Json, *, github: bool) -> None:
     """Write annotations for GitHub Actions."""
     if github:
-        from netlab.probe.annotations import annotate
+        from netlab.probe.report.annotations import annotate
 
         sys.stderr.write("".join(f"{line}\n" for line in annotate(record)))
 
 
 def _conclude(record: Json) -> None:
     """End with the exit code of a record: 1 a check failed, 2 something could not be tested."""
-    from netlab.probe.record import failed, tested_anything, untested
+    from netlab.probe.report.record import failed, tested_anything, untested
 
     if failed(record):
         raise typer.Exit(FAILED)
@@ -113,11 +113,11 @@ def _require_writable(*files: Path | None) -> None:
 def _write(record: Json, junit_file: Path | None, markdown_file: Path | None) -> None:
     """Write the renderings asked for beside what is printed."""
     if junit_file:
-        from netlab.probe.junit import junit
+        from netlab.probe.report.junit import junit
 
         junit_file.write_text(junit(record), encoding="utf-8")
     if markdown_file:
-        from netlab.probe.markdown import markdown
+        from netlab.probe.report.markdown import markdown
 
         markdown_file.write_text(markdown(record), encoding="utf-8")
 

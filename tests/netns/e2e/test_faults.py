@@ -21,7 +21,7 @@ from netlab.api.resources import DEPLOYMENTS
 from netlab.kernel.namespaces import inside
 from netlab.lab.find import connect
 from netlab.lab.test import connectivity
-from netlab.probe.runner import run_connectivity
+from netlab.probe.connectivity import LabUnderTest, run_connectivity
 from netlab.runtime.statedir import StateDirectory
 
 HERE = Path(__file__).parent
@@ -219,7 +219,7 @@ FEW_PORTS = range(50000, 50400)  # instead of all, so that conntrack has little 
 
 def test_a_question_is_a_flow_of_its_own(faulty, tmp_path, monkeypatch):
     """What conntrack remembers of questions that a fault led astray leads no question astray once the fault is repaired."""
-    monkeypatch.setattr("netlab.probe.ports.PORTS", FEW_PORTS)
+    monkeypatch.setattr("netlab.probe.run.ports.PORTS", FEW_PORTS)
     fault = Fault("", NOWHERE, "dns-node", "", "", chain="endpoint-[A-Z0-9]*-kube-system/kube-dns/udp/")
     rules = "flush ruleset\n" + shell(faulty, fault, "nft list ruleset", tmp_path)
     (tmp_path / "rules").write_text(rules)
@@ -235,7 +235,7 @@ def test_a_question_is_a_flow_of_its_own(faulty, tmp_path, monkeypatch):
     finally:
         os.kill(keeper, signal.SIGCONT)
     with connect(StateDirectory(faulty.name, faulty.state)) as client:
-        record = asyncio.run(run_connectivity(faulty.name, client, lambda _done, _all: None, only="dns-node"))
+        record = asyncio.run(run_connectivity(LabUnderTest(faulty.name, client), lambda _done, _all: None, only="dns-node"))
     checks = record["checks"]
 
     assert [] == [(check["id"], check["reasons"]) for check in checks if check["verdict"] != "pass"]

@@ -8,7 +8,7 @@ from netlab.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from netlab.cli import render
 from netlab.lab import status
 from netlab.lab.status import _service, pod_phase
-from netlab.probe import fake
+from netlab.probe.plan import fake
 from netlab.runtime.statedir import StateDirectory
 
 

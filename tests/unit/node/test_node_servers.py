@@ -132,7 +132,7 @@ def test_command_overrides_the_image(image, command, expected):
         (b"", False),
     ],
 )
-def test_probe_verdict(line, success):
+def test_verdict(line, success):
     """200 to 399 is success, as for kubelet; what is not HTTP is a failure, not an exception."""
     result = verdict(line)
 
