@@ -7,6 +7,7 @@ body that is no object. `status` makes the error answers, `bounds` limits what a
 `duplicates` finds fields that a body names twice, `failures` answers for exceptions that nobody
 expected.
 
+- `kinds`: what the API server does differently from kind to kind, one module per kind.
 - Reading: `lists`, `watch`, `selectors`, `discovery`. Patches: `patches`.
 - Clients: `client` (the Protocol), `local` (in the daemon), `http` over `connection` (agents, edge), `sync` (the command line);
   `urls`, `kubeconfig`.

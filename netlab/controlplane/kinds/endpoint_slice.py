@@ -1,0 +1,10 @@
+"""EndpointSlices."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from netlab.api.resources import ENDPOINT_SLICES
+from netlab.controlplane.kinds.kind import Kind
+
+KIND: Final = Kind(ENDPOINT_SLICES)

@@ -1,0 +1,10 @@
+"""Secrets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from netlab.api.resources import SECRETS
+from netlab.controlplane.kinds.kind import Kind
+
+KIND: Final = Kind(SECRETS, selectable=("type",))

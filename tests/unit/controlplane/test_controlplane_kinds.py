@@ -1,0 +1,23 @@
+"""The table of kinds is the only place where the API server keeps facts of one kind."""
+
+from __future__ import annotations
+
+import pkgutil
+
+from netlab.api.resources import RESOURCES
+from netlab.controlplane import kinds
+from netlab.controlplane.kinds.table import KINDS, kind_of
+
+
+def test_every_resource_has_one_kind():
+    """Resources and kinds are the same list, in the same order."""
+    assert tuple(kind.resource for kind in KINDS) == RESOURCES
+    assert all(kind_of(resource).resource is resource for resource in RESOURCES)
+
+
+def test_every_kind_has_one_module():
+    """A kind is one file, named after it, and its file is in the table."""
+    shared = {"kind", "table"}
+    modules = {module.name for module in pkgutil.iter_modules(kinds.__path__)} - shared
+    words = {kind.resource.kind.lower() for kind in KINDS}
+    assert {module.replace("_", "") for module in modules} == words
