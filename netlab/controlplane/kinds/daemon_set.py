@@ -7,4 +7,4 @@ from typing import Final
 from netlab.api.resources import DAEMON_SETS
 from netlab.controlplane.kinds.kind import Kind
 
-KIND: Final = Kind(DAEMON_SETS)
+KIND: Final = Kind(DAEMON_SETS, categories=("all",))

@@ -7,4 +7,4 @@ from typing import Final
 from netlab.api.resources import DEPLOYMENTS
 from netlab.controlplane.kinds.kind import Kind
 
-KIND: Final = Kind(DEPLOYMENTS)
+KIND: Final = Kind(DEPLOYMENTS, categories=("all",))

@@ -14,8 +14,32 @@ from netlab.api.resources import Resource
 
 
 @dataclass(frozen=True)
+class Subresource:
+    """A path below an object: its name, the kind of the bodies it takes, and the verbs it has."""
+
+    name: str
+    kind: str
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Kind:
-    """One kind. `selectable`: the fields of field selectors, besides name and namespace."""
+    """One kind.
+
+    - `selectable`: the fields of field selectors, besides name and namespace
+    - `categories`: names of groups of kinds, as in `kubectl get all`
+    - `more_subresources`: those besides `status`
+    """
 
     resource: Resource[Any]
     selectable: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    more_subresources: tuple[Subresource, ...] = ()
+
+    @property
+    def subresources(self) -> tuple[Subresource, ...]:
+        """All subresources of the kind's objects."""
+        if not self.resource.has_status:
+            return self.more_subresources
+        status = Subresource("status", self.resource.kind, ("get", "patch", "update"))
+        return (status, *self.more_subresources)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from netlab.api.resources import PODS
-from netlab.controlplane.kinds.kind import Kind
+from netlab.controlplane.kinds.kind import Kind, Subresource
 
 KIND: Final = Kind(
     PODS,
@@ -19,4 +19,6 @@ KIND: Final = Kind(
         "status.podIP",
         "status.nominatedNodeName",
     ),
+    categories=("all",),
+    more_subresources=(Subresource("binding", "Binding", ("create",)),),
 )

@@ -7,4 +7,4 @@ from typing import Final
 from netlab.api.resources import REPLICA_SETS
 from netlab.controlplane.kinds.kind import Kind
 
-KIND: Final = Kind(REPLICA_SETS, selectable=("status.replicas",))
+KIND: Final = Kind(REPLICA_SETS, selectable=("status.replicas",), categories=("all",))

@@ -7,6 +7,7 @@ import pkgutil
 from netlab.api.resources import RESOURCES
 from netlab.controlplane import kinds
 from netlab.controlplane.kinds.table import KINDS, kind_of
+from netlab.controlplane.server import SUBRESOURCE_METHODS
 
 
 def test_every_resource_has_one_kind():
@@ -21,3 +22,10 @@ def test_every_kind_has_one_module():
     modules = {module.name for module in pkgutil.iter_modules(kinds.__path__)} - shared
     words = {kind.resource.kind.lower() for kind in KINDS}
     assert {module.replace("_", "") for module in modules} == words
+
+
+def test_every_subresource_has_handlers():
+    """The server handles the verbs that a subresource lists, and no others."""
+    methods = {"get": "GET", "create": "POST", "update": "PUT", "patch": "PATCH"}
+    listed = {below.name: {methods[verb] for verb in below.verbs} for kind in KINDS for below in kind.subresources}
+    assert {name: set(table) for name, table in SUBRESOURCE_METHODS.items()} == listed
