@@ -29,12 +29,15 @@ class Kind:
     - `selectable`: the fields of field selectors, besides name and namespace
     - `categories`: names of groups of kinds, as in `kubectl get all`
     - `more_subresources`: those besides `status`
+    - `returns_deleted`: a delete answers with the object also when the object is gone (Kubernetes' ReturnDeletedObject);
+      other kinds answer with a Status then
     """
 
     resource: Resource[Any]
     selectable: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     more_subresources: tuple[Subresource, ...] = ()
+    returns_deleted: bool = False
 
     @property
     def subresources(self) -> tuple[Subresource, ...]:

@@ -21,4 +21,5 @@ KIND: Final = Kind(
     ),
     categories=("all",),
     more_subresources=(Subresource("binding", "Binding", ("create",)),),
+    returns_deleted=True,
 )

@@ -7,4 +7,4 @@ from typing import Final
 from netlab.api.resources import SERVICES
 from netlab.controlplane.kinds.kind import Kind
 
-KIND: Final = Kind(SERVICES, selectable=("spec.clusterIP", "spec.type"), categories=("all",))
+KIND: Final = Kind(SERVICES, selectable=("spec.clusterIP", "spec.type"), categories=("all",), returns_deleted=True)
