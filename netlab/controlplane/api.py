@@ -36,6 +36,7 @@ from netlab.controlplane.controllers.naming import ALPHABET
 from netlab.controlplane.defaults import apply_defaults
 from netlab.controlplane.expiry import EventExpiry
 from netlab.controlplane.failures import answered
+from netlab.controlplane.kinds.table import kind_of
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
 from netlab.controlplane.options import DELETE_IT, STORE_IT, ApiSettings, DeleteOptions, Target, WriteOptions, Written
 from netlab.controlplane.patches import apply_patch
@@ -158,7 +159,8 @@ class Api:
         name = taken.body["metadata"].setdefault("name", target.name)
         if name != target.name:
             raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
-        if stored is None and target.resource.kind in strategy.CREATE_ON_UPDATE and not target.subresource:
+        creates = kind_of(target.resource).strategy.creates_on_update and not target.subresource
+        if stored is None and creates:
             self._authorise(user, "create", target)
             existing_namespace(self.store, target.resource, target.namespace)
             return self._create(user, target, taken, options)

@@ -45,7 +45,8 @@ def _subresource(resource: AnyResource, subresource: Subresource) -> Json:
 
 
 def _resource_list(group_version: str) -> Json:
-    entries = [entry for kind in KINDS if kind.resource.api_version == group_version for entry in _entries(kind)]
+    kinds = [kind for kind in KINDS if kind.resource.api_version == group_version]
+    entries = [entry for kind in kinds for entry in _entries(kind)]
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries}
 
 

@@ -69,8 +69,8 @@ def parse_path(path: str) -> Target | None:
     if resource is None or len(rest) > 3 or "" in rest or bool(namespace) > resource.namespaced:
         raise no_such_path()
     name, subresource = rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else ""
-    is_known = not subresource or subresource in {below.name for below in kind_of(resource).subresources}
-    if not is_known or (name and resource.namespaced and not namespace):
+    known = ("", *(below.name for below in kind_of(resource).subresources))
+    if subresource not in known or (name and resource.namespaced and not namespace):
         raise no_such_path()
     return Target(resource, namespace, name, subresource)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from netlab.api.resources import EVENTS
-from netlab.controlplane.kinds.kind import Kind
+from netlab.controlplane.kinds.kind import Kind, Strategy
 
 KIND: Final = Kind(
     EVENTS,
+    Strategy(creates_on_update=True),
     selectable=(
         "involvedObject.kind",
         "involvedObject.namespace",

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from netlab.api.resources import NAMESPACES
-from netlab.controlplane.kinds.kind import Kind
+from netlab.api.resources import NAMESPACES, Json
+from netlab.controlplane.kinds.kind import Kind, Strategy
 
-KIND: Final = Kind(NAMESPACES, selectable=("status.phase",), returns_deleted=True)
+
+def _prepare_update(new: Json, old: Json) -> None:
+    new["spec"] = old.get("spec", {})
+
+
+KIND: Final = Kind(
+    NAMESPACES,
+    Strategy(prepare_update=_prepare_update),
+    selectable=("status.phase",),
+    returns_deleted=True,
+)

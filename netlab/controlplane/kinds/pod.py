@@ -1,14 +1,48 @@
-"""Pods."""
+"""Pods. Images are the part of a spec that may change; an empty nodeName may be set once."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from netlab.api.resources import PODS
-from netlab.controlplane.kinds.kind import Kind, Subresource
+from netlab.api.resources import PODS, Json
+from netlab.controlplane.kinds.kind import Kind, Strategy, Subresource
+from netlab.controlplane.status import FieldProblem
+
+
+def _prepare_create(body: Json) -> None:
+    body["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+
+
+def _change_problems(new: Json, old: Json) -> list[FieldProblem]:
+    if _fixed(new, old) == _fixed(old, old):
+        return []
+    text = (
+        "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only"
+        " additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be"
+        " set to 1 if it was previously negative)"
+    )
+    return [FieldProblem("spec", text, "FieldValueForbidden")]
+
+
+def _fixed(body: Json, old: Json) -> Json:
+    spec = dict(body["spec"])
+    for name in ("activeDeadlineSeconds", "tolerations"):
+        spec.pop(name, None)
+    if not old["spec"].get("nodeName"):
+        spec.pop("nodeName", None)
+    for name in ("containers", "initContainers"):
+        spec[name] = [{**container, "image": ""} for container in spec.get(name, ())]
+    return spec
+
 
 KIND: Final = Kind(
     PODS,
+    Strategy(
+        status_has_metadata=True,
+        prepare_create=_prepare_create,
+        change_problems=_change_problems,
+    ),
     selectable=(
         "spec.nodeName",
         "spec.restartPolicy",

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from netlab.api.resources import REPLICA_SETS
-from netlab.controlplane.kinds.kind import Kind
+from netlab.controlplane.kinds.kind import Kind, Strategy
 
-KIND: Final = Kind(REPLICA_SETS, selectable=("status.replicas",), categories=("all",))
+KIND: Final = Kind(
+    REPLICA_SETS,
+    Strategy(has_generation=True, immutable=("spec.selector",)),
+    selectable=("status.replicas",),
+    categories=("all",),
+)

@@ -43,7 +43,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     lease.KIND,
     lab.KIND,
 )
-_BY_PLURAL: Final[Mapping[str, Kind]] = {kind.resource.plural: kind for kind in KINDS}  # no plural is used twice
+_BY_PLURAL: Final[Mapping[str, Kind]] = {kind.resource.plural: kind for kind in KINDS}
 
 
 def kind_of(resource: Resource[Any]) -> Kind:

@@ -27,5 +27,6 @@ def test_every_kind_has_one_module():
 def test_every_subresource_has_handlers():
     """The server handles the verbs that a subresource lists, and no others."""
     methods = {"get": "GET", "create": "POST", "update": "PUT", "patch": "PATCH"}
-    listed = {below.name: {methods[verb] for verb in below.verbs} for kind in KINDS for below in kind.subresources}
+    subresources = [subresource for kind in KINDS for subresource in kind.subresources]
+    listed = {below.name: {methods[verb] for verb in below.verbs} for below in subresources}
     assert {name: set(table) for name, table in SUBRESOURCE_METHODS.items()} == listed
