@@ -34,6 +34,10 @@ def _no_problems(_new: Json, _old: Json) -> list[FieldProblem]:
     return []
 
 
+def _at_once(_body: Json, _asked: int | None) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Strategy:
     """What a write does to objects of one kind; `netlab.controlplane.strategy` has what is common.
@@ -45,6 +49,7 @@ class Strategy:
     - `immutable`: fields that no update may change
     - `prepare_create`, `prepare_update`: edit the new body; the second also gets the old one
     - `change_problems`: returns what an update may not change, from the new body and the old one
+    - `grace`: returns the seconds that a deletion waits, from the body and the seconds asked for
     """
 
     has_generation: bool = False
@@ -55,6 +60,7 @@ class Strategy:
     prepare_create: Callable[[Json], None] = _as_it_is
     prepare_update: Callable[[Json, Json], None] = _as_it_is
     change_problems: Callable[[Json, Json], list[FieldProblem]] = _no_problems
+    grace: Callable[[Json, int | None], int] = _at_once
 
 
 @dataclass(frozen=True)

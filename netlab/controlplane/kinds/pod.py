@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from netlab.api.numbers import whole_number
 from netlab.api.resources import PODS, Json
 from netlab.controlplane.kinds.kind import Kind, Strategy, Subresource
 from netlab.controlplane.status import FieldProblem
+
+DEFAULT_GRACE: Final = 30  # seconds, as in Kubernetes
+LONGEST_GRACE: Final = 10**9  # seconds; a deadline further away is not a date
 
 
 def _prepare_create(body: Json) -> None:
@@ -36,12 +40,24 @@ def _fixed(body: Json, old: Json) -> Json:
     return spec
 
 
+def _grace(body: Json, asked: int | None) -> int:
+    """Return how long a pod may take to end: 0 seconds if nothing of it runs."""
+    is_ended = body.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    if is_ended or not body["spec"].get("nodeName"):
+        return 0
+    if asked is not None:
+        return asked
+    stated = body["spec"].get("terminationGracePeriodSeconds")
+    return whole_number(stated, DEFAULT_GRACE, most=LONGEST_GRACE)
+
+
 KIND: Final = Kind(
     PODS,
     Strategy(
         status_has_metadata=True,
         prepare_create=_prepare_create,
         change_problems=_change_problems,
+        grace=_grace,
     ),
     selectable=(
         "spec.nodeName",
