@@ -33,7 +33,6 @@ from netlab.controlplane.admission import (
 from netlab.controlplane.auth import ADMIN, NODE_PREFIX, Request, TokenTable, authorise
 from netlab.controlplane.binding import BINDINGS, binding_target
 from netlab.controlplane.controllers.naming import ALPHABET
-from netlab.controlplane.defaults import apply_defaults
 from netlab.controlplane.expiry import EventExpiry
 from netlab.controlplane.failures import answered
 from netlab.controlplane.kinds.table import kind_of
@@ -135,9 +134,9 @@ class Api:
 
     def _create(self, user: str, target: Target, taken: Ingest, options: WriteOptions) -> Written:
         resource, new = target.resource, taken.body
-        apply_defaults(resource, new)
+        kind_of(resource).defaults(new)
         strategy.prepare_create(resource, new)
-        apply_defaults(resource, new)  # what prepare_create reset
+        kind_of(resource).defaults(new)  # what prepare_create reset
         meta = new["metadata"]
         meta["name"] = target.name
         meta["uid"], meta["creationTimestamp"] = self._new_uid(), timestamp(self._clock())
@@ -187,7 +186,7 @@ class Api:
             new = strategy.prepare_status_update(resource, new, old)
             self._check(resource, new, [], parts=STATUS_PARTS)
         else:
-            apply_defaults(resource, new)
+            kind_of(resource).defaults(new)
             strategy.prepare_update(resource, new, old)
             self._check(resource, new, strategy.change_problems(resource, new, old))
             self._allocate(target, new)

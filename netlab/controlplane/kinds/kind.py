@@ -67,6 +67,7 @@ class Strategy:
 class Kind:
     """One kind.
 
+    - `defaults`: fills the absent fields of a body, on every write; a second time changes nothing
     - `selectable`: the fields of field selectors, besides name and namespace
     - `categories`: names of groups of kinds, as in `kubectl get all`
     - `more_subresources`: those besides `status`
@@ -76,6 +77,7 @@ class Kind:
 
     resource: Resource[Any]
     strategy: Strategy = Strategy()
+    defaults: Callable[[Json], None] = _as_it_is
     selectable: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     more_subresources: tuple[Subresource, ...] = ()
