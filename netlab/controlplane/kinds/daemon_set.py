@@ -25,4 +25,5 @@ KIND: Final = Kind(
     Strategy(has_generation=True, immutable=("spec.selector",)),
     defaults=_defaults,
     categories=("all",),
+    makes_pods=True,
 )

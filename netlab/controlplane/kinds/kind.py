@@ -71,6 +71,7 @@ class Kind:
     - `selectable`: the fields of field selectors, besides name and namespace
     - `categories`: names of groups of kinds, as in `kubectl get all`
     - `more_subresources`: those besides `status`
+    - `makes_pods`: its objects are pods or make pods
     - `returns_deleted`: a delete answers with the object also when the object is gone
       (Kubernetes' ReturnDeletedObject); the answer for other kinds is a Status then
     """
@@ -81,6 +82,7 @@ class Kind:
     selectable: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     more_subresources: tuple[Subresource, ...] = ()
+    makes_pods: bool = False
     returns_deleted: bool = False
 
     @property

@@ -148,6 +148,7 @@ KIND: Final = Kind(
         "status.nominatedNodeName",
     ),
     categories=("all",),
+    makes_pods=True,
     more_subresources=(Subresource("binding", "Binding", ("create",)),),
     returns_deleted=True,
 )

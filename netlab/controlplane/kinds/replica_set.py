@@ -21,4 +21,5 @@ KIND: Final = Kind(
     defaults=_defaults,
     selectable=("status.replicas",),
     categories=("all",),
+    makes_pods=True,
 )

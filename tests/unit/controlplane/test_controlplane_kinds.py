@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pkgutil
 
+import pytest
+
 from netlab.api.resources import RESOURCES
 from netlab.controlplane import kinds
 from netlab.controlplane.kinds.table import KINDS, kind_of
 from netlab.controlplane.server import SUBRESOURCE_METHODS
+from netlab.topology.manifest import pod_plan
 
 
 def test_every_resource_has_one_kind():
@@ -30,3 +33,11 @@ def test_every_subresource_has_handlers():
     subresources = [subresource for kind in KINDS for subresource in kind.subresources]
     listed = {below.name: {methods[verb] for verb in below.verbs} for below in subresources}
     assert {name: set(table) for name, table in SUBRESOURCE_METHODS.items()} == listed
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.resource.kind)
+def test_kinds_that_make_pods(kind):
+    """The kinds that make pods are those whose manifests have pods in a topology file."""
+    resource = kind.resource
+    empty = resource.decode({"metadata": {"name": "x"}, "spec": {}})
+    assert kind.makes_pods == (pod_plan(resource, empty) is not None)
