@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from netlab.api.resources import NAMESPACES, NODES, PODS, Json
+from netlab.api.resources import NAMESPACES, NODES, PODS, SERVICES, Json
 from netlab.api.times import timestamp
 from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane import strategy
@@ -289,7 +289,7 @@ class Api:
             raise invalid(resource, body["metadata"].get("name", ""), found)
 
     def _allocate(self, target: Target, body: Json) -> None:
-        if target.resource.kind != "Service":
+        if target.resource is not SERVICES:
             return
         if problems := self._allocator.allocate(f"{target.namespace}/{target.name}", body["spec"]):
             raise invalid(target.resource, target.name, problems)

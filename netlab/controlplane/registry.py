@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from netlab.api.resources import BY_KIND, NAMESPACES, RESOURCES, Json
+from netlab.api.resources import BY_KIND, NAMESPACES, RESOURCES, SERVICES, Json
 from netlab.api.times import timestamp
 from netlab.containment import Contained
 from netlab.controlplane.kinds.table import kind_of
@@ -84,7 +84,7 @@ class Registry:
         self._live[stored.body["metadata"].get("uid", "")] = (resource, stored.key)
         for uid in _owner_uids(stored):
             self._dependents.setdefault(uid, {})[resource.plural, stored.key] = resource
-        if resource.kind == "Service":
+        if resource is SERVICES:
             self.allocator.hold("/".join(stored.key), stored.body.get("spec", {}))
 
     def _forget_dependent(self, owner: str, resource: AnyResource, stored: Stored | None) -> None:
@@ -161,7 +161,7 @@ class Registry:
         meta = stored.body["metadata"]
         last = self.store.remove(resource, *stored.key)
         self._live.pop(meta["uid"], None)
-        if resource.kind == "Service":
+        if resource is SERVICES:
             self.allocator.release("/".join(stored.key))
         for owner in _owner_uids(stored):
             self._forget_dependent(owner, resource, stored)
