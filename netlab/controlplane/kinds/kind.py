@@ -1,4 +1,4 @@
-"""What the API server asks about a kind.
+"""Facts of a kind that the API server uses.
 
 A `Kind` holds every fact that differs between kinds. The steps of a request are the same for all
 kinds; they read the `Kind` of the resource (`table.kind_of`). Each field has the default of most

@@ -91,7 +91,7 @@ def test_no_other_module_names_a_kind(name):
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_no_other_module_has_a_table_of_some_kinds(name):
-    """A table of some kinds holds facts of these kinds, and belongs into `Kind`."""
+    """A table of some kinds holds facts of these kinds, and belongs in `Kind`."""
     words = {word: r for r in RESOURCES for word in (r, r.kind, r.plural, group_resource(r))}
     tables = {}
     for variable, value in vars(import_module(name)).items():
