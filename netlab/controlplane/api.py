@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from netlab.api.resources import NAMESPACES, NODES, PODS, Json
+from netlab.api.resources import NAMESPACES, NODES, PODS, SERVICES, Json
 from netlab.api.times import timestamp
 from netlab.api.wellknown import SYSTEM_NAMESPACES
 from netlab.controlplane import strategy
@@ -33,9 +33,9 @@ from netlab.controlplane.admission import (
 from netlab.controlplane.auth import ADMIN, NODE_PREFIX, Request, TokenTable, authorise
 from netlab.controlplane.binding import BINDINGS, binding_target
 from netlab.controlplane.controllers.naming import ALPHABET
-from netlab.controlplane.defaults import apply_defaults
 from netlab.controlplane.expiry import EventExpiry
 from netlab.controlplane.failures import answered
+from netlab.controlplane.kinds.table import kind_of
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
 from netlab.controlplane.options import DELETE_IT, STORE_IT, ApiSettings, DeleteOptions, Target, WriteOptions, Written
 from netlab.controlplane.patches import apply_patch
@@ -134,9 +134,9 @@ class Api:
 
     def _create(self, user: str, target: Target, taken: Ingest, options: WriteOptions) -> Written:
         resource, new = target.resource, taken.body
-        apply_defaults(resource, new)
+        kind_of(resource).defaults(new)
         strategy.prepare_create(resource, new)
-        apply_defaults(resource, new)  # what prepare_create reset
+        kind_of(resource).defaults(new)  # what prepare_create reset
         meta = new["metadata"]
         meta["name"] = target.name
         meta["uid"], meta["creationTimestamp"] = self._new_uid(), timestamp(self._clock())
@@ -158,7 +158,8 @@ class Api:
         name = taken.body["metadata"].setdefault("name", target.name)
         if name != target.name:
             raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
-        if stored is None and target.resource.kind in strategy.CREATE_ON_UPDATE and not target.subresource:
+        creates = kind_of(target.resource).strategy.creates_on_update and not target.subresource
+        if stored is None and creates:
             self._authorise(user, "create", target)
             existing_namespace(self.store, target.resource, target.namespace)
             return self._create(user, target, taken, options)
@@ -185,7 +186,7 @@ class Api:
             new = strategy.prepare_status_update(resource, new, old)
             self._check(resource, new, [], parts=STATUS_PARTS)
         else:
-            apply_defaults(resource, new)
+            kind_of(resource).defaults(new)
             strategy.prepare_update(resource, new, old)
             self._check(resource, new, strategy.change_problems(resource, new, old))
             self._allocate(target, new)
@@ -288,7 +289,7 @@ class Api:
             raise invalid(resource, body["metadata"].get("name", ""), found)
 
     def _allocate(self, target: Target, body: Json) -> None:
-        if target.resource.kind != "Service":
+        if target.resource is not SERVICES:
             return
         if problems := self._allocator.allocate(f"{target.namespace}/{target.name}", body["spec"]):
             raise invalid(target.resource, target.name, problems)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from netlab.api.resources import Json
+from netlab.api.resources import EVENTS, LEASES, NODES, PODS, SECRETS, Json
 from netlab.api.wellknown import EDGE_LEASE, node_lease, split_key
 from netlab.controlplane.status import AnyResource, forbidden, unauthorized
 from netlab.files import PRIVATE, write_whole
@@ -58,24 +58,24 @@ class Request:
 
 
 def _reads(request: Request) -> bool:
-    return request.verb in READ_VERBS and request.resource.kind != "Secret"
+    return request.verb in READ_VERBS and request.resource is not SECRETS
 
 
 def _owns_lease(request: Request, key: str) -> bool:
-    return request.resource.kind == "Lease" and (request.namespace, request.name) == split_key(key)
+    return request.resource is LEASES and (request.namespace, request.name) == split_key(key)
 
 
 def _edge_writes(request: Request) -> bool:
-    return request.resource.kind == "Event" or _owns_lease(request, EDGE_LEASE)
+    return request.resource is EVENTS or _owns_lease(request, EDGE_LEASE)
 
 
 def _node_writes(request: Request) -> bool:
     node = request.user.removeprefix(NODE_PREFIX)
-    if request.resource.kind == "Node":
+    if request.resource is NODES:
         return request.name == node and request.subresource in {"", "status"}
-    if request.resource.kind == "Pod" and request.subresource == "status":
+    if request.resource is PODS and request.subresource == "status":
         return request.stored is not None and request.stored.get("spec", {}).get("nodeName") == node
-    return request.resource.kind == "Event" or _owns_lease(request, node_lease(node))
+    return request.resource is EVENTS or _owns_lease(request, node_lease(node))
 
 
 def is_allowed(request: Request) -> bool:

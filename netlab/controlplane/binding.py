@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from netlab.api.meta import Object, ObjectReference
-from netlab.api.resources import Resource
+from netlab.api.resources import NODES, Resource
 from netlab.controlplane.admission import ingest
 from netlab.controlplane.status import FieldProblem, bad_request, invalid
 from netlab.topology.syntax import DNS_SUBDOMAIN
@@ -27,8 +27,8 @@ def binding_target(body: Any, pod: str) -> str:
         raise bad_request(f"the name in the body of the Binding is not that of the pod in the URL ({pod})")
     target = taken.get("target", {})
     problems = []
-    if (kind := target.get("kind", "")) not in {"", "Node"}:
-        words = f'Unsupported value: "{kind}": supported values: "Node"'
+    if (kind := target.get("kind", "")) not in {"", NODES.kind}:
+        words = f'Unsupported value: "{kind}": supported values: "{NODES.kind}"'
         problems.append(FieldProblem("target.kind", words, "FieldValueNotSupported"))
     node = str(target.get("name", ""))
     if not node:

@@ -10,14 +10,16 @@ import platform
 from typing import Any, Final
 
 from netlab.api.resources import RESOURCES, Json
+from netlab.controlplane.kinds.kind import Kind, Subresource
+from netlab.controlplane.kinds.table import KINDS
 from netlab.controlplane.status import AnyResource
 
 KUBERNETES_MINOR: Final = 33  # the release whose behaviour is reproduced
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-CATEGORIES: Final = {"Pod": ["all"], "Service": ["all"], "Deployment": ["all"], "ReplicaSet": ["all"], "DaemonSet": ["all"]}
 
 
-def _resource(resource: AnyResource) -> list[Json]:
+def _entries(kind: Kind) -> list[Json]:
+    resource = kind.resource
     entry: Json = {
         "name": resource.plural,
         "singularName": resource.kind.lower(),
@@ -27,23 +29,24 @@ def _resource(resource: AnyResource) -> list[Json]:
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
-    if categories := CATEGORIES.get(resource.kind):
-        entry["categories"] = categories
-    entries = [entry]
-    if resource.has_status:
-        entries.append(_subresource(resource, "status", resource.kind, ["get", "patch", "update"]))
-    if resource.kind == "Pod":
-        entries.append(_subresource(resource, "binding", "Binding", ["create"]))
-    return entries
+    if kind.categories:
+        entry["categories"] = list(kind.categories)
+    return [entry, *(_subresource(resource, subresource) for subresource in kind.subresources)]
 
 
-def _subresource(resource: AnyResource, name: str, kind: str, verbs: list[str]) -> Json:
-    plural = f"{resource.plural}/{name}"
-    return {"name": plural, "singularName": "", "namespaced": resource.namespaced, "kind": kind, "verbs": verbs}
+def _subresource(resource: AnyResource, subresource: Subresource) -> Json:
+    return {
+        "name": f"{resource.plural}/{subresource.name}",
+        "singularName": "",
+        "namespaced": resource.namespaced,
+        "kind": subresource.kind,
+        "verbs": list(subresource.verbs),
+    }
 
 
 def _resource_list(group_version: str) -> Json:
-    entries = [entry for resource in RESOURCES if resource.api_version == group_version for entry in _resource(resource)]
+    kinds = [kind for kind in KINDS if kind.resource.api_version == group_version]
+    entries = [entry for kind in kinds for entry in _entries(kind)]
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries}
 
 

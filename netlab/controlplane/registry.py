@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from netlab.api.numbers import whole_number
-from netlab.api.resources import BY_KIND, NAMESPACES, PODS, RESOURCES, Json
+from netlab.api.resources import BY_KIND, NAMESPACES, RESOURCES, SERVICES, Json
 from netlab.api.times import timestamp
 from netlab.containment import Contained
+from netlab.controlplane.kinds.table import kind_of
 from netlab.controlplane.services import ServiceAllocator
 from netlab.controlplane.status import AnyResource
 from netlab.controlplane.store import Key, Store, Stored
@@ -31,19 +31,8 @@ BACKGROUND: Final = "Background"
 FOREGROUND: Final = "Foreground"
 ORPHAN: Final = "Orphan"
 FOREGROUND_FINALIZER: Final = "foregroundDeletion"
-DEFAULT_GRACE: Final = 30
-LONGEST_GRACE: Final = 10**9  # seconds; a deadline further away is no date
 log = logging.getLogger("netlab.controlplane")
 Identity = tuple[AnyResource, Key]
-
-
-def pod_grace(body: Json, asked: int | None) -> int:
-    """Return how long a pod may take to end: not at all when nothing of it runs."""
-    if not body["spec"].get("nodeName") or body.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
-        return 0
-    if asked is not None:
-        return asked
-    return whole_number(body["spec"].get("terminationGracePeriodSeconds"), DEFAULT_GRACE, most=LONGEST_GRACE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ class Registry:
         self._live[stored.body["metadata"].get("uid", "")] = (resource, stored.key)
         for uid in _owner_uids(stored):
             self._dependents.setdefault(uid, {})[resource.plural, stored.key] = resource
-        if resource.kind == "Service":
+        if resource is SERVICES:
             self.allocator.hold("/".join(stored.key), stored.body.get("spec", {}))
 
     def _forget_dependent(self, owner: str, resource: AnyResource, stored: Stored | None) -> None:
@@ -151,7 +140,7 @@ class Registry:
         """Return the body that a deletion leaves behind for now, None when the object goes at once. Changes nothing."""
         body, now = stored.body, self._clock()
         meta = dict(body["metadata"])
-        grace = pod_grace(body, removal.grace) if removal.resource is PODS else 0
+        grace = kind_of(removal.resource).strategy.grace(body, removal.grace)
         finalizers = list(meta.get("finalizers") or ())
         if removal.propagation == FOREGROUND and self._dependents.get(meta["uid"]) and FOREGROUND_FINALIZER not in finalizers:
             finalizers.append(FOREGROUND_FINALIZER)
@@ -172,7 +161,7 @@ class Registry:
         meta = stored.body["metadata"]
         last = self.store.remove(resource, *stored.key)
         self._live.pop(meta["uid"], None)
-        if resource.kind == "Service":
+        if resource is SERVICES:
             self.allocator.release("/".join(stored.key))
         for owner in _owner_uids(stored):
             self._forget_dependent(owner, resource, stored)

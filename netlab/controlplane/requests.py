@@ -16,6 +16,7 @@ from netlab.api.resources import BY_PATH, Json
 from netlab.controlplane.admission import Mode
 from netlab.controlplane.bounds import LONGEST_WATCH, MOST_SECONDS, read_json, whole_number
 from netlab.controlplane.duplicates import duplicate_fields
+from netlab.controlplane.kinds.table import kind_of
 from netlab.controlplane.lists import ListOptions
 from netlab.controlplane.options import DeleteOptions, Target, WriteOptions
 from netlab.controlplane.patches import JSON_PATCH
@@ -29,8 +30,6 @@ Query = Mapping[str, str]
 JSON_TYPE: Final = "application/json"
 YAML_TYPE: Final = "application/yaml"
 PROPAGATION: Final = (BACKGROUND, FOREGROUND, ORPHAN)
-# Subresources by kind, besides `status` of every kind that has one; the verbs are those of the HTTP methods.
-SUBRESOURCES: Final[Mapping[str, tuple[str, ...]]] = {"Pod": ("binding",)}
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ def parse_path(path: str) -> Target | None:
     if resource is None or len(rest) > 3 or "" in rest or bool(namespace) > resource.namespaced:
         raise no_such_path()
     name, subresource = rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else ""
-    known = SUBRESOURCES.get(resource.kind, ()) + (("status",) if resource.has_status else ())
-    if (subresource and subresource not in known) or (name and resource.namespaced and not namespace):
+    known = ("", *(below.name for below in kind_of(resource).subresources))
+    if subresource not in known or (name and resource.namespaced and not namespace):
         raise no_such_path()
     return Target(resource, namespace, name, subresource)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
-from netlab.api.resources import Json
+from netlab.api.resources import LEASES, NODES, PODS, Json
 from netlab.api.wellknown import (
     FLANNEL_PUBLIC_IP,
     FLANNEL_PUBLIC_IP_OVERWRITE,
@@ -157,7 +157,11 @@ def _lease(change: Change) -> Iterator[str]:
         yield f"{change.user} is not allowed to modify annotations {', '.join(strange)}; its Lease holds {listed}"
 
 
-CHECKS: Final[Mapping[str, Callable[[Change], Iterator[str]]]] = {"Node": _node, "Pod": _pod, "Lease": _lease}
+CHECKS: Final[Mapping[str, Callable[[Change], Iterator[str]]]] = {
+    NODES.kind: _node,
+    PODS.kind: _pod,
+    LEASES.kind: _lease,
+}
 
 
 def _addresses(node: Json) -> set[str]:

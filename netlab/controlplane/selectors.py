@@ -2,7 +2,7 @@
 
 A selector is text on the wire and a predicate over stored JSON inside. An empty text selects everything and parses to
 None, so that the common case costs nothing. Label selectors are Kubernetes' full grammar (equality and sets); field
-selectors know exactly the fields of FIELDS, as in Kubernetes, where each kind registers its own.
+selectors know exactly the fields that the kind lists as `selectable`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from netlab.api.resources import Json
 from netlab.controlplane.bounds import whole_number
+from netlab.controlplane.kinds.table import kind_of
 from netlab.controlplane.status import AnyResource, bad_request
 from netlab.topology.problem import quoted
 
@@ -26,24 +27,7 @@ _CLAUSE = re.compile(
     r"|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*(?P<end>,|$)"
 )
 
-# What each kind lets one select by, besides its name and namespace; the path is its own description.
-COMMON_FIELDS = ("metadata.name", "metadata.namespace")
-FIELDS: dict[str, tuple[str, ...]] = {
-    "Pod": (
-        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-        "status.phase", "status.podIP", "status.nominatedNodeName",
-    ),
-    "Node": ("spec.unschedulable",),
-    "Namespace": ("status.phase",),
-    "Secret": ("type",),
-    "Service": ("spec.clusterIP", "spec.type"),
-    "ReplicaSet": ("status.replicas",),
-    "Event": (
-        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-        "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
-        "reason", "reportingComponent", "source", "type",
-    ),
-}  # fmt: skip
+COMMON_FIELDS = ("metadata.name", "metadata.namespace")  # what every kind can be selected by
 
 
 def _label_test(match: re.Match[str]) -> LabelTest:
@@ -107,10 +91,11 @@ def field_predicate(resource: AnyResource, text: str) -> Predicate | None:
     """Parse a fieldSelector such as `spec.nodeName=node1,status.phase!=Failed`; None selects everything."""
     if not text.strip():
         return None
+    selectable = (*COMMON_FIELDS, *kind_of(resource).selectable)
     tests: list[tuple[str, str, bool]] = []
     for clause in text.split(","):
         path, operator, value = _field_clause(clause)
-        if path not in COMMON_FIELDS and path not in FIELDS.get(resource.kind, ()):
+        if path not in selectable:
             asked = f'label selector "", field selector "{text}"'
             where = f'"{resource.api_version}, Resource={resource.plural}"'
             raise bad_request(f"Unable to find {where} that match {asked}: field label not supported: {path}")

@@ -41,6 +41,7 @@ from netlab.controlplane.connections import (
 )
 from netlab.controlplane.discovery import documents
 from netlab.controlplane.failures import as_status
+from netlab.controlplane.kinds.table import kind_of
 from netlab.controlplane.options import Target, Written
 from netlab.controlplane.patches import FORMATS
 from netlab.controlplane.status import (
@@ -65,9 +66,6 @@ PIECE: Final = 64 * 1024  # bytes of a watch written at once; a single larger ev
 LONGEST_WARNING: Final = 256  # characters; Kubernetes' limits, as a client reads no longer header
 LONGEST_WARNINGS: Final = 4096
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
-# Kinds whose delete answers with the object also when it is gone (Kubernetes' ReturnDeletedObject). The others answer
-# with the object while finalizers or dependents hold it, else with a Status.
-ANSWERED_WITH_THE_OBJECT: Final = frozenset({"Namespace", "Pod", "Service"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -212,7 +210,7 @@ class RestServer:
         options = requests.delete_options(request.query, await self._options_body(request))
         written = self.api.delete(self.user(request), target, options)
         meta = written.stored.body["metadata"]
-        if written.gone and target.resource.kind not in ANSWERED_WITH_THE_OBJECT:
+        if written.gone and not kind_of(target.resource).returns_deleted:
             return json_response(success(target.resource, target.name, meta["uid"]))
         return json_response(written.stored.raw)
 

@@ -35,6 +35,7 @@ import msgspec
 
 from netlab.api.resources import ENDPOINTS, SERVICES, Json, Resource
 from netlab.api.wellknown import APPLIED, LAST_APPLIED
+from netlab.controlplane.kinds.table import kind_of
 from netlab.topology import Manifest
 
 Identity = tuple[str, str, str]  # plural, namespace, name
@@ -127,7 +128,6 @@ FIRST = (  # kind and verb: these in this order, then the others, then workloads
     ("Service", Verb.CREATE),
 )
 LAST = ("Lab", Verb.CREATE)
-WORKLOADS = frozenset({"Pod", "ReplicaSet", "Deployment", "DaemonSet"})
 
 
 def _rank(change: Change) -> int:
@@ -138,7 +138,7 @@ def _rank(change: Change) -> int:
         return len(FIRST) + 3
     if change.verb is Verb.DELETE:
         return len(FIRST) + 2
-    return len(FIRST) + (kind in WORKLOADS)
+    return len(FIRST) + kind_of(change.resource).makes_pods
 
 
 def _change(manifest: Manifest, live: Mapping[Identity, Json]) -> Change | None:

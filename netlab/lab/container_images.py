@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from netlab.controlplane.defaults import pull_policy
+from netlab.controlplane.kinds.pod import pull_policy
 from netlab.errors import InvalidTopologyError
 from netlab.node.pod_images import ImageUnavailableError, choose, needs_pull, user_of
 from netlab.runtime.docker import Engine

@@ -6,7 +6,7 @@
     Always            pulled     pulled                      pulled
 
 The default is Kubernetes' (Always for the tag `latest` or none), except for images of the catalogue, which netlab brings:
-IfNotPresent (`netlab.controlplane.defaults`). All functions block.
+IfNotPresent (`netlab.controlplane.kinds.pod`). All functions block.
 """
 
 from __future__ import annotations

@@ -136,7 +136,8 @@ def _port(port: EndpointsPort) -> EndpointPort:
 
 def _adopt(obj: Endpoints, service: Service) -> list[Write]:
     """Make the Service the owner, so that it takes its Endpoints along; an owner of that name before it is let go."""
-    others = tuple(r for r in obj.metadata.owner_references if (r.kind, r.name) != ("Service", service.metadata.name))
+    owner = (SERVICES.kind, service.metadata.name)
+    others = tuple(r for r in obj.metadata.owner_references if (r.kind, r.name) != owner)
     references: tuple[OwnerReference, ...] = (*others, owner_reference(service, controller=False))
     if set(_uids(references)) == set(_uids(obj.metadata.owner_references)):
         return []

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from netlab.api.discovery import EndpointPort
 from netlab.api.meta import Labels, ObjectReference
 from netlab.api.pods import Pod
+from netlab.api.resources import PODS
 from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL
 from netlab.controlplane.controllers.per_object import Step, each
@@ -72,7 +73,8 @@ def target_port(port: ServicePort, pod: Pod) -> int | None:
 
 def target_reference(pod: Pod) -> ObjectReference:
     """Return how an endpoint points at its pod."""
-    return ObjectReference(kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid)
+    meta = pod.metadata
+    return ObjectReference(kind=PODS.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid)
 
 
 def hostname(service: Service, pod: Pod) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from netlab.api.apps import DaemonSet, Deployment, ReplicaSet
 from netlab.api.cluster import Namespace, Node
@@ -22,40 +22,12 @@ from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.meta import Labels, Object
 from netlab.api.pods import Pod
-from netlab.api.resources import (
-    CONFIG_MAPS,
-    DAEMON_SETS,
-    DEPLOYMENTS,
-    ENDPOINT_SLICES,
-    ENDPOINTS,
-    LABS,
-    NAMESPACES,
-    NODES,
-    PODS,
-    REPLICA_SETS,
-    SERVICES,
-    Resource,
-)
+from netlab.api.resources import BY_TYPE, Resource
 from netlab.api.selection import has_labels
 from netlab.api.services import Endpoints, Service
 from netlab.api.wellknown import SERVICE_NAME_LABEL
 from netlab.controlplane.controllers.ownership import controller_of
 from netlab.controlplane.controllers.per_object import Failed, grouped
-
-# The field of a World that holds each watched kind.
-FIELDS: dict[str, Resource[Any]] = {
-    "labs": LABS,
-    "namespaces": NAMESPACES,
-    "nodes": NODES,
-    "pods": PODS,
-    "services": SERVICES,
-    "endpoints": ENDPOINTS,
-    "endpoint_slices": ENDPOINT_SLICES,
-    "config_maps": CONFIG_MAPS,
-    "deployments": DEPLOYMENTS,
-    "replica_sets": REPLICA_SETS,
-    "daemon_sets": DAEMON_SETS,
-}
 
 
 @dataclass(frozen=True)
@@ -175,6 +147,11 @@ class World:
             return []
         candidates = [self._pods_by_label.get((namespace, label, value), []) for label, value in labels.items()]
         return [pod for pod in min(candidates, key=len) if has_labels(pod.metadata.labels, labels)]
+
+
+# The fields of a World that hold objects, and the resource in each: what the controllers watch.
+_MAPS = {name: hint for name, hint in get_type_hints(World).items() if get_origin(hint) is Mapping}
+FIELDS: Final = {name: BY_TYPE[get_args(hint)[1]] for name, hint in _MAPS.items()}
 
 
 def _names(objects: Iterable[Object]) -> frozenset[str]:
