@@ -9,14 +9,6 @@ from netlab.node.docker_containers import CONTAINER, NAME_LABEL, key_of
 from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, ROLE_LABEL, Container
 
 
-def running(lab: str, pod: Pod, name: str) -> str:
-    """Return the id of the run of a container that runs. Raises UsageError when none does."""
-    newest = _newest(lab, pod, name)
-    if newest is None or not newest.runs:
-        raise UsageError(f"container {name} of pod {pod.key} does not run", remedy="`netlab status` tells why.")
-    return newest.id
-
-
 def output(lab: str, pod: Pod, name: str) -> str:
     """Return what the newest run of a container wrote. Raises UsageError when there is none."""
     newest = _newest(lab, pod, name)
