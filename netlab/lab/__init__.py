@@ -13,5 +13,5 @@
 - `doctor`: what this machine lacks; `images`: the images of runtime docker.
 - `access`: what the verbs do to hosts and pods, for each runtime.
 - `containers`: what a lab of containers needs besides, and its removal; `container_exec`: a command in one, with a terminal;
-  `container_images`: images of pods, before anything is made; `pod_containers`: which container is a pod's.
+  `container_images`: images of pods, before anything is made.
 """

@@ -17,8 +17,7 @@ from netlab.errors import UnsupportedHostError
 from netlab.kernel import namespaces
 from netlab.kernel.linux import LinuxKernel
 from netlab.lab.container_images import require_images
-from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, ROLE_LABEL, STATE_LABEL, Container, Engine, Network
-from netlab.runtime.docker_host_specs import WITH_AGENT
+from netlab.runtime.docker import LAB_LABEL, STATE_LABEL, Container, Engine, Network
 from netlab.runtime.docker_network import choose_network, with_node_subnet
 from netlab.runtime.statedir import MACHINE_ROOT, StateDirectory
 from netlab.topology.manifest import NamedImage
@@ -78,20 +77,6 @@ def remove_network(lab: str) -> None:
     with engine() as connected:
         for network in connected.networks({LAB_LABEL: lab}):
             connected.remove_network(network.id)
-
-
-def hosts_with_agent(lab: str) -> dict[str, str]:
-    """Return the hosts of a lab whose containers run an agent, each with its container's id."""
-    roles = {role.value for role in WITH_AGENT}
-    with engine() as connected:
-        found = connected.containers({LAB_LABEL: lab})
-    return {c.labels[OWNER_LABEL]: c.id for c in found if c.labels.get(ROLE_LABEL) in roles}
-
-
-def log(container: str) -> str:
-    """Return what a container has written."""
-    with engine() as connected:
-        return connected.logs(container)
 
 
 def orphans(root: Path, recorded: Iterable[str]) -> tuple[str, ...]:
