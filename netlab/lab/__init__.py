@@ -12,6 +12,6 @@
 - `forward`: ports of this machine that lead into a pod; `forward_target`: which pod, which ports; `pods`: a pod by its name.
 - `doctor`: what this machine lacks; `images`: the images of runtime docker.
 - `access`: what the verbs do to hosts and pods, for each runtime.
-- `containers`: what a lab of containers needs besides, and its removal; `container_exec`: a command in one, with a terminal;
+- `containers`: what a lab of containers needs besides; `container_exec`: a command in one, with a terminal;
   `container_images`: images of pods, before anything is made.
 """

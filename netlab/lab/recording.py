@@ -19,6 +19,7 @@ from netlab.errors import UsageError
 from netlab.files import write_whole
 from netlab.ipam import AddressPlan
 from netlab.lab import containers
+from netlab.lab.access.docker import engine
 from netlab.lab.repair import recorded_lab
 from netlab.runtime.docker_network import with_node_subnet
 from netlab.runtime.statedir import StateDirectory
@@ -34,13 +35,13 @@ def record(state: StateDirectory, topology: Topology, say: Callable[[str], None]
         if docker and not topology.states_node_subnet:
             lab = with_node_subnet(lab, running.spec.networking.node_subnet)
         _refuse_new_networks(running, lab)
-    with containers.engine() if docker else nullcontext() as engine:
-        images = containers.require_images_of(engine, topology.images, say) if engine else {}
+    with engine() if docker else nullcontext() as connected:
+        images = containers.require_images_of(connected, topology.images, say) if connected else {}
         state.create()
-        if engine:
+        if connected:
             write_whole(state.images_file, msgspec.json.encode(images))
-        if engine and not running:
-            lab = containers.place(engine, state, lab, stated=topology.states_node_subnet)
+        if connected and not running:
+            lab = containers.place(connected, state, lab, stated=topology.states_node_subnet)
     if docker and spec.exists():  # it is mounted in the lab's containers
         spec.write_bytes(msgspec.json.encode(lab))
     else:

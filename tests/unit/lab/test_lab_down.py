@@ -23,7 +23,7 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StateDirectory:
 
 
 def test_containers_go_first_and_last(state: StateDirectory) -> None:
-    """A container that starts during `down` is removed as well, then the networks, then the record."""
+    """A container that starts during `down` is removed, too, then the networks and the record."""
     access = FakeAccess(containers=2, networks=1)
 
     assert down(state, access) == Removed("l", processes=0, namespaces=0, containers=2)

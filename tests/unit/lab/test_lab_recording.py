@@ -9,6 +9,7 @@ import pytest
 
 from netlab.dataplane.state import NamespaceState
 from netlab.lab import containers, recording
+from netlab.lab.access.choice import recorded_runtime
 from netlab.runtime.docker import LAB_LABEL, NetworkSpec
 from netlab.runtime.fake_docker import FakeEngine
 from netlab.runtime.statedir import StateDirectory
@@ -25,8 +26,9 @@ class Killed(BaseException):
 def test_a_killed_up_leaves_no_lab_without_its_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: str) -> None:
     """The default subnet is taken: whenever `up` was killed, the lab of the next one has the addresses that its network has."""
     engine, state = FakeEngine(), StateDirectory("l", tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
     engine.create_network(NetworkSpec("another", "172.30.0.0/16", "172.30.0.1"))
-    monkeypatch.setattr(containers, "engine", lambda: contextlib.nullcontext(engine))
+    monkeypatch.setattr(recording, "engine", lambda: contextlib.nullcontext(engine))
     monkeypatch.setattr(containers, "require_images_of", lambda *_: {"node": "netlab/node:1"})
     monkeypatch.setattr(containers.LinuxKernel, "observe", lambda *_: NamespaceState())
     topology = load([Source("l.yaml", LAB)])
@@ -35,7 +37,7 @@ def test_a_killed_up_leaves_no_lab_without_its_network(monkeypatch: pytest.Monke
         with pytest.raises(Killed):
             recording.record(state, topology, print)
     left = [network.name for network in engine.networks({LAB_LABEL: "l"})]
-    known_as_docker = containers.is_docker(state)
+    known_as_docker = recorded_runtime(state) == "docker"
     recorded = recording.record(state, topology, print).lab
 
     assert (at == "lab.json") is bool(left)
