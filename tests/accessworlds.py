@@ -16,6 +16,9 @@ from pathlib import Path
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Pod
+from netlab.daemon.host_processes import agent_name
+from netlab.dataplane.fabric import Role
+from netlab.dataplane.names import EDGE
 from netlab.lab.access.docker import DockerAccess
 from netlab.lab.access.fake import FakeAccess
 from netlab.lab.access.interface import AgentState, HostAccess
@@ -59,8 +62,8 @@ class NetnsWorld:
     def start_agent(self, host: str, log: str) -> None:
         agent = self.agents[host] = subprocess.Popen(["sleep", "60"])
         start = start_time(agent.pid) or 0
-        write_record(self.state, ProcessRecord(f"agent-{host}", agent.pid, start))
-        self.state.log(f"agent-{host}").write_text(log)
+        write_record(self.state, ProcessRecord(agent_name(host), agent.pid, start))
+        self.state.log(agent_name(host)).write_text(log)
 
     def stop_agent(self, host: str) -> None:
         self.agents[host].send_signal(signal.SIGSTOP)
@@ -117,7 +120,8 @@ class DockerWorld:
         return started
 
     def start_agent(self, host: str, log: str) -> None:
-        labels = {LAB_LABEL: self.state.lab, ROLE_LABEL: "node", OWNER_LABEL: host}
+        role = Role.EDGE if host == EDGE else Role.NODE
+        labels = {LAB_LABEL: self.state.lab, ROLE_LABEL: role.value, OWNER_LABEL: host}
         self.start(f"netlab_{self.state.lab}_{host}", labels, log)
 
     def write_log(self, process: str, text: str) -> None:
@@ -148,7 +152,7 @@ class FakeWorld:
 
     def start_agent(self, host: str, log: str) -> None:
         self.fake.agents[host] = AgentState.RUNNING
-        self.fake.logs[f"agent-{host}"] = log
+        self.fake.logs[agent_name(host)] = log
 
     def stop_agent(self, host: str) -> None:
         self.fake.agents[host] = AgentState.STOPPED

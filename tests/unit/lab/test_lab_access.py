@@ -43,12 +43,12 @@ def docker(tmp_path: Path) -> DockerWorld:
 def test_process_logs(world: World) -> None:
     """The daemon and the agents have a log under their name, in order; other names have none."""
     world.write_log("daemon", "ready\n")
-    world.start_agent("node2", "round=1\n")
+    world.start_agent("edge", "round=1\n")
     world.start_agent("node1", "round=2\n")
 
-    assert world.access.process_logs() == ("agent-node1", "agent-node2", "daemon")
+    assert world.access.process_logs() == ("agent-node1", "daemon", "edge")
     logs = [world.access.process_log(name) for name in world.access.process_logs()]
-    assert logs == ["round=2\n", "round=1\n", "ready\n"]
+    assert logs == ["round=2\n", "ready\n", "round=1\n"]
     assert world.access.process_log("node1") is None
 
 
@@ -71,14 +71,15 @@ def test_removal_can_be_repeated(world: World) -> None:
     world.access.remove_networks()
 
 
-def test_agent_state(processes: NetnsWorld | FakeWorld) -> None:
+@pytest.mark.parametrize("host", ["node1", "edge"])
+def test_agent_state(processes: NetnsWorld | FakeWorld, host: str) -> None:
     """An agent runs, is stopped, is dead; one that never started is dead."""
-    processes.start_agent("node1", "")
-    states = [processes.access.agent_state("node1")]
-    processes.stop_agent("node1")
-    states.append(processes.access.agent_state("node1"))
-    processes.kill_agent("node1")
-    states.append(processes.access.agent_state("node1"))
+    processes.start_agent(host, "")
+    states = [processes.access.agent_state(host)]
+    processes.stop_agent(host)
+    states.append(processes.access.agent_state(host))
+    processes.kill_agent(host)
+    states.append(processes.access.agent_state(host))
 
     assert states == [AgentState.RUNNING, AgentState.STOPPED, AgentState.DEAD]
     assert processes.access.agent_state("node2") is AgentState.DEAD
