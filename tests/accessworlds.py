@@ -16,7 +16,6 @@ from pathlib import Path
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Pod
-from netlab.daemon.host_processes import agent_name
 from netlab.dataplane.fabric import Role
 from netlab.dataplane.names import EDGE
 from netlab.lab.access.docker import DockerAccess
@@ -25,7 +24,7 @@ from netlab.lab.access.interface import AgentState, HostAccess
 from netlab.lab.access.netns import NetnsAccess
 from netlab.node.docker_containers import CONTAINER, NAME_LABEL, RUN_LABEL, SERVER_LABEL
 from netlab.node.podfiles import INJECTED, PodFiles
-from netlab.node.processes import ProcessRecord, write_record
+from netlab.node.processes import ProcessRecord, agent_name, write_record
 from netlab.runtime.docker import (
     LAB_LABEL,
     OWNER_LABEL,

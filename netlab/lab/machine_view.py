@@ -14,11 +14,11 @@ import time
 from netlab.api.coordination import Lease
 from netlab.api.pods import Pod
 from netlab.api.times import seconds_of
-from netlab.daemon.host_processes import agent_name
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel import namespaces
 from netlab.kernel.door import Occupant
 from netlab.lab.access.interface import AgentState, HostAccess
+from netlab.node.processes import agent_name
 
 NO_NAMESPACE = "its network namespace is gone; netlab up FILE makes it again"
 AGENT_PROBLEMS = {

@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from netlab.api.pods import Pod
-from netlab.daemon.host_processes import agent_name
 from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import UnsupportedHostError, UsageError
 from netlab.kernel import namespaces
 from netlab.lab import container_exec
 from netlab.lab.access.interface import AgentState
 from netlab.node.docker_containers import CONTAINER, NAME_LABEL, key_of
+from netlab.node.processes import agent_name
 from netlab.runtime.docker import (
     LAB_LABEL,
     OWNER_LABEL,
