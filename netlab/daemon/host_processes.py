@@ -14,6 +14,7 @@ from netlab.controlplane.auth import EDGE as EDGE_USER
 from netlab.controlplane.auth import node_user, token_file
 from netlab.dataplane.names import EDGE
 from netlab.ipam import API_SERVER_PORT, AddressPlan
+from netlab.node.processes import agent_name
 from netlab.node.spawn import ProcessSpec
 from netlab.node.workloads_sockets import PRIVILEGES
 from netlab.runtime.hosts import path
@@ -25,11 +26,6 @@ CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "edge": ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"),  # addresses, rules; DNS on port 53; conntrack
     "workloads": PRIVILEGES,  # for the child that makes its sockets; it gives up its own
 }
-
-
-def agent_name(host: str) -> str:
-    """Return the name of the process that is a host's agent."""
-    return EDGE if host == EDGE else f"agent-{host}"
 
 
 def token_of(state: StateDirectory, host: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
 from netlab.api.lab import HostStatus, Lab
 from netlab.kernel.door import Kernel
@@ -34,12 +33,3 @@ class Machinery:
 
 
 Maker = Callable[[Kernel, StateDirectory, Lab], Machinery]
-
-
-def machinery_of(runtime: str) -> Maker:
-    """Import what a runtime needs, and nothing of the other's, and return what makes its machinery.
-
-    That is called before there are threads or an event loop.
-    """
-    make: Maker = import_module(f"netlab.daemon.machinery_{runtime}").make
-    return make

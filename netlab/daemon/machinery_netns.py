@@ -6,13 +6,14 @@ import logging
 from collections.abc import Sequence
 
 from netlab.api.lab import HostStatus, Lab
-from netlab.daemon.host_processes import agent_name, host_processes
+from netlab.daemon.host_processes import host_processes
 from netlab.daemon.machinery import Machinery
 from netlab.daemon.supervisor import Supervisor
 from netlab.edge.main import main as edge_main
 from netlab.kernel.door import Kernel
 from netlab.node.agent import main as agent_main
 from netlab.node.netns_pods import NetnsPods
+from netlab.node.processes import agent_name
 from netlab.node.spawn import Spawner
 from netlab.node.workloads import main as workloads_main
 from netlab.runtime.hosts import fabric_path

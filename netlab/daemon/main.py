@@ -33,7 +33,7 @@ import msgspec
 import setproctitle
 
 from netlab.api.capabilities import GRANTABLE
-from netlab.api.lab import HostStatus, Lab
+from netlab.api.lab import DOCKER, NETNS, HostStatus, Lab
 from netlab.api.resources import ENDPOINT_SLICES, LABS, PODS
 from netlab.api.wellknown import LOOK
 from netlab.containment import Contained
@@ -53,7 +53,7 @@ from netlab.controlplane.validation import LabRules
 from netlab.daemon.convergence import Convergence
 from netlab.daemon.hostfiles import write_host_files
 from netlab.daemon.hosts import LabController
-from netlab.daemon.machinery import Machinery, machinery_of
+from netlab.daemon.machinery import Machinery, Maker
 from netlab.daemon.routes import converged_route
 from netlab.errors import ApiError, NetlabError, is_not_found
 from netlab.files import socket_address, write_whole
@@ -62,7 +62,7 @@ from netlab.kernel import privileges
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.overflow import Overflows
 from netlab.node.kubelet import Kubelet
-from netlab.node.processes import ProcessRecord, strike_off, write_record
+from netlab.node.processes import DAEMON, ProcessRecord, strike_off, write_record
 from netlab.runtime import logs
 from netlab.runtime.hosts import fabric_path
 from netlab.runtime.identity import start_time
@@ -71,7 +71,6 @@ from netlab.runtime.lifetime import run_until_terminated
 from netlab.runtime.statedir import API_SOCKET, ApiEndpoint, StateDirectory
 from netlab.serving.descriptors import raise_limit
 
-DAEMON = "daemon"
 # What the daemon and its spawner keep (docs/security.md): what containers may be given, and
 CAPABILITIES = (
     *GRANTABLE,
@@ -82,9 +81,24 @@ CAPABILITIES = (
 log = logging.getLogger("netlab.daemon")
 
 
+def _netns() -> Maker:
+    from netlab.daemon.machinery_netns import make  # noqa: PLC0415 -- for this runtime alone
+
+    return make
+
+
+def _docker() -> Maker:
+    from netlab.daemon.machinery_docker import make  # noqa: PLC0415 -- for this runtime alone
+
+    return make
+
+
+MAKERS = {NETNS: _netns, DOCKER: _docker}
+
+
 def main(runtime: str) -> None:
     """Be the daemon of the lab that `up` names, until SIGTERM."""
-    make = machinery_of(runtime)
+    make = MAKERS[runtime]()
     order = receive_order()
     if order is None:
         return

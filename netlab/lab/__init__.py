@@ -11,6 +11,7 @@
 - `preflight`: what is looked at before anything is made; `marks`: what of a lab is there, by the marks it carries.
 - `forward`: ports of this machine that lead into a pod; `forward_target`: which pod, which ports; `pods`: a pod by its name.
 - `doctor`: what this machine lacks; `images`: the images of runtime docker.
-- `containers`: what a lab of containers needs besides, and its removal; `container_exec`: a command in one, with a terminal;
-  `container_images`: images of pods, before anything is made; `pod_containers`: which container is a pod's.
+- `access`: what the verbs do to hosts and pods, for each runtime.
+- `containers`: what a lab of containers needs besides; `container_exec`: a command in one, with a terminal;
+  `container_images`: images of pods, before anything is made.
 """

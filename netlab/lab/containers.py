@@ -1,128 +1,84 @@
-"""What a lab of containers needs besides a lab of namespaces: root, an engine, its images, a free subnet; and its removal.
-
-Everything a lab has in the engine carries its label, and is found by that alone: also when its record was lost.
-"""
+"""What a lab of containers needs besides a lab of namespaces: its images and a free subnet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
-from netlab.api.lab import DOCKER, Lab
-from netlab.dataplane.names import NETNS_DIRECTORY
-from netlab.errors import UnsupportedHostError
+from netlab.api.lab import Lab
+from netlab.files import write_whole
 from netlab.kernel import namespaces
+from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
+from netlab.lab.access.docker import Connect, engine
 from netlab.lab.container_images import require_images
-from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, ROLE_LABEL, STATE_LABEL, Container, Engine, Network
-from netlab.runtime.docker_host_specs import WITH_AGENT
+from netlab.runtime.docker import Engine
 from netlab.runtime.docker_network import choose_network, with_node_subnet
-from netlab.runtime.statedir import MACHINE_ROOT, StateDirectory
-from netlab.topology.manifest import NamedImage
+from netlab.runtime.statedir import StateDirectory
+from netlab.topology import Topology
 
 
-@contextmanager
-def engine() -> Iterator[Engine]:
-    """Yield the engine of this machine for a `with` block. Raises UnsupportedHostError when it does not answer."""
-    from netlab.runtime.docker_engine import DockerEngine  # noqa: PLC0415 -- the SDK takes 0.1 s that other verbs need not spend
+class DockerPreparation:
+    """The `Preparation` of containers: images, then the network of a new lab, then the lab.
 
-    with closing(DockerEngine()) as connected:
-        yield connected
+    The engine keeps a subnet for a lab from the moment that the network exists.
+    """
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        connect: Connect = engine,
+        kernel: Kernel | None = None,
+    ) -> None:
+        self._state = state
+        self._connect = connect
+        self._kernel = kernel or LinuxKernel()
+
+    def keep_networks(self, topology: Topology, running: Lab) -> Topology:
+        """Keep the node subnet, which the file need not state."""
+        if topology.states_node_subnet:
+            return topology
+        return _with_node_subnet(topology, running.spec.networking.node_subnet)
+
+    def provide(self, topology: Topology, say: Callable[[str], None], *, new: bool) -> Topology:
+        """Build or pull images, record them, and create the network of a new lab."""
+        with self._connect() as connected:
+            images = _require_images(connected, topology, say)
+            self._state.create()
+            write_whole(self._state.images_file, msgspec.json.encode(images))
+            if not new:
+                return topology
+            machine, root = self._kernel.observe(namespaces.OWN), str(self._state.root.parent)
+            stated = topology.states_node_subnet
+            subnet = choose_network(connected, machine, topology.lab, root, stated=stated)
+            return _with_node_subnet(topology, subnet)
+
+    def write_lab(self, lab: Lab) -> None:
+        """Keep the file if it exists: it is mounted in the containers of the lab."""
+        content = msgspec.json.encode(lab)
+        if self._state.lab_file.exists():
+            self._state.lab_file.write_bytes(content)
+        else:
+            write_whole(self._state.lab_file, content)
 
 
-def require_images_of(connected: Engine, pods: Iterable[NamedImage], say: Callable[[str], None]) -> dict[str, str]:
-    """Return the image of each role, built if need be, when those of the pods can be had, too; `say` hears of it.
+def _require_images(
+    connected: Engine,
+    topology: Topology,
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """Return the image of each role, once those of roles and pods exist.
 
     Raises InvalidTopologyError for images that cannot be had.
     """
-    from netlab.runtime.images import ensure  # noqa: PLC0415 -- as the engine
+    from netlab.runtime.images import ensure  # noqa: PLC0415 -- slow to import, as the engine
 
     tags = dict(ensure(connected, say))
-    require_images(connected, pods, tags["workloads"], say)
+    require_images(connected, topology.images, tags["workloads"], say)
     return tags
 
 
-def place(connected: Engine, state: StateDirectory, lab: Lab, *, stated: bool) -> Lab:
-    """Return a new lab with the node subnet it gets, and make the network that keeps it."""
-    machine = LinuxKernel().observe(namespaces.OWN)
-    return with_node_subnet(lab, choose_network(connected, machine, lab, str(state.root.parent), stated=stated))
-
-
-def is_docker(state: StateDirectory) -> bool:
-    """Tell whether a lab on record is one of containers, also when it got no further than their images.
-
-    If the record does not say, the labels of what the engine has do.
-    """
-    if state.images_file.exists():
-        return True
-    with suppress(FileNotFoundError, msgspec.DecodeError):
-        return msgspec.json.decode(state.lab_file.read_bytes(), type=Lab).spec.runtime == DOCKER
-    return state.lab in orphans(state.root.parent, recorded=())
-
-
-def remove_containers(lab: str) -> int:
-    """Remove all containers of a lab, also those that come to be meanwhile; return how many there were."""
-    removed = 0
-    with engine() as connected:
-        while found := connected.containers({LAB_LABEL: lab}):
-            connected.remove([container.id for container in found])
-            removed += len(found)
-    return removed
-
-
-def remove_network(lab: str) -> None:
-    """Remove the network of a lab; when its containers and namespaces are gone."""
-    with engine() as connected:
-        for network in connected.networks({LAB_LABEL: lab}):
-            connected.remove_network(network.id)
-
-
-def hosts_with_agent(lab: str) -> dict[str, str]:
-    """Return the hosts of a lab whose containers run an agent, each with its container's id."""
-    roles = {role.value for role in WITH_AGENT}
-    with engine() as connected:
-        found = connected.containers({LAB_LABEL: lab})
-    return {c.labels[OWNER_LABEL]: c.id for c in found if c.labels.get(ROLE_LABEL) in roles}
-
-
-def log(container: str) -> str:
-    """Return what a container has written."""
-    with engine() as connected:
-        return connected.logs(container)
-
-
-def orphans(root: Path, recorded: Iterable[str]) -> tuple[str, ...]:
-    """Return the labs that the engine has something of and that have no record below `root`, though they belong there.
-
-    Of a machine without an engine, or whose engine is not ours to use: none.
-    """
-    try:
-        with engine() as connected:
-            things: list[Container | Network] = [*connected.containers({LAB_LABEL: ""}), *connected.networks({LAB_LABEL: ""})]
-    except UnsupportedHostError:
-        return ()
-    roots: dict[str, set[str]] = {}
-    for thing in things:
-        roots.setdefault(thing.labels[LAB_LABEL], set()).add(thing.labels.get(STATE_LABEL, ""))
-    ours = {str(root)} | ({""} if root == MACHINE_ROOT else set())
-    return tuple(lab for lab in sorted(set(roots) - set(recorded)) if (roots[lab] - {""} or {""}) <= ours)
-
-
-def remove_orphan(lab: str) -> None:
-    """Remove what the engine has of a lab, and the names that its namespaces were given."""
-    with engine() as connected:
-        named = _names_of(connected.containers({LAB_LABEL: lab}))
-    remove_containers(lab)
-    namespaces.delete(named)
-    remove_network(lab)
-
-
-def _names_of(containers: Iterable[Container]) -> list[str]:
-    """Return the paths below /run/netns that name these containers' namespaces."""
-    folder = Path(NETNS_DIRECTORY)
-    names = [str(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
-    own = [container.network_namespace for container in containers if container.pid]
-    return [name for name in names if any(namespaces.is_same(name, namespace) for namespace in own)]
+def _with_node_subnet(topology: Topology, subnet: str) -> Topology:
+    return replace(topology, lab=with_node_subnet(topology.lab, subnet))

@@ -20,7 +20,8 @@ from netlab.dataplane.names import NETNS_DIRECTORY, namespace_path
 from netlab.errors import LabError
 from netlab.kernel import mounts, namespaces
 from netlab.kernel.door import Occupant
-from netlab.lab import containers
+from netlab.lab.access.choice import access_of
+from netlab.lab.access.interface import HostAccess
 from netlab.lab.find import locked
 from netlab.lab.marks import marked_namespaces
 from netlab.lab.privilege import apart, obtain
@@ -53,12 +54,15 @@ def _down_locked(state: StateDirectory) -> Removed:
         return down(state)
 
 
-def down(state: StateDirectory) -> Removed:
-    """Remove everything recorded of a lab; the caller holds its lock and the privilege. Raises LabError for what would not go."""
+def down(state: StateDirectory, access: HostAccess | None = None) -> Removed:
+    """Remove everything recorded of a lab; the caller holds its lock and the privilege.
+
+    Raises LabError for a namespace that cannot be removed.
+    """
     stopped = _stop_processes(state)
     _remove_logs(state)
-    docker = containers.is_docker(state)
-    ended = containers.remove_containers(state.lab) if docker else 0
+    access = access or access_of(state)
+    ended = access.remove_containers()
     paths = [namespace_path(name) for name in state.recorded_namespaces()]
     stopped += _stop_strangers(paths)
     namespaces.delete(paths)
@@ -70,9 +74,8 @@ def down(state: StateDirectory) -> Removed:
         raise LabError(
             f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
         )
-    if docker:
-        ended += containers.remove_containers(state.lab)
-        containers.remove_network(state.lab)
+    ended += access.remove_containers()
+    access.remove_networks()
     mounts.unmount_below(state.root)
     shutil.rmtree(state.root, ignore_errors=False)
     remove_netns_directory(state.root.parent)

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 
 from netlab.api.pods import Pod
 from netlab.api.resources import ENDPOINT_SLICES, PODS, SERVICES
-from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import KernelError, LabError, UsageError
 from netlab.kernel import namespaces
 from netlab.lab.find import connect
 from netlab.lab.forward_target import LOCALHOST, Cluster, Plan, PortRequest, Target, plan
+from netlab.lab.pods import network_path
 from netlab.lab.privilege import obtain
 from netlab.runtime.statedir import StateDirectory
 from netlab.serving.descriptors import raise_limit, room
@@ -72,13 +72,6 @@ def find(state: StateDirectory, target: Target, requests: Sequence[PortRequest])
     return plan(target, requests, Cluster(pods, services=named, slices=slices))
 
 
-def inside_of(lab: str, pod: Pod) -> str:
-    """Return the path of the network namespace that a pod's sockets are in."""
-    meta = pod.metadata
-    shared = pod.spec.host_network
-    return namespace_path(host_namespace(lab, pod.spec.node_name) if shared else pod_namespace(lab, meta.namespace, meta.name))
-
-
 @contextmanager
 def listening(chosen: Plan, addresses: Sequence[str]) -> Iterator[dict[Forwarding, socket.socket]]:
     """Listen on every address and port of a plan for a `with` block. Raises UsageError when one of them is taken."""
@@ -116,7 +109,7 @@ def serve(
     raise_limit()
 
     async def until_asked() -> None:
-        forwarder = Forwarder(pod.key, inside_of(state.lab, pod), trouble)
+        forwarder = Forwarder(pod.key, network_path(state.lab, pod), trouble)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, forwarder.stop)
         ready()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from netlab.errors import LabBusyError
 from netlab.kernel import namespaces
-from netlab.lab import containers
+from netlab.lab.access import docker
 from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
 from netlab.lab.find import daemon_alive, idle_locks, recorded_labs, remove_if_empty
 from netlab.lab.marks import marked_namespaces, stop_inhabitants
@@ -37,12 +37,12 @@ def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
         else:
             removed.append(f"lab {name}")
     lost = _lost_processes()
-    labs = containers.orphans(state_root(), recorded_labs())
+    labs = docker.orphans(state_root(), recorded_labs())
     orphans = _orphaned_namespaces()
     if not dry_run:
         stop_inhabitants(lost, PATIENCE)
         for lab in labs:
-            containers.remove_orphan(lab)
+            docker.remove_orphan(lab)
         namespaces.delete(orphans)
         remove_netns_directory(state_root())
     locks = idle_locks(remove=not dry_run)

@@ -12,19 +12,19 @@ import os
 import time
 
 from netlab.api.coordination import Lease
-from netlab.api.lab import DOCKER, Lab
 from netlab.api.pods import Pod
 from netlab.api.times import seconds_of
-from netlab.dataplane.names import EDGE, host_namespace, namespace_path, pod_namespace
+from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel import namespaces
 from netlab.kernel.door import Occupant
-from netlab.node.process_marks import running_process
-from netlab.node.processes import is_alive, is_stopped
-from netlab.runtime.statedir import StateDirectory
+from netlab.lab.access.interface import AgentState, HostAccess
+from netlab.node.processes import agent_name
 
 NO_NAMESPACE = "its network namespace is gone; netlab up FILE makes it again"
-NO_PROCESS = "its agent is not running; netlab logs {name} tells why"
-STOPPED = "its agent is stopped; netlab up FILE has it go on"
+AGENT_PROBLEMS = {
+    AgentState.DEAD: "its agent is not running; netlab logs {name} tells why",
+    AgentState.STOPPED: "its agent is stopped; netlab up FILE has it go on",
+}
 SILENT = "its agent has not reported for {seconds:.0f} s"
 SANDBOX_GONE = "SandboxChanged"  # Kubernetes' word for a pod whose network is gone and will be made again
 
@@ -32,23 +32,17 @@ SANDBOX_GONE = "SandboxChanged"  # Kubernetes' word for a pod whose network is g
 class MachineView:
     """The machine, as far as a lab concerns it."""
 
-    def __init__(self, state: StateDirectory, lab: Lab) -> None:
-        self._state = state
-        self._lab = lab.metadata.name
-        self._has_processes = lab.spec.runtime != DOCKER  # a container's agent is its own affair
+    def __init__(self, lab: str, access: HostAccess) -> None:
+        self._lab = lab
+        self._access = access
         self._sees_namespaces = os.geteuid() == 0
 
     def host_problem(self, host: str) -> str:
         """Return why a node or the edge is not up, "" when nothing is seen that speaks against it."""
         if self._is_gone(host_namespace(self._lab, host)):
             return NO_NAMESPACE
-        if not self._has_processes:
-            return ""
-        name = EDGE if host == EDGE else f"agent-{host}"
-        record = running_process(self._state, name)
-        if record is None or not is_alive(record):
-            return NO_PROCESS.format(name=name)
-        return STOPPED if is_stopped(record) else ""
+        problem = AGENT_PROBLEMS.get(self._access.agent_state(host), "")
+        return problem.format(name=agent_name(host))
 
     def has_sandbox(self, pod: Pod) -> bool:
         """Tell whether a pod's network namespace is there, as far as that can be seen."""

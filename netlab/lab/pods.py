@@ -1,10 +1,11 @@
-"""Which pod a user means by `[namespace/]name`. Pure."""
+"""Which pod a user means by `[namespace/]name`, and where its network is. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from netlab.api.pods import Pod
+from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 
 
 def is_alive(pod: Pod) -> bool:
@@ -26,6 +27,14 @@ def pods_meant(pods: Iterable[Pod], target: str) -> list[Pod]:
         return exact
     twins = len({(pod.metadata.namespace, _owner(pod)) for pod in begins}) == 1
     return begins[:1] if twins else exact + begins
+
+
+def network_path(lab: str, pod: Pod) -> str:
+    """Return the path of the network namespace that the sockets of a pod are in."""
+    meta = pod.metadata
+    if pod.spec.host_network:
+        return namespace_path(host_namespace(lab, pod.spec.node_name))
+    return namespace_path(pod_namespace(lab, meta.namespace, meta.name))
 
 
 def _owner(pod: Pod) -> str:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from netlab.api.lab import Lab
+from netlab.api.lab import DOCKER, Lab
 from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import UnsupportedHostError
 from netlab.kernel import namespaces
@@ -22,6 +22,7 @@ from netlab.runtime.statedir import StateDirectory
 NEEDED_TOOLS = ("nft",)
 PACKAGES = {"nft": "nftables", "ip": "iproute2", "curl": "curl", "ping": "iputils-ping"}  # Debian's and Ubuntu's names
 SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+NEEDS_ROOT = {DOCKER: "the containers' networks are wired from outside"}  # runtime -> why
 # linux/capability.h: what a container's root may lack
 CAPABILITIES = {
     12: "CAP_NET_ADMIN",  # links, routes, rules
@@ -39,10 +40,11 @@ def require_capabilities(doing: str) -> None:
         )
 
 
-def require_root(what: str, why: str) -> None:
-    """Raise UnsupportedHostError for an ordinary user, also one who is to be root of a user namespace."""
-    if os.geteuid() != 0:
-        raise UnsupportedHostError(f"{what} needs root: {why}", remedy="Use sudo, or --runtime netns, which needs no root.")
+def require_user(runtime: str) -> None:
+    """Raise UnsupportedHostError if an ordinary user may not create labs with this runtime."""
+    if (why := NEEDS_ROOT.get(runtime)) and os.geteuid() != 0:
+        remedy = "Use sudo, or --runtime netns, which needs no root."
+        raise UnsupportedHostError(f"runtime {runtime} needs root: {why}", remedy=remedy)
 
 
 def lacking_capabilities(status: str) -> tuple[str, ...]:

@@ -1,51 +1,91 @@
-"""Put a lab on record, before anything of it is made: what it is, the images and the network of its containers, certificates.
+"""Put a lab on record before any host is made: images, network, the lab, certificates.
 
-The order matters for a crash in between. A lab of containers is known as one by its images, which are written first, so `down`
-asks the engine. What the lab is comes last, and whole: only then are its networks decided, and its network there. Until then
-the next `up` decides anew, and takes over the network that this one has left.
+The order matters for a crash in between. The record of a lab of containers begins with its images,
+so `down` asks the engine. What the lab is comes last, and whole: its networks are decided then, and
+exist. Until then the next `up` decides again, and takes over the network that this one has left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 import msgspec
 
-from netlab.api.lab import DOCKER, Lab
+from netlab.api.lab import DOCKER, NETNS, Lab
 from netlab.controlplane.pki import server_names
 from netlab.errors import UsageError
 from netlab.files import write_whole
 from netlab.ipam import AddressPlan
-from netlab.lab import containers
 from netlab.lab.repair import recorded_lab
-from netlab.runtime.docker_network import with_node_subnet
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Topology
 
 
-def record(state: StateDirectory, topology: Topology, say: Callable[[str], None]) -> Topology:
-    """Put the lab on record, before anything of it is made; the topology then has the networks that it keeps while it exists."""
-    lab, spec = topology.lab, state.lab_file
-    docker = lab.spec.runtime == DOCKER
+class Preparation(Protocol):
+    """What a runtime provides before the daemon makes the hosts of a lab."""
+
+    def keep_networks(self, topology: Topology, running: Lab) -> Topology:
+        """Return the topology with networks of the running lab where the file states none."""
+
+    def provide(self, topology: Topology, say: Callable[[str], None], *, new: bool) -> Topology:
+        """Create the record and what the lab needs; return the topology with the lab's networks."""
+
+    def write_lab(self, lab: Lab) -> None:
+        """Record the lab itself; this completes the record."""
+
+
+class NetnsPreparation:
+    """Namespaces need the record alone; the file states their networks."""
+
+    def __init__(self, state: StateDirectory) -> None:
+        self._state = state
+
+    def keep_networks(self, topology: Topology, _running: Lab) -> Topology:
+        """Return the topology as it is."""
+        return topology
+
+    def provide(
+        self,
+        topology: Topology,
+        _say: Callable[[str], None],
+        *,
+        new: bool,  # noqa: ARG002 -- there is nothing to decide
+    ) -> Topology:
+        """Create the record, which may exist."""
+        self._state.create()
+        return topology
+
+    def write_lab(self, lab: Lab) -> None:
+        """Replace the file whole."""
+        write_whole(self._state.lab_file, msgspec.json.encode(lab))
+
+
+def _docker(state: StateDirectory) -> Preparation:
+    from netlab.lab.containers import DockerPreparation
+
+    return DockerPreparation(state)
+
+
+Maker = Callable[[StateDirectory], Preparation]
+PREPARATIONS: Final[Mapping[str, Maker]] = {NETNS: NetnsPreparation, DOCKER: _docker}
+
+
+def record(
+    state: StateDirectory,
+    topology: Topology,
+    say: Callable[[str], None],
+    preparation: Preparation | None = None,
+) -> Topology:
+    """Put the lab on record; the topology returned has the networks that the lab keeps."""
+    preparation = preparation or PREPARATIONS[topology.lab.spec.runtime](state)
     running = recorded_lab(state)
     if running:
-        if docker and not topology.states_node_subnet:
-            lab = with_node_subnet(lab, running.spec.networking.node_subnet)
-        _refuse_new_networks(running, lab)
-    with containers.engine() if docker else nullcontext() as engine:
-        images = containers.require_images_of(engine, topology.images, say) if engine else {}
-        state.create()
-        if engine:
-            write_whole(state.images_file, msgspec.json.encode(images))
-        if engine and not running:
-            lab = containers.place(engine, state, lab, stated=topology.states_node_subnet)
-    if docker and spec.exists():  # it is mounted in the lab's containers
-        spec.write_bytes(msgspec.json.encode(lab))
-    else:
-        write_whole(spec, msgspec.json.encode(lab))
-    return replace(topology, lab=lab)
+        topology = preparation.keep_networks(topology, running)
+        _refuse_new_networks(running, topology.lab)
+    topology = preparation.provide(topology, say, new=running is None)
+    preparation.write_lab(topology.lab)
+    return topology
 
 
 def make_certificates(state: StateDirectory, lab: Lab) -> None:

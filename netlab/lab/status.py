@@ -24,6 +24,7 @@ from netlab.api.wellknown import EDGE_LEASE, split_key
 from netlab.controlplane.sync import SyncClient
 from netlab.dataplane.names import EDGE
 from netlab.errors import ApiError, LabError, is_not_found
+from netlab.lab.access.choice import access_for
 from netlab.lab.find import connect, daemon_alive
 from netlab.lab.machine_view import SANDBOX_GONE, MachineView, lease_problem
 from netlab.proxy.remarks import remarks
@@ -40,7 +41,7 @@ def status(state: StateDirectory) -> Json:
     nodes, services = NODES.readable(client.list(NODES).items), SERVICES.readable(client.list(SERVICES).items)
     edge = _edge_lease(client)
     healthy: Health = edge.healthy_nodes if edge else {}
-    machine = MachineView(state, lab)
+    machine = MachineView(state.lab, access_for(state, lab.spec.runtime))
     return {
         "name": state.lab,
         "running": True,

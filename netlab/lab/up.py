@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from netlab.api.lab import DOCKER, RUNTIMES, Lab
+from netlab.api.lab import RUNTIMES, Lab
 from netlab.api.resources import LABS
 from netlab.errors import UsageError
 from netlab.lab.files import read_topology
 from netlab.lab.find import daemon_alive, locked
-from netlab.lab.preflight import require_root, require_tools
+from netlab.lab.preflight import require_tools, require_user
 from netlab.lab.privilege import obtain, require_state_root
 from netlab.lab.repair import can_be_reached, restore
 from netlab.runtime.launch import Handed, loading_daemon
@@ -70,8 +70,7 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
     state = StateDirectory.of(topology.lab.metadata.name)
     if options.dry_run:
         return _dry_run(state, topology)
-    if topology.lab.spec.runtime == DOCKER:  # first: what an ordinary user may lack besides would be asked for in vain
-        require_root("runtime docker", "the containers' networks are wired from outside")
+    require_user(topology.lab.spec.runtime)  # first: an ordinary user would install tools in vain
     require_tools()
     require_state_root(state.root.parent)
     with locked(state.lab, "up") as lock, socket.socket() as loopback:  # before `obtain`, so that it is the machine's

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from netlab.dataplane.names import EDGE
 from netlab.errors import LabError
 from netlab.files import write_whole
 from netlab.runtime.identity import start_time
@@ -35,6 +36,11 @@ class ProcessRecord:
     name: str
     pid: int
     start: int
+
+
+def agent_name(host: str) -> str:
+    """Return the name of the process that is the agent of a node or the edge."""
+    return EDGE if host == EDGE else f"agent-{host}"
 
 
 def network_namespace(pid: int) -> int | None:

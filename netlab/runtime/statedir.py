@@ -147,6 +147,10 @@ class StateDirectory:
         """Return the names of the network namespaces on record, in order; none when the record was removed by hand."""
         return tuple(sorted(entry.name for entry in self.namespaces.iterdir())) if self.namespaces.is_dir() else ()
 
+    def recorded_logs(self) -> tuple[str, ...]:
+        """Return the names of the processes whose log is on record, in order."""
+        return tuple(sorted(path.stem for path in (self.root / "logs").glob("*.log")))
+
     def pod(self, uid: str) -> Path:
         """Return the folder of a pod's injected files and container logs."""
         return self.root / "pods" / uid

@@ -17,7 +17,7 @@ OF_THE_OTHER = {
 @pytest.mark.parametrize("runtime", OF_THE_OTHER)
 def test_the_daemon_does_not_carry(runtime):
     """Neither what other verbs need, nor what the other runtime does."""
-    words = f"import sys, netlab.daemon.main as d; d.machinery_of({runtime!r}); print(*sys.modules)"
+    words = f"import sys, netlab.daemon.main as d; d.MAKERS[{runtime!r}](); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
 
     assert set() == {*ALWAYS, *OF_THE_OTHER[runtime]} & set(done.stdout.split())

@@ -7,7 +7,6 @@ import pytest
 from netlab.errors import UnsupportedHostError
 from netlab.lab import container_exec
 from netlab.lab.container_exec import client_command
-from netlab.lab.preflight import require_root
 
 
 @pytest.mark.parametrize(
@@ -31,11 +30,3 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
 
     with pytest.raises(UnsupportedHostError, match=r"docker is not installed(.|\n)*apt-get install"):
         container_exec.execute("c", ["true"])
-
-
-def test_runtime_docker_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ordinary user is told to use sudo or the other runtime."""
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-
-    with pytest.raises(UnsupportedHostError, match=r"needs root(.|\n)*Use sudo, or --runtime netns"):
-        require_root("runtime docker", "why")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.lab import containers, gc
+from netlab.lab import gc
+from netlab.lab.access import docker
 from netlab.lab.find import locked
 from netlab.runtime.statedir import STATE_ROOT_VARIABLE
 
@@ -14,7 +15,7 @@ def test_a_lock_that_nobody_holds_is_a_leftover(monkeypatch: pytest.MonkeyPatch,
     """A command that is killed before it has written anything leaves its lock; one that is held, or has a record, stays."""
     root = tmp_path / "root"
     monkeypatch.setenv(STATE_ROOT_VARIABLE, str(root))
-    monkeypatch.setattr(containers, "orphans", lambda *_: ())
+    monkeypatch.setattr(docker, "orphans", lambda *_: ())
     with locked("held", "up"):
         (root / ".killed.lock").touch()
         removed = gc.collect(print, dry_run=dry_run)
@@ -27,7 +28,7 @@ def test_a_lock_that_nobody_holds_is_a_leftover(monkeypatch: pytest.MonkeyPatch,
 def test_a_lab_that_is_being_changed_is_no_leftover(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """Its daemon is not on record yet, or not any more: who changes it is named, and its record stays."""
     monkeypatch.setenv(STATE_ROOT_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(containers, "orphans", lambda *_: ())
+    monkeypatch.setattr(docker, "orphans", lambda *_: ())
     (tmp_path / "busy").mkdir()
     said: list[str] = []
 

@@ -3,81 +3,63 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import time
 
 import pytest
 
 from netlab.api.coordination import Lease, LeaseSpec
-from netlab.api.lab import Lab, LabSpec
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Pod, PodSpec
 from netlab.api.times import timestamp_of
 from netlab.kernel.door import Occupant
 from netlab.lab import machine_view
+from netlab.lab.access.fake import FakeAccess
+from netlab.lab.access.interface import AgentState
 from netlab.lab.machine_view import MachineView, lease_problem
-from netlab.node.processes import ProcessRecord, write_record
-from netlab.runtime.identity import start_time
-from netlab.runtime.statedir import StateDirectory
 
 
 @pytest.fixture
-def process():
-    with subprocess.Popen(["sleep", "60"]) as process:
-        yield process
-        process.kill()
-
-
-@pytest.fixture
-def look(tmp_path, monkeypatch, process):
-    """Return what looks at a lab whose hosts have an agent and a namespace, as a user of that number."""
-    state = StateDirectory("demo", tmp_path)
-    state.create()
-    for name in ("agent-node1", "edge"):
-        write_record(state, ProcessRecord(name, process.pid, start_time(process.pid)))
+def look(monkeypatch):
+    """Return the view of a lab whose hosts have an agent and a namespace, for a user."""
     there = {"/run/netns/demo-node1", "/run/netns/demo-edge", "/run/netns/demo-default-web"}
 
-    def see(*, runtime="netns", gone="", user=0):
+    def see(*, agent=AgentState.RUNNING, gone="", user=0):
         found = there - {f"/run/netns/{gone}"}
         monkeypatch.setattr(
             machine_view.namespaces, "occupant", lambda path: Occupant.NAMESPACE if path in found else Occupant.NOTHING
         )
         monkeypatch.setattr(os, "geteuid", lambda: user)
-        return MachineView(state, Lab(metadata=ObjectMeta(name="demo"), spec=LabSpec(runtime=runtime)))
+        return MachineView("demo", FakeAccess(agents={"node1": agent, "edge": agent}))
 
     return see
 
 
-def test_all_is_well(look):
-    """Nothing speaks against hosts whose agent runs in a namespace that is there."""
-    assert ["", ""] == [look().host_problem(host) for host in ("node1", "edge")]
+@pytest.mark.parametrize("agent", [AgentState.RUNNING, AgentState.UNKNOWN])
+def test_all_is_well(look, agent):
+    """A host with a namespace is up if its agent runs, or if only the engine has its state."""
+    assert ["", ""] == [look(agent=agent).host_problem(host) for host in ("node1", "edge")]
 
 
 def test_a_namespace_that_is_gone(look):
     """A host without namespace is not up; of an ordinary user's lab the namespaces cannot be seen from here."""
     assert "namespace is gone" in look(gone="demo-node1").host_problem("node1")
     assert "" == look(gone="demo-node1", user=1000).host_problem("node1")
-    assert "namespace is gone" in look(gone="demo-edge", runtime="docker").host_problem("edge")
+    unknown = look(gone="demo-edge", agent=AgentState.UNKNOWN)
+    assert "namespace is gone" in unknown.host_problem("edge")
 
 
-def test_an_agent_that_is_stopped(look, process):
+def test_an_agent_that_is_stopped(look):
     """A stopped agent keeps no rules: its node is not up, although its Lease is still valid."""
-    process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-
-    assert "its agent is stopped" in look().host_problem("node1")
-    assert "" == look(runtime="docker").host_problem("node1")
+    assert "its agent is stopped" in look(agent=AgentState.STOPPED).host_problem("node1")
 
 
-def test_an_agent_that_is_dead(look, process):
-    """An agent that does not run is named with the log to look into; one that was never recorded likewise."""
-    process.kill()
-    process.wait()
+def test_an_agent_that_is_dead(look):
+    """An agent that does not run is named with the log to look into."""
+    dead = look(agent=AgentState.DEAD)
 
-    assert "netlab logs agent-node1" in look().host_problem("node1")
-    assert "netlab logs edge" in look().host_problem("edge")
-    assert "its network namespace is gone" in look().host_problem("node2")
+    assert "netlab logs agent-node1" in dead.host_problem("node1")
+    assert "netlab logs edge" in dead.host_problem("edge")
+    assert "its network namespace is gone" in dead.host_problem("node2")
 
 
 @pytest.mark.parametrize(("gone", "host_network", "there"), [("", False, True), ("web", False, False), ("web", True, True)])

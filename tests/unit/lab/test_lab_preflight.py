@@ -115,3 +115,13 @@ def test_an_ordinary_user_and_containers(monkeypatch, tmp_path):
 
     with pytest.raises(UnsupportedHostError, match=r"^runtime docker needs root"):
         up(file, Options(), print, print)
+
+
+def test_root_of_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runtime docker needs root and the message offers the other; runtime netns does not."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    words = r"runtime docker needs root: .*\nUse sudo, or --runtime netns"
+
+    preflight.require_user("netns")
+    with pytest.raises(UnsupportedHostError, match=words):
+        preflight.require_user("docker")

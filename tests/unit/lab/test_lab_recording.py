@@ -1,56 +1,128 @@
-"""A lab of containers goes on record: what a command that was killed half-way leaves to the next one."""
+"""A lab goes on record: what a killed command leaves to the next one, and which file stays."""
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from netlab.dataplane.state import NamespaceState
-from netlab.lab import containers, recording
-from netlab.runtime.docker import LAB_LABEL, NetworkSpec
+from netlab.api.lab import Lab
+from netlab.kernel import namespaces
+from netlab.kernel.fake import FakeKernel
+from netlab.lab.access.choice import recorded_runtime
+from netlab.lab.containers import DockerPreparation
+from netlab.lab.recording import record
+from netlab.runtime.docker import LAB_LABEL, Network, NetworkSpec
 from netlab.runtime.fake_docker import FakeEngine
+from netlab.runtime.image_base import BASE
+from netlab.runtime.images import wanted_images
 from netlab.runtime.statedir import StateDirectory
 from netlab.topology import Source, load
 
-LAB = "apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {runtime: docker, nodes: 1}\n"
+LAB = """
+apiVersion: netlab/v1alpha1
+kind: Lab
+metadata: {name: l}
+spec: {runtime: RUNTIME, nodes: 1}
+"""
 
 
 class Killed(BaseException):
-    """As SIGKILL: nothing is put in order behind it."""
+    """As SIGKILL: no handler runs."""
+
+
+class KilledBeforeImages(StateDirectory):
+    """The record of a command that is killed before it recorded the images."""
+
+    def create(self) -> None:
+        super().create()
+        raise Killed
+
+
+class KilledBeforeNetwork(FakeEngine):
+    """The engine of a command that is killed before it made the network."""
+
+    def create_network(self, _spec: NetworkSpec) -> Network:
+        raise Killed
+
+
+class KilledBeforeLab(DockerPreparation):
+    """A command that is killed before it recorded the lab."""
+
+    def write_lab(self, _lab: Lab) -> None:
+        raise Killed
+
+
+@pytest.fixture
+def kernel() -> FakeKernel:
+    """A machine without routes."""
+    kernel = FakeKernel()
+    kernel.create_namespaces([namespaces.OWN])
+    return kernel
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine with netlab's images, where another network has the default subnet."""
+    engine = with_images(FakeEngine())
+    engine.create_network(NetworkSpec("another", "172.30.0.0/16", "172.30.0.1"))
+    return engine
+
+
+def with_images(engine: FakeEngine) -> FakeEngine:
+    engine.images = {BASE: {}}
+    images = wanted_images(engine.image_id(BASE)).images
+    engine.images |= {image.tag: {} for image in images}
+    return engine
 
 
 @pytest.mark.parametrize("at", ["images.json", "network", "lab.json"])
-def test_a_killed_up_leaves_no_lab_without_its_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: str) -> None:
-    """The default subnet is taken: whenever `up` was killed, the lab of the next one has the addresses that its network has."""
-    engine, state = FakeEngine(), StateDirectory("l", tmp_path)
-    engine.create_network(NetworkSpec("another", "172.30.0.0/16", "172.30.0.1"))
-    monkeypatch.setattr(containers, "engine", lambda: contextlib.nullcontext(engine))
-    monkeypatch.setattr(containers, "require_images_of", lambda *_: {"node": "netlab/node:1"})
-    monkeypatch.setattr(containers.LinuxKernel, "observe", lambda *_: NamespaceState())
-    topology = load([Source("l.yaml", LAB)])
-    with monkeypatch.context() as first:
-        kill_at(at, first, engine)
-        with pytest.raises(Killed):
-            recording.record(state, topology, print)
-    left = [network.name for network in engine.networks({LAB_LABEL: "l"})]
-    known_as_docker = containers.is_docker(state)
-    recorded = recording.record(state, topology, print).lab
+def test_killed_up_leaves_no_lab_without_its_network(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    engine: FakeEngine,
+    kernel: FakeKernel,
+    at: str,
+) -> None:
+    """Wherever `up` is killed, the lab of the next one has the addresses that its network has."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
+    kinds = {"images.json": KilledBeforeImages}
+    state = kinds.get(at, StateDirectory)("l", tmp_path)
+    asked = with_images(KilledBeforeNetwork()) if at == "network" else engine
+    kind = KilledBeforeLab if at == "lab.json" else DockerPreparation
+    topology = load([Source("l.yaml", LAB.replace("RUNTIME", "docker"))])
+    with pytest.raises(Killed):
+        record(state, topology, print, kind(state, partial(nullcontext, asked), kernel))
+    left = engine.networks({LAB_LABEL: "l"})
+    known_as_docker = recorded_runtime(state) == "docker"
+    state = StateDirectory("l", tmp_path)
+    again = DockerPreparation(state, partial(nullcontext, engine), kernel)
+    recorded = record(state, topology, print, again).lab
 
     assert (at == "lab.json") is bool(left)
     assert (at != "images.json") is known_as_docker  # so `down` asks the engine
     (network,) = engine.networks({LAB_LABEL: "l"})
     assert (recorded.spec.networking.node_subnet,) == network.subnets
-    assert recording.record(state, topology, print).lab == recorded
+    assert record(state, topology, print, again).lab == recorded
 
 
-def kill_at(point: str, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
-    write = recording.write_whole
+@pytest.mark.parametrize(("runtime", "same_file"), [("docker", True), ("netns", False)])
+def test_rewritten_lab_file(
+    tmp_path: Path,
+    engine: FakeEngine,
+    kernel: FakeKernel,
+    runtime: str,
+    same_file: bool,
+) -> None:
+    """Containers have the file of their lab mounted, so it stays; others are replaced whole."""
+    state = StateDirectory("l", tmp_path)
+    topology = load([Source("l.yaml", LAB.replace("RUNTIME", runtime))])
+    docker = DockerPreparation(state, partial(nullcontext, engine), kernel)
+    preparation = docker if runtime == "docker" else None
+    record(state, topology, print, preparation)
+    with state.lab_file.open() as before:
+        record(state, topology, print, preparation)
 
-    def killed(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr(recording, "write_whole", lambda path, content: killed() if path.name == point else write(path, content))
-    if point == "network":
-        monkeypatch.setattr(engine, "create_network", killed)
+        assert Path(f"/proc/self/fd/{before.fileno()}").samefile(state.lab_file) is same_file

@@ -23,8 +23,9 @@ from netlab.controlplane.kubeconfig import kubeconfig, write_kubeconfig
 from netlab.controlplane.store import Store
 from netlab.errors import DamagedRecordError, LabError
 from netlab.lab import find
+from netlab.lab.access.choice import access_for
+from netlab.lab.access.interface import AgentState
 from netlab.lab.find import connect, daemon_record, locked
-from netlab.lab.machine_view import MachineView
 from netlab.lab.repair import damaged_access, recorded_lab
 from netlab.node import process_marks
 from netlab.node.log_keeper import pipe_of
@@ -210,17 +211,16 @@ def test_damaged_record_of_a_running_command_is_restored(state, damage):
 
 
 @damages
-def test_damaged_record_of_an_agent_is_restored(state, monkeypatch, damage):
+def test_damaged_record_of_an_agent_is_restored(state, damage):
     """A process of the lab is known by title and folder; without its record the daemon would start another."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # `status` looks at processes alone
     with titled(state, "agent-node1") as pid:
         write_record(state, ProcessRecord("agent-node1", pid, 1))
         damage_file(state.processes / "agent-node1", damage)
-        problem = MachineView(state, LAB).host_problem("node1")
+        agent = access_for(state, LAB.spec.runtime).agent_state("node1")
         restored = restore_records(state)
         record = read_record(state, "agent-node1")
 
-    assert (problem, restored, record.pid) == ("", ("agent-node1",), pid)
+    assert (agent, restored, record.pid) == (AgentState.RUNNING, ("agent-node1",), pid)
 
 
 @pytest.mark.parametrize("name", ["spawner", "sockets-node1"])
