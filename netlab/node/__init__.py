@@ -5,7 +5,7 @@
   `kubelet_surroundings` what it knows, `kubelet_settled` what it waits for, `kubelet_failures` what broke.
   Pure: `containers`, `kubelet_status`, `kubelet_restore`, `kubelet_drain`, `kubelet_nodes`, `readiness`, `podfiles`.
 - How pods are run: `pod_runtime` is what the kubelet asks for; `netns_pods` and `netns_probes` do it with processes;
-  `builtin` says which containers need none.
+  `builtin` says which containers need none; `pod_runtime_fake` is the one for tests.
 - With containers: `docker_pods` is asked and hears the engine's news; `docker_runs` is each run's life, `docker_start` its start,
   `docker_found` what an earlier daemon left; `docker_sandboxes` are the pods' networks, `docker_work` waits for the engine,
   `docker_ready` hears of servers that listen; pure: `docker_containers`, `docker_security`. `pod_images` chooses images.

@@ -25,13 +25,13 @@ class Found:
         self._containers: dict[Place, Container] = {}
 
     def keep(self, container: Container) -> list[str]:
-        """Keep the newest run of a place; returns the id of the other one."""
+        """Keep the newest run of a place; returns the id of another one."""
         place, number = key_of(container.labels).place, key_of(container.labels).number
         other = self._containers.get(place)
         if other and key_of(other.labels).number > number:
             return [container.id]
         self._containers[place] = container
-        return [other.id] if other else []
+        return [other.id] if other and other.id != container.id else []
 
     def get(self, place: Place) -> Container | None:
         """Return what was left at a place."""

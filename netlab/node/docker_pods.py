@@ -30,13 +30,23 @@ from netlab.node.docker_runs import Runs
 from netlab.node.docker_sandboxes import Holders
 from netlab.node.docker_start import Limit, Starter
 from netlab.node.docker_work import Work
-from netlab.node.pod_runtime import Changed, News, Place, Refused, Run, RunKey, SandboxLost, Stop
+from netlab.node.pod_runtime import (
+    Changed,
+    Place,
+    PodEvent,
+    Run,
+    RunKey,
+    SandboxLost,
+    Stop,
+    command_result,
+    command_timed_out,
+    stopped_early,
+)
 from netlab.node.readiness import Result
 from netlab.runtime import docker
 from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, PAUSED, ROLE_LABEL, Engine, Event
 from netlab.runtime.statedir import StateDirectory
 
-LONGEST_WORDS = 200
 OF_PODS = (SANDBOX, CONTAINER)  # roles
 log = logging.getLogger("netlab.node")
 
@@ -75,7 +85,7 @@ class DockerPods:
         self.serves_on = self._runs.serves_on
         self.take_over = self._runs.take_over
         self._ready = ReadySocket(state, self._runs.listens)
-        self._listener: Callable[[News], None] = lambda _news: None
+        self._listener: Callable[[PodEvent], None] = lambda _news: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[Run] = []
         self._failed = Containment(log, "engine", time.monotonic)
@@ -84,11 +94,11 @@ class DockerPods:
         self._early: list[Event] | None = []  # what happened before we knew what there is
         self._unlisten: Callable[[], None] | None = None
 
-    def subscribe(self, listener: Callable[[News], None]) -> None:
+    def subscribe(self, listener: Callable[[PodEvent], None]) -> None:
         """Have all news told to `listener`."""
         self._listener = listener
 
-    def _tell(self, news: News) -> None:
+    def _tell(self, news: PodEvent) -> None:
         self._listener(news)
 
     async def run(self) -> None:
@@ -140,7 +150,7 @@ class DockerPods:
         """Ask a run to end."""
         if any(run.key == key for run in self._asked):
             self._asked = [run for run in self._asked if run.key != key]
-            self._tell(Refused(key, "ContainerCreating", "the pod is being deleted"))
+            self._tell(stopped_early(key))
         else:
             self._runs.stop(key, step)
 
@@ -180,10 +190,10 @@ class DockerPods:
         try:
             code, said = await self._work.call(self._engine.run, tracked.container.id, argv, limit)
         except TimeoutError:
-            return Result(success=False, message=f"command {argv[0]!r} timed out after {limit:g}s")
+            return command_timed_out(argv, limit)
         except NetlabError as error:  # also an engine that is away: the probe is made again
             return Result(success=False, message=error.message)
-        return Result(success=code == 0, message="" if code == 0 else said.strip()[-LONGEST_WORDS:] or f"exit code {code}")
+        return command_result(code, said)
 
     def settled(self) -> list[str]:
         """Pods say it all, unless something may have happened to them that nobody has told yet."""

@@ -27,7 +27,7 @@ from netlab.node.docker_found import Found, goes_on, is_unheard
 from netlab.node.docker_start import Starter
 from netlab.node.docker_work import Work
 from netlab.node.pod_images import ImageUnavailableError
-from netlab.node.pod_runtime import Began, Ended, News, Place, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import Began, Ended, Place, PodEvent, Refused, Run, RunKey, Stop
 from netlab.node.podfiles import ConfigError
 from netlab.runtime import docker
 from netlab.runtime.docker import Engine, Event
@@ -74,7 +74,7 @@ class Tracked:
 class Runs:
     """The runs of one lab, at most one for each place; `found` is what an earlier daemon left."""
 
-    def __init__(self, *, engine: Engine, work: Work, starter: Starter, found: Found, tell: Callable[[News], None]) -> None:
+    def __init__(self, *, engine: Engine, work: Work, starter: Starter, found: Found, tell: Callable[[PodEvent], None]) -> None:
         self._engine = engine
         self._work = work
         self._starter = starter

@@ -2,7 +2,8 @@
 
 As the real one it is asked by many threads, and does what changes or lists containers one at a time.
 
-What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`, `answers` (what `run` returns).
+What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`,
+`answers` (what `run` returns), `written` (what `logs` returns, by the container's name).
 What it may do beside the engine: `end` a container as if its process had ended, `pause` or `disconnect` it, `lose` everything as
 a restart does.
 """
@@ -39,7 +40,7 @@ from netlab.runtime.docker import (
 EXITED = "exited"
 CONTAINER_NETWORK = "container:"
 KILLING = {"SIGKILL": 137, "SIGTERM": 143}  # signals that end a process -> its exit code
-FIRST_PID = 1000
+FIRST_PID = 1 << 22  # above the kernel's PID_MAX_LIMIT: no process of this machine has it
 NAME = re.compile(r"[a-z0-9._/:-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?\Z")  # of an image, more or less
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -64,6 +65,7 @@ class FakeEngine:
     registry: set[str] = field(default_factory=set)
     users: dict[str, str] = field(default_factory=dict)  # by image name
     answers: Callable[[str, Sequence[str]], tuple[int, str]] = lambda _container, _argv: (0, "")
+    written: dict[str, str] = field(default_factory=dict)
     specs: dict[str, ContainerSpec] = field(default_factory=dict)  # by container id: what was asked for
 
     def __post_init__(self) -> None:
@@ -158,10 +160,10 @@ class FakeEngine:
             raise _refused(f"run {argv[0]} in container {container}", f"Container {container} is not running", 409)
         return self.answers(container, argv)
 
-    def logs(self, container: str, *, lines: int | None = None) -> str:  # noqa: ARG002 -- nothing was written
-        """Return nothing: no container of ours wrote anything."""
-        self._require(f"read the log of container {container}", container)
-        return ""
+    def logs(self, container: str, *, lines: int | None = None) -> str:  # noqa: ARG002 -- all of it
+        """Return what the test has set, nothing by default."""
+        found = self._require(f"read the log of container {container}", container)
+        return self.written.get(found.name, "")
 
     @_one_at_a_time
     def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from netlab.kernel.door import Occupant
 from netlab.node.docker_containers import key_of
 from netlab.node.docker_pods import DockerPods
 from netlab.node.kubelet_pods import FINAL_WAITING
-from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
+from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, PodEvent, Refused, Run, RunKey, SandboxLost, Stop
 from netlab.node.podfiles import PodFiles
 from netlab.node.workload_container import tell
 from netlab.node.workloads_protocol import ServerStatus
@@ -39,7 +39,7 @@ class Rig:
 
     def __init__(self, engine: FakeEngine, root: Path) -> None:
         self.engine, self.state = engine, StateDirectory("lab", root)
-        self.news: list[News] = []
+        self.news: list[PodEvent] = []
         self.paths: dict[str, str] = {}
         self.occupants: dict[str, Occupant] = {}  # what somebody else has put at a path
         self.limited: list[Path] = []
