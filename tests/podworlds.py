@@ -196,6 +196,7 @@ class DockerWorld(PodWorld):
     """Containers of an engine."""
 
     end_mark = "/tmp/end"
+    retry = 1.0
 
     def __init__(
         self,
@@ -218,6 +219,7 @@ class DockerWorld(PodWorld):
             domain="cluster.local",
             workloads=self._workloads,
             limit=self._limit,
+            retry=self.retry,
         )
 
     def containers(self, role: str = CONTAINER) -> list[docker.Container]:
@@ -244,8 +246,11 @@ class DockerWorld(PodWorld):
 class FakeEngineWorld(DockerWorld):
     """Containers of the fake engine; a server listens when its container starts, unless `mute`."""
 
+    kernel: FakeKernel
+
     def __init__(self, state: StateDirectory, engine: FakeEngine | None = None) -> None:
-        self.fake = engine or FakeEngine(images={WORKLOADS: {}})
+        self.fake = engine or FakeEngine()
+        self.fake.images[WORKLOADS] = {}
         self.limited: list[Path] = []
         kernel, limit = FakeKernel(), self.limited.append
         super().__init__(state, self.fake, kernel, workloads=WORKLOADS, limit=limit)

@@ -48,18 +48,31 @@ from netlab.runtime.docker import LAB_LABEL, OWNER_LABEL, PAUSED, ROLE_LABEL, En
 from netlab.runtime.statedir import StateDirectory
 
 OF_PODS = (SANDBOX, CONTAINER)  # roles
+RETRY = 1.0
 log = logging.getLogger("netlab.node")
 
 
 class DockerPods:
-    """The `PodRuntime` of containers. `workloads` is the image of netlab's own workloads."""
+    """The `PodRuntime` of containers. `workloads` is the image of netlab's own workloads.
+
+    `retry`: seconds until the engine is asked again to list or remove containers when it refused.
+    """
 
     def __init__(
-        self, *, engine: Engine, kernel: Kernel, state: StateDirectory, domain: str, workloads: str, limit: Limit
+        self,
+        *,
+        engine: Engine,
+        kernel: Kernel,
+        state: StateDirectory,
+        domain: str,
+        workloads: str,
+        limit: Limit,
+        retry: float = RETRY,
     ) -> None:
         self.environment: Mapping[str, str] = {}  # the image says the rest
         self._engine = engine
         self._lab = state.lab
+        self._retry = retry
         self._work = Work()
         self._holders = Holders(
             engine=engine,
@@ -172,7 +185,7 @@ class DockerPods:
             listed = await self._work.call(self._engine.containers, {LAB_LABEL: self._lab, OWNER_LABEL: uid})
             await self._work.call(self._engine.remove, [container.id for container in listed])
         if attempt.error is not None:
-            asyncio.get_running_loop().call_later(1.0, self._begin_removing, uid)
+            asyncio.get_running_loop().call_later(self._retry, self._begin_removing, uid)
             return
         self._runs.forget(uid)
         self._leaving.discard(uid)
@@ -240,7 +253,7 @@ class DockerPods:
             paused = [container for container in listed if container.state == PAUSED]
             await self._work.call(self._engine.resume, [c.id for c in paused if c.labels.get(ROLE_LABEL) in OF_PODS])
         if attempt.error is not None:
-            asyncio.get_running_loop().call_later(1.0, self.look_again)
+            asyncio.get_running_loop().call_later(self._retry, self.look_again)
             return
         present = {container.id: container for container in listed}
         for uid in self._holders.compare(present, known):

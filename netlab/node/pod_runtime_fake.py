@@ -23,7 +23,6 @@ from netlab.node.builtin import builtin_of
 from netlab.node.pod_runtime import (
     KILLED,
     Began,
-    Changed,
     Ended,
     Place,
     PodEvent,
@@ -78,11 +77,6 @@ class FakePodRuntime:
         if container := self._running(key):
             container.code, container.output = code, output
             self._notify(Ended(key, code))
-
-    def let_go(self, uid: str) -> None:
-        """Remove what was `kept` of a released pod."""
-        self.kept.discard(uid)
-        self._notify(Changed(uid))
 
     # ---- PodRuntime
     def subscribe(self, listener: Callable[[PodEvent], None]) -> None:
