@@ -20,7 +20,7 @@ from netlab.containment import Contained, describe
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel, Occupant
 from netlab.node import processes
-from netlab.node.builtin import builtin_of, server_spec
+from netlab.node.builtin import builtin_of, run_key, server_spec
 from netlab.node.capabilities import granted
 from netlab.node.netns_probes import CommandRunner
 from netlab.node.pod_runtime import (
@@ -252,9 +252,8 @@ class NetnsPods:
     # ---- what happens
     def _reported(self, report: Report) -> None:
         for status in report.servers:
-            uid, _, name = status.key.partition("/")
-            served = self._served.get((uid, name))
-            if served is not None and served.spec.run == status.run:  # what is about another run is old news
+            served = self._served.get(run_key(status).place)
+            if served and served.run.key == run_key(status):  # another run's is out of date
                 self._heard(served, status)
         self._tell(Changed())
 

@@ -18,8 +18,7 @@ from podworlds import SERVER, UID, WORKLOADS, FakeEngineWorld
 from netlab.api.pods import Container
 from netlab.errors import EngineError, UnsupportedHostError
 from netlab.kernel.door import Occupant
-from netlab.node.docker_containers import CONTAINER, NODE, SANDBOX, key_of
-from netlab.node.kubelet_pods import FINAL_WAITING
+from netlab.node.docker_containers import CONTAINER, NODE, SANDBOX
 from netlab.node.pod_runtime import (
     SANDBOX_REFUSED,
     STARTING,
@@ -38,6 +37,8 @@ from netlab.runtime.fake_docker import FakeEngine
 from netlab.runtime.statedir import StateDirectory
 
 Hook = Callable[[Any], None]  # gets a call's first argument; may raise
+TOOL = RunKey(UID, "tool", 0)
+PREFIX = "netlab_lab_default_p"
 DEADLINE = 10.0
 NO_ANSWER = EngineError("the container engine did not answer")
 AWAY = UnsupportedHostError("no container engine answers")
@@ -281,34 +282,17 @@ async def test_run_without_image_is_refused(world, container, reason):
     assert [reason] == [refused.reason for refused in world.refusals()]
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (EngineError("No command specified", code=400), "CreateContainerError"),
-        (EngineError("unable to find user nosuch", code=500), "CreateContainerError"),
-        (EngineError("cannot join network of a container", code=409), "RunContainerError"),
-        (EngineError("the pod's sandbox has ended"), "RunContainerError"),
-        (AWAY, "RunContainerError"),
-        (TypeError("unexpected"), "CreateContainerError"),
-    ],
-)
-async def test_final_refusals_differ_from_passing_ones(world, error, reason):
-    """`up` waits for what passes by itself, and for nothing else."""
+async def test_start_that_fails_is_refused(world):
+    """Whatever keeps a container from being started is the event of its run."""
     await world.make_namespace()
-    world.fake.before["start"] = refuses(error)
-    await world.begin(world.program)
+    for number, error in enumerate((AWAY, TypeError("unexpected"))):
+        world.fake.before["start"] = refuses(error)
+        await world.begin(world.program, number)
 
-    assert [reason] == [refused.reason for refused in world.refusals()]
-    assert (reason in FINAL_WAITING) is (reason == "CreateContainerError")
-
-
-async def test_program_that_is_not_there_ends_with_128(world):
-    """The engine makes the container and cannot run its program: that is an end."""
-    await world.make_namespace()
-    error = EngineError("OCI runtime create failed: no such file", code=400)
-    world.fake.before["start"] = refuses(error)
-
-    assert await world.ended(await world.begin(world.program)) == 128
+    assert [refused.reason for refused in world.refusals()] == [
+        "RunContainerError",
+        "CreateContainerError",
+    ]
 
 
 @pytest.mark.parametrize("role", [SANDBOX, CONTAINER])
@@ -368,7 +352,7 @@ async def test_old_container_goes_with_next_run(world):
         kept += world.ids(CONTAINER).items()
     removed = [list(ids) for called, ids in world.fake.calls if called == "remove" and ids]
 
-    assert [name for name, _ in kept] == [f"netlab_lab_default_p_tool_{n}" for n in range(3)]
+    assert [name for name, _ in kept] == [f"{PREFIX}_tool_{n}" for n in range(3)]
     assert removed == [[container] for _, container in kept[:2]]
 
 
@@ -382,7 +366,7 @@ async def test_container_that_could_not_be_removed_goes_with_next_run(world):
     await world.eventually(lambda: ("remove", (first,)) in world.fake.calls)
     del world.fake.before["remove"]
     await world.begin(world.program, 2)
-    await world.eventually(lambda: list(world.ids(CONTAINER)) == ["netlab_lab_default_p_tool_2"])
+    await world.eventually(lambda: list(world.ids(CONTAINER)) == [f"{PREFIX}_tool_2"])
 
 
 async def test_engine_restart_ends_everything(world):
@@ -567,6 +551,21 @@ async def test_new_daemon_finds_what_runs(engine, near):
     assert second.ids(CONTAINER) == before
 
 
+async def test_container_that_ended_without_daemon_goes_with_next_run(engine, near):
+    """A run that is over when it is taken over has left a container, too."""
+    async with daemon(engine, near) as first:
+        await first.make_namespace()
+        await first.begin(first.program)
+    await first.finish(TOOL)
+    async with daemon(engine, near) as second:
+        await second.make_namespace()
+        end = second.pods.take_over(second.run(second.program))
+        await second.begin(second.program, 1)
+        await second.eventually(lambda: list(second.ids(CONTAINER)) == [f"{PREFIX}_tool_1"])
+
+    assert end == Ended(TOOL, 3)
+
+
 async def test_newest_run_of_a_container_counts(engine, near):
     """Of two runs that an earlier daemon left the newer one is kept."""
     async with daemon(engine, near) as first:
@@ -621,9 +620,3 @@ async def test_unrecorded_server_is_started_again(engine, near):
 
     assert (second.about(key), before.name) == (["Began"], after.name)
     assert before.id != after.id
-
-
-@pytest.mark.parametrize("number", ["", "x", "9" * 5000, "\u00b2"])
-def test_invalid_labels_are_no_run(number):
-    """A container with a lab's label and nonsense for the rest does not stop the kubelet."""
-    assert key_of({"netlab/run": number} if number else {}) == RunKey("", "", -1)
