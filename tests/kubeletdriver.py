@@ -17,6 +17,8 @@ from netlab.errors import ApiError
 from netlab.kernel.door import Kernel
 from netlab.node.kubelet import Kubelet
 from netlab.node.pod_runtime import PodRuntime
+from netlab.node.spawn import ProcessSpec, Spawner
+from netlab.node.workloads_sockets import PRIVILEGES
 from netlab.runtime.netns import NetnsRuntime
 from netlab.runtime.statedir import StateDirectory
 
@@ -38,6 +40,14 @@ def kubelet_of(client: LocalClient, kernel: Kernel, runtime: PodRuntime, state: 
         node_stands=NetnsRuntime(kernel, state).stands,
         slices_after=lambda _pods: client.api.store.last_change(ENDPOINT_SLICES),  # the test writes them, and at once
     )
+
+
+async def start_workloads(state: StateDirectory, spawner: Spawner, path: str) -> None:
+    """Start the workloads process of node1, whose namespace is at `path`."""
+    arguments = {"lab": state.lab, "node": "node1", "state": str(state.root)}
+    log, may = str(state.log("workloads")), PRIVILEGES
+    spec = ProcessSpec("workloads-node1", "workloads", arguments, log, path, capabilities=may)
+    await spawner.spawn(spec)
 
 
 async def until(daemon, condition) -> None:

@@ -5,10 +5,11 @@
   `kubelet_surroundings` what it knows, `kubelet_settled` what it waits for, `kubelet_failures` what broke.
   Pure: `containers`, `kubelet_status`, `kubelet_restore`, `kubelet_drain`, `kubelet_nodes`, `readiness`, `podfiles`.
 - How pods are run: `pod_runtime` is what the kubelet asks for; `netns_pods` and `netns_probes` do it with processes;
-  `builtin` says which containers need none.
-- With containers: `docker_pods` is asked and hears the engine's news; `docker_runs` is each run's life, `docker_start` its start,
-  `docker_found` what an earlier daemon left; `docker_sandboxes` are the pods' networks, `docker_work` waits for the engine,
-  `docker_ready` hears of servers that listen; pure: `docker_containers`, `docker_security`. `pod_images` chooses images.
+  `builtin` says which containers need none; `pod_runtime_fake` is the one for tests.
+- With containers: `docker_pods` is asked and receives the engine's events; `docker_sandboxes` has
+  the pods' networks, `docker_manager` their containers, `docker_tasks` the calls to the engine;
+  pure: `docker_runs` is what is known of runs, `docker_containers` what is started. `pod_images`
+  chooses images.
 - The agent (one process per node): `agent` is its loop, `agent_plane` contains its keepers: `agent_parts` for overlay and rules,
   `agent_health`; `agent_damage` says when to look at what somebody changed by hand; `container` starts it in a node's container.
 - HTTP as a server: `http_server` carries the requests and answers of `http_messages`, for agents and built-in workloads.

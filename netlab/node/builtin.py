@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from netlab.api.catalogue import brings, find
 from netlab.api.pods import Container
-from netlab.node.pod_runtime import Run
+from netlab.node.pod_runtime import Run, RunKey
 from netlab.node.podfiles import expand
-from netlab.node.workloads_protocol import ServerSpec
+from netlab.node.workloads_protocol import ServerSpec, ServerStatus
 
 # The program an image starts by itself: a `command` that names it means the built-in workload, with the rest as args.
 ENTRYPOINTS: Mapping[str, tuple[str, ...]] = {
@@ -57,3 +57,9 @@ def server_spec(run: Run) -> ServerSpec:
         ports=tuple((port.container_port, port.protocol) for port in container.ports),
         log=str(run.files.log(container.name)),
     )
+
+
+def run_key(status: ServerStatus) -> RunKey:
+    """Return which run the server is that reports this."""
+    uid, _, name = status.key.partition("/")
+    return RunKey(uid, name, status.run)

@@ -1,11 +1,14 @@
 """Pods as containers: names, labels and what to start, as values (pure).
 
-    netlab_<lab>_<namespace>_<pod>                    the holder of the pod's namespaces; does nothing
-    netlab_<lab>_<namespace>_<pod>_<container>_<run>  a run of a container, in the holder's network namespace
+    netlab_<lab>_<namespace>_<pod>                    the sandbox: has the network namespace, waits
+    netlab_<lab>_<namespace>_<pod>_<container>_<run>  a run of a container, in that namespace
 
 Labels tell whose a container is and which run, so that a new daemon finds everything again. The files that Kubernetes
 writes (resolv.conf, hosts) are the pod's own, mounted. What the pod's manifest does not say is what the image says: its
 program, user, folder and environment.
+
+`secured` is what a securityContext means for a container, as kubelet and containerd read it: the
+container's own counts before the pod's, and both before the image's user.
 """
 
 from __future__ import annotations
@@ -15,21 +18,22 @@ from dataclasses import replace
 
 import msgspec
 
+from netlab.api.capabilities import DEFAULT
 from netlab.api.numbers import whole_number
-from netlab.api.pods import Pod
+from netlab.api.pods import Pod, PodSecurityContext, SecurityContext
 from netlab.node.builtin import server_spec
-from netlab.node.docker_security import secured
+from netlab.node.capabilities import changed
 from netlab.node.pod_images import Chosen
 from netlab.node.pod_limits import PROCESSES, memory_limit
 from netlab.node.pod_runtime import Run, RunKey, Stop
-from netlab.node.podfiles import expand
+from netlab.node.podfiles import ConfigError, expand
 from netlab.node.workloads_protocol import WorkloadArguments
 from netlab.runtime.docker import AT_ONCE, LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, VERSION_LABEL, ContainerSpec, Mount
 
 SANDBOX, CONTAINER, NODE = "sandbox", "container", "node"  # roles
 RUN_LABEL, SERVER_LABEL = "netlab/run", "netlab/server"
 NAME_LABEL = "io.kubernetes.container.name"
-HOLDER = ("sleep", "infinity")
+PAUSE = ("sleep", "infinity")
 READY_SOCKET = "/run/netlab/ready"  # where a built-in workload says that it listens
 ROOT = "0:0"
 STOP_SIGNALS = {Stop.DRAIN: "SIGUSR1", Stop.END: "SIGTERM", Stop.KILL: "SIGKILL"}  # to a built-in workload
@@ -40,15 +44,15 @@ NETWORK_SYSCTLS = {  # as containerd sets them for Kubernetes: low ports and pin
 }
 
 
-def holder_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str) -> ContainerSpec:
-    """Return the container that holds a pod's namespaces."""
+def sandbox_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str) -> ContainerSpec:
+    """Return the container that has a pod's network namespace."""
     meta = pod.metadata
     return ContainerSpec(
         name=f"netlab_{lab}_{meta.namespace}_{meta.name}",
         image=image,
         labels=labels(lab, pod, SANDBOX, version),
-        entrypoint=HOLDER[:1],
-        command=HOLDER[1:],
+        entrypoint=PAUSE[:1],
+        command=PAUSE[1:],
         network=NO_NETWORK,
         sysctls=NETWORK_SYSCTLS,
         hostname=hostname,
@@ -107,6 +111,52 @@ def _program(common: ContainerSpec, run: Run, chosen: Chosen) -> ContainerSpec:
         capabilities=None,
         no_new_privileges=False,
     )
+
+
+def secured(spec: ContainerSpec, run: Run, image_user: str) -> ContainerSpec:
+    """Return a container as its securityContext wants it; `image_user` is who the image runs as.
+
+    Raises ConfigError when it must not run as root, and would or might.
+    """
+    own = run.container.security_context or SecurityContext()
+    pods = run.pod.spec.security_context or PodSecurityContext()
+    otherwise = spec.user or image_user
+    number = own.run_as_user if own.run_as_user is not None else pods.run_as_user
+    group = own.run_as_group if own.run_as_group is not None else pods.run_as_group
+    demanded = own.run_as_non_root if own.run_as_non_root is not None else pods.run_as_non_root
+    if demanded and (why := _perhaps_root(number, otherwise)):
+        meta = run.pod.metadata
+        who = f'pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {run.container.name}'
+        raise ConfigError(f"{why} ({who}); say with runAsUser who it is to run as")
+    had = DEFAULT if spec.capabilities is None else spec.capabilities
+    return replace(
+        spec,
+        user=spec.user if number is None and group is None else _user(number, group, otherwise),
+        read_only=bool(own.read_only_root_filesystem),
+        capabilities=changed(own.capabilities, had) if own.capabilities else spec.capabilities,
+        no_new_privileges=spec.no_new_privileges or own.allow_privilege_escalation is False,
+    )
+
+
+def _perhaps_root(number: int | None, otherwise: str) -> str:
+    """Return kubelet's message if a container would or might run as root, else ""."""
+    name = otherwise.partition(":")[0] or "0"
+    if number is not None:
+        return "" if number else "container's runAsUser breaks non-root policy"
+    if name.isdecimal():
+        return "" if int(name) else "container has runAsNonRoot and image will run as root"
+    unknown = f"image has non-numeric user ({name}), cannot verify user is non-root"
+    return f"container has runAsNonRoot and {unknown}"
+
+
+def _user(number: int | None, group: int | None, otherwise: str) -> str:
+    """Return `user:group`.
+
+    A user of the manifest does not have the image's group: its own is that of passwd, or root's.
+    """
+    name, _, its_group = otherwise.partition(":")
+    user = (name or "0", its_group) if number is None else (str(number), "")
+    return ":".join(filter(None, (user[0], str(group) if group is not None else user[1])))
 
 
 def labels(lab: str, pod: Pod, role: str, version: str) -> dict[str, str]:

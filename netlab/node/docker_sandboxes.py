@@ -1,8 +1,8 @@
-"""The network namespaces of pods in runtime `docker`: a container holds each, and it is bound to the pod's path.
+"""The sandboxes of pods in runtime `docker`: containers whose namespaces have the pods' paths.
 
-A holder is started once, found again by its labels, and replaced when it has ended: the engine has the next one of its name take
-its place, and the path is given to that one's namespace. State belongs to the event loop; `make` alone is called in a thread, and
-looks or leaves word.
+A sandbox is started once, found again by its labels, and replaced when it has ended: the engine
+gives its name to the next one, and the path gets that one's namespace. State belongs to the event
+loop; `make` alone is called in a thread, and only reads it or schedules work.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from netlab.containment import Containment, describe
 from netlab.errors import ForeignNamespaceError, NetlabError
 from netlab.kernel.door import Kernel
 from netlab.node import podfiles
-from netlab.node.docker_containers import holder_spec
-from netlab.node.docker_work import Work
-from netlab.node.pod_runtime import SANDBOX_REFUSED, STARTING
+from netlab.node.docker_containers import sandbox_spec
+from netlab.node.docker_tasks import PodTaskGroup
+from netlab.node.pod_runtime import SANDBOX_REFUSED, STARTING, Changed
 from netlab.runtime.claims import pod_refusal, record, refuse_foreign
-from netlab.runtime.docker import Container, Engine
+from netlab.runtime.docker import Container, ContainerSpec, Engine
 from netlab.runtime.statedir import StateDirectory
 
+TASK = "sandbox"
 log = logging.getLogger("netlab.node")
 
 
-class Holders:
-    """The holders of one lab, by uid; `stands` hears of each that has been made."""
+class PodSandboxes:
+    """The sandboxes of one lab, by uid; `notify` is called when one exists."""
 
     def __init__(
         self,
@@ -37,43 +38,43 @@ class Holders:
         engine: Engine,
         kernel: Kernel,
         state: StateDirectory,
-        work: Work,
+        tasks: PodTaskGroup,
         domain: str,
         image: str,
-        stands: Callable[[str], None],
+        notify: Callable[[Changed], None],
     ) -> None:
         self._engine = engine
         self._kernel = kernel
         self._state = state
-        self._work = work
+        self._tasks = tasks
         self._domain = domain
         self._image = image
-        self._stands = stands
+        self._notify = notify
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[str, Container] = {}
         self._bound: set[str] = set()  # their namespaces have the pods' paths
         self._problems: dict[str, str] = {}
         self._failed = Containment(log, "pod", time.monotonic)
 
-    def find(self, uid: str, container: Container) -> None:
-        """Take in a holder that an earlier daemon started."""
+    def adopt(self, uid: str, container: Container) -> None:
+        """Take over a sandbox that an earlier daemon started."""
         self._running[uid] = container
 
     def get(self, uid: str) -> Container | None:
-        """Return the running holder of a pod."""
+        """Return the running sandbox of a pod."""
         return self._running.get(uid)
 
     def make(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
-        """Have holders started that are missing; returns what is not there yet. Called in a thread."""
-        words: dict[str, str] = {}
+        """Start missing sandboxes; returns why pods have none yet. Called in a thread."""
+        missing: dict[str, str] = {}
         for path, pod in pods.items():
             uid = pod.metadata.uid
             if uid in self._running and uid in self._bound and self._kernel.namespace_exists(path):
                 continue
-            words[uid] = self._problems.pop(uid, STARTING)
+            missing[uid] = self._problems.pop(uid, STARTING)
             if self._loop:
                 self._loop.call_soon_threadsafe(self._begin, pod, path)
-        return words
+        return missing
 
     def open(self) -> None:
         """Belong to the running event loop from now on."""
@@ -81,36 +82,44 @@ class Holders:
 
     def _begin(self, pod: Pod, path: str) -> None:
         uid = pod.metadata.uid
-        if not any(task.get_name() == "hold" for task in self._work.tasks(uid)):
-            self._work.begin(uid, self._hold(pod, path), "hold")
+        if not any(task.get_name() == TASK for task in self._tasks.tasks(uid)):
+            self._tasks.start(uid, self._start(pod, path), TASK)
 
-    async def _hold(self, pod: Pod, path: str) -> None:
-        """Start a pod's holder, or go on with it, and give its namespace the pod's path."""
+    async def _start(self, pod: Pod, path: str) -> None:
+        """Start a pod's sandbox, or go on with it, and give its namespace the pod's path."""
         uid = pod.metadata.uid
         with self._failed.contain(pod.key, pod.metadata.resource_version) as attempt:
             if uid not in self._running:
-                hostname = podfiles.hostname(pod, self._domain)
-                spec = holder_spec(self._state.lab, pod, image=self._image, hostname=hostname, version=netlab.__version__)
-                (self._running[uid],) = await self._work.call(self._engine.start, [spec])
-            await self._work.call(self._bind, path, self._running[uid])
-        if isinstance(attempt.error, ForeignNamespaceError):
-            self._problems[uid] = f"{SANDBOX_REFUSED}: {pod_refusal(self._state, path)}"
-            return
-        if attempt.error is not None:
-            known = isinstance(attempt.error, NetlabError)
-            self._problems[uid] = str(attempt.error) if known else describe(attempt.error)  # told when it is asked for again
-            return
-        if uid in self._running:  # it may have ended meanwhile
+                (sandbox,) = await self._tasks.call(self._engine.start, [self._spec(pod)])
+                self._running[uid] = sandbox
+            await self._tasks.call(self._bind, path, self._running[uid])
+        if attempt.error is not None:  # reported when the sandbox is asked for again
+            self._problems[uid] = self._problem(attempt.error, path)
+        elif uid in self._running:  # it may have ended since
             self._bound.add(uid)
-            self._stands(uid)
+            self._notify(Changed(uid))
 
-    def _bind(self, path: str, holder: Container) -> None:
+    def _spec(self, pod: Pod) -> ContainerSpec:
+        return sandbox_spec(
+            self._state.lab,
+            pod,
+            image=self._image,
+            hostname=podfiles.hostname(pod, self._domain),
+            version=netlab.__version__,
+        )
+
+    def _problem(self, error: Exception, path: str) -> str:
+        if isinstance(error, ForeignNamespaceError):
+            return f"{SANDBOX_REFUSED}: {pod_refusal(self._state, path)}"
+        return str(error) if isinstance(error, NetlabError) else describe(error)
+
+    def _bind(self, path: str, sandbox: Container) -> None:
         refuse_foreign(self._state, {path: self._kernel.occupant(path)})
         record(self._state, [path])
-        self._kernel.bind_namespaces({path: holder.network_namespace})
+        self._kernel.bind_namespaces({path: sandbox.network_namespace})
 
     def has_ended(self, uid: str, container: str) -> bool:
-        """Take in the end of a container; tell whether it was a pod's holder."""
+        """Note the end of a container; return whether it was a pod's sandbox."""
         if uid not in self._running or self._running[uid].id != container:
             return False
         del self._running[uid]
@@ -119,18 +128,18 @@ class Holders:
 
     @property
     def ids(self) -> set[str]:
-        """The holders' containers."""
-        return {holder.id for holder in self._running.values()}
+        """The sandboxes' containers."""
+        return {sandbox.id for sandbox in self._running.values()}
 
     def compare(self, present: Mapping[str, Container], known: Collection[str]) -> list[str]:
-        """Take in which containers there are, by id; returns the pods whose holder is not the same any more.
+        """Compare with what is present, by id; returns the pods that have lost their sandbox.
 
-        `known` are the containers whose absence means something.
+        The absence of what is not `known` means nothing.
         """
         gone = [
-            (uid, holder.id)
-            for uid, holder in self._running.items()
-            if holder.id in known and not _is_same(holder, present.get(holder.id))
+            (uid, sandbox.id)
+            for uid, sandbox in self._running.items()
+            if sandbox.id in known and not _is_same(sandbox, present.get(sandbox.id))
         ]
         return [uid for uid, container in gone if self.has_ended(uid, container)]
 
@@ -141,6 +150,6 @@ class Holders:
         self._bound.discard(uid)
 
 
-def _is_same(holder: Container, now: Container | None) -> bool:
-    """Tell whether a holder has gone on: one that ended while the engine was away has the start that it had."""
-    return now is not None and now.runs and now.started_at == holder.started_at
+def _is_same(sandbox: Container, now: Container | None) -> bool:
+    """Return whether a sandbox runs on; one that was started again meanwhile has another start."""
+    return now is not None and now.runs and now.started_at == sandbox.started_at

@@ -46,7 +46,7 @@ from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.kubelet_surroundings import Cluster
 from netlab.node.kubelet_writing import Writer
-from netlab.node.pod_runtime import SANDBOX_REFUSED, STARTING, Changed, News, PodRuntime, SandboxLost
+from netlab.node.pod_runtime import SANDBOX_REFUSED, STARTING, Changed, PodEvent, PodRuntime, SandboxLost
 from netlab.node.processes import inode
 from netlab.node.sandbox import NodePods, Sandboxes
 from netlab.runtime.statedir import StateDirectory
@@ -188,12 +188,12 @@ class Kubelet:
             worker.dirty = True
         self._changed.set()
 
-    def _hear(self, news: News) -> None:
+    def _hear(self, news: PodEvent) -> None:
         """Take in news of the runtime: it must not break off for one pod's sake."""
         with self._steps.contain("news"):
             self._take_in(news)
 
-    def _take_in(self, news: News) -> None:
+    def _take_in(self, news: PodEvent) -> None:
         if isinstance(news, Changed):
             if news.uid:
                 self._wake(news.uid)

@@ -20,10 +20,23 @@ from netlab.containment import Contained, describe
 from netlab.errors import NetlabError
 from netlab.kernel.door import Kernel, Occupant
 from netlab.node import processes
-from netlab.node.builtin import builtin_of, server_spec
+from netlab.node.builtin import builtin_of, run_key, server_spec
 from netlab.node.capabilities import granted
 from netlab.node.netns_probes import CommandRunner
-from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Place, Refused, Run, RunKey, Stop
+from netlab.node.pod_runtime import (
+    KILLED,
+    SANDBOX_REFUSED,
+    Began,
+    Changed,
+    Ended,
+    Place,
+    PodEvent,
+    Refused,
+    Run,
+    RunKey,
+    Stop,
+    stopped_early,
+)
 from netlab.node.podfiles import PATH, command_line
 from netlab.node.process_marks import restore_records
 from netlab.node.processes import CONTAINER_PREFIX
@@ -35,7 +48,6 @@ from netlab.node.workloads_protocol import Report, ServerSpec, ServerStatus
 from netlab.runtime.claims import foreign, pod_refusal, record
 from netlab.runtime.statedir import StateDirectory
 
-KILLED = 137  # the exit code of a process that was ended by SIGKILL
 SIGNALS = {Stop.END: signal.SIGTERM, Stop.KILL: signal.SIGKILL}
 LOST = "The container's process ended while the lab's daemon was not running."
 
@@ -58,14 +70,14 @@ class NetnsPods:
         self._spawner = spawner
         self._state = state
         self._commands = CommandRunner(spawner, state)
-        self._tell: Callable[[News], None] = lambda _news: None
+        self._tell: Callable[[PodEvent], None] = lambda _news: None
         self._asked: list[Run] = []  # commands that begin at the end of this round
         self._running: dict[Place, RunKey] = {}  # commands whose end will be told
         self._served: dict[Place, Served] = {}
         self._links: dict[str, tuple[WorkloadsLink, asyncio.Task[None]]] = {}
         spawner.subscribe(self._exited)
 
-    def subscribe(self, listener: Callable[[News], None]) -> None:
+    def subscribe(self, listener: Callable[[PodEvent], None]) -> None:
         """Have all news told to `listener`."""
         self._tell = listener
 
@@ -147,17 +159,22 @@ class NetnsPods:
 
     def stop(self, key: RunKey, step: Stop) -> None:
         """Ask a run to end."""
-        if served := self._served.get(key.place):
+        served, running = self._served.get(key.place), self._running.get(key.place)
+        if any(run.key == key for run in self._asked):
+            self._asked = [run for run in self._asked if run.key != key]
+            self._tell(stopped_early(key))
+        elif served and served.run.key == key:
             self._stop_serving(key, served, step)
-        elif step in SIGNALS:
-            self._signal(key.place, SIGNALS[step])
-            if step is Stop.KILL and key.place not in self._running:  # nobody would tell its end
+        else:
+            if step in SIGNALS and running in {None, key}:  # None: an earlier daemon's
+                self._signal(key.place, SIGNALS[step])
+            if step is Stop.KILL and running != key:  # no event of its end would come
                 self._tell(Ended(key, None))
 
     def _stop_serving(self, key: RunKey, served: Served, step: Stop) -> None:
         if not served.begun:
             del self._served[key.place]
-            self._tell(Refused(key, "ContainerCreating", "the pod is being deleted"))
+            self._tell(stopped_early(key))
             return
         served.spec = msgspec.structs.replace(served.spec, draining=True, ending=step >= Stop.END)
         if step is Stop.KILL:
@@ -235,9 +252,8 @@ class NetnsPods:
     # ---- what happens
     def _reported(self, report: Report) -> None:
         for status in report.servers:
-            uid, _, name = status.key.partition("/")
-            served = self._served.get((uid, name))
-            if served is not None and served.spec.run == status.run:  # what is about another run is old news
+            served = self._served.get(run_key(status).place)
+            if served and served.run.key == run_key(status):  # another run's is out of date
                 self._heard(served, status)
         self._tell(Changed())
 

@@ -16,14 +16,13 @@ from typing import Final, Self
 from netlab.errors import NetlabError
 from netlab.node import processes
 from netlab.node.capabilities import granted
-from netlab.node.pod_runtime import Run
+from netlab.node.pod_runtime import LONGEST_OUTPUT, Run, command_result, command_timed_out
 from netlab.node.processes import PROBE_PREFIX
 from netlab.node.readiness import Result
 from netlab.node.spawn import ContainerSpec, Exit, ProcessSpawner
 from netlab.runtime.statedir import StateDirectory
 
-LONGEST_WORDS: Final = 200
-LONGEST_KEPT: Final = 4 * LONGEST_WORDS  # bytes; a character has four at most
+LONGEST_KEPT: Final = 4 * LONGEST_OUTPUT  # bytes; a character has four at most
 CHUNK: Final = 1 << 14
 FULL_PIPE: Final = 1 << 16  # pipe(7)
 
@@ -64,7 +63,7 @@ class CommandRunner:
                 news = await asyncio.wait_for(end, limit)
                 words = output.text()
         except TimeoutError:
-            return Result(success=False, message=f"command {argv[0]!r} timed out after {limit:g}s")
+            return command_timed_out(argv, limit)
         except NetlabError as error:
             return Result(success=False, message=error.message)
         except OSError as error:
@@ -73,7 +72,7 @@ class CommandRunner:
             self._ends.pop(name, None)
             if record := processes.read_record(self._state, name):
                 processes.send(record, signal.SIGKILL)
-        return Result(success=news.code == 0, message="" if news.code == 0 else words or f"exit code {news.code}")
+        return command_result(news.code, words)
 
 
 class _Listening:
@@ -100,7 +99,7 @@ class _Listening:
         """Return the end of what was written up to now."""
         for _ in range(FULL_PIPE // CHUNK):  # not until it is empty: a child of the command may write for ever
             self._read()
-        return self._kept.decode(errors="replace").strip()[-LONGEST_WORDS:]
+        return self._kept.decode(errors="replace")
 
     def _read(self) -> None:
         with suppress(BlockingIOError):

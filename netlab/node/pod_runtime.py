@@ -3,21 +3,24 @@
 Theory. What a pod's life is, the kubelet knows: order, restarts and back-off, readiness, grace (`kubelet_pods`). How a
 container is run is a runtime's affair: `netns_pods` has processes and built-in servers, `docker_pods` containers.
 
-    in a round        start, stop, release    noted or begun; nobody waits
-    at its end        carry_out               all of the round together: an engine starts ten as fast as two
-    at any time       news to the listener    began, ended, refused, a sandbox was lost
+    in a round        start, stop, release      noted or begun; nobody waits
+    at its end        carry_out                 all together: an engine starts ten as fast as two
+    at any time       events to the listener    began, ended, refused, a sandbox was lost
 
-A `Run` is one start of one container; a restart is another run with the next number. `start` makes sure that a run exists:
-one that an earlier daemon started, and died before anybody wrote it down, is taken over. News of another run than the
-container's present one is old news.
+A `Run` is one start of one container; a restart is another run with the next number. `start` makes
+sure that a run exists: one that an earlier daemon started, and died before it wrote that down, is
+taken over. An event of another run than the container's present one is out of date. Every run that
+began ends with exactly one `Ended`; if it ends at once, that event may precede its `Began`.
 
 To stop is a ladder, climbed one step at a time: DRAIN (send clients away, serve on), END (finish what is being served),
 KILL. A command knows no DRAIN.
+
+`tests/podcontract.py` holds what every runtime promises; `pod_runtime_fake` is the one for tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
@@ -26,6 +29,8 @@ from netlab.api.pods import Container, Pod
 from netlab.node.podfiles import Environment, PodFiles
 from netlab.node.readiness import Result
 
+KILLED = 137  # the exit code of a process that SIGKILL ended
+LONGEST_OUTPUT = 200  # characters of a failed probe's output that its message has
 STARTING = "its sandbox is being started"  # why a pod has no namespace yet where that is no failure
 SANDBOX_REFUSED = "FailedCreatePodSandBox"  # begins the problem of a pod whose namespace's path holds what the lab did not make
 Place = tuple[str, str]  # uid and container: whichever of its runs
@@ -110,7 +115,24 @@ class Changed:
     uid: str = ""
 
 
-News = Began | Ended | Refused | SandboxLost | Changed
+PodEvent = Began | Ended | Refused | SandboxLost | Changed
+
+
+def stopped_early(key: RunKey) -> Refused:
+    """Return the event of a run that was asked to end before it began."""
+    return Refused(key, "ContainerCreating", "the pod is being deleted")
+
+
+def command_result(code: int | None, output: str) -> Result:
+    """Return what a probe's command has shown; a failure has the end of its output."""
+    if code == 0:
+        return Result(success=True)
+    return Result(success=False, message=output.strip()[-LONGEST_OUTPUT:] or f"exit code {code}")
+
+
+def command_timed_out(argv: Sequence[str], limit: float) -> Result:
+    """Return what a probe has shown whose command runs longer than `limit` seconds."""
+    return Result(success=False, message=f"command {argv[0]!r} timed out after {limit:g}s")
 
 
 class PodRuntime(Protocol):
@@ -121,8 +143,8 @@ class PodRuntime(Protocol):
 
     environment: Mapping[str, str]
 
-    def subscribe(self, listener: Callable[[News], None]) -> None:
-        """Have all news told to `listener`, in the event loop."""
+    def subscribe(self, listener: Callable[[PodEvent], None]) -> None:
+        """Call `listener` with every event, in the event loop."""
 
     async def run(self) -> None:
         """Follow what happens to the containers, until cancelled."""
@@ -133,7 +155,7 @@ class PodRuntime(Protocol):
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
         """Make the network namespaces that are missing; the keys are their paths. Called in a thread.
 
-        Returns why a pod (by uid) has none yet; the listener hears when that has changed.
+        Returns why a pod (by uid) has none yet; a `Changed` event says when that may be another.
         """
 
     def serves_on(self, uid: str, container: Container) -> bool:
@@ -161,7 +183,7 @@ class PodRuntime(Protocol):
         """Run a command in a container; success is exit code 0 within `limit` seconds."""
 
     def look_again(self) -> None:
-        """Look at what there is: news may be late, or nobody may have told them. Until that is done it is not settled."""
+        """Compare with what there is: events may be late or lost. It is not settled until then."""
 
     def settled(self) -> list[str]:
         """Return a sentence for what the runtime itself still waits for."""

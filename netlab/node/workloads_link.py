@@ -1,4 +1,8 @@
-"""The kubelet's end of the conversation with a node's workloads process (`netlab.node.workloads_protocol`).
+"""The kubelet's end of its connections to built-in workloads (`netlab.node.workloads_protocol`).
+
+Runtime `netns`: `WorkloadsLink` is the conversation with a node's workloads process. Runtime
+`docker`: `ReadySocket` receives from each container that its server listens; the engine reports the
+rest.
 
 A conversation is two tasks, one that sends and one that receives; the end of either is the end of both, and whatever ended
 it is logged. Then the link connects again, after a pause that grows until the process has answered: what breaks the
@@ -11,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +24,13 @@ import msgspec
 
 from netlab.containment import Containment
 from netlab.files import socket_address
-from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec
+from netlab.node.builtin import run_key
+from netlab.node.pod_runtime import RunKey
+from netlab.node.workloads_protocol import LONGEST_LINE, Desired, Report, ServerSpec, ServerStatus
+from netlab.runtime.statedir import StateDirectory
 
+READY = "ready"  # the name of the socket for `ReadySocket` among the lab's
+ANYBODY_MAY_WRITE = 0o666  # containers run as user nobody; it is mounted into those of servers
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # between attempts to connect while the process is being (re)started
 log = logging.getLogger("netlab.node")
 
@@ -97,3 +107,42 @@ class WorkloadsLink:
                 if self._desired.version:
                     writer.write(msgspec.json.encode(self._desired) + b"\n")
                     await writer.drain()
+
+
+class ReadySocket:
+    """A datagram socket; calls `listens` with each run whose server reports that it listens."""
+
+    def __init__(self, state: StateDirectory, listens: Callable[[RunKey], None]) -> None:
+        self.path = Path(state.socket(READY))
+        self._listens = listens
+        self._transport: asyncio.BaseTransport | None = None
+
+    async def open(self) -> None:
+        """Open the socket; again, if an attempt before this one got so far."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+        loop = asyncio.get_running_loop()
+        with socket_address(self.path) as address:
+            self._transport, _ = await loop.create_datagram_endpoint(
+                lambda: _ReadyProtocol(self._listens), local_addr=address, family=socket.AF_UNIX
+            )
+        self.path.chmod(ANYBODY_MAY_WRITE)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._transport:
+            self._transport.close()
+
+
+class _ReadyProtocol(asyncio.DatagramProtocol):
+    """Datagram protocol for `ServerStatus` messages; drops malformed ones."""
+
+    def __init__(self, listens: Callable[[RunKey], None]) -> None:
+        self._listens = listens
+
+    def datagram_received(self, data: bytes, _addr: object) -> None:
+        try:
+            status = msgspec.json.decode(data, type=ServerStatus)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        self._listens(run_key(status))

@@ -40,7 +40,7 @@ from netlab.runtime.docker import (
 EXITED = "exited"
 CONTAINER_NETWORK = "container:"
 KILLING = {"SIGKILL": 137, "SIGTERM": 143}  # signals that end a process -> its exit code
-FIRST_PID = 1000
+FIRST_PID = 1 << 22  # above the kernel's PID_MAX_LIMIT: no process of this machine has it
 NAME = re.compile(r"[a-z0-9._/:-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?\Z")  # of an image, more or less
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kubeletdriver import kubelet_of, pod, settled, until, vanished
+from kubeletdriver import kubelet_of, pod, settled, start_workloads, until, vanished
 
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES
 from netlab.api.times import micro_timestamp
@@ -29,8 +29,7 @@ from netlab.node.entering import execute
 from netlab.node.kubelet import Kubelet
 from netlab.node.netns_pods import NetnsPods
 from netlab.node.podfiles import PodFiles
-from netlab.node.spawn import ProcessSpec, Spawner
-from netlab.node.workloads_sockets import PRIVILEGES
+from netlab.node.spawn import Spawner
 from netlab.runtime.log_files import read_log
 from netlab.runtime.statedir import StateDirectory
 
@@ -69,20 +68,13 @@ def state(tmp_path):
     mounts.unmount_below(state.root)
 
 
-async def start_workloads(state: StateDirectory, spawner: Spawner) -> None:
-    arguments = {"lab": LAB, "node": "node1", "state": str(state.root)}
-    await spawner.spawn(
-        ProcessSpec("workloads-node1", "workloads", arguments, str(state.log("workloads")), NODE_PATH, capabilities=PRIVILEGES)
-    )
-
-
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:
     spawner = Spawner.start(state, {"workloads": workloads.main})
     runtime = NetnsPods(KERNEL, spawner, state)
     kubelet = kubelet_of(client, KERNEL, runtime, state)
     spawner.attach()
     if spawner.adopt("workloads-node1", NODE_PATH) is None:
-        await start_workloads(state, spawner)
+        await start_workloads(state, spawner, NODE_PATH)
     return Daemon(client, kubelet, spawner, asyncio.create_task(kubelet.run()))
 
 
@@ -302,7 +294,7 @@ async def test_killed_workloads_process_comes_back(state):
         await daemon.client.create(PODS, pod("web", {"image": "nginx"}))
         (body,) = await settled(daemon, "web")
         processes.stop([processes.read_record(state, "workloads-node1")], 0)
-        await start_workloads(state, daemon.spawner)
+        await start_workloads(state, daemon.spawner, NODE_PATH)
         await until(daemon, lambda: asyncio.to_thread(reachable, body["status"]["podIP"]))
 
 

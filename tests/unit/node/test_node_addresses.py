@@ -1,18 +1,15 @@
-"""Which pod of a node gets which address: a kubelet on the fake kernel, with a runtime whose containers never begin."""
+"""Which pod of a node gets which address: a kubelet on the fake kernel and the fake runtime."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from kubeletdriver import pod
+from kubeletdriver import kubelet_of, pod
 
-from netlab.api.lab import Networking
-from netlab.api.pods import Pod
 from netlab.api.resources import NODES, PODS
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
@@ -20,38 +17,12 @@ from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
 from netlab.kernel.fake import FakeKernel
 from netlab.node.kubelet import Kubelet
-from netlab.runtime.netns import NetnsRuntime
+from netlab.node.pod_runtime_fake import FakePodRuntime
 from netlab.runtime.statedir import StateDirectory
 
 LAB = "lab"
 START = datetime(2026, 11, 20, 12, 0, 0, 900_000, tzinfo=UTC)
 DEADLINE = 5
-
-
-class Still:
-    """A runtime that makes namespaces and starts nothing."""
-
-    environment: Mapping[str, str] = {}
-
-    def __init__(self, kernel: FakeKernel) -> None:
-        self._kernel = kernel
-
-    def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
-        self._kernel.create_namespaces([path for path in pods if not self._kernel.namespace_exists(path)])
-        return {}
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-    async def recall(self, _: object) -> None: ...
-
-    async def carry_out(self, _: object) -> None: ...
-
-    def settled(self) -> list[str]:
-        return []
-
-    def __getattr__(self, _: str) -> Any:
-        return lambda *_: None  # whatever else a kubelet asks for is not done, and it hears no news
 
 
 async def addresses(client: LocalClient) -> dict[str, str]:
@@ -94,16 +65,7 @@ async def test_the_order_of_binding(tmp_path: Path, rounds: str, step: float, or
     await client.create(NODES, {"metadata": {"name": "node1"}, "spec": {"podCIDR": "10.244.1.0/24"}})
     for name in "bca":
         await client.create(PODS, pod(name, {"image": "whoami"}, nodeName=""))
-    kubelet = Kubelet(
-        client=client,
-        kernel=kernel,
-        runtime=Still(kernel),
-        state=state,
-        networking=Networking(),
-        lab=LAB,
-        node_stands=NetnsRuntime(kernel, state).stands,
-        slices_after=lambda _pods: 0,
-    )
+    kubelet = kubelet_of(client, kernel, FakePodRuntime(kernel), state)
 
     given = await bind(client, kubelet, rounds.split(), order)
 

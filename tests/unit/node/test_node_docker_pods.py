@@ -1,608 +1,622 @@
+"""What is particular to pods as containers; `podcontract` has what all runtimes share."""
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
+from podworlds import SERVER, UID, WORKLOADS, FakeEngineWorld
 
-from netlab.api.meta import ObjectMeta
-from netlab.api.pods import Container, Pod, PodSpec
+from netlab.api.pods import Container
 from netlab.errors import EngineError, UnsupportedHostError
 from netlab.kernel.door import Occupant
-from netlab.node.docker_containers import key_of
-from netlab.node.docker_pods import DockerPods
-from netlab.node.kubelet_pods import FINAL_WAITING
-from netlab.node.pod_runtime import SANDBOX_REFUSED, Began, Changed, Ended, News, Refused, Run, RunKey, SandboxLost, Stop
+from netlab.node.docker_containers import CONTAINER, NODE, SANDBOX
+from netlab.node.pod_runtime import (
+    SANDBOX_REFUSED,
+    STARTING,
+    Began,
+    Changed,
+    Ended,
+    Run,
+    RunKey,
+    SandboxLost,
+    Stop,
+)
 from netlab.node.podfiles import PodFiles
-from netlab.node.workload_container import tell
-from netlab.node.workloads_protocol import ServerStatus
 from netlab.runtime import docker
-from netlab.runtime.docker import NO_NETWORK, OWNER_LABEL, ROLE_LABEL, ContainerSpec
+from netlab.runtime.docker import LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, ContainerSpec
 from netlab.runtime.fake_docker import FakeEngine
 from netlab.runtime.statedir import StateDirectory
 
-OURS, PATH = "netlab/workloads:1", "/run/netns/none-default-p"
-SERVER, TOOL = Container(name="web", image="nginx"), Container(name="tool", image="busybox", command=("sleep", "1"))
-POD = Pod(metadata=ObjectMeta(name="p", namespace="default", uid="u"), spec=PodSpec(node_name="node1", containers=(SERVER, TOOL)))
-KNOWN = {("u", "web"), ("u", "tool")}
-DEADLINE = 5
+Hook = Callable[[Any], None]  # gets a call's first argument; may raise
+TOOL = RunKey(UID, "tool", 0)
+PREFIX = "netlab_lab_default_p"
+DEADLINE = 10.0
+NO_ANSWER = EngineError("the container engine did not answer")
+AWAY = UnsupportedHostError("no container engine answers")
 
 
-class Rig:
-    """A runtime with a fake engine, and the news it has told."""
-
-    def __init__(self, engine: FakeEngine, root: Path) -> None:
-        self.engine, self.state = engine, StateDirectory("lab", root)
-        self.news: list[News] = []
-        self.paths: dict[str, str] = {}
-        self.occupants: dict[str, Occupant] = {}  # what somebody else has put at a path
-        self.limited: list[Path] = []
-        kernel: Any = SimpleNamespace(
-            bind_namespaces=self.paths.update,
-            namespace_exists=lambda path: path in self.paths,
-            occupant=lambda path: self.occupants.get(path, Occupant.NAMESPACE if path in self.paths else Occupant.NOTHING),
-        )
-        self.pods = DockerPods(
-            engine=engine, kernel=kernel, state=self.state, domain="cluster.local", workloads=OURS, limit=self.limited.append
-        )
-        self.pods.subscribe(self.news.append)
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while not condition():  # noqa: ASYNC110 -- the news come from threads of the fake
-                await asyncio.sleep(0.001)
-
-    async def stand(self) -> None:
-        words = await asyncio.to_thread(self.pods.make_namespaces, {PATH: POD})
-        if words:
-            await self.until(lambda: Changed("u") in self.news)
-
-    def run(self, container: Container, number: int = 0) -> Run:
-        return Run(POD, container, number, PATH, "10.244.1.2", PodFiles(self.state.pod("u")))
-
-    async def begin(self, container: Container, number: int = 0) -> RunKey:
-        run = self.run(container, number)
-        self.pods.start(run)
-        await self.pods.carry_out(["node1"])
-        await self.until(lambda: (tracked := self.pods._runs.get(run.key.place)) is None or tracked.container)
-        if container is SERVER:
-            self.listen(run.key)
-        await self.until(lambda: any(getattr(item, "key", None) == run.key for item in self.news))
-        return run.key
-
-    def listen(self, key: RunKey) -> None:
-        tell(str(self.state.socket("ready")), ServerStatus(key=f"{key.uid}/{key.container}", run=key.number))
-
-    def deafen(self) -> None:
-        """Have no news told any more."""
-        self.engine._listeners.clear()
-        self.pods._unlisten = None
-
-    def about(self, key: RunKey) -> list[str]:
-        return [type(item).__name__ for item in self.news if getattr(item, "key", None) == key]
-
-    def ids(self, role: str) -> dict[str, str]:
-        return {c.name: c.id for c in self.engine.containers({ROLE_LABEL: role})}
-
-
-@dataclass
-class Forgetful(FakeEngine):
-    """Goes away once after it has started a container of a role, and as long as it is told to."""
-
-    forgets: set[str] = field(default_factory=set)
-    away: bool = False
-    keeps: bool = False  # removes nothing
-    answer: threading.Event | None = None
-    listed: bool = False
-
-    def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
-        if self.away:
-            raise UnsupportedHostError("no container engine answers")
-        made = super().start(specs)
-        roles = {spec.labels[ROLE_LABEL] for spec in specs}
-        if roles & self.forgets:
-            self.forgets -= roles
-            raise EngineError("the container engine did not answer")
-        return made
-
-    @contextlib.contextmanager
-    def slow_to_list(self) -> Iterator[None]:
-        """Have the next answer to a question for containers wait for the end of the block."""
-        answer = self.answer = threading.Event()
-        yield
-        answer.set()
-
-    def containers(self, labels: Mapping[str, str]) -> list[docker.Container]:
-        found, answer, self.answer = super().containers(labels), self.answer, None
-        if answer:
-            self.listed = True
-            answer.wait(DEADLINE)
-        return found
-
-    def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
-        if self.away:
-            raise UnsupportedHostError("no container engine answers")
-        return super().run(container, argv, limit)
-
-    def remove(self, ids: Sequence[str]) -> None:
-        if ids and self.keeps:
-            raise EngineError("the container engine did not answer")
-        super().remove(ids)
-
-
-class Racing(FakeEngine):
-    """Starts a pod's container when it is told to, or just before it removes something."""
+class HookedEngine(FakeEngine):
+    """The fake engine, with what a test does before and after calls, by the call's name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.asked, self.go, self.started = (threading.Event() for _ in range(3))
+        self.calls: list[tuple[str, Any]] = []  # names and first arguments
+        self.before: dict[str, Hook] = defaultdict(lambda: lambda _argument: None)
+        self.after: dict[str, Hook] = defaultdict(lambda: lambda _argument: None)
+        self.loses_events = False
+
+    def _hooked(self, name: str, call: Callable[..., Any], first: Any, *others: Any) -> Any:
+        self.calls.append((name, first))
+        self.before[name](first)
+        result = call(first, *others)
+        self.after[name](first)
+        return result
 
     def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
-        late = any(spec.labels[ROLE_LABEL] == "container" for spec in specs)
-        if late:
-            self.asked.set()
-            self.go.wait(DEADLINE)
-        made = super().start(specs)
-        if late:
-            self.started.set()
-        return made
+        return self._hooked("start", super().start, specs)
+
+    def containers(self, labels: Mapping[str, str]) -> list[docker.Container]:
+        return self._hooked("containers", super().containers, labels)
+
+    def signal(self, ids: Sequence[str], signal: str) -> None:
+        self.calls.append((signal, ids))
+        super().signal(ids, signal)
 
     def remove(self, ids: Sequence[str]) -> None:
-        if ids:
-            self.go.set()
-            self.started.wait(DEADLINE)
-        super().remove(ids)
+        self._hooked("remove", super().remove, ids)
+
+    def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
+        return self._hooked("run", super().run, container, argv, limit)
+
+    def events(self, labels: Mapping[str, str], callback: Hook) -> Callable[[], None]:
+        return super().events(labels, lambda event: self.loses_events or callback(event))
+
+    def count(self, name: str) -> int:
+        return sum(name == called for called, _ in self.calls)
 
 
-@contextlib.asynccontextmanager
-async def rigged(engine: FakeEngine, root: Path):
-    rig = Rig(engine, root)
-    rig.state.create()
-    running = asyncio.create_task(rig.pods.run())
-    await rig.pods.recall(KNOWN)
-    yield rig
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+def refuses(error: Exception, *, times: int = 1, role: str = "") -> Hook:
+    """Return a hook that raises so many times, of `start` where a container has this role."""
+    left = [error] * times
+
+    def hook(argument: Any) -> None:
+        if left and (not role or any(spec.labels[ROLE_LABEL] == role for spec in argument)):
+            raise left.pop()
+
+    return hook
+
+
+class World(FakeEngineWorld):
+    """A world whose pod may have been asked for more than once."""
+
+    fake: HookedEngine
+
+    def __init__(self, engine: HookedEngine, root: Path) -> None:
+        state = StateDirectory("lab", root)
+        state.create()
+        super().__init__(state, engine)
+
+    async def problem(self) -> str:
+        """Ask for the pod's namespace; returns why it is not there."""
+        found = await asyncio.to_thread(self.pods.make_namespaces, {self.path: self.pod})
+        return found.get(UID, "")
+
+    async def make_namespace(self) -> None:
+        """Ask until it is there: a failed attempt is repeated only when it is asked for again."""
+        async with asyncio.timeout(DEADLINE):
+            while await self.problem():
+                await self.pause()
+
+    async def eventually(self, condition: Callable[[], object]) -> None:
+        """Wait for what no event says."""
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                await self.pause()
+
+    async def start_mute(self, run: Run) -> None:
+        """Start a server that does not listen yet."""
+        self.mute = True
+        self.pods.start(run)
+        await self.pods.carry_out(["node1"])
+        async with asyncio.timeout(DEADLINE):
+            while not (await self.pods.probe(run, ("true",), 1.0)).success:
+                await self.pause()
+
+    async def run_out(self, number: int) -> None:
+        """Start the program and let it end."""
+        key = await self.begin(self.program, number)
+        await self.finish(key)
+        await self.ended(key)
+
+    def ids(self, role: str) -> dict[str, str]:
+        return {container.name: container.id for container in self.containers(role)}
+
+    def is_bound_to(self, sandbox: docker.Container) -> bool:
+        """Tell whether the pod's path is this container's namespace."""
+        return self.kernel.bind_namespaces({self.path: sandbox.network_namespace}) == ()
 
 
 @pytest.fixture
 def engine():
-    return FakeEngine(images={OURS: {}, "here:1": {}})
+    return HookedEngine()
 
 
 @pytest.fixture
-async def rig(engine, near):
-    async with rigged(engine, near) as rig:
-        yield rig
+async def world(engine, near):
+    async with daemon(engine, near) as world:
+        yield world
 
 
-async def test_a_namespace_is_its_holders(rig):
-    """A pod without holder gets one, whose namespace has the pod's path; a second look changes nothing."""
-    first = rig.pods.make_namespaces({PATH: POD})
-    await rig.until(lambda: Changed("u") in rig.news)
-    (holder,) = rig.engine.containers({})
-
-    assert (first, rig.pods.make_namespaces({PATH: POD})) == ({"u": "its sandbox is being started"}, {})
-    assert {PATH: holder.network_namespace} == rig.paths
-    assert rig.engine.specs[holder.id].stop_signal == "SIGKILL"  # `sleep` as the first process would ignore SIGTERM
-    assert ["none-default-p"] == [path.name for path in rig.state.namespaces.iterdir()]
+@contextlib.asynccontextmanager
+async def daemon(engine: HookedEngine, root: Path):
+    world = World(engine, root)
+    await world.start()
+    try:
+        yield world
+    finally:
+        await world.crash()
 
 
-async def test_a_name_that_was_removed_is_bound_again(rig):
-    """`ip netns delete` of a pod takes away the name alone; the holder goes on, and a look gives its namespace the name again."""
-    await rig.stand()
-    holder = rig.paths.pop(PATH)
-    rig.news.clear()
-    await rig.stand()
+# ---- sandboxes
+async def test_namespace_is_the_sandbox_containers(world):
+    """A pod without sandbox gets one, whose namespace has the pod's path; a look later, too."""
+    first = await world.problem()
+    await world.until(lambda: Changed(UID) in world.events)
+    (sandbox,) = world.containers(SANDBOX)
 
-    assert {PATH: holder} == rig.paths
-    assert 1 == len(rig.engine.containers({}))
+    assert (first, await world.problem()) == (STARTING, "")
+    assert world.is_bound_to(sandbox)
+    assert world.fake.specs[sandbox.id].stop_signal == "SIGKILL"  # `sleep` ignores SIGTERM
+    assert [Path(world.path).name] == [path.name for path in world.state.namespaces.iterdir()]
+
+
+async def test_removed_name_is_bound_again(world):
+    """`ip netns delete` of a pod removes the name alone: the sandbox goes on and gets it back."""
+    await world.make_namespace()
+    (before,) = world.containers(SANDBOX)
+    world.kernel.delete_namespaces([world.path])
+    await world.make_namespace()
+
+    assert world.containers(SANDBOX) == [before]
+    assert world.is_bound_to(before)
 
 
 @pytest.mark.parametrize("found", [Occupant.NAMESPACE, Occupant.OTHER, Occupant.NAME])
-async def test_a_strangers_namespace_is_not_taken(rig, found):
+async def test_foreign_namespace_is_refused(world, found):
     """What the lab did not make at the pod's path stays, and the pod says what to do (S5)."""
-    rig.occupants[PATH] = found
-
-    async def words() -> str:
-        return (await asyncio.to_thread(rig.pods.make_namespaces, {PATH: POD})).get("u", "")
-
+    world.kernel.occupants[world.path] = found
     async with asyncio.timeout(DEADLINE):
-        while not (said := await words()).startswith(SANDBOX_REFUSED):  # noqa: ASYNC110 -- the answer comes from a thread
-            await asyncio.sleep(0.001)
+        while not (problem := await world.problem()).startswith(SANDBOX_REFUSED):
+            await world.pause()
 
-    assert f"{PATH} exists, and lab 'lab' did not make it. Remove it" in said
-    assert ({}, []) == (rig.paths, list(rig.state.namespaces.iterdir()))
-
-
-async def test_a_server_has_begun_when_it_listens(rig):
-    """A program runs when the engine says so, a built-in workload when it listens; both in the holder's network."""
-    await rig.stand()
-    tool = await rig.begin(TOOL)
-    run = rig.run(SERVER)
-    rig.pods.start(run)
-    await rig.pods.carry_out(["node1"])
-    await rig.until(lambda: rig.pods._runs.get(run.key.place).container)
-    before = rig.about(run.key)
-    rig.listen(run.key)
-    await rig.until(lambda: rig.about(run.key))
-    networks = {spec.network for spec in rig.engine.specs.values()}
-
-    assert (rig.about(tool), before, rig.about(run.key)) == (["Began"], [], ["Began"])
-    assert networks == {NO_NETWORK, f"container:{rig.ids('sandbox')['netlab_lab_default_p']}"}
+    assert f"{world.path} exists, and lab 'lab' did not make it. Remove it" in problem
+    assert not world.kernel.namespace_exists(world.path)
+    assert list(world.state.namespaces.iterdir()) == []
 
 
-async def test_files_of_etc_have_a_size_before_a_container_has_them(rig):
-    """The folder that is mounted writable is limited first: `cat /dev/zero > /etc/hosts` ends (CVE-2020-8557)."""
-    await rig.stand()
-    await rig.begin(TOOL)
+async def test_lost_sandbox_takes_its_containers_along(world):
+    """When a sandbox ends, what ran in its network ends, and another sandbox is made."""
+    await world.make_namespace()
+    key = await world.begin(world.program)
+    (old,) = world.ids(SANDBOX).values()
+    world.fake.remove([old])
+    await world.until(lambda: {SandboxLost(UID), Ended(key, 137)} <= set(world.events))
+    await world.make_namespace()
 
-    assert rig.limited == [PodFiles(rig.state.pod("u")).etc]
+    assert [old] != list(world.ids(SANDBOX).values())
 
 
-async def test_an_end_is_told_with_its_code_and_the_old_run_goes_with_the_next(rig):
-    """What the engine says of a container's end is the run's end; its container stays, for its log, until the next one."""
-    await rig.stand()
-    key = await rig.begin(TOOL)
-    rig.engine.end(rig.ids("container")["netlab_lab_default_p_tool_0"], 3)
-    await rig.until(lambda: Ended(key, 3) in rig.news)
-    kept = sorted(rig.ids("container"))
-    await rig.begin(TOOL, 1)
-    await rig.until(lambda: len(rig.ids("container")) == 1)
+async def test_lost_sandbox_is_replaced_when_engine_is_back(world):
+    """While the engine is away no attempt succeeds; the first that does replaces what has ended."""
+    await world.make_namespace()
+    (old,) = world.ids(SANDBOX).values()
+    world.fake.before["start"] = refuses(AWAY, times=2)
+    world.fake.end(old, 137)
+    await world.until(lambda: SandboxLost(UID) in world.events)
+    await world.make_namespace()
 
-    assert (kept, sorted(rig.ids("container"))) == (["netlab_lab_default_p_tool_0"], ["netlab_lab_default_p_tool_1"])
+    assert [old] != list(world.ids(SANDBOX).values())
+    assert world.fake.count("start") == 4
 
-    await rig.until(lambda: not rig.pods._work.tasks("u"))
 
-    assert rig.pods._runs._old == {}  # nothing is remembered of what is gone
+@pytest.mark.parametrize("again", [False, True], ids=["ended", "was started again"])
+async def test_sandbox_that_ended_unreported_is_lost(world, again):
+    """A look finds a sandbox that ended while no event came, also if somebody started it again."""
+    await world.make_namespace()
+    (sandbox,) = world.ids(SANDBOX).values()
+    world.fake.loses_events = True
+    world.fake.end(sandbox, 137)
+    if again:
+        world.fake.start_again([sandbox])
+    world.pods.look_again()
+    await world.until(lambda: SandboxLost(UID) in world.events)
+
+    assert await world.problem() == STARTING
+
+
+# ---- runs begin
+async def test_server_begins_when_it_listens(world):
+    """A program runs when the engine says so, a server when it listens; both in one network."""
+    await world.make_namespace()
+    tool, run = await world.begin(world.program), world.run(SERVER)
+    await world.start_mute(run)
+    before = world.about(run.key)
+    world.listen(run.key)
+    await world.until(lambda: world.about(run.key))
+    (sandbox,) = world.ids(SANDBOX).values()
+
+    assert (world.about(tool), before, world.about(run.key)) == (["Began"], [], ["Began"])
+    networks = {spec.network for spec in world.fake.specs.values()}
+    assert networks == {NO_NETWORK, f"container:{sandbox}"}
+
+
+async def test_etc_has_a_size_before_a_container_has_it(world):
+    """The writable folder has a limit: `cat /dev/zero > /etc/hosts` ends (CVE-2020-8557)."""
+    await world.make_namespace()
+    await world.begin(world.program)
+
+    assert world.limited == [PodFiles(world.state.pod(UID)).etc]
 
 
 @pytest.mark.parametrize(
     ("container", "reason"),
     [
         (Container(name="c", image="none:1", image_pull_policy="IfNotPresent"), "ErrImagePull"),
-        (Container(name="c", image="none:1", image_pull_policy="Never"), "ErrImageNeverPull"),
         (Container(name="c", image="No Name:1"), "InvalidImageName"),
     ],
 )
-async def test_a_run_without_image_is_refused(rig, container, reason):
+async def test_run_without_image_is_refused(world, container, reason):
     """The reason is Kubernetes' own."""
-    await rig.stand()
-    key = await rig.begin(container)
+    await world.make_namespace()
+    await world.begin(container)
 
-    assert [(key, reason)] == [(item.key, item.reason) for item in rig.news if isinstance(item, Refused)]
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (EngineError("No command specified", code=400), "CreateContainerError"),
-        (EngineError("unable to find user nosuch: no matching entries in passwd file", code=500), "CreateContainerError"),
-        (EngineError("cannot join network of a non running container", code=409), "RunContainerError"),
-        (EngineError("the pod's sandbox has ended"), "RunContainerError"),
-        (UnsupportedHostError("no container engine answers"), "RunContainerError"),
-    ],
-)
-async def test_a_container_that_never_can_be_is_told_from_one_that_cannot_be_now(rig, monkeypatch, error, reason):
-    """`up` waits for what passes by itself, and for nothing else."""
-    await rig.stand()
-
-    def refuse(_specs):
-        raise error
-
-    monkeypatch.setattr(rig.engine, "start", refuse)
-    await rig.begin(TOOL)
-
-    assert [reason] == [item.reason for item in rig.news if isinstance(item, Refused)]
-    assert (reason in FINAL_WAITING) is (reason == "CreateContainerError")
+    assert [reason] == [refused.reason for refused in world.refusals()]
 
 
-@pytest.mark.parametrize(
-    ("container", "step", "expected"),
-    [
-        (SERVER, Stop.DRAIN, []),
-        (SERVER, Stop.END, [143]),
-        (SERVER, Stop.KILL, [137]),
-        (TOOL, Stop.DRAIN, []),
-        (TOOL, Stop.END, [143]),
-        (TOOL, Stop.KILL, [137]),
-    ],
-)
-async def test_steps_are_signals(rig, container, step, expected):
-    """To drain ends nobody, to end is SIGTERM, to kill SIGKILL; a run that nobody knows is over when it is to be killed."""
-    await rig.stand()
-    key = await rig.begin(container)
-    rig.pods.stop(key, step)
-    rig.pods.stop(key._replace(number=7), step)
-    await rig.until(lambda: not rig.pods._work.tasks("u"))
-    await asyncio.sleep(0.01)
+async def test_start_that_fails_is_refused(world):
+    """Whatever keeps a container from being started is the event of its run."""
+    await world.make_namespace()
+    for number, error in enumerate((AWAY, TypeError("unexpected"))):
+        world.fake.before["start"] = refuses(error)
+        await world.begin(world.program, number)
 
-    assert expected == [item.code for item in rig.news if isinstance(item, Ended) and item.key == key]
-    assert (step is Stop.KILL) == (Ended(key._replace(number=7), None) in rig.news)
+    assert [refused.reason for refused in world.refusals()] == [
+        "RunContainerError",
+        "CreateContainerError",
+    ]
 
 
-async def test_a_lost_holder_takes_its_containers_along(rig):
-    """When a holder ends, what ran in its network ends, the kubelet hears of it, and the next holder has another name."""
-    await rig.stand()
-    key = await rig.begin(TOOL)
-    (old,) = rig.ids("sandbox").values()
-    rig.engine.remove([old])
-    await rig.until(lambda: SandboxLost("u") in rig.news and Ended(key, 137) in rig.news)
-    rig.news.clear()
-    await rig.stand()
+@pytest.mark.parametrize("role", [SANDBOX, CONTAINER])
+async def test_start_whose_answer_is_lost_is_repeated(world, role):
+    """An engine that goes away in the middle leaves a container: the next attempt replaces it."""
+    world.fake.after["start"] = refuses(NO_ANSWER, role=role)
+    await world.make_namespace()
+    key = await world.begin(world.program)
+    if role == CONTAINER:
+        world.pods.start(world.run(world.program))
+        await world.pods.carry_out(["node1"])
+        await world.until(lambda: len(world.about(key)) > 1)
 
-    assert [old] != list(rig.ids("sandbox").values())
-    assert rig.pods.make_namespaces({PATH: POD}) == {}
-
-
-async def test_what_ran_while_the_engine_was_away(rig):
-    """After the engine's restart nothing runs: every run has ended and every sandbox is lost."""
-    await rig.stand()
-    key = await rig.begin(TOOL)
-    rig.engine.lose()
-    await rig.until(lambda: SandboxLost("u") in rig.news and rig.about(key) == ["Began", "Ended"])
+    assert world.about(key) == (["Refused", "Began"] if role == CONTAINER else ["Began"])
+    assert (len(world.ids(SANDBOX)), len(world.ids(CONTAINER))) == (1, 1)
+    assert world.process(key) is not None
 
 
-@pytest.mark.parametrize("what", ["sandbox", "container"])
-async def test_a_start_whose_answer_is_lost_is_repeated(near, what):
-    """An engine that goes away in the middle leaves a container: the next attempt takes its name, and its end is not ours."""
-    engine = Forgetful(images={OURS: {}}, forgets={what})
-    async with rigged(engine, near) as rig:
-        if what == "sandbox":
-            await asyncio.to_thread(rig.pods.make_namespaces, {PATH: POD})
-            await rig.until(lambda: not rig.pods._work.tasks("u") and rig.ids("sandbox"))
-        await rig.stand()
-        first = await rig.begin(TOOL)
-        second = await rig.begin(TOOL) if what == "container" else first
-        await rig.until(lambda: not rig.pods._work.tasks("u"))
+# ---- runs end
+@pytest.mark.parametrize("step", [Stop.END, Stop.KILL])
+@pytest.mark.parametrize("name", ["web", "tool"])
+async def test_steps_are_signals(world, name, step):
+    """A server drains with SIGUSR1, a program does not; END is SIGTERM, KILL is SIGKILL."""
+    await world.make_namespace()
+    key = await world.begin(SERVER if name == "web" else world.program)
+    world.pods.stop(key, Stop.DRAIN)
+    await world.eventually(lambda: world.fake.count("SIGUSR1") == (name == "web"))
+    world.pods.stop(key, step)
+    await world.ended(key)
+    signals = [called for called, _ in world.fake.calls if called.startswith("SIG")]
 
-        assert rig.about(second) == (["Refused", "Began"] if what == "container" else ["Began"])
-        assert (len(rig.ids("sandbox")), len(rig.ids("container"))) == (1, 1)
+    drain, end = ["SIGUSR1"] * (name == "web"), "SIGTERM" if step is Stop.END else "SIGKILL"
+    assert signals == [*drain, end]
 
 
-async def test_what_could_not_be_removed_goes_with_the_next_run(near):
+async def test_stop_waits_until_server_listens(world):
+    """Until then it has no handlers and would ignore signals, as process 1 of its container."""
+    await world.make_namespace()
+    run = world.run(SERVER)
+    await world.start_mute(run)
+    world.pods.stop(run.key, Stop.END)
+    await world.pause()
+    early = world.fake.count("SIGTERM")
+    world.listen(run.key)
+    await world.ended(run.key)
+
+    assert (early, world.fake.count("SIGTERM")) == (0, 1)
+
+
+async def test_old_container_goes_with_next_run(world):
+    """An ended run's container stays, for its log, until the next run; it is removed once."""
+    await world.make_namespace()
+    kept = []
+    for number in range(3):
+        await world.run_out(number)
+        await world.eventually(lambda: len(world.ids(CONTAINER)) == 1)
+        kept += world.ids(CONTAINER).items()
+    removed = [list(ids) for called, ids in world.fake.calls if called == "remove" and ids]
+
+    assert [name for name, _ in kept] == [f"{PREFIX}_tool_{n}" for n in range(3)]
+    assert removed == [[container] for _, container in kept[:2]]
+
+
+async def test_container_that_could_not_be_removed_goes_with_next_run(world):
     """An ended run's container that the engine did not remove is not forgotten."""
-    engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, near) as rig:
-        await rig.stand()
-        for number in range(3):
-            engine.keeps = number == 1
-            key = await rig.begin(TOOL, number)
-            await rig.until(lambda: not rig.pods._work.tasks("u"))
-            if number < 2:
-                engine.end(rig.ids("container")[f"netlab_lab_default_p_tool_{number}"], 1)
-                await rig.until(lambda key=key: rig.about(key) == ["Began", "Ended"])
-
-        assert sorted(rig.ids("container")) == ["netlab_lab_default_p_tool_2"]
+    await world.make_namespace()
+    await world.run_out(0)
+    (first,) = world.ids(CONTAINER).values()
+    world.fake.before["remove"] = lambda ids: refuses(NO_ANSWER)(ids) if ids else None
+    await world.run_out(1)
+    await world.eventually(lambda: ("remove", (first,)) in world.fake.calls)
+    del world.fake.before["remove"]
+    await world.begin(world.program, 2)
+    await world.eventually(lambda: list(world.ids(CONTAINER)) == [f"{PREFIX}_tool_2"])
 
 
-async def test_a_lost_holder_is_replaced_when_the_engine_is_back(near):
-    """While the engine is away no attempt comes through; the first that does takes the place of what has ended."""
-    engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, near) as rig:
-        await rig.stand()
-        (old,) = rig.ids("sandbox").values()
-        engine.end(old, 137)
-        await rig.until(lambda: SandboxLost("u") in rig.news)
-        engine.away = True
-        await asyncio.to_thread(rig.pods.make_namespaces, {PATH: POD})
-        await rig.until(lambda: not rig.pods._work.tasks("u"))
-        engine.away = False
-        rig.news.clear()
-        await rig.stand()
-
-        assert [old] != list(rig.ids("sandbox").values())
+async def test_engine_restart_ends_everything(world):
+    """After the engine's restart nothing runs: every run has ended and every sandbox is lost."""
+    await world.make_namespace()
+    key = await world.begin(world.program)
+    world.fake.lose()
+    await world.until(lambda: {SandboxLost(UID), Ended(key, 137)} <= set(world.events))
 
 
-async def test_a_probe_fails_while_the_engine_is_away(near):
-    """It says why, and is made again: an engine that restarts may leave its containers running."""
-    engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, near) as rig:
-        await rig.stand()
-        await rig.begin(TOOL)
-        engine.away = True
-        result = await rig.pods.probe(rig.run(TOOL), ("true",), 1.0)
-
-        assert (False, "no container engine answers") == (result.success, result.message)
-
-
-async def test_a_look_finds_what_nobody_has_told(near):
-    """News may be late or lost: a look finds ends all the same, and until it is done the pods are not settled."""
-    engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, near) as rig:
-        await rig.stand()
-        key = await rig.begin(TOOL)
-        await rig.until(lambda: rig.pods.settled() == [])
-        rig.deafen()
-        engine.end(rig.ids("container")["netlab_lab_default_p_tool_0"], 3)
-        rig.pods.look_again()
-        waits = rig.pods.settled()
-        await rig.until(lambda: rig.pods.settled() == [])
-
-        assert waits == ["the engine to be asked for the pods' containers"]
-        assert Ended(key, 3) in rig.news
-
-
-@pytest.mark.parametrize("role", ["sandbox", "container"])
-async def test_what_was_paused_goes_on(rig, role):
-    """A container that somebody paused has not ended: the next look lets it go on, and nothing is lost."""
-    await rig.stand()
-    await rig.begin(TOOL)
-    (paused,) = rig.ids(role).values()
-    rig.engine.pause(paused)
-    rig.news.clear()
-    rig.pods.look_again()
-    await rig.until(lambda: rig.pods.settled() == [])
-
-    assert [Changed()] == rig.news
-    assert {"running"} == {container.state for container in rig.engine.containers({})}
-
-
-async def test_what_starts_during_a_look_is_no_loss(near):
-    """The engine's answer may be older than a container that has just been started: its absence means nothing."""
-    engine = Forgetful(images={OURS: {}})
-    async with rigged(engine, near) as rig:
-        await rig.until(lambda: rig.pods.settled() == [])
-        with engine.slow_to_list():
-            rig.pods.look_again()
-            await rig.until(lambda: engine.listed)
-            await rig.stand()
-            key = await rig.begin(TOOL)
-        await rig.until(lambda: rig.pods.settled() == [])
-
-        assert rig.about(key) == ["Began"]
-        assert SandboxLost("u") not in rig.news
-
-
-async def test_release_removes_everything(rig):
-    """A released pod is held until all its containers are gone, also one that is just being started."""
-    await rig.stand()
-    await rig.begin(TOOL)
-    rig.pods.start(rig.run(SERVER))
-    await rig.pods.carry_out(["node1"])
-    rig.news.clear()
-    rig.pods.release("u")
-    held = rig.pods.holds("u")
-    await rig.until(lambda: Changed("u") in rig.news)
-
-    assert (held, rig.pods.holds("u"), rig.engine.containers({})) == (True, False, [])
-
-
-async def test_release_waits_for_what_is_being_started(near):
-    """A container that the engine makes between the list and the removal would be nobody's: starts in flight are waited for."""
-    engine = Racing(images={OURS: {}})
-    async with rigged(engine, near) as rig:
-        await rig.stand()
-        rig.pods.start(rig.run(TOOL))
-        await rig.pods.carry_out(["node1"])
-        await rig.until(engine.asked.is_set)
-        rig.news.clear()
-        rig.pods.release("u")
-        await asyncio.sleep(0.05)  # a removal that waits for nothing has made its list
-        engine.go.set()
-        await rig.until(lambda: Changed("u") in rig.news)
-
-        assert engine.containers({}) == []
-
-
-async def test_an_ended_run_that_somebody_starts_again_is_removed(rig):
+async def test_ended_run_that_is_started_again_is_removed(world):
     """`docker start` of a container that the kubelet knows as ended would be a second one."""
-    await rig.stand()
-    key = await rig.begin(TOOL)
-    (container,) = rig.ids("container").values()
-    rig.engine.end(container, 0)
-    await rig.until(lambda: Ended(key, 0) in rig.news)
-    rig.engine.start_again([container])
-    await rig.until(lambda: rig.ids("container") == {})
+    await world.make_namespace()
+    key = await world.begin(world.program)
+    await world.finish(key)
+    await world.ended(key)
+    world.fake.start_again(list(world.ids(CONTAINER).values()))
+    await world.eventually(lambda: world.ids(CONTAINER) == {})
 
 
-async def test_a_new_daemon_finds_what_runs(engine, near):
-    """Runs go on, an end is known with its code, a newer run counts, and what belongs to nobody is removed."""
-    async with rigged(engine, near) as first:
-        await first.stand()
-        web, tool = await first.begin(SERVER), await first.begin(TOOL, 1)
-        known = engine.specs[first.ids("container")["netlab_lab_default_p_web_0"]]
+async def test_probe_fails_while_engine_is_away(world):
+    """It fails with the reason: an engine that restarts may leave its containers running."""
+    await world.make_namespace()
+    await world.begin(world.program)
+    world.fake.before["run"] = refuses(AWAY)
+    result = await world.pods.probe(world.run(world.program), ("true",), 1.0)
+
+    assert (result.success, result.message) == (False, "no container engine answers")
+
+
+async def test_host_network_ends_with_its_node(world):
+    """A run of the host's network is in the node's container; when that ends, so does the run."""
+    marks = {LAB_LABEL: "lab", ROLE_LABEL: NODE, OWNER_LABEL: "node1"}
+    spec = msgspec.structs.replace(world.pod.spec, host_network=True)
+    world.pod = msgspec.structs.replace(world.pod, spec=spec)
+    refused = await world.begin(world.program)
+    (node,) = world.fake.start([ContainerSpec("node1", WORKLOADS, marks)])
+    key = await world.begin(world.program, 1)
+    world.fake.end(node.id)
+
+    assert await world.ended(key) == 137
+    assert world.about(refused) == ["Refused"]
+    assert world.fake.specs[world.container(key).id].network == f"container:{node.id}"
+
+
+# ---- a look at everything
+async def test_look_finds_lost_events(world):
+    """Events may be late or lost: a look finds ends, and it is not settled until then."""
+    await world.make_namespace()
+    key = await world.begin(world.program)
+    await world.until(lambda: world.pods.settled() == [])
+    world.fake.loses_events = True
+    await world.finish(key)
+    world.pods.look_again()
+    waits = world.pods.settled()
+    await world.until(lambda: world.pods.settled() == [])
+
+    assert waits == ["the engine to be asked for the pods' containers"]
+    assert Ended(key, 3) in world.events
+
+
+async def test_look_is_repeated_while_engine_is_away(engine, near):
+    """A look that fails is tried again by itself; until one succeeds it is not settled."""
+    world = World(engine, near)
+    world.retry = 0.0
+    await world.start()
+    await world.until(lambda: world.pods.settled() == [])
+    before = engine.count("containers")
+    engine.before["containers"] = refuses(AWAY, times=2)
+    world.pods.look_again()
+    await world.until(lambda: world.pods.settled() == [])
+    await world.crash()
+
+    assert engine.count("containers") == before + 3
+
+
+@pytest.mark.parametrize("role", [SANDBOX, CONTAINER])
+async def test_paused_container_goes_on(world, role):
+    """A container that somebody paused has not ended: the next look resumes it."""
+    await world.make_namespace()
+    await world.begin(world.program)
+    await world.until(lambda: world.pods.settled() == [])
+    (paused,) = world.ids(role).values()
+    world.fake.pause(paused)
+    world.events.clear()
+    world.pods.look_again()
+    await world.until(lambda: world.pods.settled() == [])
+
+    assert world.events == [Changed()]
+    assert {container.state for container in world.containers(role)} == {"running"}
+
+
+async def test_container_started_during_look_is_no_loss(world):
+    """The engine's list may be older than a container: then its absence means nothing."""
+    await world.until(lambda: world.pods.settled() == [])
+    listed, answer = threading.Event(), threading.Event()
+
+    def slow(_labels: Mapping[str, str]) -> None:
+        del world.fake.after["containers"]  # the next one is not slow
+        listed.set()
+        answer.wait(DEADLINE)
+
+    world.fake.after["containers"] = slow
+    world.pods.look_again()
+    await asyncio.to_thread(listed.wait, DEADLINE)
+    await world.make_namespace()
+    key = await world.begin(world.program)
+    answer.set()
+    await world.until(lambda: world.pods.settled() == [])
+
+    assert world.about(key) == ["Began"]
+    assert SandboxLost(UID) not in world.events
+
+
+# ---- release
+async def test_release_waits_for_what_is_being_started(world):
+    """The list of what to remove is made after every start in flight: later ones would stay."""
+    await world.make_namespace()
+    asked, go, started = (threading.Event() for _ in range(3))
+
+    def wait(_specs: Sequence[ContainerSpec]) -> None:
+        asked.set()
+        go.wait(DEADLINE)
+
+    def end_of_wait(ids: Sequence[str]) -> None:
+        if ids:
+            go.set()
+            started.wait(DEADLINE)
+
+    world.fake.before["start"], world.fake.before["remove"] = wait, end_of_wait
+    world.fake.after["start"] = lambda _specs: started.set()
+    world.pods.start(world.run(world.program))
+    await world.pods.carry_out(["node1"])
+    await asyncio.to_thread(asked.wait, DEADLINE)
+    world.events.clear()
+    world.pods.release(UID)
+    held = world.pods.holds(UID)
+    await asyncio.sleep(0.05)  # a removal that does not wait has made its list
+    go.set()
+    await world.until(lambda: Changed(UID) in world.events)
+
+    assert (held, world.pods.holds(UID)) == (True, False)
+    assert world.fake.containers({}) == []
+
+
+async def test_release_is_repeated_while_engine_refuses(engine, near):
+    """A removal that fails is tried again by itself, and the pod is held until it succeeds."""
+    world = World(engine, near)
+    world.retry = 0.0
+    await world.start()
+    await world.make_namespace()
+    engine.before["remove"] = refuses(NO_ANSWER, times=2)
+    world.events.clear()
+    world.pods.release(UID)
+    await world.until(lambda: Changed(UID) in world.events)
+    await world.crash()
+
+    assert (world.pods.holds(UID), engine.containers({})) == (False, [])
+
+
+# ---- another daemon
+async def test_new_daemon_finds_what_runs(engine, near):
+    """Runs go on, an end is known with its code, and what belongs to no known pod is removed."""
+    async with daemon(engine, near) as first:
+        await first.make_namespace()
+        web, tool = await first.begin(SERVER), await first.begin(first.program, 1)
+        before = first.ids(CONTAINER)
+        known = engine.specs[first.container(web).id]
         engine.start([replace(known, name="stray", labels={**known.labels, OWNER_LABEL: "gone"})])
-    engine.end(first.ids("container")["netlab_lab_default_p_tool_1"], 9)
-    async with rigged(engine, near) as second:
-        await second.stand()
-        outcome = [second.pods.take_over(second.run(SERVER)), second.pods.take_over(second.run(TOOL, 1))]
-        lost = second.pods.take_over(Run(POD, Container(name="other"), 0, PATH, "", PodFiles(near)))
-        engine.end(second.ids("container")["netlab_lab_default_p_web_0"], 4)
-        await second.until(lambda: Ended(web, 4) in second.news)
+    engine.end(first.container(tool).id, 9)
+    async with daemon(engine, near) as second:
+        await second.make_namespace()
+        wanted = (SERVER, 0), (second.program, 1), (Container(name="other"), 0)
+        runs = [second.run(container, number) for container, number in wanted]
+        *taken, lost = [second.pods.take_over(run) for run in runs]
+        engine.end(second.container(web).id, 4)
 
-    assert outcome == [None, Ended(tool, 9)]
+        assert await second.ended(web) == 4
+
+    assert taken == [None, Ended(tool, 9)]
     assert lost is not None
-    assert sorted(c.name for c in engine.containers({})) == [
-        "netlab_lab_default_p", "netlab_lab_default_p_tool_1", "netlab_lab_default_p_web_0",
-    ]  # fmt: skip
+    assert second.ids(CONTAINER) == before
+
+
+async def test_container_that_ended_without_daemon_goes_with_next_run(engine, near):
+    """A run that is over when it is taken over has left a container, too."""
+    async with daemon(engine, near) as first:
+        await first.make_namespace()
+        await first.begin(first.program)
+    await first.finish(TOOL)
+    async with daemon(engine, near) as second:
+        await second.make_namespace()
+        end = second.pods.take_over(second.run(second.program))
+        await second.begin(second.program, 1)
+        await second.eventually(lambda: list(second.ids(CONTAINER)) == [f"{PREFIX}_tool_1"])
+
+    assert end == Ended(TOOL, 3)
+
+
+async def test_newest_run_of_a_container_counts(engine, near):
+    """Of two runs that an earlier daemon left the newer one is kept."""
+    async with daemon(engine, near) as first:
+        await first.make_namespace()
+        key = await first.begin(first.program, 1)
+        spec = engine.specs[first.container(key).id]
+    older = {**spec.labels, "netlab/run": "0"}
+    engine.start([replace(spec, name=name, labels=older) for name in ("a", "z")])
+    async with daemon(engine, near) as second:
+        assert second.ids(CONTAINER) == {spec.name: second.container(key).id}
 
 
 @pytest.mark.parametrize(("happens", "code"), [("end", 137), ("remove", None)])
-async def test_what_happens_to_a_container_before_it_is_taken_over(engine, near, happens, code):
-    """Between finding a container and taking it over its end is heard, with its code; one that is removed has no code."""
-    async with rigged(engine, near) as first:
-        await first.stand()
-        key = await first.begin(TOOL)
-    async with rigged(engine, near) as second:
-        await second.stand()
-        (container,) = second.ids("container").values()
+async def test_end_between_recall_and_take_over(engine, near, happens, code):
+    """The end of a container that was found has its code; one that is removed has none."""
+    async with daemon(engine, near) as first:
+        await first.make_namespace()
+        key = await first.begin(first.program)
+    async with daemon(engine, near) as second:
+        await second.make_namespace()
+        (container,) = second.ids(CONTAINER).values()
         engine.signal([container], "SIGKILL") if happens == "end" else engine.remove([container])
-        await asyncio.sleep(0)  # the news have come
-        end = second.pods.take_over(second.run(TOOL))
+        await asyncio.sleep(0)  # the event has arrived
+        end = second.pods.take_over(second.run(second.program))
 
     assert (end.key, end.code) == (key, code)
 
 
-async def test_a_run_that_nobody_wrote_down_is_taken_over(engine, near):
-    """A daemon that was killed between start and status left a container: the run has begun, no second one is made."""
-    async with rigged(engine, near) as first:
-        await first.stand()
-        await first.begin(TOOL)
-    async with rigged(engine, near) as second:
-        await second.stand()
-        before = first.ids("container")
-        key = await second.begin(TOOL)
+async def test_adopted_run_has_its_identity(engine, near):
+    """A run that an earlier daemon left unrecorded has the identity of its container."""
+    async with daemon(engine, near) as first:
+        await first.make_namespace()
+        key = await first.begin(first.program)
+    async with daemon(engine, near) as second:
+        await second.make_namespace()
+        await second.begin(second.program)
+        (began,) = [event for event in second.events if isinstance(event, Began)]
 
-    assert (second.about(key), second.ids("container")) == (["Began"], before)
-    assert any(isinstance(item, Began) and item.identity == f"docker://{next(iter(before.values()))}" for item in second.news)
-
-
-async def test_a_server_that_nobody_wrote_down_begins_anew(engine, tmp_path):
-    """It said that it listens to a daemon that was being killed: the next one does not take that for granted."""
-    async with rigged(engine, tmp_path) as first:
-        await first.stand()
-        await first.begin(SERVER)
-    before = first.ids("container")
-    async with rigged(engine, tmp_path) as second:
-        await second.stand()
-        run = second.run(SERVER)
-        second.pods.start(run)
-        await second.pods.carry_out(["node1"])
-        await second.until(lambda: (tracked := second.pods._runs.get(run.key.place)) and tracked.container)
-        told = second.about(run.key)
-        second.listen(run.key)
-        await second.until(lambda: second.about(run.key))
-
-    assert (told, second.about(run.key)) == ([], ["Began"])
-    assert second.ids("container").keys() == before.keys()
-    assert second.ids("container") != before
+    assert began.identity == f"docker://{second.container(key).id}"
 
 
-async def test_a_server_that_is_on_record_goes_on(engine, tmp_path):
-    """One that had begun, as the API's status says, had said that it listens: it is taken over."""
-    async with rigged(engine, tmp_path) as first:
-        await first.stand()
-        await first.begin(SERVER)
-    before = first.ids("container")
-    async with rigged(engine, tmp_path) as second:
-        await second.stand()
+async def test_unrecorded_server_is_started_again(engine, near):
+    """It reported that it listens to a dead daemon: the next one does not rely on that."""
+    async with daemon(engine, near) as first:
+        await first.make_namespace()
+        key = await first.begin(SERVER)
+        before = first.container(key)
+    async with daemon(engine, near) as second:
+        await second.make_namespace()
+        await second.begin(SERVER)
+        after = second.container(key)
 
-        assert second.pods.take_over(second.run(SERVER)) is None
-        assert second.pods._runs.get(("u", "web")).works
-
-    assert second.ids("container") == before
-
-
-async def test_a_holder_whose_end_nobody_told_is_lost(rig):
-    """It ended while the engine was away: it is there, with the start that it had, and does not run. A look finds that."""
-    await rig.stand()
-    rig.deafen()
-    (holder,) = rig.ids("sandbox").values()
-    rig.engine.end(holder, 137)
-    rig.pods.look_again()
-    await rig.until(lambda: SandboxLost("u") in rig.news)
-
-    assert rig.pods._holders.get("u") is None
-
-
-@pytest.mark.parametrize("marks", [{}, {"netlab/run": "x"}, {"netlab/run": "9" * 5000}, {"netlab/run": "\u00b2"}])
-def test_labels_that_somebody_else_made_are_no_run(marks):
-    """A container with a lab's label and nonsense for the rest does not keep the kubelet from beginning."""
-    assert key_of(marks) == RunKey("", "", -1)
+    assert (second.about(key), before.name) == (["Began"], after.name)
+    assert before.id != after.id

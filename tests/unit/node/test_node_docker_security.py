@@ -10,7 +10,7 @@ import pytest
 
 from netlab.api.capabilities import DEFAULT, NUMBERS
 from netlab.api.pods import Container, Pod
-from netlab.node.docker_security import secured
+from netlab.node.docker_containers import secured
 from netlab.node.pod_runtime import Run
 from netlab.node.podfiles import ConfigError, PodFiles
 from netlab.runtime.docker import ContainerSpec

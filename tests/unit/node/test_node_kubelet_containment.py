@@ -23,6 +23,7 @@ from netlab.node import containers, sandbox
 from netlab.node.kubelet import Kubelet
 from netlab.node.kubelet_pods import PodWorker
 from netlab.node.pod_runtime import Began, Ended, Refused, Run, RunKey
+from netlab.node.pod_runtime_fake import FakePodRuntime
 from netlab.runtime.statedir import StateDirectory
 
 HUGE = "9" * 5000
@@ -33,68 +34,13 @@ NODE = {
 }
 
 
-class Runtime:
-    """A runtime whose containers begin at the end of the round."""
-
-    def __init__(self, kernel: FakeKernel) -> None:
-        self.environment: dict[str, str] = {}
-        self.kernel = kernel
-        self.tell: Any = None
-        self.asked: list[Run] = []
-        self.breaks: set[str] = set()  # names of pods whose start raises what nobody expected
-
-    def subscribe(self, listener: Any) -> None:
-        self.tell = listener
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-    async def recall(self, _known: Any) -> None:
-        pass
-
-    def make_namespaces(self, pods: Any) -> dict[str, str]:
-        self.kernel.create_namespaces(list(pods))
-        return {}
-
-    def serves_on(self, _uid: str, _container: Any) -> bool:
-        return False
-
-    def start(self, run: Run) -> None:
-        if run.pod.metadata.name in self.breaks:
-            raise TypeError("what nobody expected")
-        self.asked.append(run)
-
-    def take_over(self, run: Run) -> Ended | None:
-        return Ended(run.key, 0)
-
-    def stop(self, key: RunKey, _step: Any) -> None:
-        self.tell(Ended(key, 0))
-
-    def release(self, _uid: str) -> None:
-        pass
-
-    def holds(self, _uid: str) -> bool:
-        return False
-
-    async def carry_out(self, _nodes: Any) -> None:
-        asked, self.asked = self.asked, []
-        for run in asked:
-            self.tell(Began(run.key))
-
-    def look_again(self) -> None:
-        pass
-
-    def settled(self) -> list[str]:
-        return []
-
-
 @dataclass
 class Daemon:
     """What of a daemon the kubelet needs."""
 
     store: Store
     client: LocalClient
-    runtime: Runtime
+    runtime: FakePodRuntime
     kubelet: Kubelet
     task: asyncio.Task[None]
     deadline: float = 10.0
@@ -133,7 +79,7 @@ async def daemon(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     store = Store.open(":memory:")
     client = LocalClient(Api(store))
     await client.create(NODES, NODE)
-    runtime = Runtime(kernel)
+    runtime = FakePodRuntime(kernel)
     kubelet = kubelet_of(client, kernel, runtime, state)
     task = asyncio.create_task(kubelet.run())
     try:
@@ -273,12 +219,17 @@ async def test_a_container_that_cannot_be_made_has_kubelets_event(tmp_path, monk
 
 async def test_a_start_that_breaks_is_that_containers(tmp_path, monkeypatch):
     """What the runtime raises on a start keeps the others from nothing."""
+
+    def breaks(run: Run) -> None:
+        if run.pod.metadata.name == "bad":
+            raise TypeError("an unexpected error")
+
     async with daemon(tmp_path, monkeypatch) as lab:
-        lab.runtime.breaks = {"bad"}
+        works, lab.runtime.on_start = lab.runtime.on_start, breaks
         await lab.client.create(PODS, pod("bad", {"image": "i"}))
         await lab.client.create(PODS, pod("good", {"image": "i"}))
         await lab.runs("good")
-        lab.runtime.breaks = set()
+        lab.runtime.on_start = works
         await lab.runs("bad")
 
 
@@ -327,6 +278,6 @@ async def test_news_that_makes_no_sense_breaks_nothing(tmp_path, monkeypatch):
         await lab.runs("good")
         uid = (await lab.client.get(PODS, "good"))["metadata"]["uid"]
         for news in (None, Began("x"), Refused(RunKey(uid, "other", 0), "", ""), Ended(RunKey(uid, "c0", HUGE), None)):  # type: ignore[arg-type]
-            lab.runtime.tell(news)
+            lab.kubelet._hear(news)
         await lab.client.create(PODS, pod("next", {"image": "i"}))
         await lab.runs("good", "next")

@@ -8,48 +8,23 @@ from msgspec.structs import replace
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
+from netlab.kernel.fake import FakeKernel
 from netlab.node import containers
-from netlab.node.builtin import builtin_of
 from netlab.node.containers import Phase
 from netlab.node.kubelet_pods import PodWorker, Tools
 from netlab.node.kubelet_settled import note, unsettled
 from netlab.node.pod_runtime import Began, Ended, Refused, RunKey, Stop
+from netlab.node.pod_runtime_fake import FakePodRuntime
 from netlab.node.podfiles import ConfigError, Sources, UnusableValueError
 from netlab.runtime.statedir import StateDirectory
 
 SERVER, COMMAND = Container(name="web", image="nginx"), Container(name="tool", image="x", command=("sleep", "1"))
-FIRST, SECOND = RunKey("u", "tool", 0), RunKey("u", "tool", 1)
-
-
-class Runtime:
-    """Notes down what it is asked for."""
-
-    def __init__(self):
-        self.started, self.stopped, self.held = [], [], False
-        self.environment = {}
-
-    def start(self, run):
-        self.started.append(run.key)
-
-    def serves_on(self, _uid, container):
-        return builtin_of(container)
-
-    def take_over(self, run):
-        return Ended(run.key, 7) if run.container is COMMAND else None
-
-    def stop(self, key, step):
-        self.stopped.append((key.container, step))
-
-    def release(self, _uid):
-        self.held = True
-
-    def holds(self, _uid):
-        return self.held
+WEB, FIRST, SECOND = RunKey("u", "web", 0), RunKey("u", "tool", 0), RunKey("u", "tool", 1)
 
 
 @pytest.fixture
 def runtime():
-    return Runtime()
+    return FakePodRuntime(FakeKernel())
 
 
 @pytest.fixture
@@ -65,14 +40,14 @@ async def worker(tmp_path, runtime):
     state = StateDirectory("lab", tmp_path)
     worker = PodWorker(pod, Tools(None, runtime, state, surroundings), "/run/netns/p", "/run/netns/n", lambda _uid: None)
     worker.files.folder.mkdir(parents=True)
+    runtime.subscribe(worker.hear)
     return worker
 
 
-def begun(worker: PodWorker) -> PodWorker:
+async def begun(worker: PodWorker) -> PodWorker:
     worker.stand("10.244.1.2")
     worker.advance()
-    worker.hear(Began(FIRST, "engine://1"))
-    worker.hear(Began(RunKey("u", "web", 0)))
+    await worker.tools.runtime.carry_out(["node1"])
     return worker
 
 
@@ -113,21 +88,24 @@ async def test_nothing_starts_without_a_sandbox_and_each_run_once(worker, runtim
     worker.advance()
     worker.advance()
 
-    assert (before, runtime.started) == ([], [RunKey("u", "web", 0), FIRST])
+    assert (before, runtime.started) == ([], [WEB, FIRST])
 
 
 async def test_a_restart_is_the_next_run(worker, runtime):
     """A container that ended begins again as another run; its end is remembered with its identity."""
-    begun(worker).hear(Ended(FIRST, 0))
+    await begun(worker)
+    runtime.end(FIRST, 0)
     worker.advance()
+    end = worker.records["tool"].end
 
     assert runtime.started[-1] == SECOND
-    assert (worker.records["tool"].end.code, worker.records["tool"].end.identity) == (0, "engine://1")
+    assert (end.code, end.identity) == (0, "fake://u/tool/0")
 
 
 async def test_stopping_climbs_a_ladder_and_repeats_no_step(worker, runtime):
-    """A server drains while rules lead to it and a command ends at once; when grace is over both are killed."""
-    deleted(begun(worker), 30)
+    """A server drains while rules lead to it, a command ends at once; grace over, both are killed."""
+    runtime.ignores_term = {"tool", "web"}
+    deleted(await begun(worker), 30)
     worker.advance()
     worker.advance()
     first = list(runtime.stopped)
@@ -136,22 +114,26 @@ async def test_stopping_climbs_a_ladder_and_repeats_no_step(worker, runtime):
     worker.deadline = time.time()
     worker.advance()
 
-    assert sorted(first) == [("tool", Stop.END), ("web", Stop.DRAIN)]
-    assert sorted(runtime.stopped[2:]) == [("tool", Stop.KILL), ("web", Stop.END), ("web", Stop.KILL)]
+    assert set(first) == {(FIRST, Stop.END), (WEB, Stop.DRAIN)}
+    assert sorted(runtime.stopped[2:]) == [(FIRST, Stop.KILL), (WEB, Stop.END), (WEB, Stop.KILL)]
+    assert worker.stopped
 
 
 async def test_a_pod_is_gone_when_the_runtime_lets_go(worker, runtime):
     """After its release a pod stays until nothing of it is left."""
-    begun(worker).release()
+    runtime.kept = {"u"}
+    (await begun(worker)).release()
     held = worker.gone
-    runtime.held = False
+    runtime.kept = set()
 
     assert (held, worker.gone) == (False, True)
 
 
-async def test_a_new_sandbox_takes_over_what_runs(worker):
-    """When the sandbox stands again, runs that are over have ended with the code that the runtime knows."""
-    begun(worker).stands = False
+async def test_a_new_sandbox_takes_over_what_runs(worker, runtime):
+    """When the sandbox is back, runs that are over end with the code that the runtime knows."""
+    (await begun(worker)).stands = False
+    runtime.subscribe(lambda _event: None)  # the event of the end is lost
+    runtime.end(FIRST, 7)
     worker.stand("10.244.1.2")
 
     assert (worker.records["web"].phase, worker.records["tool"].end.code) == (Phase.RUNNING, 7)
@@ -159,18 +141,16 @@ async def test_a_new_sandbox_takes_over_what_runs(worker):
 
 async def test_a_fresh_sandbox_ends_what_runs_in_the_old_one(worker, runtime):
     """Nothing can run in a namespace that was just made: what runs is ended, and its end starts it again (S4)."""
-    begun(worker)
+    await begun(worker)
     worker.stand("10.244.1.2", fresh=True)
-    worker.hear(Ended(FIRST, 137))
-    worker.hear(Ended(RunKey("u", "web", 0), 137))
 
-    assert {("tool", Stop.KILL), ("web", Stop.KILL)} == set(runtime.stopped)
+    assert {(FIRST, Stop.KILL), (WEB, Stop.KILL)} == set(runtime.stopped)
     assert {(Phase.WAITING, 137)} == {(record.phase, record.end.code) for record in worker.records.values()}
 
 
 async def test_files_that_were_deleted_come_back(worker):
     """A look writes a file that is missing, and leaves what a container wrote into one that is there."""
-    begun(worker)
+    await begun(worker)
     hostname = worker.files.etc / "hostname"
     hostname.write_text("changed\n")
     worker.restore_files()
@@ -183,12 +163,11 @@ async def test_files_that_were_deleted_come_back(worker):
 
 async def test_a_new_sandbox_forgets_the_back_off(worker, runtime):
     """What ended with its sandbox has not crashed: it is waited for, and starts at once when there is a new one."""
-    begun(worker)
-    worker.tools.runtime.take_over = lambda _run: None
+    await begun(worker)
     for key in (FIRST, SECOND):  # the engine ends, and takes the next run along
-        worker.hear(Ended(key, 137))
+        runtime.end(key, 137)
         worker.advance()
-        worker.hear(Began(SECOND))
+        await runtime.carry_out(["node1"])
     before = worker.records["tool"].reason
     worker.stands = False
     bound = replace(worker.pod, spec=replace(worker.pod.spec, node_name="node1"))

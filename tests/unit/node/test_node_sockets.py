@@ -14,9 +14,8 @@ from node_waiting import soon
 from netlab.files import socket_address
 from netlab.kernel import namespaces
 from netlab.node import workloads
-from netlab.node.docker_ready import ReadySocket
 from netlab.node.pod_runtime import RunKey
-from netlab.node.workloads_link import WorkloadsLink
+from netlab.node.workloads_link import ReadySocket, WorkloadsLink
 from netlab.node.workloads_protocol import ServerSpec, ServerStatus
 from netlab.node.workloads_serving import bound
 from netlab.runtime.statedir import StateDirectory
