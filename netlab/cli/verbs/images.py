@@ -33,7 +33,7 @@ def build() -> None:
     for tag in build_images(say):
         print(tag)
     if not said:
-        note("All images are there: nothing to build.")
+        note("All images exist: nothing to build.")
 
 
 @app.command("list")
@@ -55,7 +55,7 @@ def list_(form: FormatOption = Format.TABLE) -> None:
     rows = [(row.role, row.image, row.state, _size(row.size), row.created) for row in found if row.state != OTHER]
     print(render.table("", ("ROLE", "IMAGE", "STATE", "SIZE", "CREATED"), rows))
     if others := len(found) - len(rows):
-        note(f"{others} more are of other versions: netlab images prune removes them.")
+        note(f"{others} images of other versions: netlab images prune removes them.")
 
 
 def _size(count: int) -> str:
@@ -98,6 +98,6 @@ def prune() -> None:
     for tag in removed:
         print(f"removed {tag}")
     for tag in used:
-        note(f"{tag} stays: a container uses it")
+        note(f"kept {tag}: a container uses it")
     if not removed and not used:
         note("There are no other images.")

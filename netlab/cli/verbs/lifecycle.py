@@ -95,11 +95,11 @@ def _tell(result: Result, dry_run: bool, seconds: float) -> None:
         note(f"Lab {result.lab}: {counted(len(result.changes), 'change')} would be made.")
     elif result.created:
         note(f"Lab {result.lab} is up in {seconds:.1f} s: {counted(len(result.changes), 'object')}.")
-        note(f"Prove it: {program()} test connectivity {result.lab}   What to try: {program()} next {result.lab}")
+        note(f"Test it: {program()} test connectivity {result.lab}   Next steps: {program()} next {result.lab}")
     elif result.changes:
-        note(f"Lab {result.lab} follows the file again: {counted(len(result.changes), 'change')} in {seconds:.1f} s.")
+        note(f"Lab {result.lab} updated: {counted(len(result.changes), 'change')} in {seconds:.1f} s.")
     else:
-        note(f"Lab {result.lab} is what the file says: nothing to do ({seconds:.1f} s).")
+        note(f"Lab {result.lab} is up to date: nothing to do ({seconds:.1f} s).")
 
 
 def down(
@@ -120,7 +120,7 @@ def down(
     from netlab.runtime.statedir import StateDirectory
 
     if name and all_:
-        raise UsageError(f"both a lab ({name}) and --all are named", remedy="Say one of them.")
+        raise UsageError(f"a lab name ({name}) and --all exclude each other", remedy="Use one of them.")
     recorded = recorded_labs()
     if not recorded or (name and name not in recorded):
         note(f"There is no lab {name!r}: nothing to do." if name else "No lab is running: nothing to do.")
@@ -130,7 +130,7 @@ def down(
         removed = down_locked(lab)
         counts = {"namespace": removed.namespaces, "process": removed.processes, "container": removed.containers}
         gone = ", ".join(counted(number, noun) for noun, number in counts.items() if number)
-        note(f"Lab {removed.lab} is gone: {gone or 'its record was all there was'}.")
+        note(f"Lab {removed.lab} is gone: {gone or 'only its record was left'}.")
 
 
 def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what gc would remove; remove nothing.")] = False) -> None:
@@ -147,4 +147,4 @@ def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what gc wo
     for line in removed:
         print(f"{'would remove' if dry_run else 'removed'} {line}")
     if not removed:
-        note("Nothing is left over.")
+        note("There are no leftovers.")

@@ -14,8 +14,8 @@ from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
 from netlab.cli.run import FAILED, INVALID
 from netlab.errors import CannotTestError, UsageError
 
-NOTHING_MATCHED = """nothing was tested: {!r} is no path class of this lab, and matches no check's id
-Without --only the classes are listed; an id is CLASS/SOURCE->TARGET/PROTOCOL, and * stands for anything."""
+NOTHING_MATCHED = """nothing was tested: {!r} matches no path class and no check id of this lab
+Without --only the report lists the classes; an id is CLASS/SOURCE->TARGET/PROTOCOL, and * matches any text."""
 UNBOUND = 1000  # columns of what is no terminal: there a sentence is one line, to be searched
 
 app = typer.Typer(help="Test a lab's network with real packets.", no_args_is_help=True, rich_markup_mode=None)
@@ -97,7 +97,7 @@ def _conclude(record: Json) -> None:
         note(NOTHING_MATCHED.format(record["only"]) if record["only"] else "nothing was tested")
         raise typer.Exit(INVALID)
     if count := untested(record):
-        note(f"{count} checks could not be tested: that is no pass")
+        note(f"{count} checks could not be tested, so the test did not pass")
         raise typer.Exit(INVALID)
 
 
