@@ -18,7 +18,7 @@ from netlab.cli.verbs import test as test_verbs
 
 app = typer.Typer(
     name="netlab",
-    help="A Kubernetes cluster's network, and nothing else of it, in about a second.",
+    help="Start and test the network of a Kubernetes cluster, without the rest of Kubernetes.",
     epilog="Start with: netlab up topologies/quickstart.yaml",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -43,12 +43,12 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for debugging.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only data and errors.")] = False,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Print more messages; -vv for debugging.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    log_format: Annotated[options.LogFormat, typer.Option(help="How log lines look.")] = options.LogFormat.TEXT,
+    log_format: Annotated[options.LogFormat, typer.Option(help="Format of log lines.")] = options.LogFormat.TEXT,
 ) -> None:
     """Set what all verbs share."""
     options.configure(verbose=verbose, quiet=quiet, log_format=log_format)

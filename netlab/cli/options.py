@@ -30,8 +30,8 @@ class LogFormat(enum.StrEnum):
     JSON = "json"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
-LabArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="The lab; may be left out when just one runs.")]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of the result.")]
+LabArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the lab; optional if just one runs.")]
 
 
 @dataclass

@@ -31,6 +31,7 @@ AGAIN = 0.001  # seconds until a signal whose exception was dropped is sent once
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED = 1, 2, 4
 FULL = "Free some space there, or remove labs, which needs none: netlab down NAME, netlab gc."
+NO_ANSWER = "See the reason: netlab logs daemon. Restart the lab: netlab down NAME, then netlab up FILE."
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
     InvalidTopologyError: INVALID,
@@ -114,8 +115,8 @@ def describe(error: NetlabError) -> str:
     if isinstance(error, InvalidTopologyError):
         return str(error)
     if isinstance(error, ApiError) and error.reason == UNAVAILABLE and not error.remedy:
-        return f"error: {error}\nLook why: netlab logs daemon. Start anew: netlab down works without it, then netlab up."
-    prefix = "error: the API server says: " if isinstance(error, ApiError) else "error: "
+        return f"error: {error}\n{NO_ANSWER}"
+    prefix = "error: API server: " if isinstance(error, ApiError) else "error: "
     return prefix + str(error)
 
 

@@ -20,11 +20,11 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(
-    file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; the one in this folder when left out.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; default: the one in this folder.")] = None,
 ) -> None:
     """Check a topology file and its manifests.
 
-    All problems are told at once, nothing is created.
+    Reports all problems at once and creates nothing.
 
     \b
     Example: netlab validate topologies/quickstart.yaml
@@ -54,9 +54,9 @@ def schema() -> None:
 
 
 def doctor(form: FormatOption = Format.TABLE) -> None:
-    """Say what this machine lacks to run a lab.
+    """Report what this machine lacks to run a lab.
 
-    With it: the one command that installs that. Exit code 0: a lab can run here; 4: it cannot.
+    Prints the one command that installs it. Exit code 0: a lab can run here; 4: it cannot.
 
     \b
     Example: netlab doctor

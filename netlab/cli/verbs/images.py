@@ -9,15 +9,15 @@ import typer
 from netlab.cli import render
 from netlab.cli.options import Format, FormatOption, note
 
-app = typer.Typer(help="The images of the containers of runtime docker.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Manage the images of runtime docker.", no_args_is_help=True, rich_markup_mode=None)
 MEGABYTE = 1_000_000
 
 
 @app.command()
 def build() -> None:
-    """Build the images that are not there.
+    """Build missing images.
 
-    `netlab up` does the same when it needs them.
+    `netlab up` also builds the images that it needs.
 
     \b
     Example: netlab images build
@@ -33,14 +33,14 @@ def build() -> None:
     for tag in build_images(say):
         print(tag)
     if not said:
-        note("All images are there: nothing to build.")
+        note("All images exist: nothing to build.")
 
 
 @app.command("list")
 def list_(form: FormatOption = Format.TABLE) -> None:
     """List the images.
 
-    What each is for, whether it is there, and how many are of other versions of netlab.
+    Shows the role and state of each, and the number of images of other versions of netlab.
 
     \b
     Example: netlab images list
@@ -55,7 +55,7 @@ def list_(form: FormatOption = Format.TABLE) -> None:
     rows = [(row.role, row.image, row.state, _size(row.size), row.created) for row in found if row.state != OTHER]
     print(render.table("", ("ROLE", "IMAGE", "STATE", "SIZE", "CREATED"), rows))
     if others := len(found) - len(rows):
-        note(f"{others} more are of other versions: netlab images prune removes them.")
+        note(f"{others} images of other versions: netlab images prune removes them.")
 
 
 def _size(count: int) -> str:
@@ -65,14 +65,14 @@ def _size(count: int) -> str:
 @app.command()
 def pull(
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGE", help="Without: the base, and those of the built-in workloads.")
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Default: the base and the images of built-in workloads.")
     ] = None,
 ) -> None:
-    """Fetch images from their registries.
+    """Pull images from their registries.
 
-    The base, and those that built-in workloads stand in for where they are not there.
+    Without IMAGE: the base, and the images that built-in workloads replace if they are missing.
 
-    Exit code 1: some could not be had. No lab needs them.
+    Exit code 1: an image could not be pulled. No lab needs these images.
 
     \b
     Example: netlab images pull
@@ -87,7 +87,7 @@ def pull(
 def prune() -> None:
     """Remove images of other versions of netlab.
 
-    Those of running labs stay.
+    Images of running labs stay.
 
     \b
     Example: netlab images prune
@@ -98,6 +98,6 @@ def prune() -> None:
     for tag in removed:
         print(f"removed {tag}")
     for tag in used:
-        note(f"{tag} stays: a container uses it")
+        note(f"kept {tag}: a container uses it")
     if not removed and not used:
         note("There are no other images.")

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def status(name: LabArgument = "", form: FormatOption = Format.TABLE) -> None:
     """Show a lab's nodes, pods and Services.
 
-    Without NAME: of every lab; JSON and YAML are then a list, however many labs there are.
+    Without NAME: shows every lab; the JSON or YAML result is then a list for any number of labs.
 
     \b
     Example: netlab status
@@ -42,14 +42,14 @@ def status(name: LabArgument = "", form: FormatOption = Format.TABLE) -> None:
 
 
 def execute(
-    target: Annotated[str, typer.Argument(metavar="HOST|[NAMESPACE/]POD", help="A node, client, edge, or a pod.")],
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run there.")],
-    lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
-    container: Annotated[str, typer.Option("--container", "-c", help="Which container of a pod; the first.")] = "",
+    target: Annotated[str, typer.Argument(metavar="HOST|[NAMESPACE/]POD", help="A node, a client, edge, fabric, or a pod.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command to run there.")],
+    lab: Annotated[str, typer.Option(help="Name of the lab; optional if just one runs.")] = "",
+    container: Annotated[str, typer.Option("--container", "-c", help="Container of the pod; default: the first.")] = "",
 ) -> None:
     """Run a command inside a node, a client, the edge or a pod.
 
-    The exit code is the command's.
+    Returns the exit code of the command.
 
     \b
     Example: netlab exec node1 -- ip route
@@ -65,15 +65,15 @@ def execute(
 
 
 def port_forward(
-    target: Annotated[str, typer.Argument(metavar="svc/NAME|deploy/NAME|[NAMESPACE/]POD", help="What to reach.")],
-    ports: Annotated[list[str], typer.Argument(metavar="[LOCAL:]REMOTE...", help="Ports; local 0: any that is free.")],
-    lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where the target is.")] = "",
-    address: Annotated[list[str] | None, typer.Option(help="Loopback address to listen on; may be repeated.")] = None,
+    target: Annotated[str, typer.Argument(metavar="svc/NAME|deploy/NAME|[NAMESPACE/]POD", help="Target of the ports.")],
+    ports: Annotated[list[str], typer.Argument(metavar="[LOCAL:]REMOTE...", help="Ports; LOCAL 0: any free port.")],
+    lab: Annotated[str, typer.Option(help="Name of the lab; optional if just one runs.")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the target.")] = "",
+    address: Annotated[list[str] | None, typer.Option(help="Loopback address to listen on; repeatable.")] = None,
 ) -> None:
     """Open ports on this machine that lead into a pod.
 
-    On loopback, until ^C: for a browser, curl or any other client.
+    The ports listen on loopback until ^C, for a browser, curl or any other client.
 
     \b
     Example: netlab port-forward svc/blue 8080:80     (then open http://127.0.0.1:8080/)
@@ -99,12 +99,12 @@ def logs(
     target: Annotated[
         str, typer.Argument(metavar="[NAMESPACE/]POD|PROCESS", help="A pod, or daemon, agent-node1, edge, ...")
     ] = "",
-    lab: Annotated[str, typer.Option(help="The lab; may be left out when just one runs.")] = "",
-    container: Annotated[str, typer.Option("--container", "-c", help="Which container of the pod.")] = "",
+    lab: Annotated[str, typer.Option(help="Name of the lab; optional if just one runs.")] = "",
+    container: Annotated[str, typer.Option("--container", "-c", help="Container of the pod.")] = "",
 ) -> None:
-    """Print what a pod or one of the lab's processes wrote.
+    """Print the output of a pod or of one of the lab's processes.
 
-    Without a name: the list of the lab's own processes.
+    Without a name: lists the lab's own processes.
 
     \b
     Example: netlab logs agent-node1

@@ -30,14 +30,14 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; the one in this folder when left out.")] = None,
-    name: Annotated[str, typer.Option(help="Another name for the lab than the file's.")] = "",
-    runtime: Annotated[str, typer.Option(help="Another runtime than the file's: netns or docker.")] = "",
-    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds until giving up.")] = 60,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; do nothing.")] = False,
-    keep_on_failure: Annotated[bool, typer.Option("--keep-on-failure", help="Leave a failed lab to look at.")] = False,
+    file: Annotated[Path | None, typer.Argument(help="Topology file, - for stdin; default: the one in this folder.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the lab; default: the one in the file.")] = "",
+    runtime: Annotated[str, typer.Option(help="netns or docker; default: the one in the file.")] = "",
+    timeout: Annotated[float, typer.Option(min=1, max=3600, help="Seconds to wait until the lab is ready.")] = 60,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes; change nothing.")] = False,
+    keep_on_failure: Annotated[bool, typer.Option("--keep-on-failure", help="Keep a failed lab for inspection.")] = False,
 ) -> None:
-    """Create a lab, or make a running one what the file says now.
+    """Create a lab, or update a running lab to match its file.
 
     \b
     Example: netlab up topologies/quickstart.yaml
@@ -95,20 +95,20 @@ def _tell(result: Result, dry_run: bool, seconds: float) -> None:
         note(f"Lab {result.lab}: {counted(len(result.changes), 'change')} would be made.")
     elif result.created:
         note(f"Lab {result.lab} is up in {seconds:.1f} s: {counted(len(result.changes), 'object')}.")
-        note(f"Prove it: {program()} test connectivity {result.lab}   What to try: {program()} next {result.lab}")
+        note(f"Test it: {program()} test connectivity {result.lab}   Next steps: {program()} next {result.lab}")
     elif result.changes:
-        note(f"Lab {result.lab} follows the file again: {counted(len(result.changes), 'change')} in {seconds:.1f} s.")
+        note(f"Lab {result.lab} updated: {counted(len(result.changes), 'change')} in {seconds:.1f} s.")
     else:
-        note(f"Lab {result.lab} is what the file says: nothing to do ({seconds:.1f} s).")
+        note(f"Lab {result.lab} is up to date: nothing to do ({seconds:.1f} s).")
 
 
 def down(
     name: LabArgument = "",
-    all_: Annotated[bool, typer.Option("--all", help="Every lab.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Remove every lab.")] = False,
 ) -> None:
-    """Remove a lab: its processes, namespaces, containers, record.
+    """Remove a lab with its processes, namespaces and containers.
 
-    A lab that does not exist is removed already: the exit code is 0.
+    Also removes its record. If the lab does not exist, the exit code is 0.
 
     \b
     Example: netlab down
@@ -120,7 +120,7 @@ def down(
     from netlab.runtime.statedir import StateDirectory
 
     if name and all_:
-        raise UsageError(f"both a lab ({name}) and --all are named", remedy="Say one of them.")
+        raise UsageError(f"a lab name ({name}) and --all exclude each other", remedy="Use one of them.")
     recorded = recorded_labs()
     if not recorded or (name and name not in recorded):
         note(f"There is no lab {name!r}: nothing to do." if name else "No lab is running: nothing to do.")
@@ -130,13 +130,13 @@ def down(
         removed = down_locked(lab)
         counts = {"namespace": removed.namespaces, "process": removed.processes, "container": removed.containers}
         gone = ", ".join(counted(number, noun) for noun, number in counts.items() if number)
-        note(f"Lab {removed.lab} is gone: {gone or 'its record was all there was'}.")
+        note(f"Lab {removed.lab} is gone: {gone or 'only its record was left'}.")
 
 
-def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False) -> None:
-    """Remove what labs that no longer run have left.
+def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what gc would remove; remove nothing.")] = False) -> None:
+    """Remove leftovers of labs that are no longer running.
 
-    Records; and processes, namespaces, containers and Docker networks without a record.
+    Leftovers are records, and processes, namespaces, containers and Docker networks without a record.
 
     \b
     Example: netlab gc
@@ -147,4 +147,4 @@ def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what wo
     for line in removed:
         print(f"{'would remove' if dry_run else 'removed'} {line}")
     if not removed:
-        note("Nothing is left over.")
+        note("There are no leftovers.")

@@ -14,11 +14,11 @@ from netlab.cli.options import TALK, Format, FormatOption, LabArgument, note
 from netlab.cli.run import FAILED, INVALID
 from netlab.errors import CannotTestError, UsageError
 
-NOTHING_MATCHED = """nothing was tested: {!r} is no path class of this lab, and matches no check's id
-Without --only the classes are listed; an id is CLASS/SOURCE->TARGET/PROTOCOL, and * stands for anything."""
+NOTHING_MATCHED = """nothing was tested: {!r} matches no path class and no check id of this lab
+Without --only the report lists the classes; an id is CLASS/SOURCE->TARGET/PROTOCOL, and * matches any text."""
 UNBOUND = 1000  # columns of what is no terminal: there a sentence is one line, to be searched
 
-app = typer.Typer(help="Prove that a lab's network does what its objects say.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Test a lab's network with real packets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -33,15 +33,15 @@ def connectivity(
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown to this file (a GitHub job summary).")] = None,
     github: Annotated[
-        bool, typer.Option(envvar="GITHUB_ACTIONS", help="Also annotate what failed, on stderr, as GitHub Actions reads it.")
+        bool, typer.Option(envvar="GITHUB_ACTIONS", help="Also print GitHub Actions annotations of failures on stderr.")
     ] = False,
-    only: Annotated[str, typer.Option(help="Only checks whose class or id matches, e.g. 'pod-pod*' or '*->default/blue*'.")] = "",
+    only: Annotated[str, typer.Option(help="Run only checks with this class or id, e.g. 'pod-pod*' or '*->default/blue*'.")] = "",
     timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds until an unanswered probe counts as dropped.")] = 1.0,
 ) -> None:
-    """Prove every path with real packets.
+    """Test every path with real packets.
 
-    The paths and what must come of each are computed from the lab's objects; the evidence is in the record (-f json).
-    Exit code 0: all as expected; 1: a check failed; 2: something could not be tested; 4: this machine cannot run it.
+    netlab derives the checks and their expected results from the lab's objects; the record (-f json) has the evidence.
+    Exit code 0: every check passed; 1: a check failed; 2: a check could not be tested; 4: this machine cannot run it.
 
     \b
     Example: netlab test connectivity
@@ -97,7 +97,7 @@ def _conclude(record: Json) -> None:
         note(NOTHING_MATCHED.format(record["only"]) if record["only"] else "nothing was tested")
         raise typer.Exit(INVALID)
     if count := untested(record):
-        note(f"{count} checks could not be tested: that is no pass")
+        note(f"{count} checks could not be tested, so the test did not pass")
         raise typer.Exit(INVALID)
 
 

@@ -158,7 +158,7 @@ def test_the_state_of_a_behaviour_is_told() -> None:
         for number, state, reason, tests in coverage()
         if state not in STATES
         or (state != "implemented" and not reason)
-        or (state in STATES[:2] and not tests.startswith("`") and tests != "no test of its own")
+        or (state in STATES[:2] and not tests.startswith("`") and tests != "no dedicated test")
     ]
 
     assert [] == wrong
