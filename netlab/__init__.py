@@ -6,9 +6,13 @@ The tour, from the words of the field down to the kernel:
     lab         the story of up, down, status and test, read top to bottom
     daemon      one process per lab: API server, controllers, kubelet, the lab's own controller
     probe       computes the checks from the objects, runs them with real packets, shows evidence
-    node        the kubelet part, the agent of a node, built-in workloads; how processes are started
+    node        the kubelet, the agent of a node, and how pods run
     edge        the load balancer and router between the nodes and the outside
-    runtime     hosts as network namespaces or containers, and the images of these; what a lab keeps on disk
+    workloads   the built-in workloads, and the process that serves them
+    hosts       hosts as network namespaces or containers; images: the images of the containers
+    engine      the container engine, and its fake
+    process     how processes start, are found again and end; state: what a lab keeps on disk
+    http        a small HTTP server for agents and workloads
     controlplane  the Kubernetes API: store, watch, REST, client, controllers
     dns         the cluster's zone, and its server
     kernel      the only door to netlink, nft, conntrack, namespaces; ships its fake

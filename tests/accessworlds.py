@@ -18,14 +18,8 @@ from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Pod
 from netlab.dataplane.fabric import Role
 from netlab.dataplane.names import EDGE
-from netlab.lab.access.docker import DockerAccess
-from netlab.lab.access.fake import FakeAccess
-from netlab.lab.access.interface import AgentState, HostAccess
-from netlab.lab.access.netns import NetnsAccess
-from netlab.node.docker_containers import CONTAINER, NAME_LABEL, RUN_LABEL, SERVER_LABEL
-from netlab.node.podfiles import INJECTED, PodFiles
-from netlab.node.processes import ProcessRecord, agent_name, write_record
-from netlab.runtime.docker import (
+from netlab.engine.fake import FakeEngine
+from netlab.engine.protocol import (
     LAB_LABEL,
     OWNER_LABEL,
     ROLE_LABEL,
@@ -33,9 +27,15 @@ from netlab.runtime.docker import (
     ContainerSpec,
     NetworkSpec,
 )
-from netlab.runtime.fake_docker import FakeEngine
-from netlab.runtime.identity import start_time
-from netlab.runtime.statedir import StateDirectory
+from netlab.lab.access.docker import DockerAccess
+from netlab.lab.access.fake import FakeAccess
+from netlab.lab.access.interface import AgentState, HostAccess
+from netlab.lab.access.netns import NetnsAccess
+from netlab.node.pods.docker.containers import CONTAINER, NAME_LABEL, RUN_LABEL, SERVER_LABEL
+from netlab.process.identity import start_time
+from netlab.process.podfiles import INJECTED, PodFiles
+from netlab.process.records import ProcessRecord, agent_name, write_record
+from netlab.state import StateDirectory
 
 IMAGE = "image:1"
 

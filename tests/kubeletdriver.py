@@ -14,13 +14,13 @@ from netlab.api.lab import Networking
 from netlab.api.resources import ENDPOINT_SLICES, PODS
 from netlab.controlplane.local import LocalClient
 from netlab.errors import ApiError
+from netlab.hosts.netns import NetnsRuntime
 from netlab.kernel.door import Kernel
-from netlab.node.kubelet import Kubelet
-from netlab.node.pod_runtime import PodRuntime
-from netlab.node.spawn import ProcessSpec, Spawner
-from netlab.node.workloads_sockets import PRIVILEGES
-from netlab.runtime.netns import NetnsRuntime
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet.kubelet import Kubelet
+from netlab.node.pods.runtime import PodRuntime
+from netlab.process.spawner import ProcessSpec, Spawner
+from netlab.state import StateDirectory
+from netlab.workloads.sockets import PRIVILEGES
 
 
 def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:

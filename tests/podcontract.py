@@ -10,8 +10,8 @@ import pytest
 from podworlds import KNOWN, SERVER, UID, UNAVAILABLE, PodWorld
 
 from netlab.api.pods import Container
-from netlab.node.pod_runtime import Ended, RunKey, Stop
-from netlab.node.readiness import Result
+from netlab.node.pods.readiness import Result
+from netlab.node.pods.runtime import Ended, RunKey, Stop
 
 
 def failure(message: str) -> Result:

@@ -16,19 +16,19 @@ from typing import Any
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.dataplane.names import namespace_path, pod_namespace
+from netlab.engine import protocol
+from netlab.engine.fake import FakeEngine
+from netlab.engine.protocol import LAB_LABEL, ROLE_LABEL, Engine, Event
 from netlab.kernel.door import Kernel
 from netlab.kernel.fake import FakeKernel
-from netlab.node.docker_containers import CONTAINER, SERVER_LABEL, key_of
-from netlab.node.docker_pods import DockerPods
-from netlab.node.pod_runtime import Changed, Ended, PodEvent, PodRuntime, Refused, Run, RunKey
-from netlab.node.pod_runtime_fake import FakePodRuntime
-from netlab.node.podfiles import Environment, PodFiles
-from netlab.node.workload_container import tell
-from netlab.node.workloads_protocol import ServerStatus
-from netlab.runtime import docker
-from netlab.runtime.docker import LAB_LABEL, ROLE_LABEL, Engine, Event
-from netlab.runtime.fake_docker import FakeEngine
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.pods.docker.containers import CONTAINER, SERVER_LABEL, key_of
+from netlab.node.pods.docker.pods import DockerPods
+from netlab.node.pods.fake import FakePodRuntime
+from netlab.node.pods.runtime import Changed, Ended, PodEvent, PodRuntime, Refused, Run, RunKey
+from netlab.process.podfiles import Environment, PodFiles
+from netlab.state import StateDirectory
+from netlab.workloads.container import tell
+from netlab.workloads.protocol import ServerStatus
 
 UID = "u"
 WORKLOADS = "netlab/workloads:1"  # the image of netlab's own workloads, in a fake engine
@@ -222,10 +222,10 @@ class DockerWorld(PodWorld):
             retry=self.retry,
         )
 
-    def containers(self, role: str = CONTAINER) -> list[docker.Container]:
+    def containers(self, role: str = CONTAINER) -> list[protocol.Container]:
         return self.engine.containers({LAB_LABEL: self.state.lab, ROLE_LABEL: role})
 
-    def container(self, key: RunKey) -> docker.Container:
+    def container(self, key: RunKey) -> protocol.Container:
         return next(container for container in self.containers() if key_of(container.labels) == key)
 
     def process(self, key: RunKey) -> object:

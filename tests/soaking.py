@@ -32,7 +32,7 @@ from netlab.controlplane.sync import SyncClient
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import ApiError, LabError
 from netlab.lab.find import connect
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 TOPOLOGY = Path(__file__).parent / "soak" / "soak.yaml"
 FOURTH = ("    - {name: node3,", "    - {name: node4}\n    - {name: node3,")

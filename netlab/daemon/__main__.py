@@ -1,4 +1,4 @@
-"""`python -m netlab.daemon RUNTIME`: how `netlab up` starts the daemon (netlab.runtime.launch)."""
+"""`python -m netlab.daemon RUNTIME`: how `netlab up` starts the daemon (netlab.process.launch)."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ from netlab.api.lab import HostStatus, Lab
 from netlab.controlplane.auth import EDGE as EDGE_USER
 from netlab.controlplane.auth import node_user, token_file
 from netlab.dataplane.names import EDGE
+from netlab.hosts.hosts import path
 from netlab.ipam import API_SERVER_PORT, AddressPlan
-from netlab.node.processes import agent_name
-from netlab.node.spawn import ProcessSpec
-from netlab.node.workloads_sockets import PRIVILEGES
-from netlab.runtime.hosts import path
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.records import agent_name
+from netlab.process.spawner import ProcessSpec
+from netlab.state import StateDirectory
+from netlab.workloads.sockets import PRIVILEGES
 
 # What each entry needs once it runs. Nobody else's capabilities are left to it (docs/security.md).
 CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {

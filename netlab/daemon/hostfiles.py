@@ -13,7 +13,7 @@ from netlab.dataplane.names import EDGE
 from netlab.dns.resolver import outside_resolv_conf
 from netlab.files import clear_way, holds, write_whole
 from netlab.ipam import AddressPlan
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 LOCAL = "127.0.0.1\tlocalhost\n"
 

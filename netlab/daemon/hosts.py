@@ -34,7 +34,7 @@ from netlab.controlplane.loop import run_rounds
 from netlab.daemon.machinery import Machinery
 from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
-from netlab.runtime.hosts import HostPlan, plan_hosts
+from netlab.hosts.hosts import HostPlan, plan_hosts
 
 DRAIN = "netlab/drain"  # the finalizer of Nodes: a node goes when its pods are gone
 log = logging.getLogger("netlab.daemon")

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 
 from netlab.api.lab import HostStatus, Lab
+from netlab.hosts.hosts import Runtime
 from netlab.kernel.door import Kernel
-from netlab.node.pod_runtime import PodRuntime
-from netlab.runtime.hosts import Runtime
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.pods.runtime import PodRuntime
+from netlab.state import StateDirectory
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from functools import partial
 from netlab.api.lab import HostStatus, Lab
 from netlab.daemon.host_processes import token_of
 from netlab.daemon.machinery import Machinery
+from netlab.engine.client import DockerEngine
+from netlab.hosts.docker import DockerRuntime
 from netlab.kernel import mounts
 from netlab.kernel.door import Kernel
-from netlab.node.docker_pods import DockerPods
-from netlab.node.podfiles import ETC_SIZE
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.docker_hosts import DockerRuntime
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.pods.docker.pods import DockerPods
+from netlab.process.podfiles import ETC_SIZE
+from netlab.state import StateDirectory
 
 
 def make(kernel: Kernel, state: StateDirectory, lab: Lab) -> Machinery:

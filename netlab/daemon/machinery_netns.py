@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from netlab.api.lab import HostStatus, Lab
 from netlab.daemon.host_processes import host_processes
 from netlab.daemon.machinery import Machinery
-from netlab.daemon.supervisor import Supervisor
 from netlab.edge.main import main as edge_main
+from netlab.hosts.hosts import fabric_path
+from netlab.hosts.netns import NetnsRuntime
 from netlab.kernel.door import Kernel
-from netlab.node.agent import main as agent_main
-from netlab.node.netns_pods import NetnsPods
-from netlab.node.processes import agent_name
-from netlab.node.spawn import Spawner
-from netlab.node.workloads import main as workloads_main
-from netlab.runtime.hosts import fabric_path
-from netlab.runtime.netns import NetnsRuntime
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.agent.agent import main as agent_main
+from netlab.node.pods.netns.pods import NetnsPods
+from netlab.process.records import agent_name
+from netlab.process.spawner import Spawner
+from netlab.process.supervisor import Supervisor
+from netlab.state import StateDirectory
+from netlab.workloads.program import main as workloads_main
 
 ENTRIES = {"agent": agent_main, "edge": edge_main, "workloads": workloads_main}
 log = logging.getLogger("netlab.daemon")

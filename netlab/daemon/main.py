@@ -57,19 +57,19 @@ from netlab.daemon.machinery import Machinery, Maker
 from netlab.daemon.routes import converged_route
 from netlab.errors import ApiError, NetlabError, is_not_found
 from netlab.files import socket_address, write_whole
+from netlab.hosts.hosts import fabric_path
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 from netlab.kernel import privileges
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.overflow import Overflows
-from netlab.node.kubelet import Kubelet
-from netlab.node.processes import DAEMON, ProcessRecord, strike_off, write_record
-from netlab.runtime import logs
-from netlab.runtime.hosts import fabric_path
-from netlab.runtime.identity import start_time
-from netlab.runtime.launch import receive_order, say_ready
-from netlab.runtime.lifetime import run_until_terminated
-from netlab.runtime.statedir import API_SOCKET, ApiEndpoint, StateDirectory
+from netlab.node.kubelet.kubelet import Kubelet
+from netlab.process import logs
+from netlab.process.identity import start_time
+from netlab.process.launch import receive_order, say_ready
+from netlab.process.lifetime import run_until_terminated
+from netlab.process.records import DAEMON, ProcessRecord, strike_off, write_record
 from netlab.serving.descriptors import raise_limit
+from netlab.state import API_SOCKET, ApiEndpoint, StateDirectory
 
 # What the daemon and its spawner keep (docs/security.md): what containers may be given, and
 CAPABILITIES = (

@@ -37,7 +37,7 @@ from netlab.edge.programming import Programmer
 from netlab.edge.reporting import Reporter, health_report
 from netlab.edge.rules import Balancing
 from netlab.kernel.door import Kernel
-from netlab.runtime.identity import own_start_time
+from netlab.process.identity import own_start_time
 
 log = logging.getLogger("netlab.edge")
 

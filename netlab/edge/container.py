@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netlab.edge.main import main
-from netlab.runtime.given import begin
+from netlab.hosts.startup import begin
 
 if __name__ == "__main__":
     main(begin())

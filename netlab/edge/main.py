@@ -19,7 +19,7 @@ from netlab.edge.probing import probe
 from netlab.ipam import AddressPlan
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.namespaces import OWN
-from netlab.runtime.lifetime import run_until_terminated
+from netlab.process.lifetime import run_until_terminated
 from netlab.serving.descriptors import raise_limit
 
 log = logging.getLogger("netlab.edge")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from netlab.errors import UnsupportedHostError
-from netlab.node.entering import replace_process
+from netlab.process.enter import replace_process
 
 CLIENT = "docker"
 TERMINAL = ("TERM", "LANG")  # what of the caller's environment a command needs

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from netlab.controlplane.kinds.pod import pull_policy
+from netlab.engine.protocol import Engine
 from netlab.errors import InvalidTopologyError
-from netlab.node.pod_images import ImageUnavailableError, choose, needs_pull, user_of
-from netlab.runtime.docker import Engine
+from netlab.node.pods.images import ImageUnavailableError, choose, needs_pull, user_of
 from netlab.topology.manifest import NamedImage
 
 

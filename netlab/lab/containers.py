@@ -8,15 +8,15 @@ from dataclasses import replace
 import msgspec
 
 from netlab.api.lab import Lab
+from netlab.engine.protocol import Engine
 from netlab.files import write_whole
+from netlab.hosts.docker_network import choose_network, with_node_subnet
 from netlab.kernel import namespaces
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.lab.access.docker import Connect, engine
 from netlab.lab.container_images import require_images
-from netlab.runtime.docker import Engine
-from netlab.runtime.docker_network import choose_network, with_node_subnet
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 from netlab.topology import Topology
 
 
@@ -73,7 +73,7 @@ def _require_images(
 
     Raises InvalidTopologyError for images that cannot be had.
     """
-    from netlab.runtime.images import ensure  # noqa: PLC0415 -- slow to import, as the engine
+    from netlab.images.images import ensure  # noqa: PLC0415 -- slow to import, as the engine
 
     tags = dict(ensure(connected, say))
     require_images(connected, topology.images, tags["workloads"], say)

@@ -15,8 +15,8 @@ from netlab.controlplane.sync import SyncClient
 from netlab.errors import ApiError, LabError, is_already_exists
 from netlab.lab.apply import Change, Identity, Verb, adoption, identity, plan
 from netlab.lab.find import connect, daemon_alive
-from netlab.runtime import logs
-from netlab.runtime.statedir import StateDirectory
+from netlab.process import logs
+from netlab.state import StateDirectory
 from netlab.topology import Manifest, Topology
 
 TRY_AGAIN = "`netlab up FILE` again goes on where it stopped; `netlab logs daemon` shows why."

@@ -17,6 +17,7 @@ from pathlib import Path
 from netlab.api.resources import Json
 from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Bridge, Link, Operation, Sysctl, Verb, Veth, Vxlan
+from netlab.engine.client import DockerEngine
 from netlab.errors import KernelError, UnsupportedHostError
 from netlab.kernel import user_namespace
 from netlab.kernel.door import NeighbourTable
@@ -24,8 +25,7 @@ from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.overflow import sentence
 from netlab.lab.preflight import NEEDED_TOOLS, PACKAGES, find_tool
 from netlab.lab.privilege import require_state_root
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.statedir import state_root
+from netlab.state import state_root
 
 PRIVILEGE = "privilege"
 ENGINE = "container engine"

@@ -25,10 +25,10 @@ from netlab.lab.access.interface import HostAccess
 from netlab.lab.find import locked
 from netlab.lab.marks import marked_namespaces
 from netlab.lab.privilege import apart, obtain
-from netlab.node.process_marks import inhabitants
-from netlab.node.processes import DAEMON, ProcessRecord, network_namespace, read_record, read_records, stop
-from netlab.runtime.identity import start_time
-from netlab.runtime.statedir import OWN_NETNS_DIRECTORY, StateDirectory
+from netlab.process.identity import start_time
+from netlab.process.marks import inhabitants
+from netlab.process.records import DAEMON, ProcessRecord, network_namespace, read_record, read_records, stop
+from netlab.state import OWN_NETNS_DIRECTORY, StateDirectory
 
 PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 

@@ -14,7 +14,7 @@ from netlab.lab.access.interface import HostAccess
 from netlab.lab.find import connect
 from netlab.lab.pods import is_alive, pods_meant
 from netlab.lab.privilege import obtain
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 from netlab.topology.problem import printable
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from netlab.controlplane.auth import is_token
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import DamagedRecordError, LabBusyError, LabError, UsageError
-from netlab.node.process_marks import running_daemon
-from netlab.node.processes import DAEMON, ProcessRecord, inode, is_alive, read_record
-from netlab.runtime.statedir import API_SOCKET, StateDirectory, state_root
+from netlab.process.marks import running_daemon
+from netlab.process.records import DAEMON, ProcessRecord, inode, is_alive, read_record
+from netlab.state import API_SOCKET, StateDirectory, state_root
 
 ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
 AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"

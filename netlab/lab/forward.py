@@ -31,12 +31,12 @@ from netlab.lab.find import connect
 from netlab.lab.forward_target import LOCALHOST, Cluster, Plan, PortRequest, Target, plan
 from netlab.lab.pods import network_path
 from netlab.lab.privilege import obtain
-from netlab.runtime.statedir import StateDirectory
 from netlab.serving.descriptors import raise_limit, room
 from netlab.serving.halfclose import end_sending
 from netlab.serving.listener import Listener
 from netlab.serving.roster import Limits, Roster, Seat
 from netlab.serving.streams import Accepted, streams
+from netlab.state import StateDirectory
 
 CHUNK = 64 * 1024
 MOST_CONNECTIONS = 4096

@@ -18,8 +18,8 @@ from netlab.lab.access import docker
 from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
 from netlab.lab.find import daemon_alive, idle_locks, recorded_labs, remove_if_empty
 from netlab.lab.marks import marked_namespaces, stop_inhabitants
-from netlab.node.process_marks import Inhabitant, inhabitants
-from netlab.runtime.statedir import StateDirectory, state_root
+from netlab.process.marks import Inhabitant, inhabitants
+from netlab.state import StateDirectory, state_root
 
 
 def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from netlab.api.catalogue import WORKLOADS
 from netlab.api.resources import Json
 from netlab.api.times import timestamp_of
+from netlab.engine.client import DockerEngine
+from netlab.engine.protocol import ROLE_LABEL, VERSION_LABEL, Engine, Image
 from netlab.errors import EngineError, LabError
-from netlab.runtime import images
-from netlab.runtime.docker import ROLE_LABEL, VERSION_LABEL, Engine, Image
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.image_base import BASE, MADE_LABEL
+from netlab.images import images
+from netlab.images.base import BASE, MADE_LABEL
 
 PRESENT, TO_GET, TO_BUILD, STAND_IN, OTHER = "present", "to get", "to build", "stand-in", "other"
 CATALOGUE = tuple(workload.image for workload in WORKLOADS if workload.image)

@@ -6,7 +6,7 @@ from netlab.api.pods import Pod
 from netlab.errors import UsageError
 from netlab.lab.access.choice import access_of
 from netlab.lab.execute import Others, find_pod
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 
 def log_names(state: StateDirectory) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel import namespaces
 from netlab.kernel.door import Occupant
 from netlab.lab.access.interface import AgentState, HostAccess
-from netlab.node.processes import agent_name
+from netlab.process.records import agent_name
 
 NO_NAMESPACE = "its network namespace is gone; netlab up FILE makes it again"
 AGENT_PROBLEMS = {

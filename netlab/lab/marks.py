@@ -12,9 +12,9 @@ from pathlib import Path
 from netlab.dataplane.names import NETNS_DIRECTORY
 from netlab.errors import KernelError
 from netlab.kernel.linux import LinuxKernel
-from netlab.node.process_marks import Inhabitant
-from netlab.node.processes import stop
-from netlab.runtime.statedir import MACHINE_ROOT, state_root
+from netlab.process.marks import Inhabitant
+from netlab.process.records import stop
+from netlab.state import MACHINE_ROOT, state_root
 
 
 def stop_inhabitants(found: list[Inhabitant], patience: float) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from netlab.api.lab import DOCKER, Lab
 from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import UnsupportedHostError
+from netlab.hosts.claims import refuse_foreign
+from netlab.hosts.hosts import path
 from netlab.kernel import namespaces
-from netlab.runtime.claims import refuse_foreign
-from netlab.runtime.hosts import path
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 NEEDED_TOOLS = ("nft",)
 PACKAGES = {"nft": "nftables", "ip": "iproute2", "curl": "curl", "ping": "iputils-ping"}  # Debian's and Ubuntu's names

@@ -23,8 +23,8 @@ import msgspec
 from netlab.errors import KernelError, LabBusyError, LabError, NetlabError, UnsupportedHostError
 from netlab.kernel import user_namespace
 from netlab.lab.preflight import SBIN, require_capabilities
-from netlab.node.processes import COMMAND_PREFIXES, opened, read_records
-from netlab.runtime.statedir import STATE_ROOT_VARIABLE, StateDirectory
+from netlab.process.records import COMMAND_PREFIXES, opened, read_records
+from netlab.state import STATE_ROOT_VARIABLE, StateDirectory
 
 T = TypeVar("T")
 ERRORS: dict[str, type[NetlabError]] = {

@@ -18,7 +18,7 @@ from netlab.errors import UsageError
 from netlab.files import write_whole
 from netlab.ipam import AddressPlan
 from netlab.lab.repair import recorded_lab
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 from netlab.topology import Topology
 
 

@@ -32,9 +32,9 @@ from netlab.controlplane.status import group_resource
 from netlab.controlplane.store import Store
 from netlab.errors import ApiError, DamagedRecordError, is_not_found
 from netlab.lab.find import connect, daemon_record, daemon_serves
-from netlab.node.process_marks import restore_records
-from netlab.node.processes import DAEMON, read_record, write_record
-from netlab.runtime.statedir import API_SOCKET, StateDirectory
+from netlab.process.marks import restore_records
+from netlab.process.records import DAEMON, read_record, write_record
+from netlab.state import API_SOCKET, StateDirectory
 
 TOKEN_LINE: Final = re.compile(r"^ *token: \S+$", re.MULTILINE)
 log = logging.getLogger("netlab.lab")

@@ -28,7 +28,7 @@ from netlab.lab.access.choice import access_for
 from netlab.lab.find import connect, daemon_alive
 from netlab.lab.machine_view import SANDBOX_GONE, MachineView, lease_problem
 from netlab.proxy.remarks import remarks
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 
 def status(state: StateDirectory) -> Json:

@@ -11,10 +11,10 @@ from netlab.files import read_plain
 from netlab.lab.converge import follow
 from netlab.lab.find import connect
 from netlab.lab.privilege import obtain
-from netlab.node.podfiles import PodFiles
 from netlab.probe.connectivity import LabUnderTest, run_connectivity
-from netlab.runtime.lifetime import run_interruptible
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.lifetime import run_interruptible
+from netlab.process.podfiles import PodFiles
+from netlab.state import StateDirectory
 
 LARGEST_RESOLV_CONF = 65536  # bytes; what runs in a pod may write there
 SETTLE_TIMEOUT: Final = 30.0  # seconds for a change that is made during the test to be programmed

@@ -3,7 +3,7 @@
     read the files -> lock -> start a daemon, unless one serves -> engine and images, if containers -> record
     -> order: the daemon's, whose lab it is -> apply the objects -> wait until all is programmed
 
-A daemon needs a third of a second to load. The steps up to its order are done meanwhile (`netlab.runtime.launch`), and what
+A daemon needs a third of a second to load. The steps up to its order are done meanwhile (`netlab.process.launch`), and what
 they need is imported then, not before.
 Nothing is created before the files are known to be right. When a lab that did not exist before does not come up,
 everything is taken down again and the reason is told, unless the user asked to keep it.
@@ -29,8 +29,8 @@ from netlab.lab.find import daemon_alive, locked
 from netlab.lab.preflight import require_tools, require_user
 from netlab.lab.privilege import obtain, require_state_root
 from netlab.lab.repair import can_be_reached, restore
-from netlab.runtime.launch import Handed, loading_daemon
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.launch import Handed, loading_daemon
+from netlab.state import StateDirectory
 from netlab.topology import Topology, problems_of
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-from netlab.runtime.docker import LAB_LABEL, ContainerSpec, Engine
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.images import ensure
+from netlab.engine.client import DockerEngine
+from netlab.engine.protocol import LAB_LABEL, ContainerSpec, Engine
+from netlab.images.images import ensure
 
 ROOT = Path(__file__).parents[2]
 NETLAB = [sys.executable, "-m", "netlab"]

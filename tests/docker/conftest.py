@@ -14,9 +14,9 @@ from typing import NoReturn
 
 import pytest
 
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.image_base import ensure_base
-from netlab.runtime.images import ensure
+from netlab.engine.client import DockerEngine
+from netlab.images.base import ensure_base
+from netlab.images.images import ensure
 
 START = Path(__file__).parents[2] / "tools" / "engine"
 PATIENCE = 900  # seconds to install an engine

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from labdriver import ROOT
 
-from netlab.runtime.identity import children
-from netlab.runtime.image_base import BASE
+from netlab.images.base import BASE
+from netlab.process.identity import children
 
 PATIENCE = 120  # seconds for one step of an engine; it takes one or two
 MAKE = 'mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir /run/lock && ip link set lo up && echo ready && exec "$@"'

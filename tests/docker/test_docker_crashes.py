@@ -10,8 +10,8 @@ import subprocess
 import pytest
 from labdriver import COMMAND, ROOT, TIME_LIMIT, TOPOLOGIES, LabDriver
 
-from netlab.runtime.docker import LAB_LABEL, Event
-from netlab.runtime.docker_engine import DockerEngine
+from netlab.engine.client import DockerEngine
+from netlab.engine.protocol import LAB_LABEL, Event
 
 QUICKSTART = TOPOLOGIES / "quickstart.yaml"
 

@@ -156,7 +156,7 @@ def test_a_killed_agent_and_daemon(lab: LabDriver) -> None:
     """The data plane works without agent and daemon; `keep` brings the one back, `up` the other, and no container is touched."""
     before, address = docker("inspect", "--format", "{{.State.Pid}}", container(lab, "node1")), addresses(lab)[0]
     os.kill(lab.pid("daemon"), signal.SIGKILL)
-    docker("exec", container(lab, "node1"), "pkill", "-9", "-f", "netlab.node.container")
+    docker("exec", container(lab, "node1"), "pkill", "-9", "-f", "netlab.node.agent.container")
     lab.exec("client", "ping", "-c1", "-W2", address)
     assert_whole(lab)
 

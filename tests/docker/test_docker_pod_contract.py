@@ -10,11 +10,11 @@ from podcontract import PodContract
 from podworlds import DockerWorld
 
 from netlab.dataplane.names import namespace_path
+from netlab.engine.protocol import LAB_LABEL
 from netlab.kernel import mounts
 from netlab.kernel.linux import LinuxKernel
-from netlab.node.podfiles import ETC_SIZE
-from netlab.runtime.docker import LAB_LABEL
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.podfiles import ETC_SIZE
+from netlab.state import StateDirectory
 
 LAB = f"ntruns{os.getpid()}"
 

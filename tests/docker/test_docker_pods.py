@@ -21,13 +21,13 @@ from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
+from netlab.engine.protocol import LAB_LABEL, Container
 from netlab.kernel import mounts
 from netlab.kernel.linux import LinuxKernel
-from netlab.node.docker_pods import DockerPods
-from netlab.node.kubelet import Kubelet
-from netlab.node.podfiles import ETC_SIZE
-from netlab.runtime.docker import LAB_LABEL, Container
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet.kubelet import Kubelet
+from netlab.node.pods.docker.pods import DockerPods
+from netlab.process.podfiles import ETC_SIZE
+from netlab.state import StateDirectory
 
 LAB = f"ntpods{os.getpid()}"
 NODE_PATH = namespace_path(f"{LAB}-node1")

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import pytest
 
+from netlab.engine.client import DockerEngine
+from netlab.engine.fake import FakeEngine
+from netlab.engine.protocol import CONNECTED, LAB_LABEL, ContainerSpec, Engine, Event, Mount, NetworkSpec
 from netlab.errors import EngineError, is_not_found
-from netlab.node.pod_images import NO_NAME
-from netlab.runtime.docker import CONNECTED, LAB_LABEL, ContainerSpec, Engine, Event, Mount, NetworkSpec
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.docker_network import CLASH
-from netlab.runtime.fake_docker import FakeEngine
+from netlab.hosts.docker_network import CLASH
+from netlab.node.pods.images import NO_NAME
 
 IMAGE = "debian:bookworm-slim"
 REAL = pytest.mark.parametrize("engine", ["real"], indirect=True)

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from netlab.runtime import images
-from netlab.runtime.docker import LAB_LABEL, Container, ContainerSpec
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.image_base import BASE
+from netlab.engine.client import DockerEngine
+from netlab.engine.protocol import LAB_LABEL, Container, ContainerSpec
+from netlab.images import images
+from netlab.images.base import BASE
 
 PATIENCE = 60.0  # seconds for a command in a container
 LARGEST = 200_000_000  # bytes on top of the base
@@ -78,9 +78,9 @@ def test_as_whom_it_runs(running: Running, role: str) -> None:
         *((role, ("bridge", "link")) for role in AS_ROOT),
         *((role, ("tcpdump", "--version")) for role in (*AS_ROOT, "client")),
         ("client", ("dig", "-v")),
-        ("node", ("python3", "-c", "import netlab.node.agent, netlab.runtime.given")),
-        ("edge", ("python3", "-c", "import netlab.edge.main, netlab.runtime.given")),
-        ("workloads", ("python3", "-c", "import netlab.node.workload_container")),
+        ("node", ("python3", "-c", "import netlab.node.agent.agent, netlab.hosts.startup")),
+        ("edge", ("python3", "-c", "import netlab.edge.main, netlab.hosts.startup")),
+        ("workloads", ("python3", "-c", "import netlab.workloads.container")),
         ("workloads", ("sh", "-c", "while true; do curl -s http://127.0.0.1:1/ || sleep 0; break; done")),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:1]),

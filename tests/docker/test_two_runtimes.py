@@ -8,9 +8,9 @@ import pytest
 import yaml
 from labdriver import TOPOLOGIES
 
+from netlab.hosts.docker_network import holders
 from netlab.kernel import namespaces
 from netlab.kernel.linux import LinuxKernel
-from netlab.runtime.docker_network import holders
 
 LESSONS = sorted(path.name for path in TOPOLOGIES.glob("*.yaml"))
 SAME = ("path", "source", "target", "protocol", "action", "expected", "expectedBackends", "expectedSources", "expectedAnswers",

@@ -52,27 +52,28 @@ from netlab.dns.zone import Zone
 from netlab.edge.frontends import backends, load_balancer_addresses, offered, unserved
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import ApiError, InvalidTopologyError, InvalidValueError
+from netlab.hosts.hosts import plan_hosts
 from netlab.kernel.fake_nft import FakeNft
 from netlab.lab import apply
 from netlab.netfilter.script import render
-from netlab.node import containers, podfiles
-from netlab.node.builtin import builtin_of, server_spec
-from netlab.node.kubelet_nodes import ready_condition
-from netlab.node.kubelet_status import PodView, pod_status, status_body
-from netlab.node.kubelet_surroundings import Cluster
-from netlab.node.pod_runtime import Run
-from netlab.node.podfiles import ConfigError, PodFiles
-from netlab.node.readiness import initial
-from netlab.node.servers import SERVERS
-from netlab.node.servers.base import BadArgumentsError, Process
+from netlab.node.kubelet.cluster_view import Cluster
+from netlab.node.kubelet.nodes import ready_condition
+from netlab.node.kubelet.status import PodView, pod_status, status_body
+from netlab.node.pods import containers
+from netlab.node.pods.builtin import builtin_of, server_spec
+from netlab.node.pods.readiness import initial
+from netlab.node.pods.runtime import Run
 from netlab.overlay.backends import announcement
 from netlab.plane import View, parts
 from netlab.probe.plan.plan import choices, plan
 from netlab.probe.plan.snapshot import LISTED, Snapshot
+from netlab.process import podfiles
+from netlab.process.podfiles import ConfigError, PodFiles
 from netlab.proxy.health import health_check_answers
 from netlab.proxy.servicemap import build
-from netlab.runtime.hosts import plan_hosts
 from netlab.topology import Source, Topology, load
+from netlab.workloads.servers import SERVERS
+from netlab.workloads.servers.base import BadArgumentsError, Process
 
 HANG = 5  # seconds that one topology may take
 TYPES = ("A", "AAAA", "SRV", "PTR", "SOA", "ANY", "TXT")

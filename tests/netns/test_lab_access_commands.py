@@ -10,7 +10,7 @@ import pytest
 from accessworlds import NetnsWorld, World, named_pod, world_of
 
 from netlab.api.pods import PodSpec
-from netlab.node.podfiles import Environment, PodFiles
+from netlab.process.podfiles import Environment, PodFiles
 
 POD = named_pod()
 HOST_SPEC = PodSpec(host_network=True, node_name="node1")

@@ -14,7 +14,7 @@ from netlab.dataplane.state import Address, Link, Operation, Verb, Veth
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.states import StateKeeper
-from netlab.node.agent_parts import PartsKeeper
+from netlab.node.agent.parts import PartsKeeper
 from netlab.overlay.vxlan import BACKEND_DATA, VxlanLease, overlay, vtep_mac
 from netlab.plane import View, parts
 from netlab.proxy.servicemap import ServiceTracker

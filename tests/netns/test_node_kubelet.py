@@ -24,14 +24,15 @@ from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Link, Operation, Verb
 from netlab.kernel import mounts
 from netlab.kernel.linux import LinuxKernel
-from netlab.node import processes, workloads
-from netlab.node.entering import execute
-from netlab.node.kubelet import Kubelet
-from netlab.node.netns_pods import NetnsPods
-from netlab.node.podfiles import PodFiles
-from netlab.node.spawn import Spawner
-from netlab.runtime.log_files import read_log
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet.kubelet import Kubelet
+from netlab.node.pods.netns.pods import NetnsPods
+from netlab.process import records
+from netlab.process.enter import execute
+from netlab.process.log_files import read_log
+from netlab.process.podfiles import PodFiles
+from netlab.process.spawner import Spawner
+from netlab.state import StateDirectory
+from netlab.workloads import program
 
 pytestmark = pytest.mark.netns
 
@@ -63,13 +64,13 @@ def state(tmp_path):
     state.create()
     KERNEL.create_namespaces([NODE_PATH])
     yield state
-    processes.stop(processes.read_records(state), 2)
+    records.stop(records.read_records(state), 2)
     KERNEL.delete_namespaces([namespace_path(p.name) for p in state.namespaces.iterdir()] + [NODE_PATH])
     mounts.unmount_below(state.root)
 
 
 async def start(state: StateDirectory, client: LocalClient) -> Daemon:
-    spawner = Spawner.start(state, {"workloads": workloads.main})
+    spawner = Spawner.start(state, {"workloads": program.main})
     runtime = NetnsPods(KERNEL, spawner, state)
     kubelet = kubelet_of(client, KERNEL, runtime, state)
     spawner.attach()
@@ -249,11 +250,11 @@ async def test_deletion_removes_everything(state):
         await daemon.client.delete(PODS, "gone")
         await until(daemon, lambda: vanished(daemon, "gone"))
         await until(daemon, lambda: asyncio.to_thread(no_ports))
-        records = [r.name for r in processes.read_records(state)]
+        left = [r.name for r in records.read_records(state)]
         await daemon.client.create(PODS, pod("next", {"image": "nginx"}))
         (after,) = await settled(daemon, "next")
 
-    assert records == ["log-keeper", "workloads-node1"]
+    assert left == ["log-keeper", "workloads-node1"]
     assert not KERNEL.namespace_exists(namespace_path(f"{LAB}-default-gone"))
     assert (body["status"]["podIP"], after["status"]["podIP"]) == ("10.244.1.2", "10.244.1.3")
 
@@ -268,12 +269,12 @@ async def test_new_daemon_adopts_what_runs(state):
     async with lab(state) as daemon:
         await daemon.client.create(PODS, pod("kept", {"image": "nginx"}, {"image": "x", "command": ["sleep", "600"]}))
         (before,) = await settled(daemon, "kept")
-        command = next(r for r in processes.read_records(state) if r.name.startswith("container-"))
+        command = next(r for r in records.read_records(state) if r.name.startswith("container-"))
         await daemon.crash()
         served = (await asyncio.to_thread(get, before["status"]["podIP"]))[0]
         again = await start(state, daemon.client)
         (after,) = await settled(again, "kept")
-        still = processes.is_alive(command)
+        still = records.is_alive(command)
         version_before, version_after = (b["metadata"]["resourceVersion"] for b in (before, after))
         os.kill(command.pid, signal.SIGKILL)  # adopted: its end is noticed
         await until(again, lambda: restarted(again, "kept"))
@@ -293,7 +294,7 @@ async def test_killed_workloads_process_comes_back(state):
     async with lab(state) as daemon:
         await daemon.client.create(PODS, pod("web", {"image": "nginx"}))
         (body,) = await settled(daemon, "web")
-        processes.stop([processes.read_record(state, "workloads-node1")], 0)
+        records.stop([records.read_record(state, "workloads-node1")], 0)
         await start_workloads(state, daemon.spawner, NODE_PATH)
         await until(daemon, lambda: asyncio.to_thread(reachable, body["status"]["podIP"]))
 

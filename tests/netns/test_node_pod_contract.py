@@ -13,13 +13,14 @@ from podworlds import PodWorld
 from netlab.dataplane.names import namespace_path
 from netlab.kernel import mounts
 from netlab.kernel.linux import LinuxKernel
-from netlab.node import processes, workloads
-from netlab.node.netns_pods import NetnsPods, container_process
-from netlab.node.pod_runtime import PodRuntime, RunKey
-from netlab.node.processes import ProcessRecord
-from netlab.node.spawn import Spawner
-from netlab.runtime.log_files import read_log
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.pods.netns.pods import NetnsPods, container_process
+from netlab.node.pods.runtime import PodRuntime, RunKey
+from netlab.process import records
+from netlab.process.log_files import read_log
+from netlab.process.records import ProcessRecord
+from netlab.process.spawner import Spawner
+from netlab.state import StateDirectory
+from netlab.workloads import program
 
 LAB = f"ntruns{os.getpid()}"
 NODE_PATH = namespace_path(f"{LAB}-node1")
@@ -32,7 +33,7 @@ class NetnsWorld(PodWorld):
     deadline = 30.0
 
     async def make_runtime(self) -> PodRuntime:
-        self.spawner = Spawner.start(self.state, {"workloads": workloads.main})
+        self.spawner = Spawner.start(self.state, {"workloads": program.main})
         self.spawner.attach()
         if self.spawner.adopt("workloads-node1", NODE_PATH) is None:
             await start_workloads(self.state, self.spawner, NODE_PATH)
@@ -43,11 +44,11 @@ class NetnsWorld(PodWorld):
         await self.spawner.close()
 
     def _record(self, key: RunKey) -> ProcessRecord | None:
-        return processes.read_record(self.state, container_process(*key.place))
+        return records.read_record(self.state, container_process(*key.place))
 
     def process(self, key: RunKey) -> object:
         record = self._record(key)
-        return record if record and processes.is_alive(record) else None
+        return record if record and records.is_alive(record) else None
 
     async def finish(self, _key: RunKey) -> None:
         (self.state.root / "end").touch()
@@ -73,7 +74,7 @@ async def world(tmp_path):
     await world.start()
     yield world
     await world.crash()
-    processes.stop(processes.read_records(state), 2)
+    records.stop(records.read_records(state), 2)
     made = [namespace_path(path.name) for path in state.namespaces.iterdir()]
     KERNEL.delete_namespaces([*made, NODE_PATH])
     mounts.unmount_below(state.root)

@@ -15,13 +15,13 @@ import pytest
 from netlab.api.pods import Container
 from netlab.files import write_whole
 from netlab.kernel import mounts
-from netlab.node import entering, processes
-from netlab.node.log_keeper import NAME
-from netlab.node.netns_probes import CommandRunner
-from netlab.node.podfiles import ETC_SIZE, Environment, PodFiles
-from netlab.node.spawn import ContainerSpec, Exit, ProcessSpec, Spawner
-from netlab.runtime.log_files import CONTAINER, read_log
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.pods.netns.probes import CommandRunner
+from netlab.process import enter, records
+from netlab.process.log_files import CONTAINER, read_log
+from netlab.process.log_keeper import NAME
+from netlab.process.podfiles import ETC_SIZE, Environment, PodFiles
+from netlab.process.spawner import ContainerSpec, Exit, ProcessSpec, Spawner
+from netlab.state import StateDirectory
 
 pytestmark = pytest.mark.netns
 
@@ -80,18 +80,18 @@ async def test_spawned_entry_runs_recorded_in_its_namespace(state, namespace, tm
     async with running(spawner) as exits:
         spec = ProcessSpec("one", "report", {"out": str(out)}, str(state.log("one")), namespace)
         pid = await spawner.spawn(spec)
-        record = processes.read_record(state, "one")
+        record = records.read_record(state, "one")
         await _until(out.exists)
         facts = json.loads(out.read_text())
         name = await asyncio.to_thread(_title, pid)
-        processes.stop([record], PATIENCE)
+        records.stop([record], PATIENCE)
         end = await asyncio.wait_for(exits.get(), PATIENCE)
 
     assert (record.pid, facts["netns"]) == (pid, await asyncio.to_thread(_inode, namespace))
     assert facts["files"] == ["/dev/null", str(state.log("one"))]
     assert name == "netlab: nodetest one"
     assert end == Exit("one", pid, 128 + signal.SIGTERM)
-    assert processes.read_records(state) == ()
+    assert records.read_records(state) == ()
 
 
 async def test_failing_entry_leaves_traceback_in_log(state):
@@ -114,11 +114,11 @@ async def test_children_outlive_the_spawner_and_are_adopted(state, tmp_path):
     async with running(second) as exits:
         adopted = second.adopt("kept", "")
         missing = second.adopt("never-made", "")
-        processes.stop(processes.read_records(state), PATIENCE)
+        records.stop(records.read_records(state), PATIENCE)
         end = await asyncio.wait_for(exits.get(), PATIENCE)
 
     assert (adopted, missing, end) == (pid, None, Exit("kept", pid, None))
-    assert processes.read_records(state) == ()
+    assert records.read_records(state) == ()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_execute_returns_the_commands_own_code(state, namespace, argv, code):
     hostname = socket.gethostname()
     mounts = Path("/proc/self/mounts").read_text()
 
-    result = entering.execute(namespace, argv, {}, _pod_files(state))
+    result = enter.execute(namespace, argv, {}, _pod_files(state))
 
     assert (result, socket.gethostname(), Path("/proc/self/mounts").read_text()) == (code, hostname, mounts)
 
@@ -166,14 +166,14 @@ def test_missing_files_of_etc_are_made_up_in_memory(state, namespace):
 import os, sys
 from pathlib import Path
 from netlab.kernel import libc
-from netlab.node import entering
-from netlab.node.podfiles import PodFiles
+from netlab.process import enter
+from netlab.process.podfiles import PodFiles
 libc.unshare(libc.CLONE_NEWNS)
 libc.mount("none", "/", "none", libc.MS_REC | 0x40000)
 libc.mount("tmpfs", "/etc", "tmpfs")
 os.symlink("/nowhere/resolv.conf", "/etc/resolv.conf")
 Path("/etc/passwd").write_text("kept")
-code = entering.execute(sys.argv[1], ["cat", "/etc/resolv.conf", "/etc/passwd"], {}, PodFiles(Path(sys.argv[2])))
+code = enter.execute(sys.argv[1], ["cat", "/etc/resolv.conf", "/etc/passwd"], {}, PodFiles(Path(sys.argv[2])))
 assert os.readlink("/etc/resolv.conf") == "/nowhere/resolv.conf"
 sys.exit(code)
 """
@@ -245,24 +245,24 @@ async def test_command_goes_on_when_spawner_or_keeper_is_killed(state, namespace
     first.attach()
     pid = await first.spawn_container(_command(namespace, files, script))
     await _until(lambda: "line 5" in (read_log(files.log("main")) or ""))
-    keeper = processes.read_record(state, NAME)
+    keeper = records.read_record(state, NAME)
     os.kill(first.pid, signal.SIGKILL)
     await first.close()
     second = Spawner.start(state, ENTRIES)
     async with running(second) as exits:
         adopted = second.adopt("container-c", namespace)
         await _until(lambda: "line 100" in (read_log(files.log("main")) or ""))
-        kept_on = processes.is_alive(keeper)
-        processes.stop([keeper], 0.0)
+        kept_on = records.is_alive(keeper)
+        records.stop([keeper], 0.0)
         end = await asyncio.wait_for(exits.get(), PATIENCE)
         await _until(lambda: (read_log(files.log("main")) or "").endswith("end with 0\n"))
-        another = processes.read_record(state, NAME)
+        another = records.read_record(state, NAME)
 
     lines = (read_log(files.log("main")) or "").splitlines()
     assert (adopted, end, kept_on) == (pid, Exit("container-c", pid, None), True)
     assert lines == [*(f"line {number}" for number in range(1, 1001)), "end with 0"]
     assert another.pid != keeper.pid
-    await _until(lambda: not processes.is_alive(another))  # nobody is left to read for
+    await _until(lambda: not records.is_alive(another))  # nobody is left to read for
 
 
 async def test_command_waits_while_there_is_no_keeper(state, namespace):
@@ -271,12 +271,12 @@ async def test_command_waits_while_there_is_no_keeper(state, namespace):
     first = Spawner.start(state, ENTRIES)
     async with running(first):
         await first.spawn_container(_command(namespace, files, "sleep 0.5; head -c 1000000 /dev/zero; echo the end"))
-        await _until(lambda: processes.read_record(state, NAME))
-        await _until(lambda: processes.read_record(state, "container-c"))
-    processes.stop([processes.read_record(state, NAME)], 0.0)
-    processes.strike_off(state, NAME)
+        await _until(lambda: records.read_record(state, NAME))
+        await _until(lambda: records.read_record(state, "container-c"))
+    records.stop([records.read_record(state, NAME)], 0.0)
+    records.strike_off(state, NAME)
     await asyncio.sleep(1)
-    waiting = processes.is_alive(processes.read_record(state, "container-c"))
+    waiting = records.is_alive(records.read_record(state, "container-c"))
     second = Spawner.start(state, ENTRIES)
     async with running(second):
         await _until(lambda: (read_log(files.log("main")) or "").endswith("the end\n"))
@@ -309,7 +309,7 @@ async def test_probe_that_floods_is_stopped_in_time_and_stores_nothing(state, na
         flood = await runner.probe(run, ("yes",), 0.5)
         failed = await runner.probe(run, (*SH, "yes | head -c 1000000; echo bad luck; exit 3"), 5.0)
         good = await runner.probe(run, ("true",), 5.0)
-        await _until(lambda: not processes.read_records(state))
+        await _until(lambda: not records.read_records(state))
 
     assert (flood.success, flood.message) == (False, "command 'yes' timed out after 0.5s")
     assert (failed.success, failed.message[-11:], good.success) == (False, "y\ny\nbad luck"[-11:], True)
@@ -336,6 +336,6 @@ async def test_files_of_etc_have_a_size(state, namespace):
     assert len(hosts) <= ETC_SIZE
     assert hosts.startswith(b"127.0.0.1 localhost\na\n")
     assert (files.etc / "hostname").read_text() == "blue-pod\n"
-    assert entering.execute(namespace, (*SH, "test $(wc -c < /etc/hosts) -gt 100000"), {}, files) == 0
+    assert enter.execute(namespace, (*SH, "test $(wc -c < /etc/hosts) -gt 100000"), {}, files) == 0
     mounts.unmount_below(files.folder)
     assert not files.etc.is_mount()

@@ -12,9 +12,9 @@ from netlab.api.lab import HostStatus, Lab
 from netlab.api.meta import ObjectMeta
 from netlab.daemon.hostfiles import host_files, write_host_files
 from netlab.files import holds, read_plain, write_in_place
-from netlab.node.entering import hostname_in, stored_environment
-from netlab.node.podfiles import Environment, PodFiles
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.enter import hostname_in, stored_environment
+from netlab.process.podfiles import Environment, PodFiles
+from netlab.state import StateDirectory
 
 VICTIM = b"somebody else's"
 

@@ -23,7 +23,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from netlab.runtime.image_base import machine_sources
+from netlab.images.base import machine_sources
 
 ROOT = Path(__file__).parents[2]
 GUEST = Path(__file__).parent / "guest"

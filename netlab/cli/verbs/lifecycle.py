@@ -117,7 +117,7 @@ def down(
     """
     from netlab.lab.down import down_locked
     from netlab.lab.find import lab_named, recorded_labs
-    from netlab.runtime.statedir import StateDirectory
+    from netlab.state import StateDirectory
 
     if name and all_:
         raise UsageError(f"a lab name ({name}) and --all exclude each other", remedy="Use one of them.")

@@ -15,7 +15,7 @@ import msgspec
 
 from netlab.api.lab import DOCKER, NETNS, Lab
 from netlab.lab.access.interface import HostAccess
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 
 def access_of(state: StateDirectory) -> HostAccess:

@@ -11,13 +11,7 @@ from pathlib import Path
 
 from netlab.api.pods import Pod
 from netlab.dataplane.names import NETNS_DIRECTORY
-from netlab.errors import UnsupportedHostError, UsageError
-from netlab.kernel import namespaces
-from netlab.lab import container_exec
-from netlab.lab.access.interface import AgentState
-from netlab.node.docker_containers import CONTAINER, NAME_LABEL, key_of
-from netlab.node.processes import agent_name
-from netlab.runtime.docker import (
+from netlab.engine.protocol import (
     LAB_LABEL,
     OWNER_LABEL,
     ROLE_LABEL,
@@ -26,9 +20,15 @@ from netlab.runtime.docker import (
     Engine,
     Network,
 )
-from netlab.runtime.docker_host_specs import WITH_AGENT, container_name
-from netlab.runtime.log_files import read_log
-from netlab.runtime.statedir import MACHINE_ROOT, StateDirectory
+from netlab.errors import UnsupportedHostError, UsageError
+from netlab.hosts.docker_specs import WITH_AGENT, container_name
+from netlab.kernel import namespaces
+from netlab.lab import container_exec
+from netlab.lab.access.interface import AgentState
+from netlab.node.pods.docker.containers import CONTAINER, NAME_LABEL, key_of
+from netlab.process.log_files import read_log
+from netlab.process.records import agent_name
+from netlab.state import MACHINE_ROOT, StateDirectory
 
 Connect = Callable[[], AbstractContextManager[Engine]]
 REASON = "`netlab status` tells why."
@@ -38,7 +38,7 @@ AGENT_ROLES = {role.value for role in WITH_AGENT}
 @contextmanager
 def engine() -> Iterator[Engine]:
     """Yield the engine of this machine. Raises UnsupportedHostError if it does not answer."""
-    from netlab.runtime.docker_engine import DockerEngine  # noqa: PLC0415 -- the SDK takes 0.1 s
+    from netlab.engine.client import DockerEngine  # noqa: PLC0415 -- the SDK takes 0.1 s
 
     with closing(DockerEngine()) as connected:
         yield connected

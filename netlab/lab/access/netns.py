@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from netlab.api.pods import Pod
 from netlab.errors import UsageError
+from netlab.hosts.hosts import path
 from netlab.lab.access.interface import AgentState
 from netlab.lab.pods import network_path
-from netlab.node.entering import execute, stored_environment
-from netlab.node.podfiles import PodFiles
-from netlab.node.process_marks import running_process
-from netlab.node.processes import agent_name, is_alive, is_stopped
-from netlab.runtime.hosts import path
-from netlab.runtime.log_files import read_log
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.enter import execute, stored_environment
+from netlab.process.log_files import read_log
+from netlab.process.marks import running_process
+from netlab.process.podfiles import PodFiles
+from netlab.process.records import agent_name, is_alive, is_stopped
+from netlab.state import StateDirectory
 
 
 class NetnsAccess:

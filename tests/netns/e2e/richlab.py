@@ -22,7 +22,7 @@ from netlab.api.resources import SERVICES
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel.namespaces import inside
 from netlab.lab.find import connect
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 BASE = tuple(yaml.safe_load_all((Path(__file__).parent / "semantics.yaml").read_text()))
 CONTROLLED = {"web", "web2", "caller"}  # pods with made-up names

@@ -16,7 +16,7 @@ from netlab.api.resources import DEPLOYMENTS, PODS
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.errors import ApiError
 from netlab.lab.find import connect
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 TOPOLOGY = Path(__file__).parent / "churn.yaml"
 SECONDS = float(os.environ.get("NETLAB_CHURN_SECONDS") or 6)

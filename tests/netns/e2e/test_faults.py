@@ -22,7 +22,7 @@ from netlab.kernel.namespaces import inside
 from netlab.lab.find import connect
 from netlab.lab.test import connectivity
 from netlab.probe.connectivity import LabUnderTest, run_connectivity
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 HERE = Path(__file__).parent
 

@@ -14,7 +14,7 @@ import pytest
 
 from netlab.api.capabilities import DEFAULT, NUMBERS
 from netlab.daemon.main import CAPABILITIES
-from netlab.node.podfiles import PodFiles
+from netlab.process.podfiles import PodFiles
 
 pytestmark = pytest.mark.netns
 

@@ -98,7 +98,7 @@ def test_interrupt_cancels_asyncio_work():
     """The work's own clean-up runs, no task is destroyed while it waits, then the signal has its usual effect."""
     code = """
 import asyncio, os, signal, sys
-from netlab.runtime.lifetime import run_interruptible
+from netlab.process.lifetime import run_interruptible
 def told(number, frame):
     print("handler", flush=True)
     raise SystemExit(130)

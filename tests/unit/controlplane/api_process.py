@@ -19,7 +19,7 @@ from netlab.controlplane.certificates import ensure_pki
 from netlab.controlplane.connections import TLS_BUFFER, api_roster
 from netlab.controlplane.server import serve
 from netlab.controlplane.store import Store
-from netlab.runtime import logs
+from netlab.process import logs
 
 
 def _memory() -> int:

@@ -30,8 +30,8 @@ from netlab.controlplane.controllers.table import CONTROLLERS
 from netlab.controlplane.controllers.world import FIELDS, World
 from netlab.controlplane.store import Store
 from netlab.controlplane.validation import LabRules
-from netlab.node import podfiles
 from netlab.overlay.vxlan import VxlanLease, parse_lease
+from netlab.process import podfiles
 
 CASES = int(os.environ.get("NETLAB_FUZZ_CASES", "1500"))
 SEED = int(os.environ.get("NETLAB_FUZZ_SEED", "7"))

@@ -7,7 +7,7 @@ import pytest
 from netlab.api.lab import HostStatus, Lab, LabClient, LabSpec
 from netlab.api.meta import ObjectMeta
 from netlab.daemon.hostfiles import host_files, write_host_files
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 LAB = Lab(metadata=ObjectMeta(name="demo"), spec=LabSpec(clients=(LabClient(name="db", hostnames=("db.example.com",)),)))
 HOSTS = (

@@ -10,7 +10,7 @@ import pytest
 ALWAYS = ("scapy", "rich", "typer", "cryptography")
 OF_THE_OTHER = {
     "netns": ("docker", "requests"),
-    "docker": ("netlab.node.agent", "netlab.edge.main", "netlab.node.workloads", "dns"),
+    "docker": ("netlab.node.agent.agent", "netlab.edge.main", "netlab.workloads.program", "dns"),
 }
 
 

@@ -9,12 +9,12 @@ import subprocess
 
 import pytest
 
-from netlab.daemon.supervisor import LONGEST_DELAY, Account, Supervisor
 from netlab.errors import LabError
-from netlab.node.processes import ProcessRecord, is_stopped, write_record
-from netlab.node.spawn import Exit, ProcessSpec
-from netlab.runtime.identity import start_time
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.identity import start_time
+from netlab.process.records import ProcessRecord, is_stopped, write_record
+from netlab.process.spawner import Exit, ProcessSpec
+from netlab.process.supervisor import LONGEST_DELAY, Account, Supervisor
+from netlab.state import StateDirectory
 
 
 class FakeSpawner:

@@ -11,14 +11,14 @@ import pytest
 from accessworlds import DockerWorld, FakeWorld, NetnsWorld, World, named_pod, world_of
 
 from netlab.api.lab import Lab, LabSpec
+from netlab.engine.fake import FakeEngine
+from netlab.engine.protocol import LAB_LABEL, STATE_LABEL, ContainerSpec
 from netlab.errors import EngineError, UnsupportedHostError, UsageError
 from netlab.lab.access.choice import access_of
 from netlab.lab.access.docker import DockerAccess, orphans
 from netlab.lab.access.interface import AgentState
 from netlab.lab.access.netns import NetnsAccess
-from netlab.runtime.docker import LAB_LABEL, STATE_LABEL, ContainerSpec
-from netlab.runtime.fake_docker import FakeEngine
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 
 @pytest.fixture(params=["netns", "docker", "fake"])

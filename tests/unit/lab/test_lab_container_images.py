@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from netlab.engine.fake import FakeEngine
 from netlab.errors import InvalidTopologyError
 from netlab.lab.container_images import require_images
-from netlab.runtime.fake_docker import FakeEngine
 from netlab.topology import Source, load
 
 LAB = "apiVersion: netlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {nodes: 1}\n---\n"

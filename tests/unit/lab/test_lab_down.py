@@ -9,7 +9,7 @@ import pytest
 from netlab.errors import EngineError
 from netlab.lab.access.fake import FakeAccess
 from netlab.lab.down import Removed, down
-from netlab.runtime.statedir import STATE_ROOT_VARIABLE, StateDirectory
+from netlab.state import STATE_ROOT_VARIABLE, StateDirectory
 
 
 @pytest.fixture

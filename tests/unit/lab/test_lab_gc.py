@@ -7,7 +7,7 @@ import pytest
 from netlab.lab import gc
 from netlab.lab.access import docker
 from netlab.lab.find import locked
-from netlab.runtime.statedir import STATE_ROOT_VARIABLE
+from netlab.state import STATE_ROOT_VARIABLE
 
 
 @pytest.mark.parametrize(("dry_run", "stays"), [(True, True), (False, False)])

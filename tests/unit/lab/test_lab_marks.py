@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from netlab.node.process_marks import inhabitants
+from netlab.process.marks import inhabitants
 
 ROOT = "/run/k8s-netlab"
 STAT = "1 (x) S " + " ".join("0" for _ in range(50))

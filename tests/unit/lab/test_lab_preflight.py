@@ -9,12 +9,12 @@ import pytest
 from netlab.api.lab import Lab, LabNode, LabSpec
 from netlab.api.meta import ObjectMeta
 from netlab.errors import LabError, UnsupportedHostError
+from netlab.hosts.claims import record, refuse_foreign, release
 from netlab.kernel.door import Occupant
 from netlab.kernel.fake import FakeKernel
 from netlab.lab import preflight
 from netlab.lab.up import Options, up
-from netlab.runtime.claims import record, refuse_foreign, release
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 NOTHING, NAMESPACE, NAME, OTHER = Occupant
 

@@ -9,9 +9,9 @@ import pytest
 
 from netlab.errors import LabError, NetlabError, UnsupportedHostError
 from netlab.lab import privilege
-from netlab.node.processes import ProcessRecord, write_record
-from netlab.runtime.identity import start_time
-from netlab.runtime.statedir import StateDirectory, state_root
+from netlab.process.identity import start_time
+from netlab.process.records import ProcessRecord, write_record
+from netlab.state import StateDirectory, state_root
 
 ORDINARY = 1000
 # From Python 3.12 on a fork is warned of while there are threads, and some test before may have left one. The child of

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from netlab.api.lab import Lab
+from netlab.engine.fake import FakeEngine
+from netlab.engine.protocol import LAB_LABEL, Network, NetworkSpec
+from netlab.images.base import BASE
+from netlab.images.images import wanted_images
 from netlab.kernel import namespaces
 from netlab.kernel.fake import FakeKernel
 from netlab.lab.access.choice import recorded_runtime
 from netlab.lab.containers import DockerPreparation
 from netlab.lab.recording import record
-from netlab.runtime.docker import LAB_LABEL, Network, NetworkSpec
-from netlab.runtime.fake_docker import FakeEngine
-from netlab.runtime.image_base import BASE
-from netlab.runtime.images import wanted_images
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 from netlab.topology import Source, load
 
 LAB = """

@@ -27,14 +27,14 @@ from netlab.lab.access.choice import access_for
 from netlab.lab.access.interface import AgentState
 from netlab.lab.find import connect, daemon_record, locked
 from netlab.lab.repair import damaged_access, recorded_lab
-from netlab.node import process_marks
-from netlab.node.log_keeper import pipe_of
-from netlab.node.podfiles import PodFiles
-from netlab.node.process_marks import restore_records
-from netlab.node.processes import DAEMON, ProcessRecord, read_record, write_record
-from netlab.runtime.identity import own_start_time
-from netlab.runtime.launch import _known_port
-from netlab.runtime.statedir import API_SOCKET, ApiEndpoint, StateDirectory
+from netlab.process import marks
+from netlab.process.identity import own_start_time
+from netlab.process.launch import _known_port
+from netlab.process.log_keeper import pipe_of
+from netlab.process.marks import restore_records
+from netlab.process.podfiles import PodFiles
+from netlab.process.records import DAEMON, ProcessRecord, read_record, write_record
+from netlab.state import API_SOCKET, ApiEndpoint, StateDirectory
 
 LAB = Lab(metadata=ObjectMeta(name="demo"), spec=LabSpec())
 DAMAGES = {
@@ -253,7 +253,7 @@ def test_daemon_without_record_is_found(state, monkeypatch, damage):
 
 def test_no_daemon_is_found_where_none_runs(state):
     """The marks of another lab's processes are not this lab's."""
-    assert process_marks.running_daemon(state) is None
+    assert marks.running_daemon(state) is None
 
 
 # ---- a full disk

@@ -9,7 +9,7 @@ from netlab.cli import render
 from netlab.lab import status
 from netlab.lab.status import _service, pod_phase
 from netlab.probe.plan import fake
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 
 def pod(init=(), main=(), containers=1, **metadata):

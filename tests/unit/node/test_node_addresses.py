@@ -16,9 +16,9 @@ from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
 from netlab.kernel.fake import FakeKernel
-from netlab.node.kubelet import Kubelet
-from netlab.node.pod_runtime_fake import FakePodRuntime
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet.kubelet import Kubelet
+from netlab.node.pods.fake import FakePodRuntime
+from netlab.state import StateDirectory
 
 LAB = "lab"
 START = datetime(2026, 11, 20, 12, 0, 0, 900_000, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netlab.node.agent_damage import Damage
+from netlab.node.agent.damage import Damage
 
 # What happens, as (time, event): h heard, r looked and repaired, n looked and found nothing. Expected: when looks are due.
 STORIES = [

@@ -10,7 +10,7 @@ from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.dataplane.flows import Flow
 from netlab.kernel.fake import FakeKernel
-from netlab.node.agent_parts import PartsKeeper
+from netlab.node.agent.parts import PartsKeeper
 from netlab.plane import ServiceProxy, View
 from netlab.proxy.servicemap import build
 

@@ -10,9 +10,9 @@ from netlab.api.cluster import Node, NodeStatus
 from netlab.api.lab import Lab
 from netlab.api.meta import Condition
 from netlab.controlplane.connection import Connection
-from netlab.node import agent_health
-from netlab.node.agent import Agent
-from netlab.node.agent_health import HealthServers
+from netlab.node.agent import health
+from netlab.node.agent.agent import Agent
+from netlab.node.agent.health import HealthServers
 from netlab.proxy.health import Answer
 
 HOST = "127.0.0.1"
@@ -30,8 +30,8 @@ async def ask(port: int, path: str) -> tuple[int, str]:
 
 @pytest.fixture
 async def servers(monkeypatch, free_port):
-    monkeypatch.setattr(agent_health, "HEALTHZ_PORT", free_port())
-    monkeypatch.setattr(agent_health, "METRICS_PORT", free_port())
+    monkeypatch.setattr(health, "HEALTHZ_PORT", free_port())
+    monkeypatch.setattr(health, "METRICS_PORT", free_port())
     made = HealthServers(lambda live: GOOD if live else BAD, "nftables")
     await made.start()
     yield made
@@ -51,7 +51,7 @@ async def servers(monkeypatch, free_port):
 @pytest.mark.usefixtures("servers")
 async def test_the_proxy_itself(port: str, path: str, expected: tuple[int, str]) -> None:
     """The proxy's own health and mode are at kube-proxy's paths, and nothing else is."""
-    assert expected == await ask(getattr(agent_health, port), path)
+    assert expected == await ask(getattr(health, port), path)
 
 
 async def test_ports_of_services(servers: HealthServers, free_port: Callable[[], int]) -> None:
@@ -112,13 +112,13 @@ async def test_a_node_that_is_not_ready_answers_no_health_check():
 
 async def test_idle_clients_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
     """One client's connections are bounded over all ports; its newest one is answered (finding S3)."""
-    monkeypatch.setattr(agent_health, "HEALTHZ_PORT", free_port())
-    monkeypatch.setattr(agent_health, "METRICS_PORT", free_port())
-    monkeypatch.setattr(agent_health, "MOST_PER_CLIENT", 4)
+    monkeypatch.setattr(health, "HEALTHZ_PORT", free_port())
+    monkeypatch.setattr(health, "METRICS_PORT", free_port())
+    monkeypatch.setattr(health, "MOST_PER_CLIENT", 4)
     servers = HealthServers(lambda _: GOOD, "nftables")
     await servers.start()
-    idle = [socket.create_connection((HOST, agent_health.HEALTHZ_PORT)) for _ in range(40)]
-    answer = await ask(agent_health.HEALTHZ_PORT, "/healthz")
+    idle = [socket.create_connection((HOST, health.HEALTHZ_PORT)) for _ in range(40)]
+    answer = await ask(health.HEALTHZ_PORT, "/healthz")
     held = len(servers._roster.seats)
     for line in idle:
         line.close()

@@ -13,7 +13,7 @@ from netlab.api.cluster import Node, NodeSpec
 from netlab.dataplane.state import ForwardingEntry, Link, Operation, Route, Verb, Veth
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
-from netlab.node.agent_parts import PartsKeeper
+from netlab.node.agent.parts import PartsKeeper
 from netlab.overlay.backends import announcement
 from netlab.overlay.leases import PUBLIC_IP
 from netlab.overlay.vxlan import BACKEND_DATA, vtep_mac

@@ -9,7 +9,7 @@ import pytest
 from netlab.api.coordination import Lease
 from netlab.api.meta import ObjectMeta
 from netlab.errors import KernelError
-from netlab.node.agent_plane import Keeper, Plane
+from netlab.node.agent.plane import Keeper, Plane
 
 log = logging.getLogger("netlab.test")
 

@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from netlab.api.pods import Container, Pod, Probe
-from netlab.node import containers, readiness
-from netlab.node.containers import ContainerRecord, Phase
-from netlab.node.kubelet_restore import restored
-from netlab.node.kubelet_status import PodView, pod_status, status_body
-from netlab.node.readiness import NO_PROBE, NOT_PROBED, Readiness, Result
+from netlab.node.kubelet.restore import restored
+from netlab.node.kubelet.status import PodView, pod_status, status_body
+from netlab.node.pods import containers, readiness
+from netlab.node.pods.containers import ContainerRecord, Phase
+from netlab.node.pods.readiness import NO_PROBE, NOT_PROBED, Readiness, Result
 
 OK, BAD = Result(success=True), Result(success=False, message="refused")
 

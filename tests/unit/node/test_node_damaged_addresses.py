@@ -9,8 +9,8 @@ from netlab.api.lab import Networking
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Pod, PodSpec, PodStatus
 from netlab.kernel.fake import FakeKernel
-from netlab.node.sandbox import NodePods, Sandboxes
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet.sandbox import NodePods, Sandboxes
+from netlab.state import StateDirectory
 
 
 @pytest.fixture

@@ -16,10 +16,13 @@ import pytest
 from podworlds import SERVER, UID, WORKLOADS, FakeEngineWorld
 
 from netlab.api.pods import Container
+from netlab.engine import protocol
+from netlab.engine.fake import FakeEngine
+from netlab.engine.protocol import LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, ContainerSpec
 from netlab.errors import EngineError, UnsupportedHostError
 from netlab.kernel.door import Occupant
-from netlab.node.docker_containers import CONTAINER, NODE, SANDBOX
-from netlab.node.pod_runtime import (
+from netlab.node.pods.docker.containers import CONTAINER, NODE, SANDBOX
+from netlab.node.pods.runtime import (
     SANDBOX_REFUSED,
     STARTING,
     Began,
@@ -30,11 +33,8 @@ from netlab.node.pod_runtime import (
     SandboxLost,
     Stop,
 )
-from netlab.node.podfiles import PodFiles
-from netlab.runtime import docker
-from netlab.runtime.docker import LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, ContainerSpec
-from netlab.runtime.fake_docker import FakeEngine
-from netlab.runtime.statedir import StateDirectory
+from netlab.process.podfiles import PodFiles
+from netlab.state import StateDirectory
 
 Hook = Callable[[Any], None]  # gets a call's first argument; may raise
 TOOL = RunKey(UID, "tool", 0)
@@ -61,10 +61,10 @@ class HookedEngine(FakeEngine):
         self.after[name](first)
         return result
 
-    def start(self, specs: Sequence[ContainerSpec]) -> list[docker.Container]:
+    def start(self, specs: Sequence[ContainerSpec]) -> list[protocol.Container]:
         return self._hooked("start", super().start, specs)
 
-    def containers(self, labels: Mapping[str, str]) -> list[docker.Container]:
+    def containers(self, labels: Mapping[str, str]) -> list[protocol.Container]:
         return self._hooked("containers", super().containers, labels)
 
     def signal(self, ids: Sequence[str], signal: str) -> None:
@@ -140,7 +140,7 @@ class World(FakeEngineWorld):
     def ids(self, role: str) -> dict[str, str]:
         return {container.name: container.id for container in self.containers(role)}
 
-    def is_bound_to(self, sandbox: docker.Container) -> bool:
+    def is_bound_to(self, sandbox: protocol.Container) -> bool:
         """Tell whether the pod's path is this container's namespace."""
         return self.kernel.bind_namespaces({self.path: sandbox.network_namespace}) == ()
 

@@ -9,14 +9,14 @@ import pytest
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
+from netlab.engine import protocol
+from netlab.engine.protocol import OWNER_LABEL, ROLE_LABEL, Event
 from netlab.errors import EngineError, UnsupportedHostError
-from netlab.node.docker_containers import CONTAINER, NAME_LABEL, RUN_LABEL, SERVER_LABEL, key_of
-from netlab.node.docker_runs import AdoptedContainers, ContainerRun, start_failure
-from netlab.node.kubelet_pods import FINAL_WAITING
-from netlab.node.pod_runtime import Began, Ended, Refused, Run, RunKey, Stop
-from netlab.node.podfiles import PodFiles
-from netlab.runtime import docker
-from netlab.runtime.docker import OWNER_LABEL, ROLE_LABEL, Event
+from netlab.node.kubelet.pods import FINAL_WAITING
+from netlab.node.pods.docker.containers import CONTAINER, NAME_LABEL, RUN_LABEL, SERVER_LABEL, key_of
+from netlab.node.pods.docker.runs import AdoptedContainers, ContainerRun, start_failure
+from netlab.node.pods.runtime import Began, Ended, Refused, Run, RunKey, Stop
+from netlab.process.podfiles import PodFiles
 
 KEY = RunKey("u", "c", 0)
 TOOL = Container(name="c", image="busybox")
@@ -24,10 +24,10 @@ POD = Pod(metadata=ObjectMeta(name="p", uid="u"), spec=PodSpec(containers=(TOOL,
 RUN = Run(POD, TOOL, 0, "/run/netns/p", "10.244.1.2", PodFiles(Path("/nowhere")))
 
 
-def container(one: str = "1", *, number: int = 0, server: str = "") -> docker.Container:
+def container(one: str = "1", *, number: int = 0, server: str = "") -> protocol.Container:
     marks = {ROLE_LABEL: CONTAINER, OWNER_LABEL: "u", NAME_LABEL: "c"}
     marks |= {RUN_LABEL: str(number), SERVER_LABEL: server}
-    return docker.Container(one, f"name{one}", "image", marks, "running", stop_signal="SIGINT")
+    return protocol.Container(one, f"name{one}", "image", marks, "running", stop_signal="SIGINT")
 
 
 BEGAN = Began(KEY, "docker://1", "image")

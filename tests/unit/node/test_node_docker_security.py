@@ -10,10 +10,10 @@ import pytest
 
 from netlab.api.capabilities import DEFAULT, NUMBERS
 from netlab.api.pods import Container, Pod
-from netlab.node.docker_containers import secured
-from netlab.node.pod_runtime import Run
-from netlab.node.podfiles import ConfigError, PodFiles
-from netlab.runtime.docker import ContainerSpec
+from netlab.engine.protocol import ContainerSpec
+from netlab.node.pods.docker.containers import secured
+from netlab.node.pods.runtime import Run
+from netlab.process.podfiles import ConfigError, PodFiles
 
 PROGRAM = ContainerSpec("c", "image", capabilities=None, no_new_privileges=False)  # as docker_containers makes a program's
 WORDS = ' (pod: "p_default(u)", container: c); say with runAsUser who it is to run as'

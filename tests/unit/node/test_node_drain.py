@@ -10,7 +10,7 @@ from netlab.api.discovery import Endpoint, EndpointSlice
 from netlab.api.pods import Pod
 from netlab.api.services import Service
 from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
-from netlab.node.kubelet_drain import Sights, Withdrawal
+from netlab.node.kubelet.drain import Sights, Withdrawal
 
 POD = msgspec.convert({"metadata": {"name": "p", "namespace": "default", "uid": "u", "labels": {"app": "blue"}}}, Pod)
 SERVICE = msgspec.convert({"metadata": {"name": "blue", "namespace": "default"}, "spec": {"selector": {"app": "blue"}}}, Service)

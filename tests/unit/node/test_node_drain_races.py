@@ -20,7 +20,7 @@ from netlab.api.discovery import EndpointSlice
 from netlab.api.pods import Pod
 from netlab.api.services import Service
 from netlab.api.wellknown import SYNCED
-from netlab.node.kubelet_drain import Sights, Withdrawal
+from netlab.node.kubelet.drain import Sights, Withdrawal
 
 SERVICE = msgspec.convert({"metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": {"app": "web"}}}, Service)
 AGENTS, STEPS = 3, 120

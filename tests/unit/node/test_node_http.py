@@ -15,9 +15,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 from node_waiting import soon
 
-from netlab.node import http_server as http
-from netlab.node.http_messages import Request, Response, html, json, text
-from netlab.node.http_server import LARGEST_BODY, READ_AHEAD, Connections, HttpConnection, HttpService
+from netlab.http import server as http
+from netlab.http.messages import Request, Response, html, json, text
+from netlab.http.server import LARGEST_BODY, READ_AHEAD, Connections, HttpConnection, HttpService
 from netlab.serving.listener import Listener
 from netlab.serving.roster import Limits, Roster
 
@@ -481,8 +481,18 @@ def test_headers_are_found_in_any_case():
 
 def test_what_a_container_of_a_workload_loads():
     """Ten of them start at once: neither the web framework nor what the other half of netlab needs is loaded."""
-    script = "import sys, netlab.node.workload_container; print(*sys.modules)"
+    script = "import sys, netlab.workloads.container; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    heavy = {"aiohttp", "json", "ctypes", "pathlib", "pyroute2", "netlab.kernel", "netlab.dataplane", "netlab.runtime"}
+    heavy = {
+        "aiohttp",
+        "json",
+        "ctypes",
+        "pathlib",
+        "pyroute2",
+        "netlab.kernel",
+        "netlab.dataplane",
+        "netlab.process",
+        "netlab.hosts",
+    }
 
     assert not heavy & set(done.stdout.split())

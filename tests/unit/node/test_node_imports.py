@@ -8,15 +8,18 @@ import sys
 import pytest
 
 NOBODY = {"aiohttp", "attr", "yaml", "cryptography", "sqlite3", "docker", "scapy", "netlab.topology", "netlab.controlplane.api"}
-SERVERS = {"netlab.node.servers", "netlab.node.http_server", "netlab.node.http_messages"}
+SERVERS = {"netlab.workloads.servers", "netlab.http.server", "netlab.http.messages"}
 CONTROLLERS = {"netlab.controlplane.manager", "netlab.controlplane.controllers.table"}
 
 
 @pytest.mark.parametrize(
     ("program", "foreign"),
     [
-        ("netlab.node.container", NOBODY | CONTROLLERS | {"netlab.node.servers", "netlab.node.kubelet", "netlab.edge"}),
-        ("netlab.edge.container", NOBODY | CONTROLLERS | SERVERS | {"netlab.node.agent"}),
+        (
+            "netlab.node.agent.container",
+            NOBODY | CONTROLLERS | {"netlab.workloads.servers", "netlab.node.kubelet.kubelet", "netlab.edge"},
+        ),
+        ("netlab.edge.container", NOBODY | CONTROLLERS | SERVERS | {"netlab.node.agent.agent"}),
     ],
 )
 def test_what_an_agent_does_not_load(program: str, foreign: set[str]) -> None:

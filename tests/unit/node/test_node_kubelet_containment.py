@@ -19,12 +19,13 @@ from netlab.controlplane.patches import merge
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
 from netlab.kernel.fake import FakeKernel
-from netlab.node import containers, sandbox
-from netlab.node.kubelet import Kubelet
-from netlab.node.kubelet_pods import PodWorker
-from netlab.node.pod_runtime import Began, Ended, Refused, Run, RunKey
-from netlab.node.pod_runtime_fake import FakePodRuntime
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet import sandbox
+from netlab.node.kubelet.kubelet import Kubelet
+from netlab.node.kubelet.pods import PodWorker
+from netlab.node.pods import containers
+from netlab.node.pods.fake import FakePodRuntime
+from netlab.node.pods.runtime import Began, Ended, Refused, Run, RunKey
+from netlab.state import StateDirectory
 
 HUGE = "9" * 5000
 NODE = {

@@ -35,7 +35,7 @@ from netlab.edge.rules import Balancing
 from netlab.errors import UnreadableError
 from netlab.ipam import AddressPlan
 from netlab.kernel.fake import FakeKernel
-from netlab.node.agent_parts import PartsKeeper
+from netlab.node.agent.parts import PartsKeeper
 from netlab.overlay.backends import announcement
 from netlab.overlay.vxlan import lease_annotations, vtep_mac
 from netlab.plane import View, parts

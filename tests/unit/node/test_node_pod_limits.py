@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from netlab.api.pods import Container
-from netlab.node.pod_limits import LEAST_MEMORY, MOST_MEMORY, memory_limit
+from netlab.node.pods.limits import LEAST_MEMORY, MOST_MEMORY, memory_limit
 
 MI = 2**20
 

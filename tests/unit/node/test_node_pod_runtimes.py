@@ -6,7 +6,7 @@ import pytest
 from podcontract import PodContract
 from podworlds import FakeEngineWorld, FakeWorld
 
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 
 @pytest.fixture(params=[FakeWorld, FakeEngineWorld], ids=["fake", "docker"])

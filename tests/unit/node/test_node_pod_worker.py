@@ -9,14 +9,14 @@ from msgspec.structs import replace
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.kernel.fake import FakeKernel
-from netlab.node import containers
-from netlab.node.containers import Phase
-from netlab.node.kubelet_pods import PodWorker, Tools
-from netlab.node.kubelet_settled import note, unsettled
-from netlab.node.pod_runtime import Began, Ended, Refused, RunKey, Stop
-from netlab.node.pod_runtime_fake import FakePodRuntime
-from netlab.node.podfiles import ConfigError, Sources, UnusableValueError
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet.convergence import note, unsettled
+from netlab.node.kubelet.pods import PodWorker, Tools
+from netlab.node.pods import containers
+from netlab.node.pods.containers import Phase
+from netlab.node.pods.fake import FakePodRuntime
+from netlab.node.pods.runtime import Began, Ended, Refused, RunKey, Stop
+from netlab.process.podfiles import ConfigError, Sources, UnusableValueError
+from netlab.state import StateDirectory
 
 SERVER, COMMAND = Container(name="web", image="nginx"), Container(name="tool", image="x", command=("sleep", "1"))
 WEB, FIRST, SECOND = RunKey("u", "web", 0), RunKey("u", "tool", 0), RunKey("u", "tool", 1)

@@ -7,8 +7,8 @@ import pytest
 
 from netlab.api.config import ConfigMap, Secret
 from netlab.api.pods import Container, Pod
-from netlab.node import podfiles
-from netlab.node.podfiles import ConfigError, Sources
+from netlab.process import podfiles
+from netlab.process.podfiles import ConfigError, Sources
 
 SOURCES = Sources(
     pod_ip="10.244.1.2",

@@ -12,11 +12,11 @@ import pytest
 
 from netlab.api.meta import ObjectMeta
 from netlab.api.pods import Container, HTTPGetAction, Pod, PodSpec, Probe, TCPSocketAction
-from netlab.node import readiness
-from netlab.node.kubelet_probing import Probing
-from netlab.node.pod_runtime import Run
-from netlab.node.podfiles import PodFiles
-from netlab.node.readiness_probes import NOT_HTTP, Target, probe_once
+from netlab.node.kubelet.probing import Probing
+from netlab.node.kubelet.readiness_probes import NOT_HTTP, Target, probe_once
+from netlab.node.pods import readiness
+from netlab.node.pods.runtime import Run
+from netlab.process.podfiles import PodFiles
 
 HERE: Any = SimpleNamespace(inside=lambda _path: nullcontext())
 DEADLINE = 30

@@ -11,10 +11,10 @@ from netlab.api.coordination import Lease, LeaseSpec
 from netlab.api.meta import Condition, ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.api.wellknown import EDGE_LEASE, SYNCED, node_lease
-from netlab.node.containers import ContainerRecord, started
-from netlab.node.kubelet_nodes import GRACE, SILENT, Heartbeats, has_lost_pods, held_by_members, ready_condition
-from netlab.node.kubelet_status import PodView, pod_status
-from netlab.node.readiness import initial
+from netlab.node.kubelet.nodes import GRACE, SILENT, Heartbeats, has_lost_pods, held_by_members, ready_condition
+from netlab.node.kubelet.status import PodView, pod_status
+from netlab.node.pods.containers import ContainerRecord, started
+from netlab.node.pods.readiness import initial
 
 NOW = 1_800_000_000.0
 FRESH, STALE = "2027-01-15T07:59:55.000000Z", "2027-01-15T07:59:00.000000Z"

@@ -16,9 +16,9 @@ from netlab.dataplane.names import ownership_mark
 from netlab.dataplane.state import NamespaceState, Neighbour, Operation, Verb
 from netlab.errors import KernelError
 from netlab.kernel.fake import FakeKernel
-from netlab.node import sandbox
-from netlab.node.sandbox import NodePods, Outcome, Sandboxes
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.kubelet import sandbox
+from netlab.node.kubelet.sandbox import NodePods, Outcome, Sandboxes
+from netlab.state import StateDirectory
 
 NODES = ("node1", "node2")
 

@@ -5,11 +5,11 @@ import pytest
 
 from netlab.api.catalogue import WORKLOADS
 from netlab.api.pods import Container
-from netlab.node.builtin import ENTRYPOINTS, builtin_of
-from netlab.node.readiness_probes import verdict
-from netlab.node.servers import SERVERS
-from netlab.node.servers.base import BadArgumentsError, Process, flag, port_flag
-from netlab.node.workloads_protocol import ServerSpec
+from netlab.node.kubelet.readiness_probes import verdict
+from netlab.node.pods.builtin import ENTRYPOINTS, builtin_of
+from netlab.workloads.protocol import ServerSpec
+from netlab.workloads.servers import SERVERS
+from netlab.workloads.servers.base import BadArgumentsError, Process, flag, port_flag
 
 
 def process(

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from node_waiting import soon
 
-from netlab.node import workloads_serving
-from netlab.node.workloads_protocol import ServerSpec
-from netlab.node.workloads_serving import ServedWorkload
+from netlab.workloads import serving
+from netlab.workloads.protocol import ServerSpec
+from netlab.workloads.serving import ServedWorkload
 
 REQUEST = b"%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -169,7 +169,7 @@ def netexec(port):
 @pytest.mark.parametrize("words", [b"", b"GET / HT"], ids=["silent", "half a request"])
 async def test_the_end_does_not_wait_for_ever(free_port, words, monkeypatch):
     """A client that has connected and says nothing holds up the end of a server for a moment only."""
-    monkeypatch.setattr(workloads_serving, "FIRST_REQUEST", 0.1)
+    monkeypatch.setattr(serving, "FIRST_REQUEST", 0.1)
     port = free_port()
     async with served("whoami", f"--port={port}") as workload:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -229,7 +229,7 @@ async def test_a_port_that_is_taken():
 @pytest.mark.parametrize("server", [("whoami",), ("agnhost", "netexec"), ("http-echo",)])
 async def test_idle_clients_do_not_keep_others_out(free_port, monkeypatch, server):
     """A pod holds a bounded number of connections; a new client takes the place of the longest idle one (finding S3)."""
-    monkeypatch.setattr(workloads_serving, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 8)
     port = free_port()
     flags = {"whoami": ("-port", str(port)), "agnhost": (f"--http-port={port}",), "http-echo": (f"-listen=:{port}",)}
     async with served(*server, *flags[server[0]]) as workload:

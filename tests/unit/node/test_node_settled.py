@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from netlab.api.resources import PODS
-from netlab.node.containers import ContainerRecord, Phase, Termination
-from netlab.node.kubelet_settled import unsettled
+from netlab.node.kubelet.convergence import unsettled
+from netlab.node.pods.containers import ContainerRecord, Phase, Termination
 
 POD = PODS.decode(
     {

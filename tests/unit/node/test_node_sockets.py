@@ -13,12 +13,12 @@ from node_waiting import soon
 
 from netlab.files import socket_address
 from netlab.kernel import namespaces
-from netlab.node import workloads
-from netlab.node.pod_runtime import RunKey
-from netlab.node.workloads_link import ReadySocket, WorkloadsLink
-from netlab.node.workloads_protocol import ServerSpec, ServerStatus
-from netlab.node.workloads_serving import bound
-from netlab.runtime.statedir import StateDirectory
+from netlab.node.pods.link import ReadySocket, WorkloadsLink
+from netlab.node.pods.runtime import RunKey
+from netlab.state import StateDirectory
+from netlab.workloads import program
+from netlab.workloads.protocol import ServerSpec, ServerStatus
+from netlab.workloads.serving import bound
 
 NODE = 63 * "n"
 
@@ -58,8 +58,8 @@ def maker():
 
 async def test_workloads(state, tmp_path, maker):
     """The kubelet finds the workloads process of a node."""
-    path, reports = state.socket(workloads.socket_name(NODE)), []
-    serving = asyncio.create_task(workloads._serve(path, maker))
+    path, reports = state.socket(program.socket_name(NODE)), []
+    serving = asyncio.create_task(program._serve(path, maker))
     link = WorkloadsLink(path, reports.append)
     link.want([ServerSpec(key="u/c", pod="p", path="/proc/self/ns/net", server="pause", log=str(tmp_path / "log"))])
     talking = asyncio.create_task(link.run())
@@ -121,7 +121,7 @@ async def test_one_bad_server_ends_and_the_others_are_served(tmp_path, maker, ba
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
     path, reports = state.socket("w"), []
-    serving = asyncio.create_task(workloads._serve(path, maker))
+    serving = asyncio.create_task(program._serve(path, maker))
     link = WorkloadsLink(path, reports.append)
     link.want([spec("a", tmp_path), spec("bad", tmp_path, **bad), spec("c", tmp_path)])
     talking = asyncio.create_task(link.run())
@@ -144,7 +144,7 @@ async def test_a_sending_that_breaks_is_logged_and_tried_again(tmp_path, maker, 
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
     path, reports = state.socket("w"), []
-    serving = asyncio.create_task(workloads._serve(path, maker))
+    serving = asyncio.create_task(program._serve(path, maker))
     link = WorkloadsLink(path, reports.append)
     link.want([spec("a", tmp_path, environment={"KEY": "\udcff"})])
     talking = asyncio.create_task(link.run())
@@ -165,7 +165,7 @@ async def test_a_listener_that_breaks_is_logged_and_told_again(tmp_path, maker, 
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
     path, reports = state.socket("w"), []
-    serving = asyncio.create_task(workloads._serve(path, maker))
+    serving = asyncio.create_task(program._serve(path, maker))
 
     def listener(report) -> None:
         reports.append(report)

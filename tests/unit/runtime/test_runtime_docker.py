@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from netlab.engine.client import DockerEngine
+from netlab.engine.codec import container_body, failure_of, moment, remedy
+from netlab.engine.protocol import ContainerSpec, Mount
 from netlab.errors import EngineError, UnsupportedHostError
-from netlab.runtime.docker import ContainerSpec, Mount
-from netlab.runtime.docker_engine import DockerEngine
-from netlab.runtime.docker_words import container_body, failure_of, moment, remedy
 
 
 def test_a_container_without_wishes_has_nothing_it_could_misuse() -> None:

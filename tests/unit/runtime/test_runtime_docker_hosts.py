@@ -10,15 +10,15 @@ from netlab.api.lab import HostStatus, Lab, LabClient, LabNode, LabSpec
 from netlab.api.meta import ObjectMeta
 from netlab.dataplane.fabric import UNDERLAY
 from netlab.dataplane.state import Bridge, Link, NamespaceState, Operation, Route, Verb
+from netlab.engine.fake import FakeEngine
+from netlab.engine.protocol import LAB_LABEL, NO_NETWORK, ROLE_LABEL, STATE_LABEL, NetworkSpec
 from netlab.errors import LabError
+from netlab.hosts import docker
+from netlab.hosts.docker import DockerRuntime
+from netlab.hosts.docker_network import CANDIDATES, choose_network
+from netlab.hosts.hosts import plan_hosts
 from netlab.kernel.fake import FakeKernel
-from netlab.runtime import docker_hosts
-from netlab.runtime.docker import LAB_LABEL, NO_NETWORK, ROLE_LABEL, STATE_LABEL, NetworkSpec
-from netlab.runtime.docker_hosts import DockerRuntime
-from netlab.runtime.docker_network import CANDIDATES, choose_network
-from netlab.runtime.fake_docker import FakeEngine
-from netlab.runtime.hosts import plan_hosts
-from netlab.runtime.statedir import StateDirectory
+from netlab.state import StateDirectory
 
 IMAGES = {role: f"netlab/{role}:1" for role in ("node", "edge", "client", "workloads")}
 HOSTS = ["client", "edge", "fabric", "node1", "node2"]
@@ -180,9 +180,9 @@ def test_a_fabric_that_was_taken_off_the_network(scene: Scene) -> None:
 def test_with_the_fabric_every_agent_begins_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection with the API server has no other end any more, and nothing tells it so; a new host's agent is new."""
     ended: list[int] = []
-    monkeypatch.setattr(docker_hosts, "children", lambda pid: (-pid,))
-    monkeypatch.setattr(docker_hosts, "start_time", lambda _pid: 1)
-    monkeypatch.setattr(docker_hosts, "end", lambda pid, *_: ended.append(-pid))
+    monkeypatch.setattr(docker, "children", lambda pid: (-pid,))
+    monkeypatch.setattr(docker, "start_time", lambda _pid: 1)
+    monkeypatch.setattr(docker, "end", lambda pid, *_: ended.append(-pid))
     scene.converge()
     scene.engine.remove([scene.container("node2").id])
     scene.converge()
@@ -197,7 +197,7 @@ def test_with_the_fabric_every_agent_begins_anew(scene: Scene, monkeypatch: pyte
 def test_a_host_stands_while_its_container_runs(scene: Scene, monkeypatch) -> None:
     """What is known of the process tells, and not the namespace that its name keeps; also another process of its number."""
     starts: dict[int, int] = {}
-    monkeypatch.setattr("netlab.runtime.docker_hosts.start_time", lambda pid: starts.get(pid, 1))
+    monkeypatch.setattr("netlab.hosts.docker.start_time", lambda pid: starts.get(pid, 1))
 
     assert not scene.runtime.stands("node1")
 

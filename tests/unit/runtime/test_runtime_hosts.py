@@ -6,7 +6,7 @@ import pytest
 
 from netlab.api.lab import HostStatus, Lab, LabClient, LabNode, LabSpec
 from netlab.api.meta import ObjectMeta
-from netlab.runtime.hosts import fabric_hosts, plan_hosts
+from netlab.hosts.hosts import fabric_hosts, plan_hosts
 
 
 def lab(nodes, clients=()):

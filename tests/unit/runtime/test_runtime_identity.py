@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from netlab.runtime.identity import children, end, own_start_time, start_time
+from netlab.process.identity import children, end, own_start_time, start_time
 
 
 def test_start_times() -> None:

@@ -15,18 +15,19 @@ from pathlib import Path
 
 import pytest
 
+from netlab.engine.fake import FakeEngine
 from netlab.errors import LabError, UnsupportedHostError
+from netlab.images import base, dependencies, images
+from netlab.images.base import BASE, archive_sources
+from netlab.images.recipes import File, digest_of_files, plan, read_recipe
 from netlab.lab import images as verbs
-from netlab.runtime import image_base, image_dependencies, images, programs
-from netlab.runtime.fake_docker import FakeEngine
-from netlab.runtime.image_base import BASE, archive_sources
-from netlab.runtime.image_recipes import File, digest_of_files, plan, read_recipe
+from netlab.process import programs
 
 STAND_INS = {("catalogue", "stand-in")}
 ALL = {"client", "common", "edge", "node", "workloads"}
 WITH_PYTHON = ALL - {"client"}
 NOT_EVERYWHERE = {"typing-extensions", "setuptools", "k8s-netlab"}  # imported by some Pythons, or at their start; ourselves
-ENTRIES = ("netlab.node.agent", "netlab.edge.main", "netlab.runtime.given", "netlab.node.workload_container")
+ENTRIES = ("netlab.node.agent.agent", "netlab.edge.main", "netlab.hosts.startup", "netlab.workloads.container")
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +147,7 @@ def test_the_program_in_the_images():
     """What runs in containers is there, what runs on the machine only is not."""
     paths = {file.path for file in images._program()}
 
-    assert {"netlab/__init__.py", "netlab/node/agent.py", "netlab/edge/main.py", "netlab/node/workloads_serving.py"} <= paths
+    assert {"netlab/__init__.py", "netlab/node/agent/agent.py", "netlab/edge/main.py", "netlab/workloads/serving.py"} <= paths
     assert not {path for path in paths if path.split("/")[1] in {"cli", "lab", "daemon", "probe", "_images"}}
 
 
@@ -176,24 +177,23 @@ def test_the_libraries_in_the_images():
     owners = metadata.packages_distributions()
     imported = {owner.lower().replace("_", "-") for name in done.stdout.split() for owner in owners.get(name, ())}
 
-    assert set(image_dependencies.DISTRIBUTIONS) - NOT_EVERYWHERE == imported - NOT_EVERYWHERE
-    lines = image_dependencies.requirements()
+    assert set(dependencies.DISTRIBUTIONS) - NOT_EVERYWHERE == imported - NOT_EVERYWHERE
+    lines = dependencies.requirements()
     assert [True] * len(lines) == [
-        f"{name}==" in line and " --hash=sha256:" in line
-        for name, line in zip(image_dependencies.DISTRIBUTIONS, lines, strict=True)
+        f"{name}==" in line and " --hash=sha256:" in line for name, line in zip(dependencies.DISTRIBUTIONS, lines, strict=True)
     ]
 
 
 def test_a_lock_without_a_library_is_told(monkeypatch):
     """Nothing is fetched without a hash."""
-    monkeypatch.setattr(image_dependencies, "_lock_lines", lambda: ["h11==1 --hash=sha256:0"])
+    monkeypatch.setattr(dependencies, "_lock_lines", lambda: ["h11==1 --hash=sha256:0"])
     with pytest.raises(LabError, match=r"requirements.lock does not name dnspython, idna, "):
-        image_dependencies.requirements()
+        dependencies.requirements()
 
 
 def test_libraries_are_fetched_once(libraries, tmp_path):
     """Wheels of Debian's Python are asked for; the second time the cache has them."""
-    folders = {image_dependencies.fetch(tmp_path) for _ in range(2)}
+    folders = {dependencies.fetch(tmp_path) for _ in range(2)}
 
     assert 1 == len(folders) == len(libraries)
     assert {"--only-binary=:all:", "--no-deps", "3.11", "--require-hashes"} < set(libraries[0])
@@ -204,7 +204,7 @@ def test_a_python_without_pip(monkeypatch, tmp_path):
     """Where pip is missing the user reads how to get it."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(UnsupportedHostError, match="ensurepip"):
-        image_dependencies.fetch(tmp_path)
+        dependencies.fetch(tmp_path)
 
 
 # ---- builds
@@ -254,7 +254,7 @@ def test_two_builds_at_once(tmp_path):
 def test_the_base_of_a_registry():
     """A base that a registry has is fetched."""
     engine, said = FakeEngine(registry={BASE}), []
-    identity = image_base.ensure_base(engine, said.append)
+    identity = base.ensure_base(engine, said.append)
 
     assert engine.image_id(BASE) == identity
     assert [f"fetching {BASE} from its registry"] == said
@@ -266,7 +266,7 @@ def test_the_base_without_a_registry(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(programs, "run", lambda _doing, argv, *, limit: ran.append((argv, limit)))
     for _ in range(2):
-        image_base.ensure_base(engine, said.append)
+        base.ensure_base(engine, said.append)
 
     assert ["mmdebstrap"] == [argv[0] for argv, _ in ran]
     assert {"netlab/base": "mmdebstrap"} == engine.image_labels(BASE)
@@ -277,7 +277,7 @@ def test_no_base_at_all(monkeypatch):
     """Without registry and mmdebstrap the user reads what to install."""
     monkeypatch.setattr("shutil.which", lambda _name: None)
     with pytest.raises(UnsupportedHostError, match="apt-get install -y mmdebstrap"):
-        image_base.ensure_base(FakeEngine(), print)
+        base.ensure_base(FakeEngine(), print)
 
 
 KEY = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"

@@ -14,8 +14,8 @@ from contextlib import suppress
 import pytest
 
 from netlab.errors import LabError
-from netlab.runtime import launch
-from netlab.runtime.statedir import StateDirectory
+from netlab.process import launch
+from netlab.state import StateDirectory
 
 
 @pytest.mark.parametrize("taken", [False, True])
@@ -66,7 +66,7 @@ def _find_fault_while_loading(pids):
 def test_a_daemon_ends_with_an_up_that_was_killed():
     """It has no lab yet, and nobody to give it one."""
     words = (
-        "import os, signal; from netlab.runtime import launch\n"
+        "import os, signal; from netlab.process import launch\n"
         "with launch.loading_daemon('netns') as daemon:\n"
         " print(daemon._pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )

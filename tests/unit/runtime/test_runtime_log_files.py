@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from netlab.runtime import log_files, logs
-from netlab.runtime.log_files import Limits, RotatingFile, log_names, read_log
+from netlab.process import log_files, logs
+from netlab.process.log_files import Limits, RotatingFile, log_names, read_log
 
 SMALL = Limits(size=100, files=3)
 
@@ -126,7 +126,7 @@ def test_process_begins_a_new_log_when_its_own_is_too_large(tmp_path):
     path = tmp_path / "daemon.log"
     script = (
         "import logging, os, sys\n"
-        "from netlab.runtime import logs\n"
+        "from netlab.process import logs\n"
         "logs.configure()\n"
         "log = logging.getLogger('netlab.daemon')\n"
         "for number in range(3000):\n"

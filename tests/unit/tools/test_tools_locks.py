@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netlab.runtime.image_dependencies import DISTRIBUTIONS
+from netlab.images.dependencies import DISTRIBUTIONS
 
 ROOT = Path(__file__).parents[3]
 LOCKS = ("requirements-dev.lock", "requirements.lock")

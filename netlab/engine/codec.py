@@ -1,0 +1,135 @@
+"""What the engine's HTTP API says and is told, in our nouns and back; and what to do about its refusals. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from netlab.engine.protocol import Container, ContainerSpec, Event, Image, Network
+
+LAST_WORDS = 20  # lines of a build that failed
+REMEDIES = (  # words of a refusal -> what to do
+    ("invalid reference format", "An image is named as in registry.example/team/app:1.0, in lower case."),
+    ("no command specified", "The image names no program: give the container a `command`."),
+    ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
+    ("pool overlaps", "Give the lab another spec.networking.nodeSubnet; `docker network ls` shows what is there."),
+    ("network with name", "It is not the lab's: give the lab another name (netlab up --name), or docker network rm NAME."),
+    ("is already in use by container", "A lab of that name has left it: netlab gc, or docker rm -f NAME."),
+    ("apply caps", "The engine lacks a capability that a container needs. One that is in a container itself must have all."),
+    ("bind source path does not exist", "The lab's record was removed under it: netlab down, then netlab up FILE."),
+    ("pull access denied", "Is the name right? What is not public: docker login. What is your own: docker build -t NAME ."),
+    ("manifest unknown", "The registry has the image, but not this tag: name another one."),
+    ("toomanyrequests", "The registry gives no more for now: docker login, or fetch it elsewhere: docker save, docker load."),
+    (
+        "has active endpoints",
+        "`docker network inspect NAME` shows what is connected to it. What a lab has left: netlab gc.",
+    ),
+)
+
+LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}  # kubelet's, and `log_files.CONTAINER`
+NO_HEALTHCHECK = {"Test": ["NONE"]}  # Kubernetes knows no HEALTHCHECK: probes are the pod's
+
+
+def container_body(spec: ContainerSpec) -> dict[str, Any]:
+    """Return the body of POST /containers/create: a container in the words of the engine's API."""
+    host: dict[str, Any] = {
+        "NetworkMode": spec.network or "none",
+        "Sysctls": dict(spec.sysctls),
+        "ReadonlyRootfs": spec.read_only,
+        "LogConfig": LOG,
+        "Mounts": [
+            {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": not mount.writable}
+            for mount in spec.mounts
+        ],
+    }
+    if spec.capabilities is not None:
+        host |= {"CapDrop": ["ALL"], "CapAdd": list(spec.capabilities)}
+    if spec.no_new_privileges:
+        host["SecurityOpt"] = ["no-new-privileges:true"]
+    if spec.processes:
+        host["PidsLimit"] = spec.processes
+    if spec.memory:
+        host |= {"Memory": spec.memory, "MemorySwap": spec.memory}
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Labels": dict(spec.labels),
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "WorkingDir": spec.working_directory,
+        "User": spec.user,
+        "Hostname": spec.hostname,
+        "NetworkDisabled": not spec.network,
+        "Healthcheck": NO_HEALTHCHECK,
+        "HostConfig": host,
+    }
+    optional = {"Entrypoint": spec.entrypoint, "Cmd": spec.command}
+    body |= {key: list(words) for key, words in optional.items() if words is not None}
+    if spec.stop_signal:
+        body["StopSignal"] = spec.stop_signal
+    if spec.address:
+        body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"IPAMConfig": {"IPv4Address": spec.address}}}}
+    return body
+
+
+def container_of(entry: Mapping[str, Any]) -> Container:
+    state, config = entry["State"], entry["Config"]
+    return Container(
+        id=entry["Id"],
+        name=entry["Name"].removeprefix("/"),
+        image=config["Image"],
+        labels=dict(config.get("Labels") or {}),
+        state=state["Status"],
+        pid=int(state["Pid"]),
+        exit_code=int(state["ExitCode"]),
+        started_at=state["StartedAt"],
+        stop_signal=config.get("StopSignal") or "SIGTERM",
+        networks=tuple(on["NetworkID"] for on in (entry["NetworkSettings"].get("Networks") or {}).values() if on["NetworkID"]),
+    )
+
+
+def image_of(entry: Mapping[str, Any]) -> Image:
+    return Image(
+        id=entry["Id"],
+        tags=tuple(entry.get("RepoTags") or ()),
+        labels=dict(entry.get("Labels") or {}),
+        size=int(entry["Size"]),
+        created=float(entry["Created"]),
+    )
+
+
+def network_of(entry: Mapping[str, Any]) -> Network:
+    ranges = tuple(part["Subnet"] for part in entry["IPAM"].get("Config") or () if "Subnet" in part)
+    return Network(entry["Id"], entry["Name"], dict(entry.get("Labels") or {}), ranges)
+
+
+def label_filters(labels: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" if value else name for name, value in labels.items()]
+
+
+def event_of(entry: Mapping[str, Any]) -> Event:
+    attributes = dict(entry["Actor"]["Attributes"])
+    code, name = int(attributes.pop("exitCode", 0)), attributes.pop("name", "")
+    return Event(entry["Action"], entry["Actor"]["ID"], name, attributes, code)
+
+
+def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return why a build or pull failed, and what to do, from all that was said of it; None when it did not fail.
+
+    Where nothing is known to do, the last words of a build's steps are told: its cause is in them. How far a pull has come
+    (`status`) explains nothing.
+    """
+    lines = tuple(news)
+    words = next((str(line["error"]) for line in lines if "error" in line), "")
+    if not words:
+        return None
+    said = [text for line in lines if (text := str(line.get("stream", "")).rstrip())]
+    return words, remedy(words) or "\n".join(f"  {text}" for text in said[-LAST_WORDS:])
+
+
+def moment(nanoseconds: int) -> str:
+    """Return a moment, in nanoseconds since 1970, as the engine reads one: whole seconds would tell older news again."""
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
+
+
+def remedy(words: str) -> str:
+    """Return what to do about a refusal, empty when we know nothing better than the engine's words."""
+    return next((todo for part, todo in REMEDIES if part in words.lower()), "")

@@ -1,0 +1,83 @@
+"""Where the engine of this machine listens, and the one place where what its SDK raises becomes our errors.
+
+An engine that does not answer is the machine's fault (UnsupportedHostError), one that refuses is an EngineError with its own
+words and, where we know one, a remedy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from docker.errors import APIError, DockerException
+
+from netlab.engine.codec import remedy
+from netlab.errors import EngineError, UnsupportedHostError
+
+HOST_VARIABLE = "DOCKER_HOST"
+OWN_SOCKET = "unix:///var/run/docker.sock"
+UNREACHABLE = {  # why the engine's socket does not answer -> what happened, what to do
+    errno.ENOENT: ("is not there", "Install and start the engine: apt-get install -y docker.io. `netlab doctor` looks again."),
+    errno.ECONNREFUSED: ("has nobody behind it", "Start the engine: systemctl start docker (or dockerd by hand)."),
+    errno.EACCES: ("is not yours to use", "Use sudo: a lab of containers is root's, as its networks are."),
+}
+
+
+def own_address() -> str:
+    """Return where the engine of this machine listens. Raises UnsupportedHostError when another machine's is meant."""
+    named = os.environ.get(HOST_VARIABLE) or OWN_SOCKET
+    if not named.startswith("unix://"):
+        raise UnsupportedHostError(
+            f"{HOST_VARIABLE} names an engine that is not on this machine: {named}",
+            remedy="A lab of containers is wired by this machine's kernel: unset it, or run netlab where that engine runs.",
+        )
+    return named
+
+
+def require_answer(address: str) -> None:
+    """Raise OSError when nobody listens there: the HTTP library would wrap it four times."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(address.removeprefix("unix://"))
+
+
+@contextmanager
+def translated(doing: str, address: str) -> Iterator[None]:
+    """Turn what the SDK raises in a `with` block into our errors; `doing` completes "could not"."""
+    try:
+        yield
+    except APIError as error:
+        words = (error.explanation or str(error)).strip()
+        raise EngineError(
+            f"the container engine could not {doing}: {words}", code=code_of(error), remedy=remedy(words)
+        ) from error
+    except (DockerException, requests.exceptions.RequestException, ConnectionError, FileNotFoundError, PermissionError) as error:
+        cause = _cause(error)
+        where = address.removeprefix("unix://")
+        if cause in UNREACHABLE:
+            what, todo = UNREACHABLE[cause]
+            named = f", which {HOST_VARIABLE} names," if os.environ.get(HOST_VARIABLE) else ""
+            raise UnsupportedHostError(f"no container engine answers: {where}{named} {what}", remedy=todo) from error
+        raise EngineError(
+            f"the container engine at {where} did not {doing}: {error}", remedy="Its log may say why: journalctl -u docker."
+        ) from error
+
+
+def code_of(error: APIError) -> int:
+    """Return the HTTP code of a refusal."""
+    return int(error.response.status_code) if error.response is not None else 0
+
+
+def _cause(error: BaseException) -> int:
+    """Return the number of the kernel's refusal at the bottom of an error of the HTTP library, 0 when there is none."""
+    seen: list[object] = [error]
+    while seen:
+        item = seen.pop()
+        if isinstance(item, OSError) and item.errno in UNREACHABLE:
+            return item.errno or 0
+        if isinstance(item, BaseException):
+            seen += [*item.args, item.__cause__, item.__context__]
+    return 0

@@ -1,0 +1,134 @@
+"""The base of all images, `debian:bookworm-slim`: the one that is there, else the registry's, else one made here.
+
+Made here: `mmdebstrap` puts the same Debian release together from Debian's packages, with what the official image leaves out
+left out too (manual pages, documentation, translations), and the engine imports it under the same name, with the label
+`netlab/base=mmdebstrap`. It takes packages from where the machine's own apt does, when that is Debian's archive, else from
+Debian's own mirrors. The engine's store is the cache: as long as the image is there, nothing is made again. `netlab images pull`
+replaces it by the official one when a registry answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from netlab.engine.protocol import Engine
+from netlab.errors import EngineError, UnsupportedHostError
+from netlab.process import programs
+
+BASE = "debian:bookworm-slim"
+RELEASE = "bookworm"
+SUITES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
+MADE_LABEL = "netlab/base"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+APT = Path("/etc/apt")
+MAKING_LIMIT = 900  # seconds; 20 to 60 are usual
+LEFT_OUT = ("path-exclude=/usr/share/man/*", "path-exclude=/usr/share/info/*", "path-exclude=/usr/share/locale/*")
+DOCUMENTATION = ("path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright")  # licences stay
+APT_OPTIONS = ('Acquire::Languages "none"', 'APT::Install-Recommends "false"')
+MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"  # without it 57 MB of perl come along to merge /usr
+log = logging.getLogger("netlab.images")
+
+
+def ensure_base(engine: Engine, say: Callable[[str], None]) -> str:
+    """Return the identity of the base image; fetch or make it when it is not there."""
+    if not engine.has_image(BASE):
+        try:
+            pull_base(engine, say)
+        except EngineError as error:
+            say(f"no registry gave {BASE}: {_first_line(error.message)}")
+            _make(engine, say)
+    return engine.image_id(BASE)
+
+
+def pull_base(engine: Engine, say: Callable[[str], None]) -> None:
+    """Fetch the official base. Raises EngineError when no registry answers."""
+    say(f"fetching {BASE} from its registry")
+    engine.pull(BASE)
+
+
+def _make(engine: Engine, say: Callable[[str], None]) -> None:
+    if shutil.which("mmdebstrap") is None:
+        raise UnsupportedHostError(
+            f"the images stand on {BASE}, which no registry gave, and mmdebstrap, which could make it, is not installed",
+            remedy="Install it: apt-get install -y mmdebstrap debian-archive-keyring. Or load the image: docker load.",
+        )
+    say(f"making {BASE} from Debian's packages with mmdebstrap (once; half a minute)")
+    with tempfile.TemporaryDirectory(prefix="netlab-base-") as folder:
+        archive = Path(folder) / "root.tar"
+        programs.run(f"make {BASE} from Debian's packages", command(archive, machine_sources()), limit=MAKING_LIMIT)
+        engine.import_image(str(archive), BASE, {MADE_LABEL: "mmdebstrap"}, "bash")  # as the official one
+
+
+def command(archive: Path, sources: Sequence[str]) -> list[str]:
+    """Return the command that makes the base; no `sources` means Debian's own mirrors."""
+    certificates = ["--include=ca-certificates"] if any("https://" in line for line in sources) else []
+    return [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=apt",
+        "--include=usr-is-merged",
+        f"--hook-dir={MERGED_USR}",
+        *certificates,
+        *(f"--dpkgopt={option}" for option in (*LEFT_OUT, *DOCUMENTATION)),
+        *(f"--aptopt={option}" for option in APT_OPTIONS),
+        RELEASE,
+        str(archive),
+        *sources,
+    ]
+
+
+def machine_sources() -> tuple[str, ...]:
+    """Return apt's lines for Debian's archive as this machine's apt has them; none: it is another's, or of another release."""
+    files = [APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))]
+    return archive_sources((path.suffix, path.read_text(errors="replace")) for path in files if path.is_file())
+
+
+# ---- where the machine's own apt takes Debian from
+def archive_sources(files: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return apt's lines for Debian's own archive of the release; none when the machine is not of this release.
+
+    `files`: suffix and text of each of apt's files: `.list` with a line per source, `.sources` with paragraphs.
+    """
+    found: list[str] = []
+    for suffix, text in files:
+        for uri, suite in _stanzas(text) if suffix == ".sources" else _lines(text):
+            line = f"deb [signed-by={KEYRING}] {uri} {suite} main"
+            if suite in SUITES and uri.startswith(("http://", "https://")) and line not in found:
+                found.append(line)
+    return tuple(found) if any(f" {RELEASE} main" in line for line in found) else ()
+
+
+def _lines(text: str) -> Iterable[tuple[str, str]]:
+    """Yield address and suite of `deb [options] URI SUITE COMPONENT...` lines with Debian's component main."""
+    for line in text.splitlines():
+        kind, _, rest = line.strip().partition(" ")
+        options, _, where = rest.rpartition("]") if "[" in rest else ("", "", rest)
+        words = where.split()
+        if kind == "deb" and "main" in words[2:] and _is_debians_key(options):
+            yield words[0], words[1]
+
+
+def _stanzas(text: str) -> Iterable[tuple[str, str]]:
+    """Yield address and suite of deb822 paragraphs with Debian's component main."""
+    for paragraph in text.split("\n\n"):
+        fields = {}
+        for line in paragraph.splitlines():
+            name, colon, value = line.partition(":")
+            if colon and not line.startswith(("#", " ", "\t")):
+                fields[name.lower()] = value.strip()
+        is_binary = "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no"
+        if is_binary and "main" in fields.get("components", "").split() and _is_debians_key(fields.get("signed-by", "")):
+            yield from ((uri, suite) for uri in fields.get("uris", "").split() for suite in fields.get("suites", "").split())
+
+
+def _is_debians_key(options: str) -> bool:
+    """Tell whether a source is not signed by somebody else than Debian."""
+    return ("signed-by" not in options.lower() and "/" not in options) or "debian-archive" in options
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]

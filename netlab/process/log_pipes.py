@@ -1,0 +1,118 @@
+"""The spawner's side of the log keeper (theory: `log_keeper`): pipes for commands, and their reader.
+
+The keeper is started when the first command needs it, or when a spawner finds pipes that an
+earlier one has made. If it ends while the spawner is connected, another one is started: at once
+the first time, then not more often than once a second.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from netlab.files import socket_address
+from netlab.process.log_keeper import NAME, PIPE_SUFFIX, open_to_read, pipe_of
+from netlab.process.records import read_record, stop
+from netlab.state import StateDirectory
+
+PAUSE: Final = 1.0  # seconds between two starts of a keeper that ends at once
+STOP_TIMEOUT: Final = 2.0  # seconds between SIGTERM and SIGKILL for a keeper that has lost its socket
+
+log = logging.getLogger("netlab.process")
+Fork = Callable[[socket.socket], None]  # start a recorded keeper that serves this listening socket
+
+
+class LogPipes:
+    """The connection to the lab's log keeper."""
+
+    def __init__(self, state: StateDirectory, fork: Fork) -> None:
+        self._state = state
+        self._fork = fork
+        self._channel: socket.socket | None = None
+        self._last_start = -PAUSE
+
+    @property
+    def channel(self) -> socket.socket | None:
+        """The connection, which becomes readable when the keeper has ended."""
+        return self._channel
+
+    def resume(self) -> None:
+        """Make sure that the pipes of an earlier spawner are read."""
+        if any(self._state.root.glob(f"pods/*/*{PIPE_SUFFIX}")):
+            self.restore(ended=False)
+
+    def open(self, log_file: Path) -> int:
+        """Make the pipe of a command's log and hand it to the keeper; returns what the command writes to."""
+        pipe = pipe_of(log_file)
+        pipe.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkfifo(pipe, 0o600)
+        output = os.open(pipe, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._send(log_file, open_to_read(pipe))
+        except OSError:
+            os.close(output)
+            raise
+        return output
+
+    def restore(self, *, ended: bool) -> float | None:
+        """Have a keeper again when it has ended; returns how many seconds to wait until the next call, None when there is one."""
+        if ended and self._channel:
+            self._channel.close()
+            self._channel = None
+        if self._channel:
+            return None
+        wait = self._last_start + PAUSE - time.monotonic()
+        if wait > 0:
+            return wait
+        try:
+            self._connect()
+        except OSError as error:
+            log.warning("process=%s state=failed error=%r", NAME, str(error))
+            return PAUSE
+        return None
+
+    def _send(self, log_file: Path, reading: int) -> None:
+        try:
+            for _attempt in range(2):  # the second is for a keeper that has just ended
+                channel = self._channel or self._connect()
+                try:
+                    socket.send_fds(channel, [os.fsencode(log_file)], [reading])
+                except ConnectionError:
+                    channel.close()
+                    self._channel = None
+                else:
+                    return
+        finally:
+            os.close(reading)
+
+    def _connect(self) -> socket.socket:
+        """Connect to the keeper that there is, or start one."""
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = self._state.socket(NAME)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with socket_address(path) as address:
+            try:
+                channel.connect(address)
+            except (FileNotFoundError, ConnectionRefusedError):
+                self._start(path, address, channel)
+        self._channel = channel
+        return channel
+
+    def _start(self, path: Path, address: str, channel: socket.socket) -> None:
+        """Start a keeper and connect to it. One that nobody can reach, because its socket was removed, is ended first."""
+        if record := read_record(self._state, NAME):
+            stop([record], STOP_TIMEOUT)
+        self._last_start = time.monotonic()
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(address)
+            listener.listen()
+            channel.connect(address)  # before the fork: a keeper ends when its last spawner has gone
+            self._fork(listener)
