@@ -104,12 +104,12 @@ class Hints:
                 if commands:
                     more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""
                     repair = f"`{commands[0]}`{more} would repair it"
-                    yield f"{part.name} of {name} is not what its agent makes: {repair}"
+                    yield f"{part.name} of {name} differs from what its agent configures: {repair}"
 
     def _forwards(self, loss: Loss) -> Iterator[str]:
         node = loss.last.namespace
         if loss.last.direction == "in" and self._state(node).sysctls.get(FORWARDING) == "0":
-            yield f"{node} does not forward: net.ipv4.ip_forward is 0 there"
+            yield f"{node} does not forward packets: net.ipv4.ip_forward is 0"
 
     def _hairpins(self, loss: Loss) -> Iterator[str]:
         check, node = loss.check, loss.last.namespace
@@ -117,7 +117,10 @@ class Hints:
         own = any(b.rpartition(":")[0] == check.source.address for b in check.expectation.backends)
         for link in self._state(node).links if own and check.source.kind is Kind.POD else ():
             if link.name == device and link.hairpin is False:
-                yield f"hairpin mode is off on {device} of {node}: the bridge sends no frame back out of the port it came from"
+                yield (
+                    f"hairpin mode is off on {device} of {node}: "
+                    "the bridge does not send a frame back through the port it came from"
+                )
 
     def _tunnels(self, loss: Loss) -> Iterator[str]:
         last, node = loss.last, loss.last.namespace
@@ -128,9 +131,9 @@ class Hints:
         macs = {n.mac for n in state.neighbours if n.device == last.device and n.address == addresses.overlay}
         real = {link.mac for link in self._state(target).links if link.name == last.device}
         if not macs:
-            yield f"{node} has no neighbour entry for {addresses.overlay}, {target}'s end of the overlay"
+            yield f"{node} has no neighbor entry for {addresses.overlay}, the overlay address of {target}"
         elif real and not macs & real:
-            yield f"{node} takes {_any(macs)} for the MAC of {addresses.overlay}; {last.device} of {target} has {_any(real)}"
+            yield f"{node} maps {addresses.overlay} to MAC {_any(macs)}, but {last.device} of {target} has {_any(real)}"
         remotes = {f.remote for f in state.forwarding if f.mac in (macs & real or macs) and f.device == last.device}
         if macs and addresses.underlay not in remotes:
             sends = f"sends them to {_any(remotes)}" if remotes else "has no forwarding entry for them"
@@ -146,7 +149,7 @@ class Hints:
                 continue
             yield (
                 f"flannel.1 of {nodes.get(outer.source, outer.source)} sends frames for pods of {target.node} to"
-                f" {outer.destination} ({nodes.get(outer.destination, 'no node')})"
+                f" {outer.destination} ({nodes.get(outer.destination, 'not a node')})"
             )
             return
 
@@ -163,17 +166,17 @@ class Hints:
         subnet = next((n.spec.pod_cidr for n in self._snapshot.nodes if n.metadata.name == target.node), "")
         down = next((link.name for link in state.links if link.name.startswith("flannel") and not link.up), "")
         if down:
-            yield f"{down} of {node} is down, and its routes with it"
+            yield f"{down} of {node} is down, so its routes are gone"
         elif subnet not in {r.destination for r in state.routes}:
-            yield f"{node} has no route to {subnet}, {target.node}'s pods: the packet took the default route"
+            yield f"{node} has no route to {subnet} (pods of {target.node}): the packet took the default route"
 
     def _bridged(self, loss: Loss) -> Iterator[str]:
         action, source, packet = loss.check.action, loss.check.source, loss.last.packet
         untranslated = isinstance(action, Visit) and packet.answer and packet.source != action.address
         if untranslated and loss.last.namespace == source.name and self._state(source.node).sysctls.get(BRIDGED_RULES) == "0":
             yield (
-                f"the answer came back as {packet.source}'s, bridged past the rules of {source.node}: "
-                "net.bridge.bridge-nf-call-iptables is 0 there"
+                f"the reply kept the source {packet.source}: the bridge of {source.node} passed it without the rules,"
+                " because net.bridge.bridge-nf-call-iptables is 0"
             )
 
 

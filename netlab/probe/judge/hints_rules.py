@@ -66,7 +66,7 @@ class RulesHints:
                 continue
             if found:
                 told = "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if (more := len(found) - MOST_NAMED) > 0 else "")
-                yield f"table {wanted.family} {wanted.table} of {host} is not what {writer}: {told}"
+                yield f"table {wanted.family} {wanted.table} of {host} differs from what {writer}: {told}"
 
     def _compare(self, path: str, wanted: Ruleset) -> tuple[str, ...]:
         observed = self._kernel.nft_list(path, wanted.family, wanted.table)
@@ -89,11 +89,11 @@ def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:
     """Return how a table differs from what is wanted, in words; `canonical` is how nft prints the wanted table."""
     if not observed.exists:
-        return ("it does not exist",)
+        return ("the table does not exist",)
     damage = compare(observed, canonical, wanted)
     return (
         *(f"chain {name} is missing" for name in damage.missing_chains),
-        *(f"chain {name} has another hook, priority or policy" for name in damage.unhooked_chains),
+        *(f"chain {name} has a different hook, priority or policy" for name in damage.unhooked_chains),
         *(_rules(name, observed, canonical) for name in damage.changed_chains if name not in damage.unhooked_chains),
         *(f"set {name} is missing" for name in damage.missing_sets),
         *(f"set {name} lacks {_listed(found)}" for name, found in damage.missing_elements.items() if found),
@@ -106,9 +106,9 @@ def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple
 def _rules(name: str, observed: Listing, canonical: Listing) -> str:
     found, expected = _bare(observed.chains[name]), _bare(canonical.chains[name])
     if len(found) != len(expected):
-        return f"chain {name} has {len(found) or 'no'} rules, not {len(expected)}"
+        return f"chain {name} has {len(found) or 'no'} rules instead of {len(expected)}"
     pair = next(((has, wants) for has, wants in zip(found, expected, strict=True) if has != wants), ("", ""))
-    return f"chain {name} has other rules: `{pair[0]}` instead of `{pair[1]}`"
+    return f"chain {name} contains `{pair[0]}` instead of `{pair[1]}`"
 
 
 def _bare(lines: Iterable[str]) -> list[str]:

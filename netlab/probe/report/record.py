@@ -146,9 +146,9 @@ def describe(check: Check) -> str:
     """Return what was done, as a phrase."""
     action = check.action
     if isinstance(action, Ask):
-        return f"ask {action.server} for {action.name} {action.type} over {action.protocol}"
+        return f"query {action.server} for {action.name} {action.type} over {action.protocol}"
     if isinstance(action, LookUp):
-        return f"look up {action.name} with the search list of the pod's own resolv.conf"
+        return f"resolve {action.name} with the search list of the pod's resolv.conf"
     if isinstance(action, Visit):
         by = f" by the name {action.name}" if action.name else ""
         return f"{action.protocol} to {action.address}:{action.port}{by}"

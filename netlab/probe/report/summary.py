@@ -88,6 +88,6 @@ def notes(record: Json) -> list[str]:
     if changed["repeated"] or changed["dropped"]:
         found.append(
             f"objects changed during the test: {changed['repeated']} checks were run again,"
-            f" {len(changed['dropped'])} left out (their objects are gone)"
+            f" {len(changed['dropped'])} dropped (their objects no longer exist)"
         )
     return [*found, *record["machine"], *(f"not planned: {what}" for what in record["skipped"]), *record["remarks"]]

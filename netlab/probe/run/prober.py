@@ -76,7 +76,7 @@ class Prober:
             tried.append(candidate)
             if observed.records or observed.outcome is not Outcome.ALLOWED:
                 break
-        detail = f"{observed.detail or observed.response_code} for {', '.join(tried)}, asked of {server}"
+        detail = f"{observed.detail or observed.response_code} for {', '.join(tried)} from server {server}"
         return replace(observed, detail=detail, attempts=len(tried))
 
     async def _look_up(self, place: Place, name: str, address: str) -> Observed | None:

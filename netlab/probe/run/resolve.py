@@ -52,7 +52,7 @@ async def ask(vantage: Vantage, question: Ask) -> Answer:
     over_tcp = await _ask_tcp(vantage, question)
     if question.protocol == "UDP" and over_tcp.exchange.outcome is not Outcome.ALLOWED:
         exchange = over_tcp.exchange
-        exchange.detail = f"the answer over UDP is truncated (TC), and the repetition over TCP failed: {exchange.detail}"
+        exchange.detail = f"the answer over UDP is truncated (TC), and the retry over TCP failed: {exchange.detail}"
     return over_tcp
 
 
@@ -78,9 +78,9 @@ def _read(query: dns.message.QueryMessage, exchange: Exchange, key: str) -> Answ
     try:
         response = dns.message.from_wire(exchange.answer)
     except dns.exception.DNSException as error:
-        return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is no DNS message: {error!r}"), key)
+        return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is not a DNS message: {error!r}"), key)
     if not query.is_response(response):
-        return Answer(Exchange(Outcome.DNS_FAILED, "the answer is to another question"), key)
+        return Answer(Exchange(Outcome.DNS_FAILED, "the answer belongs to another query"), key)
     truncated = bool(response.flags & dns.flags.TC)
     code = dns.rcode.to_text(response.rcode())
     return Answer(exchange, key, code, records_of(response), _has_authority(response), truncated)
@@ -94,7 +94,7 @@ async def _over_tcp(vantage: Vantage, server: str, wire: bytes, sequence: int) -
         sockets.choose_sequence(sock, sequence)
         said = await sockets.patiently(_message(sock, server, wire), vantage.timeout)
         if said is None:
-            return sockets.done(started, Outcome.RESET, "the server closed before its answer was complete")
+            return sockets.done(started, Outcome.RESET, "the server closed the connection before its answer was complete")
         return sockets.done(started, Outcome.ALLOWED, answer=said)
     except TimeoutError:
         return sockets.done(started, Outcome.DROPPED, f"no answer within {vantage.timeout:g} s")

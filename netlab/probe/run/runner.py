@@ -86,7 +86,7 @@ class Run:
 
 
 def no_resolv_conf(uid: str) -> str:
-    raise BrokenProbeError(f"nothing is known of the resolv.conf of the pod with uid {uid}")
+    raise BrokenProbeError(f"no resolv.conf found for the pod with uid {uid}")
 
 
 def _ports_of_flows(snapshot: Snapshot, kernel: Kernel) -> set[int]:
@@ -139,6 +139,6 @@ async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress)
 
 def blindness(capture: Capture) -> str:
     """Say why a packet that was not seen may have been there all the same; empty when it would have been seen."""
-    missing = [f"nothing could be captured in {place}" for place in sorted(capture.missing)]
+    missing = [f"cannot capture packets in {place}" for place in sorted(capture.missing)]
     lost = [f"the capture in {place} lost {number} packets" for place, number in sorted(capture.lost.items())]
     return "; ".join((*missing, *lost))

@@ -34,7 +34,7 @@ class Servers:
         try:
             return self._listen(place, protocol, 0)
         except OSError as error:
-            raise BrokenProbeError(f"nothing can listen at {place.address} of {place.name}: {error.strerror}") from error
+            raise BrokenProbeError(f"cannot listen at {place.address} of {place.name}: {error.strerror}") from error
 
     def stand_in(self, place: Place, protocol: str, port: int) -> None:
         """Listen on a port of a host outside the cluster, unless somebody does already."""
@@ -42,7 +42,7 @@ class Servers:
             self._listen(place, protocol, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise BrokenProbeError(f"nothing can listen on port {port} of {place.name}: {error}") from error
+                raise BrokenProbeError(f"cannot listen on port {port} of {place.name}: {error}") from error
 
     def _listen(self, place: Place, protocol: str, port: int) -> int:
         key = (place.namespace, protocol, port)

@@ -29,11 +29,12 @@ SLICE = 0.1  # seconds
 MOST_TAKEN = 64  # ports that other sockets may have, one after the other
 
 WORDS = {
-    errno.EPERM: "a rule of the sender's own node dropped it (the kernel says: Operation not permitted)",
-    errno.EACCES: "a route of the sender's own host prohibits it (the kernel says: Permission denied)",
-    errno.EINVAL: "a blackhole route of the sender's own host took it (the kernel says: Invalid argument)",
-    errno.ENOBUFS: "the sender's kernel has no room: its neighbor table (net.ipv4.neigh.default.gc_thresh3, shared by the whole"
-    " machine) or the queue of a device is full (the kernel says: No buffer space available)",
+    errno.EPERM: "a rule of the sender's node dropped the packet (kernel: Operation not permitted)",
+    errno.EACCES: "a route of the sender's host prohibits the packet (kernel: Permission denied)",
+    errno.EINVAL: "a blackhole route of the sender's host discarded the packet (kernel: Invalid argument)",
+    errno.ENOBUFS: "the sender's kernel has no space left: its neighbor table"
+    " (net.ipv4.neigh.default.gc_thresh3, shared by the whole machine) or the queue of a device is full"
+    " (kernel: No buffer space available)",
 }
 OUTCOMES: dict[int, Outcome] = {
     errno.ECONNREFUSED: Outcome.REFUSED,
@@ -73,7 +74,7 @@ def choose_sequence(sock: socket.socket, sequence: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, signed)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP)
     except OSError as error:
-        raise BrokenProbeError(f"the kernel did not let the probe choose a TCP sequence number: {error}") from error
+        raise BrokenProbeError(f"the kernel refused to set the TCP sequence number of the probe: {error}") from error
 
 
 T = TypeVar("T")
@@ -187,7 +188,7 @@ def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
                 raise
         else:
             return
-    raise BrokenProbeError(f"{MOST_TAKEN} ports in turn were taken by other sockets")
+    raise BrokenProbeError(f"other sockets used {MOST_TAKEN} ports in a row")
 
 
 def _send(sock: socket.socket, say: bytes) -> OSError | None:

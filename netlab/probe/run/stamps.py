@@ -53,8 +53,8 @@ async def stamping(enter: Enter, paths: Iterable[str]) -> None:
                     await asyncio.sleep(PAUSE)
             return
     raise CannotTestError(
-        "the kernel does not say when packets arrive, so their order is not known",
-        remedy="The loopback device of the lab's fabric may be down: `netlab down` and `netlab up` make it anew.",
+        "the kernel reports no arrival times of packets, so their order is unknown",
+        remedy="The loopback device of the lab's fabric may be down: `netlab down` and `netlab up` recreate it.",
     )
 
 

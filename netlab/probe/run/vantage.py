@@ -77,7 +77,7 @@ def open_socket(enter: Enter, namespace: str, kind: int, protocol: int = 0) -> s
         with enter(names.namespace_path(namespace)):
             sock = socket.socket(socket.AF_INET, kind, protocol)
     except (OSError, KernelError) as error:
-        message = f"no socket could be made in network namespace {namespace}: {error}"
+        message = f"cannot create a socket in network namespace {namespace}: {error}"
         raise BrokenProbeError(message) from error
     sock.setblocking(False)
     return sock
