@@ -28,7 +28,7 @@ class Workload:
 
 
 WORKLOADS: tuple[Workload, ...] = (
-    Workload("color", ("jpetazzo/color",), tcp=(80,), summary="a page with the pod's name and colour", image="jpetazzo/color"),
+    Workload("color", ("jpetazzo/color",), tcp=(80,), summary="a page with the pod's name and color", image="jpetazzo/color"),
     Workload(
         "kuard",
         ("gcr.io/kuar-demo/kuard-*",),
@@ -40,7 +40,7 @@ WORKLOADS: tuple[Workload, ...] = (
         "nginx", ("nginx", "library/nginx"), tcp=(80,), summary="nginx's welcome page, the pod's name in a header", image="nginx"
     ),
     Workload(
-        "whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as it arrived", image="traefik/whoami"
+        "whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as received", image="traefik/whoami"
     ),
     Workload(
         "http-echo", ("hashicorp/http-echo",), tcp=(5678,), summary="the text given with -text", image="hashicorp/http-echo"
@@ -50,7 +50,7 @@ WORKLOADS: tuple[Workload, ...] = (
         ("registry.k8s.io/e2e-test-images/agnhost", "k8s.gcr.io/e2e-test-images/agnhost"),
         tcp=(8080,),
         udp=(8081,),
-        summary="netexec (HTTP /hostname, /clientip, /echo; UDP the same words), serve-hostname, pause",
+        summary="netexec (HTTP /hostname, /clientip, /echo; the same commands over UDP), serve-hostname, pause",
         image="registry.k8s.io/e2e-test-images/agnhost:2.53",
     ),
     Workload("echo", ("netlab/echo",), summary="echo on every port that the container declares, TCP and UDP"),

@@ -53,7 +53,7 @@ def _of_kind(resource: AnyResource, body: Json) -> Json:
     """Return the body with its kind filled in, in the order in which people read objects."""
     version, kind = body.get("apiVersion") or resource.api_version, body.get("kind") or resource.kind
     if (version, kind) != (resource.api_version, resource.kind):
-        raise cannot_be_handled(resource, f"the body says apiVersion {version}, kind {kind}; this path takes {resource.kind}")
+        raise cannot_be_handled(resource, f"the body has apiVersion {version}, kind {kind}; this path accepts {resource.kind}")
     rest = {name: value for name, value in body.items() if name not in {"apiVersion", "kind", "metadata"}}
     return {"apiVersion": version, "kind": kind, "metadata": body.get("metadata") or {}, **rest}
 

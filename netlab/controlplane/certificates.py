@@ -44,8 +44,8 @@ def ensure_pki(folder: Path, names: Sequence[str], *, now: datetime | None = Non
         if not _is_good(pki, authority, names, moment):
             _issue(pki, authority, authority_key, names, moment)
     except OSError as error:
-        remedy = "Free some space there." if error.errno == errno.ENOSPC else "Look at the folder's permissions."
-        raise LabError(f"the lab's certificates in {folder} cannot be written: {error.strerror}", remedy=remedy) from error
+        remedy = "Free disk space in that folder." if error.errno == errno.ENOSPC else "Check the permissions of that folder."
+        raise LabError(f"cannot write the lab's certificates to {folder}: {error.strerror}", remedy=remedy) from error
     return pki
 
 

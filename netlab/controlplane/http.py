@@ -109,7 +109,7 @@ class HttpClient:
                 async for line in _lines(connection.body()):
                     yield _event(line)
         except OSError as error:
-            raise unavailable(f"the watch of {resource.plural} at {self.server} broke off: {_words(error)}") from error
+            raise unavailable(f"the watch of {resource.plural} at {self.server} failed: {_words(error)}") from error
 
     # ---- requests
     async def request(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Json:

@@ -65,7 +65,7 @@ def _read_token(text: str) -> _Token:
     try:
         return msgspec.convert(read_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))), _Token)
     except (binascii.Error, msgspec.ValidationError, ApiError, ValueError) as error:
-        raise bad_request("continue key is not valid: it is not one that this server gave") from error
+        raise bad_request("continue key is not valid: this server did not issue it") from error
 
 
 def list_objects(store: Store, resource: AnyResource, namespace: str, options: ListOptions) -> ListAnswer:

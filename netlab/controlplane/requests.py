@@ -49,7 +49,7 @@ def json_body(body: Body) -> Body:
         line, column = misread[0].position
         raise bad_request(f"the body, line {line}, column {column}: {misread[0].message}")
     if len(found) != 1:
-        raise bad_request(f"the body must be one YAML document, it has {len(found)}")
+        raise bad_request(f"the body must be one YAML document, got {len(found)}")
     return Body(json.dumps(found[0].value).encode())
 
 

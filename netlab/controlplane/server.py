@@ -229,7 +229,7 @@ class RestServer:
     async def watch(self, request: web.Request, target: Target, fields: str = "") -> web.StreamResponse:
         """Stream changes as JSON lines until the client leaves, its timeout passes or its position is lost (410)."""
         if self.closing:
-            raise unavailable("the API server is shutting down; watch again at the next one")
+            raise unavailable("the API server is shutting down; restart the watch")
         query = request.query
         chosen = ",".join(text for text in (fields, query.get("fieldSelector", "")) if text)
         options = requests.watch_options(query)

@@ -163,7 +163,7 @@ def to_status(error: ApiError) -> Json:
 def from_status(code: int, body: object, url: str = "") -> ApiError:
     """Return the error that a response carries; `code` is the HTTP code, for a body that is no Status."""
     if not isinstance(body, dict) or body.get("kind") != "Status":
-        return ApiError(code, "Unknown", f"the server answered {url} with HTTP {code} and no Status")
+        return ApiError(code, "Unknown", f"the server answered {url} with HTTP {code} without a Status")
     details = body.get("details") or {}
     causes = tuple({k: str(v) for k, v in cause.items()} for cause in details.get("causes") or ())
     named = {key: str(value) for key, value in details.items() if key in {"name", "group", "kind", "uid"}}

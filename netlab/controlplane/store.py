@@ -137,7 +137,7 @@ class Damaged:
         kind = _KINDS[self.resource].kind if self.resource in _KINDS else self.resource
         return (
             f"{kind} {'/'.join(filter(None, self.key))} is damaged in the lab's store and was left out: {self.why};"
-            " `netlab up FILE` writes it again if FILE holds it"
+            " `netlab up FILE` restores it if FILE contains it"
         )
 
 
@@ -359,7 +359,7 @@ class Store:
         except sqlite3.Error as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-            raise ApiError(500, "InternalError", f"the store could not write: {error}; is the file system full?") from error
+            raise ApiError(500, "InternalError", f"cannot write to the store: {error}; is the file system full?") from error
         self.version = version
 
     def _announce(self, kind: str, event: Event) -> None:
@@ -369,5 +369,5 @@ class Store:
 
 
 def _not_opened(path: Path | str, error: Exception) -> LabError:
-    remedy = "Another daemon of this lab may still run, or the file is damaged: `netlab down` removes both."
-    return LabError(f"The lab's store {path} cannot be opened: {error}", remedy=remedy)
+    remedy = "Another daemon of this lab may still be running, or the file is damaged; `netlab down` removes both."
+    return LabError(f"Cannot open the lab's store {path}: {error}", remedy=remedy)

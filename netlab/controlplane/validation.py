@@ -77,8 +77,8 @@ class LabRules:
         return stored is not None and stored.body.get("spec") == body.get("spec")
 
     def _stranger(self, name: str) -> Problem:
-        text = f'Invalid value: "{name}": this API server is the one of lab "{self._name}" and knows no other'
-        return FieldProblem("metadata.name", f"{text}; `netlab up FILE` makes another lab")
+        text = f'Invalid value: "{name}": this API server serves lab "{self._name}" only'
+        return FieldProblem("metadata.name", f"{text}; `netlab up FILE` creates another lab")
 
 
 def problems_of(resource: AnyResource, body: Json, networking: Networking | None = None) -> Sequence[Problem]:

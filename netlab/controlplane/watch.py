@@ -43,7 +43,7 @@ def parse_version(text: str) -> int:
     """Return a resourceVersion as a number; "" and "0" mean any."""
     version = whole_number(text or "0")
     if version is None or version < 0:
-        words = "it must be a whole number, as the server gave it"
+        words = "it must be a whole number, as returned by the server"
         raise bad_request(f'resourceVersion: Invalid value: "{printable(text)}": {words}')
     return version
 

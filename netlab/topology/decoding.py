@@ -262,7 +262,7 @@ def _unset(known: inspect.Field, rule: fields.Rule | None) -> tuple[Any, ...]:
 def _unknown(key: str, known: Collection[str], present: Container[str], steps: Steps) -> Problem:
     meant = suggestion(key, known)
     names = sorted(known)
-    listed = f"; known here: {', '.join(names)}" if len(names) <= _MOST_LISTED else ""
+    listed = f"; known fields: {', '.join(names)}" if len(names) <= _MOST_LISTED else ""
     hint = f' (did you mean "{meant}"?)' if meant else listed
     return Problem((*steps, key), f"unknown field{hint}", UNKNOWN, at_key=True, meant="" if meant in present else meant)
 

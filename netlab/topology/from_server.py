@@ -28,12 +28,12 @@ def without_server_fields(resource: Resource[Any], value: Json) -> tuple[Json, t
         return value, ()
     notes = []
     if value.get("status"):
-        notes.append(Problem(("status",), "ignored: netlab fills it in"))
+        notes.append(Problem(("status",), "ignored: netlab sets this field"))
     rest = {name: content for name, content in value.items() if name != "status"}
     metadata = value.get("metadata")
     if isinstance(metadata, dict):
         if metadata.get("ownerReferences"):
-            words = "left out: an owner is named by its uid, which is another in a lab"
+            words = "left out: owners are named by uid, and objects get new uids in a lab"
             notes.append(Problem(("metadata", "ownerReferences"), words))
         kept = {key: content for key, content in metadata.items() if key not in SYSTEM_METADATA | {"ownerReferences"}}
         rest["metadata"] = kept

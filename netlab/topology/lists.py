@@ -51,9 +51,11 @@ def problems(value: dict[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a list, its items aside."""
     version = value.get("apiVersion")
     if version is None:
-        yield required(("apiVersion",), f'{KIND} is of "{API_VERSION}"')
+        yield required(("apiVersion",), f'the apiVersion of {KIND} is "{API_VERSION}"')
     elif version != API_VERSION:
-        yield Problem(("apiVersion",), f'Unsupported value: {quoted(version)}: {KIND} is of "{API_VERSION}"', NOT_SUPPORTED)
+        yield Problem(
+            ("apiVersion",), f'Unsupported value: {quoted(version)}: the apiVersion of {KIND} is "{API_VERSION}"', NOT_SUPPORTED
+        )
     found = value.get("items")
     if found is not None and not isinstance(found, list):
         yield Problem(("items",), f"expected a list, got {described(found)}", TYPE_INVALID)

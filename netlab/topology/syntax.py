@@ -229,4 +229,6 @@ UID = Syntax("uid", r"[!-~]+", 253, "must consist of printable ASCII characters"
 CAPABILITY = Syntax("capability", r"(?!CAP_)[A-Z][A-Z0-9_]*", 0, "must be a capability without `CAP_`, like NET_ADMIN, or ALL")
 IMAGE = Syntax("image", r"\S(.*\S)?", 0, "must not have leading or trailing whitespace")
 FILE_PATH = Syntax("file or folder", r"/?[^\0/]{1,255}(/+[^\0/]{0,255})*", 4000, "must be the path of a file or folder")
-PROCESS_TEXT = Syntax("text", r"[^\0]*", 0, "must not contain a NUL character: no process could be given it")
+PROCESS_TEXT = Syntax(
+    "text", r"[^\0]*", 0, "must not contain a NUL character: arguments and environment variables cannot contain it"
+)

@@ -152,7 +152,7 @@ def _range_problems(spec: ServiceSpec, networking: Networking) -> Iterator[Probl
         )
     for index, text in enumerate(spec.external_ips):
         if (external := _ipv4(text)) and external in network:
-            yield invalid((*SPEC, "externalIPs", index), text, f"an external IP cannot be one of the Services' own {network}")
+            yield invalid((*SPEC, "externalIPs", index), text, f"an external IP must not be in the Service network {network}")
 
 
 def _ipv4(text: str) -> IPv4Address | None:

@@ -1,6 +1,6 @@
 """netlab/echo: echo on every port that the container declares.
 
-TCP: what looks like an HTTP request is answered as HTTP (the request as it arrived), everything else comes back as it
+TCP: what looks like an HTTP request is answered as HTTP (the request as received), everything else comes back as it
 is. UDP: the datagram comes back behind the lines that say who answered and who asked:
 
     X-Netlab-Pod: toolbox-x7k2p

@@ -58,7 +58,7 @@ def nginx(process: Process) -> tuple[Listener, ...]:
 
 
 def whoami(process: Process) -> tuple[Listener, ...]:
-    """Return traefik/whoami: the request as it arrived. `--port` as in the original."""
+    """Return traefik/whoami: the request as received. `--port` as in the original."""
     spec = process.spec
     written = flag(spec.args, "port", spec.environment.get("WHOAMI_PORT_NUMBER", "")) or str(HTTP_PORT)
     port = whole_number(written, least=1, most=65535)
