@@ -116,7 +116,7 @@ class Kubelet:
     def settled(self) -> list[str]:
         """Return a sentence for each pod and node that is not yet what it will be; empty when `up` need not wait."""
         pods = [words for pod in self._pods() if (words := self._unsettled(pod))]
-        doubts = ["the pods' networks to be looked into"] if self._doubts != self._cleared else []
+        doubts = ["the inspection of the pods' networks"] if self._doubts != self._cleared else []
         return [*doubts, *pods, *self._runtime.settled()]
 
     def _unsettled(self, pod: Pod) -> str:

@@ -50,7 +50,7 @@ class Probing:
             return
         log.error("pod=%s container=%s probe=broken", run.pod.key, run.container.name, exc_info=error)
         self._go_on(run, asyncio.get_running_loop().time())
-        self._observed(run.container.name, readiness.Result(success=False, message=f"the probe broke: {error!r}"))
+        self._observed(run.container.name, readiness.Result(success=False, message=f"the probe failed unexpectedly: {error!r}"))
 
     def end(self, name: str) -> None:
         """Probe a container no more."""

@@ -364,7 +364,7 @@ class Sandboxes:
         for where, operations in broken.items():
             self._kernel.perform(where, operations)
         if broken:
-            log.warning("node=%s cables=severed count=%d remedy=%r", wanted.node, sum(map(len, broken.values())), "made again")
+            log.warning("node=%s cables=severed count=%d remedy=%r", wanted.node, sum(map(len, broken.values())), "recreated")
             observed = _observe(self._kernel, path, desired)
         operations = diff(desired, observed, _owned_on_node)
         self._kernel.perform(path, operations)

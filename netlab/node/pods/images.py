@@ -63,7 +63,7 @@ def choose(engine: Engine, container: Container, workloads: str) -> Chosen:
     raise ImageUnavailableError(
         f'Container image "{image}" is not present with pull policy of Never',
         reason="ErrImageNeverPull",
-        remedy=f"Make it or load it: docker build -t {image} ., or docker load.",
+        remedy=f"Build or load it: docker build -t {image} ., or docker load.",
     )
 
 
@@ -85,7 +85,9 @@ def _pull(engine: Engine, container: Container) -> None:
         engine.pull(image)
     except EngineError as error:
         local = f"docker build -t {image} ., docker pull {image}, or docker load"
-        present = "imagePullPolicy: IfNotPresent uses the one that is there" if engine.has_image(image) else f"Get it: {local}"
+        present = (
+            "imagePullPolicy: IfNotPresent uses the image that is present" if engine.has_image(image) else f"Get it: {local}"
+        )
         raise ImageUnavailableError(
             f'failed to pull image "{image}": {error.message}', reason="ErrImagePull", remedy=f"{present}."
         ) from error

@@ -127,7 +127,7 @@ def secured(spec: ContainerSpec, run: Run, image_user: str) -> ContainerSpec:
     if demanded and (why := _perhaps_root(number, otherwise)):
         meta = run.pod.metadata
         who = f'pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {run.container.name}'
-        raise ConfigError(f"{why} ({who}); say with runAsUser who it is to run as")
+        raise ConfigError(f"{why} ({who}); set runAsUser to a user other than 0")
     had = DEFAULT if spec.capabilities is None else spec.capabilities
     return replace(
         spec,

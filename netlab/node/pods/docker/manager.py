@@ -136,7 +136,7 @@ class ContainerManager:
         found = await self._tasks.call(self._engine.containers, marks)
         if running := next((container for container in found if container.runs), None):
             return running.id
-        raise EngineError(f"the container of {node} does not run", remedy="It is being started.")
+        raise EngineError(f"the container of {node} is not running", remedy="It is being started.")
 
     async def _remove_old(self, place: Place, old: Collection[str]) -> None:
         """Remove ended runs' containers; those that the engine keeps go with the next run."""

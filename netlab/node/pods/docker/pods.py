@@ -202,7 +202,7 @@ class DockerPods:
         """Run a command in the container."""
         container = self._containers.container_id(run.key.place)
         if not container:
-            return Result(success=False, message="the container does not run")
+            return Result(success=False, message="the container is not running")
         try:
             code, output = await self._tasks.call(self._engine.run, container, argv, limit)
         except TimeoutError:
@@ -214,7 +214,7 @@ class DockerPods:
     def settled(self) -> list[str]:
         """Nothing is waited for but a resync: containers may have changed without an event."""
         is_done = self._resync_done == self._resync_wanted
-        return [] if is_done else ["the engine to be asked for the pods' containers"]
+        return [] if is_done else ["the list of the pods' containers from the engine"]
 
     # ---- what happens
     def _receive(self, event: Event) -> None:
