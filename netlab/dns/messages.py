@@ -26,7 +26,7 @@ RESPONSE_BIT = 0x80  # in the third byte: QR
 SMALLEST_PAYLOAD = 512  # what every asker can take (RFC 1035)
 LARGEST_PAYLOAD = 4096  # what we send at most in one datagram, and take
 TRANSFERS = frozenset({RdataType.AXFR, RdataType.IXFR})
-NO_UPSTREAM = "a lab has no upstream DNS; its hosts have names everywhere, the cluster domain is known to kube-dns alone"
+NO_UPSTREAM = "a lab has no upstream DNS; every server resolves its host names, only kube-dns resolves the cluster domain"
 NO_ANSWER = "no DNS server of the lab's spec.dns answered"
 
 

@@ -40,7 +40,7 @@ _IFF_UP_RUNNING = 0x41
 _REMEDIES = {
     errno.EPERM: "Run netlab as root: it needs CAP_SYS_ADMIN and CAP_NET_ADMIN.",
     errno.ENOSPC: "Too many namespaces: raise the sysctl user.max_net_namespaces.",
-    errno.EINVAL: "This kernel may lack network namespaces (CONFIG_NET_NS); `netlab doctor` tells.",
+    errno.EINVAL: "This kernel may lack network namespaces (CONFIG_NET_NS); run `netlab doctor`.",
 }
 
 
@@ -81,7 +81,7 @@ def delete(paths: Sequence[str]) -> None:
             raise KernelError(
                 f"The kernel refused to remove {path}: {error.strerror}.",
                 errno=error.errno or 0,
-                remedy="Another mount over its folder hides it: `umount` that one, then try again.",
+                remedy="Another mount hides its folder: remove that mount with `umount`, then try again.",
             ) from error
 
 
@@ -232,7 +232,7 @@ def _make_file(path: str) -> None:
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o444))
     except OSError as error:
         raise KernelError(
-            f"Cannot make the file {path} for a network namespace: {error.strerror}.",
+            f"Cannot create the file {path} for a network namespace: {error.strerror}.",
             errno=error.errno or 0,
             remedy="Run netlab as root, with /run writable.",
         ) from error
@@ -242,7 +242,7 @@ def _unshare(what: str) -> None:
     try:
         libc.unshare(libc.CLONE_NEWNET)
     except OSError as error:
-        raise _refused(f"make {what}", error) from error
+        raise _refused(f"create {what}", error) from error
 
 
 def _keep(source: str, path: str) -> None:

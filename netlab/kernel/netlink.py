@@ -107,7 +107,7 @@ class Netlink:
             if self._until_done(question, received):
                 return received
         message = f"The kernel's tables changed during each of {DUMP_ATTEMPTS} attempts to read them."
-        raise KernelError(message, remedy="Something changes this namespace all the time; stop it and try again.")
+        raise KernelError(message, remedy="Another process changes this namespace continuously; stop it and try again.")
 
     def _until_done(self, question: Question[Listed], received: list[Listed]) -> bool:
         """Take in what one dump returns; tell whether nothing changed meanwhile. The closing DONE too may carry the flag."""

@@ -14,10 +14,10 @@ from netlab.errors import KernelError
 ABSENT = frozenset({errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
 _REMEDIES = {
     errno.EPERM: "Run netlab as root: it needs CAP_NET_ADMIN.",
-    errno.EOPNOTSUPP: "This kernel lacks that kind of device (veth, bridge, vxlan); `netlab doctor` tells which.",
-    errno.ENODEV: "The device does not exist here; something removed it, or its other end is not made yet.",
-    errno.EEXIST: "Something of that name is there already; `netlab gc` removes what crashed labs left.",
-    errno.ENETUNREACH: "The gateway is in no subnet of that device, or the device is down.",
+    errno.EOPNOTSUPP: "This kernel lacks that kind of device (veth, bridge, vxlan); `netlab doctor` shows which.",
+    errno.ENODEV: "The device does not exist: it was removed, or its other end is not created yet.",
+    errno.EEXIST: "That name already exists; `netlab gc` removes leftovers of crashed labs.",
+    errno.ENETUNREACH: "The gateway is not in a subnet of that device, or the device is down.",
 }
 
 
@@ -36,5 +36,5 @@ def no_namespace(path: str, number: int) -> KernelError:
     return KernelError(
         f"There is no network namespace {path}: {os.strerror(number)}.",
         errno=number,
-        remedy="The lab may be down or being removed; `netlab status` tells, `netlab up` makes it again.",
+        remedy="The lab may be down or being removed; `netlab status` shows its state, `netlab up` creates it again.",
     )

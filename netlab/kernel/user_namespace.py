@@ -32,10 +32,10 @@ _PROC_SYS = Path("/proc/sys")
 # Settings by which a system forbids user namespaces: (setting, value that does) -> what it is, and the value that allows.
 _FORBIDDING = {
     ("kernel/unprivileged_userns_clone", "0"): ("a setting of Debian", "1"),
-    ("user/max_user_namespaces", "0"): ("no user namespace may exist", "15000"),
-    ("user/max_mnt_namespaces", "0"): ("no mount namespace may exist", "15000"),
-    ("user/max_net_namespaces", "0"): ("no network namespace may exist", "15000"),
-    ("kernel/apparmor_restrict_unprivileged_userns", "1"): ("Ubuntu's AppArmor takes their powers away", "0"),
+    ("user/max_user_namespaces", "0"): ("the limit of user namespaces is 0", "15000"),
+    ("user/max_mnt_namespaces", "0"): ("the limit of mount namespaces is 0", "15000"),
+    ("user/max_net_namespaces", "0"): ("the limit of network namespaces is 0", "15000"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1"): ("Ubuntu's AppArmor removes their capabilities", "0"),
 }
 _REMEDIES = {
     errno.EPERM: "In a container, its seccomp profile forbids it: docker run --security-opt seccomp=unconfined ... "
@@ -70,7 +70,7 @@ def join(pidfd: int) -> None:
     try:
         os.chdir(folder)
     except OSError as error:
-        remedy = "It was mounted after the lab was made: call netlab from another folder, or make the lab anew."
+        remedy = "It was mounted after the lab was created: run netlab from another folder, or recreate the lab."
         raise LabError(f"the folder {folder} is not visible from inside the lab: {error.strerror}", remedy=remedy) from error
 
 
@@ -91,8 +91,10 @@ def refused(error: OSError, found: Mapping[str, str]) -> UnsupportedHostError:
         setting = name.replace("/", ".")
         words, allowing = _FORBIDDING[name, found[name]]
         return UnsupportedHostError(
-            f"this system forbids user namespaces to ordinary users: {setting} = {found[name]} ({words})",
-            remedy=f"Allow them: sudo sysctl -w {setting}={allowing}\nOr run netlab with sudo. docs/rootless.md says more.",
+            f"this system does not allow user namespaces for ordinary users: {setting} = {found[name]} ({words})",
+            remedy=f"Allow them: sudo sysctl -w {setting}={allowing}\nOr run netlab with sudo. See docs/rootless.md.",
         )
-    remedy = _REMEDIES.get(error.errno or 0, "Run netlab with sudo. docs/rootless.md says what is needed without.")
-    return UnsupportedHostError(f"this system gives an ordinary user no user namespace: {error.strerror}", remedy=remedy)
+    remedy = _REMEDIES.get(
+        error.errno or 0, "Run netlab with sudo. docs/rootless.md lists the requirements of running without it."
+    )
+    return UnsupportedHostError(f"cannot create a user namespace as an ordinary user: {error.strerror}", remedy=remedy)
