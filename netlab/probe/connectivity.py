@@ -90,7 +90,7 @@ def _chosen(snapshot: Snapshot, only: str | None) -> list[Check]:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What became of a change during the run: checks that were run again, dropped ones, and what changed meanwhile again."""
+    """The effect of a change during the run: repeated checks, dropped checks, and what changed again in the repetition."""
 
     repeated: frozenset[str] = frozenset()
     dropped: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ class Changes:
         return bool(self.places or self.services or self.names or self.all)
 
     def concern(self, check: Check) -> bool:
-        """Tell whether a check depends on something that changed."""
+        """Return whether a check depends on something that changed."""
         action = check.action
         target = action.target.name if isinstance(action, Reach) else ""
         asks = self.names and isinstance(action, Ask | LookUp)

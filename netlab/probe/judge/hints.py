@@ -4,20 +4,20 @@ For each kind of place where packets end, one question to the kernel (docs/seman
 
     entering a device of a node        does the node forward at all?
     at the bridge, to itself           will the bridge send a frame back out of the port it came from?
-    leaving flannel.1                  is there a neighbour, and a forwarding entry, for the other node's VTEP?
+    leaving flannel.1                  is there a neighbor, and a forwarding entry, for the other node's VTEP?
     in VXLAN                           does the frame go to the node that has the pod?
     on the underlay without VXLAN      is there a route over flannel.1 to the other node's pods?
     an answer at the asking pod        was it bridged past the rules that should have translated it back?
 
 What is wrong with the machine is a hint for every packet that was lost, or could not be sent for want of room.
 
-And for each node that a failed check passed, whatever came of it: are its tables what its agent writes, and the edge's what the
+And for each node that a failed check passed, whatever the outcome: are its tables what its agent writes, and the edge's what the
 edge writes (`hints_rules`)?
 
 If none of these explains a loss: are the links and routes of the nodes it passed what the parts of
 their network plane want (`netlab.plane`)?
 
-No answer is no hint. A question that fails does not fail the check.
+Without an answer there is no hint. A question that fails does not fail the check.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from netlab.probe.run.wire import Sighting
 
 FORWARDING = "net/ipv4/ip_forward"
 BRIDGED_RULES = "net/bridge/bridge-nf-call-iptables"
-UNANSWERED = frozenset({"network unreachable", "host unreachable"})  # said by routers on the way, not by the target
+UNANSWERED = frozenset({"network unreachable", "host unreachable"})  # sent by routers on the way, not by the target
 LOST = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE})
 BY_THE_MACHINE = LOST | {Outcome.NO_BUFFERS, Outcome.DNS_FAILED}
 
@@ -81,7 +81,7 @@ class Hints:
         return tuple(sentence for find in finders for sentence in find(loss))
 
     def _state(self, node: str) -> NamespaceState:
-        """Return what a node's kernel shows; nothing for what is no node, or does not answer."""
+        """Return what a node's kernel shows; nothing for a place that is not a node or does not answer."""
         if node not in self._states:
             path = names.namespace_path(names.host_namespace(self._snapshot.name, node))
             try:

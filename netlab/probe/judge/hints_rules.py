@@ -62,7 +62,7 @@ class RulesHints:
         for wanted in tables:
             try:
                 found = self._compare(path, wanted)
-            except KernelError:  # a question that fails is no hint
+            except KernelError:  # a question that fails yields no hint
                 continue
             if found:
                 told = "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if (more := len(found) - MOST_NAMED) > 0 else "")

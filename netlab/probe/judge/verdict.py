@@ -1,6 +1,6 @@
 """Expected against observed: pass, fail or not tested, with the reasons as sentences. Pure.
 
-The order matters: what could not be tested is said first; then whether the packet got through as it must; only of a
+The order matters: what could not be tested comes first; then whether the packet got through as it must; only of a
 packet that did get through are backend, source address and encapsulation questions.
 """
 
@@ -71,7 +71,7 @@ def _wrong_outcome(check: Check, observed: Observed) -> Iterator[str]:
 
 
 def _untranslated(check: Check, observed: Observed) -> Iterator[str]:
-    """Say so when no rule took a packet for a Service's address: it reached a node and kept its destination."""
+    """Yield a sentence if no rule took a packet for a Service's address: it reached a node and kept its destination."""
     action, node = check.action, check.source.node
     if not isinstance(action, Visit) or not check.expectation.backends or not observed.requests:
         return
@@ -85,7 +85,7 @@ def _stopped(check: Check, observed: Observed) -> Verdict:
     """Judge a packet that was not to get through, and did not: it must have ended where the rule is that stops it.
 
     Else it was lost on the way there, or went past the rule and only its answer was lost. A node's own packets are stopped
-    before any interface: not seen at all is right for them, and for nobody else.
+    before any interface: for them, and only for them, "not seen at all" is right.
     """
     ends, last = check.expectation.ends, observed.requests[-1].namespace if observed.requests else ""
     where = tuple(_where_it_ended(observed))

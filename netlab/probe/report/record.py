@@ -30,7 +30,7 @@ Judged = tuple[Check, Observed, Verdict]
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a record says of the run as a whole.
+    """What a record contains about the run as a whole.
 
     `only`: the path class or glob that limited it; `missing` and `lost`: places without a capture, and packets that
     captures lost, by place; `repeated` and `dropped`: checks that ran twice or ceased to exist because objects changed;
@@ -61,7 +61,7 @@ def make(snapshot: Snapshot, judged: Sequence[Judged], circumstances: Circumstan
 
 
 def untestable(lab: str, error: str, only: str | None) -> Json:
-    """Return the record of a test that could not begin: no check, and why. Every rendering says so."""
+    """Return the record of a test that could not begin: no check, and why. Every rendering shows it."""
     return {**_without_checks(lab, Circumstances(only)), "error": error}
 
 
@@ -173,15 +173,15 @@ def collect_evidence(judged: Sequence[Judged], vxlan_port: int) -> dict[str, lis
 
 
 def failed(record: Json) -> bool:
-    """Tell whether a check failed."""
+    """Return whether a check failed."""
     return bool(record["totals"][Result.FAILED.value])
 
 
 def tested_anything(record: Json) -> bool:
-    """Tell whether at least one check was carried out."""
+    """Return whether at least one check was carried out."""
     return bool(record["totals"][Result.PASSED.value] or record["totals"][Result.FAILED.value])
 
 
 def untested(record: Json) -> int:
-    """Return how many checks could not be carried out: nothing is known of them, so a run with any is no pass."""
+    """Return how many checks could not be carried out: their results are unknown, so a run with any does not pass."""
     return int(record["totals"][Result.NOT_TESTED.value])

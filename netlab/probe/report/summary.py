@@ -1,4 +1,4 @@
-"""The record of a run condensed, as every rendering of it says it: the sentence, counts by path class, equal rows, limits.
+"""The record of a run condensed, as every rendering shows it: the sentence, counts by path class, equal rows, limits.
 
 Renderings: `markdown` and `junit` here, the terminal's in `netlab.cli.connectivity`. None reads anything but the record.
 """
@@ -69,7 +69,7 @@ def first_few(names: Iterable[str]) -> list[str]:
 
 
 def outcomes(record: Json) -> dict[str, str]:
-    """Return what came of each path class: `ALLOWED 3, DROPPED 1`."""
+    """Return the outcomes of each path class: `ALLOWED 3, DROPPED 1`."""
     found: dict[str, Counter[str]] = {}
     for check in record["checks"]:
         found.setdefault(check["path"], Counter())[check["actual"]] += 1

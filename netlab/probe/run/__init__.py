@@ -1,4 +1,4 @@
-"""Sends the packets of checks and records what came of them (imports `plan`; no judgment here).
+"""Sends the packets of checks and records their results (imports `plan`; no judgment here).
 
 - `runner` carries out the checks of a plan.
 - `prober` carries out one check, from a `vantage` point, with `sockets` and `resolve`; `ports`: source ports of datagrams.

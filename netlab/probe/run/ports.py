@@ -1,11 +1,11 @@
-"""Source ports for datagrams: each probe is a flow of its own.
+"""Source ports for datagrams: each probe is a separate flow.
 
 A check claims what the rules do with a new flow. Conntrack treats every packet of a flow that it remembers as it treated the
-first, whatever the rules say today: it remembers a question for half a minute, an exchange for two. A port that the kernel picks
+first, whatever the rules are today: it remembers a question for half a minute, an exchange for two. A port that the kernel picks
 at random is an earlier probe's, or another client's, once in a few hundred questions; then a fault is found that has been
 repaired, or one is not found that is there. So ports are taken in turn, without those of flows that the lab's hosts remember.
 
-TCP needs no such care: the kernel gives out its ports in turn, and a SYN opens a flow that has ended anew.
+TCP needs no such care: the kernel gives out its ports in turn, and a SYN opens a flow that has ended again.
 """
 
 from __future__ import annotations

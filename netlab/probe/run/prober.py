@@ -216,7 +216,7 @@ def first_sent(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
 def turn(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
     """Mark as answers what comes from the first packet on that goes back: an echoed datagram has the probe's own key.
 
-    It goes from where one before it went, to where that or another before it came from. Its ports alone say nothing: masquerading
+    It goes from where one before it went, to where that or another before it came from. Ports alone prove little: masquerading
     gives a request any port, the server's own too (fully-random: once in 64512 connections).
     """
     sources, destinations = set(), set()

@@ -30,7 +30,7 @@ DNS_PORT = 53
 
 @dataclass
 class Answer:
-    """A response: its code and what its answer section holds. `authority` tells whether an SOA came along.
+    """A response: its code and what its answer section holds. `authority`: whether it contains an SOA.
 
     `key` is what captures know its packets by; `truncated` the server's TC flag: there is more than fits into a datagram.
     """
@@ -72,7 +72,7 @@ async def _ask_tcp(vantage: Vantage, question: Ask) -> Answer:
 
 
 def _read(query: dns.message.QueryMessage, exchange: Exchange, key: str) -> Answer:
-    """Return what a server said to a query."""
+    """Return a server's response to a query."""
     if exchange.outcome is not Outcome.ALLOWED:
         return Answer(exchange, key)
     try:

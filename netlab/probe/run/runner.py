@@ -138,7 +138,7 @@ async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress)
 
 
 def blindness(capture: Capture) -> str:
-    """Say why a packet that was not seen may have been there all the same; empty when it would have been seen."""
+    """Return why a packet that was not seen may have been there nevertheless; empty when it would have been seen."""
     missing = [f"cannot capture packets in {place}" for place in sorted(capture.missing)]
     lost = [f"the capture in {place} lost {number} packets" for place, number in sorted(capture.lost.items())]
     return "; ".join((*missing, *lost))

@@ -47,7 +47,7 @@ OUTCOMES: dict[int, Outcome] = {
     errno.ECONNABORTED: Outcome.RESET,
     errno.ETIMEDOUT: Outcome.DROPPED,
     errno.EMSGSIZE: Outcome.MTU,
-    errno.EPERM: Outcome.DROPPED,  # netfilter's output hook dropped it: sendto and connect say so
+    errno.EPERM: Outcome.DROPPED,  # netfilter's output hook dropped it: sendto and connect return it
     errno.EACCES: Outcome.UNREACHABLE,  # a route or rule of type prohibit
     errno.EINVAL: Outcome.UNREACHABLE,  # a route or rule of type blackhole
     errno.ENOBUFS: Outcome.NO_BUFFERS,
@@ -56,7 +56,7 @@ OUTCOMES: dict[int, Outcome] = {
 
 @dataclass
 class Exchange:
-    """What one exchange came to. `answer` is what the other side said; `connected`: TCP's handshake was completed."""
+    """The result of one exchange. `answer` is what the other side sent; `connected`: TCP's handshake was completed."""
 
     outcome: Outcome
     detail: str = ""
@@ -98,7 +98,7 @@ async def patiently(doing: Coroutine[Any, Any, T], patience: float) -> T:
 
 
 async def _drop(task: asyncio.Future[Any]) -> None:
-    """End what nobody waits for any more. Its error is read, so that asyncio does not report it as an overlooked one."""
+    """End what no task waits for any more. Its error is read, so that asyncio does not report it as an overlooked one."""
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
@@ -160,7 +160,7 @@ async def udp(
     started = monotonic()
     sock = vantage.open_socket(socket.SOCK_DGRAM)
     try:
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # also "network unreachable" is told
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # reports "network unreachable", too
         if not fragment:
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
         _bind(sock, vantage.ports)
@@ -195,7 +195,7 @@ def _send(sock: socket.socket, say: bytes) -> OSError | None:
     """Send a datagram; return the kernel's EPERM, which may not be its last word.
 
     A rule of the sender's own node that refuses a datagram (`reject` in netfilter's output hook) does two things: sendto fails
-    with EPERM as it does for `drop`, and an ICMP error comes back by the loopback a moment later. Only that tells which it was.
+    with EPERM as it does for `drop`, and an ICMP error comes back by the loopback a moment later. Only that shows which it was.
     """
     try:
         sock.send(say)
@@ -256,7 +256,7 @@ def done(started: float, outcome: Outcome, detail: str = "", answer: bytes = b""
 
 
 def failed(started: float, error: OSError) -> Exchange:
-    """Translate what the kernel said about the exchange."""
+    """Translate the kernel's error of the exchange."""
     outcome = OUTCOMES.get(error.errno or 0)
     if outcome is None:
         raise BrokenProbeError(f"the probe's socket failed: {error}") from error

@@ -1,4 +1,4 @@
-"""The vantage point of a probe: where it is sent from, and what tells its packets apart from all others.
+"""The vantage point of a probe: where it is sent from, and what distinguishes its packets from all others.
 
 An exchange (`sockets`, `resolve`) takes a `Vantage` and a target. The vantage holds the network namespace and the way
 into it, the timeout, and two things that all probes of a run share: `ports` (of datagrams, see `ports`) and `Keys`.
