@@ -145,7 +145,7 @@ def _misread(error: yaml.MarkedYAMLError, text: str) -> Misread:
 
 @dataclass
 class _Reader:
-    """Builds trees from events; `misreads` are faults it can go on after."""
+    """Builds trees from events; `misreads` are faults after which it can continue."""
 
     misreads: list[Misread] = field(default_factory=list)
     nodes: int = 0

@@ -1,7 +1,7 @@
 """What one field may hold, whatever the others hold: a table with a row per field.
 
 The decoder applies the rows while it walks an object, the schema prints them. Rules that need two fields or two objects
-are in `netlab.topology.rules`. Rules of Kubernetes: empty text and 0 mean "not set" unless the row says otherwise.
+are in `netlab.topology.rules`. Rules of Kubernetes: empty text and 0 mean "not set" unless the row specifies otherwise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from netlab.topology.syntax import Syntax
 class Rule:
     """`later`: values that Kubernetes has and netlab does not yet. `zero`: 0 is "not set". `keys`: of a map.
 
-    `least`: what is said when nothing is there.
+    `least`: the message for an empty value.
     """
 
     must: bool = False

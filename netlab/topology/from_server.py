@@ -1,7 +1,7 @@
-"""What only an API server says: fields and objects that a file holds because it is another cluster's output.
+"""What only an API server writes: fields and objects that a file holds because it is another cluster's output.
 
 `kubectl get -o yaml` prints what the server filled in, and the objects that every cluster has. A lab fills in its own and has
-its own, so they are left out: silently where nobody wrote them on purpose, with a note where somebody may wonder.
+its own, so they are left out: silently where no user wrote them on purpose, else with a note.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def without_server_fields(resource: Resource[Any], value: Json) -> tuple[Json, t
 
 
 def is_made_by_netlab(item: Item) -> bool:
-    """Tell whether every lab has an object: Services kubernetes and kube-dns with their endpoints, ConfigMap coredns."""
+    """Return whether every lab has an object: Services kubernetes and kube-dns with their endpoints, ConfigMap coredns."""
     key = f"{item.namespace}/{item.name}"
     if item.resource is r.CONFIG_MAPS:
         return key == HOST_NAMES

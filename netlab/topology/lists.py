@@ -18,7 +18,7 @@ API_VERSION: Final = "v1"
 
 
 class ListMeta(Struct, frozen=True, kw_only=True):
-    """What an API server says of a list; kubectl writes an empty `resourceVersion`."""
+    """What an API server writes about a list; kubectl writes an empty `resourceVersion`."""
 
     resource_version: Inert = None
     self_link: Inert = None
@@ -36,7 +36,7 @@ class ObjectList(Struct, frozen=True, kw_only=True):
 
 
 def is_list(value: Any) -> bool:
-    """Tell whether a document is of kind List."""
+    """Return whether a document is of kind List."""
     return isinstance(value, dict) and value.get("kind") == KIND
 
 

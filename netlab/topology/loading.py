@@ -95,7 +95,7 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
     items = [item for item in items if item not in own]
     manifests = [item for item in items if item.resource is not r.LABS]
     lab = lab_item.obj if lab_item else Lab()
-    assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
+    assert isinstance(lab, Lab)  # noqa: S101  (for the type checker: the kind implies it)
     networking = _usable(lab_item)
     for item in items:
         found = value_problems(item.resource, item.decoded, networking)

@@ -1,6 +1,6 @@
 """How names, labels, addresses and ranges are written: one row per kind of text, Kubernetes' rules and Kubernetes' words.
 
-A `Syntax` says what is wrong with a text, or nothing. `pattern` is the part of the rule that a JSON Schema can hold.
+A `Syntax` returns what is wrong with a text, or nothing. `pattern` is the part of the rule that a JSON Schema can hold.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _QUALIFIED = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 
 @dataclass(frozen=True)
 class Syntax:
-    """A kind of text: what it matches, how long it may be, what to say otherwise; `check` adds what no pattern can.
+    """A kind of text: what it matches, how long it may be, the message otherwise; `check` adds what no pattern can.
 
-    `is_type`: Kubernetes decodes such a text into a type of its own, so that a wrong one is a 400, not a 422.
+    `is_type`: Kubernetes decodes such a text into a separate type, so that a wrong one is a 400, not a 422.
     """
 
     name: str

@@ -60,6 +60,6 @@ def _service_address_problems(text: str, at: Steps, networking: Networking | Non
     try:
         address = IPv4Address(text)
     except AddressValueError:
-        return  # the decoder has said so
+        return  # the decoder has reported it
     if address in IPv4Network(networking.service_subnet, strict=False):
         yield invalid(at, text, "is an address of a Service; an endpoint must be a real address of a pod or host")

@@ -1,6 +1,6 @@
 """Addresses that Services of one topology ask for and will not get: hints, never a reason to refuse.
 
-A lab that runs says the same of its Services in `netlab status` (`netlab.proxy.remarks`). The rules are those of the
+A running lab shows the same about its Services in `netlab status` (`netlab.proxy.remarks`). The rules are those of the
 service proxy (of two Services with one external address and port the first by namespace and name has it) and of the
 load balancer's pool (Services that ask for an address come first, then the others, by namespace and name).
 """

@@ -140,7 +140,7 @@ def _range_problems(spec: LabSpec) -> Iterator[Problem]:
     for row in _RANGES:
         text = row.text(spec)
         if not text or syntax.NETWORK.fault(text):
-            continue  # not given, or the decoder has said what is wrong
+            continue  # not given, or the decoder has reported what is wrong
         network = IPv4Network(text, strict=False)
         if fault := _range_fault(row, text, network):
             yield invalid(row.steps, text, fault)

@@ -57,7 +57,7 @@ def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
 
 
 def _is_secured_otherwise(container: Container) -> bool:
-    """Tell whether a securityContext says more than capabilities."""
+    """Return whether a securityContext contains more than capabilities."""
     context = container.security_context
     return context is not None and msgspec.structs.replace(context, capabilities=None) != SecurityContext()
 

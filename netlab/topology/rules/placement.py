@@ -132,7 +132,7 @@ def _capacity_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
     room = PODS_PER_NODE * len(lab.spec.nodes)
     wanted = 0
     if not room:
-        return  # a lab without nodes is a problem of its own
+        return  # a lab without nodes is a separate problem
     for item in items:
         plan = item.pods
         if plan is None or plan.spec.host_network or (plan.count or 0) > room:  # the last is reported by itself
