@@ -26,7 +26,7 @@ class Ingest:
 def ingest(
     resource: AnyResource, body: Any, namespace: str, mode: Mode, duplicates: tuple[str, ...] = ()
 ) -> Ingest:  # fmt: skip
-    """Copy a client's body and make it one of this kind, or say in Kubernetes' words why it is none.
+    """Copy a client's body and make it one of this kind, or refuse it in Kubernetes' words.
 
     `duplicates` are the fields that the request names twice; like an unknown field, each is an error or a warning.
     """
@@ -90,7 +90,7 @@ def same_version(resource: AnyResource, name: str, new: Json, old: Json) -> None
 
 
 def preconditions(resource: AnyResource, name: str, body: Json, wanted: Mapping[str, str]) -> None:
-    """Refuse to go on unless the object has the UID and the ResourceVersion that are asked for."""
+    """Refuse to continue unless the object has the UID and the ResourceVersion that are asked for."""
     meta = body["metadata"]
     for word, found in (("UID", meta["uid"]), ("ResourceVersion", meta["resourceVersion"])):
         if (asked := wanted.get(word)) and asked != found:

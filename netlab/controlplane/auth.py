@@ -5,9 +5,9 @@
                     kube-node-lease/<name>, Events, and the status of pods bound to it
     edge            reads every kind but Secrets; writes its Lease kube-system/netlab-edge and Events
 
-Reading a Lease, a Node or a Pod of somebody else is allowed: that is how the parts of a lab find each other. A token
+Reading a Lease, a Node or a Pod of another identity is allowed: that is how the parts of a lab find each other. A token
 is 32 random bytes in a file of mode 0600, named after the user with `-` for `:` (`tokens/node-node1`); it is compared in
-constant time with every known one, so that an answer's delay says nothing.
+constant time with every known one, so that an answer's delay reveals nothing.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def authorise(request: Request) -> None:
 
 
 def is_token(path: Path) -> bool:
-    """Tell whether a file holds a token as `TokenTable.ensure` writes it, whole."""
+    """Return whether a file holds a token as `TokenTable.ensure` writes it, whole."""
     try:
         return bool(TOKEN.fullmatch(path.read_bytes()))
     except (FileNotFoundError, IsADirectoryError):

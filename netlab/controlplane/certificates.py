@@ -2,7 +2,7 @@
 
 EC P-256, because it takes a millisecond where RSA takes a tenth of a second. The authority signs one certificate, whose
 names are all those under which the server is reached: host loopback, its address on the fabric, and the Service
-`kubernetes`. A certificate that lacks a name, nears its end or is damaged is replaced; the authority stays, so clients go on.
+`kubernetes`. A certificate that lacks a name, nears its end or is damaged is replaced; the authority stays, so clients continue.
 If a file of the authority itself is damaged, both are replaced, and the lab's own clients are started again (`supervisor`).
 
 Why ten years: the record that holds the certificates is in memory (/run) and ends with `down` or the machine, so no certificate
@@ -104,7 +104,7 @@ def _is_good(pki: Pki, authority: x509.Certificate, names: Sequence[str], now: d
 
 
 def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    """Tell whether this authority signed a certificate; another one of the same name may have."""
+    """Return whether this authority signed a certificate; another one of the same name may have."""
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):

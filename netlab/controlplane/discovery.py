@@ -14,7 +14,7 @@ from netlab.controlplane.kinds.kind import Kind, Subresource
 from netlab.controlplane.kinds.table import KINDS
 from netlab.controlplane.status import AnyResource
 
-KUBERNETES_MINOR: Final = 33  # the release whose behaviour is reproduced
+KUBERNETES_MINOR: Final = 33  # the release whose behavior is reproduced
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 

@@ -22,7 +22,7 @@ from netlab.errors import ApiError
 
 @dataclass(frozen=True)
 class ListOptions:
-    """The query of a list; limit 0 is no limit."""
+    """The query of a list; limit 0 means unlimited."""
 
     labels: str = ""
     fields: str = ""

@@ -3,7 +3,7 @@
     application/merge-patch+json   RFC 7386: null deletes, objects merge, all else replaces
     application/json-patch+json    RFC 6902: a list of operations, all or nothing
 
-Strategic merge patch needs the merge keys of Kubernetes' types; a client that sends one is told what to send
+Strategic merge patch needs the merge keys of Kubernetes' types; a client that sends one is answered with what to send
 instead (415), and the format gets its row in FORMATS when those keys are here.
 """
 

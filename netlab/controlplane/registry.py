@@ -95,7 +95,7 @@ class Registry:
             self._dependents.pop(owner, None)
 
     def _is_orphan(self, body: Json) -> bool:
-        """Tell whether all owners of an object are gone. An owner of a kind that is not served here counts as there."""
+        """Return whether all owners of an object are gone. An owner of a kind that is not served here counts as there."""
         owners = body["metadata"].get("ownerReferences") or ()
         served = [o for o in owners if (o.get("apiVersion", ""), o.get("kind", "")) in BY_KIND]
         return bool(owners) and len(served) == len(owners) and not any(o.get("uid") in self._live for o in owners)
@@ -229,7 +229,7 @@ def _name(item: tuple[tuple[str, Key], AnyResource]) -> tuple[str, Key]:
 
 
 def _deletion_complete(resource: AnyResource, body: Json) -> bool:
-    """Tell whether an object under deletion has nothing left to wait for."""
+    """Return whether an object under deletion has nothing left to wait for."""
     meta = body["metadata"]
     waits = bool(meta.get("finalizers")) or resource is NAMESPACES or meta.get("deletionGracePeriodSeconds", 0) > 0
     return "deletionTimestamp" in meta and not waits

@@ -54,7 +54,7 @@ def json_body(body: Body) -> Body:
 
 
 def parse_path(path: str) -> Target | None:
-    """Return what a resource path names, None for a path that is no resource path; 404 for an unknown kind."""
+    """Return what a resource path names, None for a path that is not a resource path; 404 for an unknown kind."""
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
@@ -99,7 +99,7 @@ def watch_seconds(query: Query) -> float | None:
 
 
 def dry_run(values: object) -> bool:
-    """Tell whether a write is only tried; the one value there is, is All."""
+    """Return whether a write is only tried; the one value there is, is All."""
     if values in (None, "", []):
         return False
     if values in ("All", ["All"]):

@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def name_problems(body: Json) -> list[FieldProblem]:
-    """Refuse a name that is no DNS-1123 subdomain: it becomes a path, a file and a host name."""
+    """Refuse a name that is not a DNS-1123 subdomain: it becomes a path, a file and a host name."""
     name = body["metadata"].get("name", "")
     if not name:
         return [FieldProblem("metadata.name", "Required value: name or generateName is required", "FieldValueRequired")]

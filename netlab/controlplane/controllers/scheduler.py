@@ -1,6 +1,6 @@
 """The scheduler: a node for every pod that has none.
 
-Filters in Kubernetes' order say which nodes can take a pod, each with Kubernetes' words for why not: cordoned,
+Filters in Kubernetes' order return which nodes can take a pod, each with Kubernetes' words for why not: cordoned,
 nodeSelector, host ports (semantics 1.8). Of those left the pod gets the one with the fewest replicas of the same
 owner, then the fewest pods, then the first by natural order of names (node2 before node10). Nothing is random.
 
@@ -47,7 +47,7 @@ class HostPort:
     address: str = ANY_ADDRESS
 
     def conflicts(self, other: HostPort) -> bool:
-        """Tell whether two pods with these ports cannot share a node: 0.0.0.0 overlaps every address."""
+        """Return whether two pods with these ports cannot share a node: 0.0.0.0 overlaps every address."""
         same = (self.protocol, self.port) == (other.protocol, other.port)
         return same and (self.address == other.address or ANY_ADDRESS in {self.address, other.address})
 
@@ -69,7 +69,7 @@ class Placement:
             self.ports[port.protocol, port.port].append(port)
 
     def has_free(self, wanted: HostPort) -> bool:
-        """Tell whether no pod here has the port."""
+        """Return whether no pod here has the port."""
         return not any(wanted.conflicts(taken) for taken in self.ports.get((wanted.protocol, wanted.port), ()))
 
 
@@ -115,13 +115,13 @@ def _place(pod: Pod, places: list[Placement], now: str) -> list[Write]:
 
 
 def _all_nodes_are_there(world: World) -> bool:
-    """Tell whether every node that the lab lists has registered; one whose object cannot be read has."""
+    """Return whether every node that the lab lists has registered; one whose object cannot be read has."""
     missing = world.expected_nodes - world.nodes.keys()
     return all(world.is_unreadable(NODES, name) for name in missing)
 
 
 def _all_pods_are_made(world: World) -> bool:
-    """Tell whether whatever makes pods has made those it is to have now, as far as it could."""
+    """Return whether whatever makes pods has made those it is to have now, as far as it could."""
     makers: tuple[Deployment | ReplicaSet | DaemonSet, ...] = (
         *world.deployments.values(), *world.replica_sets.values(), *world.daemon_sets.values(),
     )  # fmt: skip
