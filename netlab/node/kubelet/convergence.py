@@ -1,7 +1,7 @@
 """Whether a pod is what it will be, in sentences for `up` (pure).
 
 Settled: every container runs and its probe has given a verdict, good or bad; or the pod has succeeded or failed; or it
-can go no further by itself (unschedulable, crash loop, a missing ConfigMap), which the user is told as a note.
+can go no further by itself (unschedulable, crash loop, a missing ConfigMap), which `up` prints as a note.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from netlab.node.pods.containers import ContainerRecord, Phase
 
 def unsettled(pod: Pod, worker: PodWorker | None) -> str:
     """Return what a pod still waits for; "" when it is settled."""
-    if pod.terminating:  # commands may use their whole grace period; nobody needs to wait for that
+    if pod.terminating:  # commands may use their whole grace period; `up` need not wait for that
         return f"Pod {pod.key} is terminating." if worker and worker.serves_on else ""
     if not pod.spec.node_name:
         return "" if _unschedulable(pod) else f"Pod {pod.key} is not assigned to a node yet."

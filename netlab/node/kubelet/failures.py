@@ -2,7 +2,7 @@
 
 A pod has two kinds of work, which fail apart: the look at what it needs next (`looks`), and the writing
 of its status (`statuses`). A pod whose look breaks still has its status written. Only a look that
-succeeds ends the failure of looks: that a piece of news was taken in says nothing about it.
+succeeds ends the failure of looks: that an event was taken in proves nothing about it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class PodFailures:
         return f"Pod {pod.key}: {failure.message}" if failure else ""
 
     def is_final(self, pod: Pod) -> bool:
-        """Tell whether waiting is of no use: what broke is no refusal of the kernel, the engine or the disk, but a bug."""
+        """Return whether waiting is useless: the failure is a bug, not a refusal of the kernel, the engine or the disk."""
         failure = self.of(pod)
         return failure is not None and not isinstance(failure.error, NetlabError | OSError)
 
     def is_due(self, pod: Pod) -> bool:
-        """Tell whether to work on a pod now."""
+        """Return whether to work on a pod now."""
         version = pod.metadata.resource_version
         return self._looks.is_due(pod.key, version) and self._statuses.is_due(pod.key, version)
 

@@ -11,7 +11,7 @@ Theory. Informers keep copies of what matters; whatever changes sets one event; 
 
 A worker is woken by a change of its pod, news of the runtime, a probe's verdict or a timer, so a round costs what has
 changed. Now and then the sandboxes are looked at for damage, and at once when a node's namespace is another one. Nothing is
-kept that a new daemon could not find again: the pod's status, `ipam/<node>` and what the runtime finds running tell it all.
+kept that a new daemon could not find again: the pod's status, `ipam/<node>` and what the runtime finds running are enough.
 
 Each pod fails alone, as a pod worker of Kubernetes does: whatever breaks in its worker is logged, has an Event (FailedSync)
 and is tried again with back-off, or at once when the pod changes. The others of the round are not held up.
@@ -70,7 +70,7 @@ class Kubelet:
         node_stands: Callable[[str], bool],
         slices_after: SlicesAfter,
     ) -> None:
-        """Make it; `slices_after` tells how far the controllers have followed the Pods (`kubelet_drain`)."""
+        """Make it; `slices_after` returns how far the controllers have followed the Pods (`kubelet_drain`)."""
         self._runtime = runtime
         self._node_stands = node_stands
         self._lab = lab
@@ -102,7 +102,7 @@ class Kubelet:
         return self._changed
 
     async def run(self) -> None:
-        """Work until cancelled; what runs goes on running afterwards."""
+        """Work until cancelled; what runs keeps running afterwards."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._runtime.run(), name="kubelet runtime")
@@ -133,7 +133,7 @@ class Kubelet:
         return self._failures.message(pod) or note(pod, self._workers.get(pod.metadata.uid))
 
     def look_again(self) -> None:
-        """Look into every sandbox in the next round: what they are wired to may have been made anew."""
+        """Look into every sandbox in the next round: what they are wired to may have been recreated."""
         self._doubts += 1
         self._changed.set()
 
@@ -197,7 +197,7 @@ class Kubelet:
         if isinstance(news, Changed):
             if news.uid:
                 self._wake(news.uid)
-            self._changed.set()  # whoever waits for the runtime to settle is told at the end of a round
+            self._changed.set()  # the end of a round wakes what waits for the runtime to settle
         elif isinstance(news, SandboxLost):
             self._sandboxes.lose(news.uid)
             if worker := self._workers.get(news.uid):
@@ -299,7 +299,7 @@ class Kubelet:
         outcome = await asyncio.to_thread(self._sandboxes.ensure, wanted, resync=resync)
         for uid, address in outcome.addresses.items():
             worker = self._workers[uid]
-            if not self._sandboxes.stands(uid):  # lost again meanwhile
+            if not self._sandboxes.stands(uid):  # lost again in the meantime
                 continue
             if not worker.stands or worker.address != address or worker.problem or uid in outcome.fresh:
                 with self._failures.guarded(worker):
@@ -310,7 +310,7 @@ class Kubelet:
             worker.problem = problem
             if problem != STARTING:
                 await self._tell_refusal(worker)
-        return all(self._workers[uid].is_refused for uid in outcome.problems)  # somebody must act: no need to hurry
+        return all(self._workers[uid].is_refused for uid in outcome.problems)  # a user must act: no need to hurry
 
     async def _refuse_sandboxes(self) -> None:
         """Give no sandbox to a pod whose hostname cannot be: it stays ContainerCreating, as on a cluster."""
@@ -324,7 +324,7 @@ class Kubelet:
         await self._writer.tell(worker.pod, SANDBOX_REFUSED, f"Failed to create pod sandbox: {words}")
 
     def _stand_on_nodes(self) -> None:
-        """Pods of the host network stand where their nodes do; in a namespace that is a new one nothing of theirs runs."""
+        """Pods of the host network are in the namespaces of their nodes; in a new namespace nothing of theirs runs."""
         for worker in self._workers.values():
             if not worker.pod.spec.host_network or not self._node_stands(worker.node):
                 continue

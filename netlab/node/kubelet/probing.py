@@ -1,6 +1,6 @@
 """Readiness probes of one pod's containers: a task for each, from the start of a run to its end.
 
-A probe that breaks, as nobody expected, has failed: it is told, and the next one is made when it is due. Else its container
+A probe that raises an unexpected exception has failed: it is logged, and the next one is made when it is due. Else its container
 would stay as it was, and whoever waits for its verdict would wait for ever.
 """
 

@@ -75,7 +75,7 @@ async def _http(kernel: Kernel, action: HTTPGetAction, target: Target) -> Result
         return Result(success=False, message=NOT_HTTP)
     finally:
         writer.close()
-        with contextlib.suppress(OSError, ssl.SSLError):  # the answer is known, how the server hangs up is its affair
+        with contextlib.suppress(OSError, ssl.SSLError):  # the answer is known, how the server closes does not matter
             await writer.wait_closed()
     return verdict(status)
 

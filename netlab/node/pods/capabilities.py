@@ -17,6 +17,6 @@ def granted(container: Container) -> tuple[str, ...]:
 
 
 def changed(wanted: Capabilities, before: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a set of capabilities after a container's wishes."""
+    """Return a set of capabilities with a container's additions and drops applied."""
     kept = () if ALL in wanted.drop else tuple(name for name in before if name not in wanted.drop)
     return tuple(sorted({*kept, *wanted.add}))

@@ -69,7 +69,7 @@ class ContainerRecord:
 
     @property
     def ready(self) -> bool:
-        """It runs and its probe, if it has one, says so."""
+        """It runs and its probe, if it has one, succeeded."""
         return self.phase is Phase.RUNNING and self.readiness.ready
 
 
@@ -147,7 +147,7 @@ def ended(
 
 
 def restarts(policy: str, code: int) -> bool:
-    """Tell whether a restartPolicy starts a container again that ended with `code`."""
+    """Return whether a restartPolicy starts a container again that ended with `code`."""
     return policy == "Always" or (policy == "OnFailure" and code != 0)
 
 

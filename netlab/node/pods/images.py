@@ -1,11 +1,11 @@
 """Which image a container of runtime `docker` is made from, by Kubernetes' policies.
 
-    imagePullPolicy   there      one of netlab's catalogue   neither
+    imagePullPolicy   there      one of netlab's catalog     neither
     IfNotPresent      that       netlab's workloads image    pulled
     Never             that       netlab's workloads image    ErrImageNeverPull
     Always            pulled     pulled                      pulled
 
-The default is Kubernetes' (Always for the tag `latest` or none), except for images of the catalogue, which netlab brings:
+The default is Kubernetes' (Always for the tag `latest` or none), except for images of the catalog, which netlab provides:
 IfNotPresent (`netlab.controlplane.kinds.pod`). All functions block.
 """
 
@@ -41,7 +41,7 @@ class Chosen:
 
 
 def needs_pull(container: Container, *, present: bool) -> bool:
-    """Tell whether a registry is asked before the container can be made; `present`: its image is there."""
+    """Return whether a registry is asked before the container can be made; `present`: its image is there."""
     policy = container.image_pull_policy
     return policy == ALWAYS or not (present or is_brought(container) or policy == NEVER)
 

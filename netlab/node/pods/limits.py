@@ -1,6 +1,6 @@
 """What a pod's container may take of the machine at most, with runtime `docker` (pure).
 
-Processes: PROCESSES, whatever the manifest says; without it one pod's fork bomb takes the machine's. A cluster's
+Processes: PROCESSES, whatever the manifest specifies; without it one pod's fork bomb takes the machine's. A cluster's
 kubelet has such a limit as `podPidsLimit`. Memory: `resources.limits.memory`, as on a cluster; without it as much as
 there is.
 """
@@ -27,7 +27,7 @@ _FACTORS: Final = {
 
 
 def memory_limit(container: Container) -> int:
-    """Return the bytes that a container may have, 0 for no limit (none stated, or what is no quantity)."""
+    """Return the bytes that a container may have, 0 for no limit (none stated, or an invalid quantity)."""
     resources: Any = container.resources
     limits = resources.get("limits") if isinstance(resources, dict) else getattr(resources, "limits", None)
     stated = limits.get("memory") if isinstance(limits, dict) else None

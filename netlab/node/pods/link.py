@@ -36,7 +36,7 @@ log = logging.getLogger("netlab.node")
 
 
 class WorkloadsLink:
-    """Keeps one node's process informed; `on_report` hears every report that answers the newest desired set."""
+    """Keeps one node's process informed; `on_report` receives every report that answers the newest desired set."""
 
     def __init__(self, path: Path, on_report: Callable[[Report], None]) -> None:
         self._path = path
@@ -48,11 +48,11 @@ class WorkloadsLink:
 
     @property
     def settled(self) -> bool:
-        """Tell whether the process has answered for all that is wanted; one that died and came back has not."""
+        """Return whether the process has answered for all that is wanted; one that died and came back has not."""
         return not self._desired.servers or self._answered == self._desired.version
 
     def want(self, servers: Sequence[ServerSpec]) -> None:
-        """Say what shall run on the node from now on; the same set again is no news."""
+        """Set what shall run on the node from now on; the same set again is not sent."""
         if tuple(servers) != self._desired.servers or self._desired.version == 0:
             self._desired = Desired(version=self._desired.version + 1, servers=tuple(servers))
             self._changed.set()
@@ -69,7 +69,7 @@ class WorkloadsLink:
                 await asyncio.sleep(pause)  # a socket file that appears gives no event
 
     async def _converse(self) -> bool:
-        """Talk with the process until one side ends it; tell whether it has answered at all."""
+        """Talk with the process until one side ends it; return whether it has answered at all."""
         try:
             with socket_address(self._path) as address:
                 reader, writer = await asyncio.open_unix_connection(address, limit=LONGEST_LINE)

@@ -1,7 +1,7 @@
 """The containers of pods in runtime `docker`: started, adopted, signalled, removed.
 
 What is known of each run is a value of `docker_runs`, which decides what events follow; here are
-the effects. Each run's container is started by a task of its own. The container of an ended run
+the effects. Each run's container is started by its own task. The container of an ended run
 stays, for its log, until the next run has begun.
 """
 
@@ -146,7 +146,7 @@ class ContainerManager:
             self._old[place] = left
 
     def take_over(self, run: Run) -> Ended | None:
-        """Go on with a run that an earlier daemon started, or that goes on since a moment ago."""
+        """Continue a run that an earlier daemon or this one started."""
         place = run.key.place
         if self._current(run.key):
             return None
@@ -210,7 +210,7 @@ class ContainerManager:
         if self._adopted.handle(event):
             return
         if event.action == "start":
-            if known is None and not leaving:  # somebody started an ended run again
+            if known is None and not leaving:  # another client started an ended run again
                 name = f"remove {event.name}"
                 self._tasks.start_call(key.uid, name, self._engine.remove, [event.id])
         elif known is not None:

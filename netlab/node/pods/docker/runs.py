@@ -31,7 +31,7 @@ from netlab.process.podfiles import ConfigError
 
 CANNOT_RUN = "OCI runtime create failed"  # the program does not exist, for example,
 CANNOT_RUN_CODE = 128  # and the exit code that Kubernetes shows then
-# What the engine says of a container that it can never make. All else passes: the engine is away,
+# The engine's messages about a container that it can never make. All else passes: the engine is away,
 # the pod's network namespace was lost, an image was removed this moment.
 NEVER_CODE = 400
 NEVER_WORDS = ("unable to find user", "unable to find group", "is not a directory")  # code 500
