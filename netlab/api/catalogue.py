@@ -2,7 +2,7 @@
 
 Runtime `netns`: a pod's container either names one of these images, or has a `command`, or is refused when the file is read.
 Runtime `docker`: netlab's workloads image stands in for them where they are not present; it has the `TOOLS`, too.
-`serves` says on which ports a workload listens when the container declares none; `reports_client` that its answer
+`serves` lists on which ports a workload listens when the container declares none; `reports_client` that its answer
 names the client address it saw.
 """
 
@@ -80,5 +80,5 @@ def find(image: str) -> Workload | None:
 
 
 def brings(image: str) -> bool:
-    """Tell whether netlab brings what an image is used for."""
+    """Return whether netlab brings what an image is used for."""
     return find(image) is not None or repository(image) in TOOLS

@@ -4,6 +4,6 @@
   lab's own hosts; `answers`: the four kinds of answer; `bulk`: sets of many records.
 - `forwarding`: which names other servers are asked about (pure); `upstream`: asking them.
 - `messages`: answers as DNS messages, cut to size; `server`: UDP and TCP, with responses kept in wire form.
-- `resolver`: what a pod's /etc/resolv.conf says, and the names tried because of it;
+- `resolver`: the content of a pod's /etc/resolv.conf, and the names tried because of it;
   `environment`: the older way by which a pod learns of Services.
 """

@@ -28,7 +28,7 @@ class Forwarding:
 
     @classmethod
     def of(cls, spec: LabDns) -> Forwarding:
-        """Return what a Lab says."""
+        """Return what a Lab specifies."""
         return cls(spec.upstream, {dns.name.from_text(domain): servers for domain, servers in spec.stub_domains.items()})
 
     def stub_servers(self, name: dns.name.Name, zone: dns.name.Name) -> Servers:

@@ -49,7 +49,7 @@ class Pending:
     room: int
 
     def finish(self, reply: dns.message.Message | None) -> bytes:
-        """Return the response, with what another server said; None: none did."""
+        """Return the response, with what another server answered; None: none did."""
         if reply is None:
             return _render(self.query, self.answer, self.room, NO_ANSWER)
         answers = (*self.answer.answers, *reply.answer)
@@ -83,7 +83,7 @@ def failure(message: bytes) -> Response:
 
 
 def _parsed(message: bytes) -> dns.message.Message | dns.rcode.Rcode:
-    """Read a query with one question, or return the code that says why it cannot be read."""
+    """Read a query with one question, or return the code for why it cannot be read."""
     if message[2] >> 3 & 0xF != dns.opcode.QUERY:
         return dns.rcode.NOTIMP
     try:
@@ -104,7 +104,7 @@ def _refusal(query: dns.message.Message) -> dns.rcode.Rcode | None:
 
 
 def _header_only(message: bytes, rcode: dns.rcode.Rcode) -> bytes:
-    """Return a response without sections: all that can be said to a message whose body was not understood."""
+    """Return a response without sections: the only answer to a message whose body was not understood."""
     kept = message[2] & 0x79  # opcode and RD
     return message[:2] + bytes((RESPONSE_BIT | kept, rcode)) + bytes(8)
 

@@ -26,7 +26,7 @@ from typing import Any
 def _empty_package(name: str) -> Iterator[None]:
     """Let modules below a package be imported without running the package's own `__init__`."""
     specification = None if name in sys.modules else importlib.util.find_spec(name)
-    if specification is None:  # imported already; or not installed, which the import says best
+    if specification is None:  # imported already; or not installed, which the import reports best
         yield
         return
     sys.modules[name] = importlib.util.module_from_spec(specification)
@@ -91,7 +91,7 @@ def nested(*attributes: Attribute) -> object:
 
 
 class conntrack_message(nfgen_msg):  # type: ignore[misc]  # noqa: N801
-    """A conntrack entry: the tuples of both directions, and what tells it from another of the same tuple."""
+    """A conntrack entry: the tuples of both directions, and what distinguishes it from another of the same tuple."""
 
     nla_map = (
         (1, "CTA_TUPLE_ORIG", "tuple"),

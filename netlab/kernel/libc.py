@@ -42,7 +42,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
 
 
 def detach(target: str) -> None:
-    """Take the uppermost mount off `target`, which no symbolic link may be; it ends when nobody uses it any more."""
+    """Take the uppermost mount off `target`, which no symbolic link may be; it ends with its last user."""
     _check(_libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW), f"umount {target}")
 
 

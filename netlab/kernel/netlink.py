@@ -9,7 +9,7 @@ Rules:
 5. The kernel explains a refusal in an extended acknowledgement; those words are kept beside the error number.
 
 Requests are pyroute2's messages (`codecs`), and an answer has the class of its request; what a dump yields is read by whatever
-its question says (`listing`). The socket is our own, as pyroute2's send one request at a time, and enter a namespace by
+its question lists (`listing`). The socket is our own, as pyroute2's send one request at a time, and enter a namespace by
 forking: 6 ms for each.
 """
 
@@ -110,7 +110,7 @@ class Netlink:
         raise KernelError(message, remedy="Another process changes this namespace continuously; stop it and try again.")
 
     def _until_done(self, question: Question[Listed], received: list[Listed]) -> bool:
-        """Take in what one dump returns; tell whether nothing changed meanwhile. The closing DONE too may carry the flag."""
+        """Take in what one dump returns; return whether nothing changed during it. The closing DONE too may carry the flag."""
         consistent = True
         while True:
             for head, datagram, offset in self._receive():
@@ -149,5 +149,5 @@ def _encoded(request: Message, flags: int, number: int) -> bytes:
 
 
 def _words(end: Message) -> str:
-    """Return what the kernel said to explain how a request ended."""
+    """Return the kernel's explanation of how a request ended."""
     return str(end.get_attr("NLMSGERR_ATTR_MSG", ""))

@@ -61,7 +61,7 @@ def listing(path: str, family: str, table: str) -> Listing:
 
 
 def canonical(path: str, contents: str, family: str, table: str) -> Listing:
-    """Return how a table with these contents prints: made dormant under a name of its own, listed, and removed again."""
+    """Return how a table with these contents prints: made dormant under a separate name, listed, and removed again."""
     dormant = f"table {family} {table} {{ flags dormant; }}\n"
     delete = f"delete table {family} {table}\n"
     with namespaces.inside(path):
@@ -114,7 +114,7 @@ def _nft(arguments: list[str], script: str) -> subprocess.CompletedProcess[str]:
 
 
 def _refused(stderr: str, script: str, where: str) -> KernelError:
-    """Say what nft said, with the line of the script it was about."""
+    """Return the error for what nft printed, with the line of the script it was about."""
     words = stderr.strip()
     line = ""
     for text in stderr.splitlines():

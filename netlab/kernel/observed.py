@@ -1,6 +1,6 @@
 """What the kernel lists, as a NamespaceState: the reading half of `rtnetlink`.
 
-Left out, as nobody states them: routes with a metric, routes of other tables unless asked for, ARP and FDB entries that are
+Left out, as no caller states them: routes with a metric, routes of other tables unless asked for, ARP and FDB entries that are
 not permanent, a bridge's own FDB. The routes the kernel makes itself with an address (`proto kernel`) are listed apart, as
 `connected`.
 """
@@ -174,7 +174,7 @@ def _addresses(messages: Iterable[Values], names: Names) -> Iterable[Address]:
 
 
 def _rule(message: Values) -> Rule:
-    """Return a rule; one of another kind than netlab writes has a table that is no table's, so that it equals none of ours."""
+    """Return a rule; one of a kind that netlab does not write gets an impossible table number, so it equals no wanted rule."""
     table = message.get("FRA_TABLE", 0) if message["action"] == FR_ACT_TO_TBL else 0
     return Rule(message.get("FRA_PRIORITY", 0), table, message.get("FRA_FWMARK", 0), message.get("FRA_FWMASK", 0))
 

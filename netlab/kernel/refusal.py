@@ -1,6 +1,6 @@
-"""What is said when the kernel refuses an operation: the command that would have done the same, its words, a remedy.
+"""The error for an operation that the kernel refuses: the command that would have done the same, its words, a remedy.
 
-The real kernel and its fake say it alike. Deleting what is not there is no refusal: the wanted state holds (`ABSENT`).
+The real kernel and its fake raise the same. Deleting what is not there is not a refusal: the wanted state holds (`ABSENT`).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """An ordinary user's way to be root over network namespaces: a user namespace in which he is.
 
 What a process gets from `make`, and another one of the same user from `join`:
-  - a user namespace in which the user is root, and nobody else exists. It owns the network namespaces made in it, so the
+  - a user namespace in which the user is root, and no other user exists. It owns the network namespaces made in it, so the
     kernel lets the process program them; over the machine it has no power that the user has not;
-  - a mount namespace in which /run is a folder of its own, with the machine's entries bound into it but for an empty
+  - a mount namespace in which /run is a separate folder, with the machine's entries bound into it but for an empty
     /run/netns. So namespaces are named as root's are, and no other user or lab sees the names;
   - an empty network namespace, its home: a thread that was inside a namespace must be able to come back, and the kernel
-    lets nobody back into the machine's own. Every process has a home of its own.
+    lets no process back into the machine's own. Every process has its own home.
 
 What would surprise you:
   - A process that is in cannot reach the machine's loopback. A socket belongs to the namespace it was made in, so one for
@@ -86,7 +86,7 @@ def forbidding(found: Mapping[str, str]) -> str:
 
 
 def refused(error: OSError, found: Mapping[str, str]) -> UnsupportedHostError:
-    """Return the error that says which setting forbids user namespaces, and how to allow them."""
+    """Return the error that names the setting that forbids user namespaces, and how to allow them."""
     if name := forbidding(found):
         setting = name.replace("/", ".")
         words, allowing = _FORBIDDING[name, found[name]]

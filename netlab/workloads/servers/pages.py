@@ -26,7 +26,7 @@ NGINX_PAGE = """<!DOCTYPE html>
 
 
 def color(process: Process) -> tuple[Listener, ...]:
-    """Return jpetazzo/color: a page in the colour that the pod's name begins with; JSON when asked for it."""
+    """Return jpetazzo/color: a page in the color that the pod's name begins with; JSON when asked for it."""
     spec = process.spec
     shade = spec.pod.partition("-")[0]
 
@@ -42,7 +42,7 @@ def color(process: Process) -> tuple[Listener, ...]:
 
 
 def wants_json(request: Request) -> bool:
-    """Tell whether the client asked for JSON, by ?format=json or by its Accept header."""
+    """Return whether the client asked for JSON, by ?format=json or by its Accept header."""
     return request.query.get("format") == "json" or "application/json" in request.header("Accept")
 
 
