@@ -40,7 +40,7 @@ class Lease(Object, frozen=True, kw_only=True):
 
     @property
     def healthy_nodes(self) -> Health:
-        """Who can take traffic behind every load balancer address; empty for a holder other than the edge."""
+        """The nodes that take traffic behind every load balancer address; empty for a holder other than the edge."""
         return self._annotation(LOAD_BALANCERS, Health)
 
     @property

@@ -59,7 +59,7 @@ def _of_kind(resource: AnyResource, body: Json) -> Json:
 
 
 def existing_namespace(store: Store, resource: AnyResource, namespace: str) -> None:
-    """Refuse to create in a namespace that is missing or on its way out."""
+    """Refuse to create in a namespace that is missing or terminating."""
     if not resource.namespaced:
         return
     stored = store.get(NAMESPACES, "", namespace)

@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens name a user, a pure function decides.
+"""Authentication and authorization: bearer tokens name a user, a pure function decides.
 
     admin           everything: the command line, kubectl, the daemon itself
     node:<name>     reads every kind but Secrets; writes its own Node (and its status), its own Lease

@@ -6,7 +6,7 @@ names are all those under which the server is reached: host loopback, its addres
 If a file of the authority itself is damaged, both are replaced, and the lab's own clients are started again (`supervisor`).
 
 Why ten years: the record that holds the certificates is in memory (/run) and ends with `down` or the machine, so no certificate
-gets old. A shorter life would only let a lab fail whose machine has a wrong clock: who can read the key can read the tokens
+gets old. A shorter life would only let a lab fail whose machine has a wrong clock: a reader of the key can read the tokens
 beside it as well. For the same reason a certificate is valid a year before it was made.
 """
 

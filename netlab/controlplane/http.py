@@ -5,7 +5,7 @@ Nothing is tried twice here; the informer decides what to do next. A watch on wh
 although the server sends bookmarks, is taken for dead.
 
 A connection carries one exchange at a time, so there are as many as there are watches, and one or two to and fro for the
-rest: one whose answer has been read to its end is kept for the next who asks.
+rest: one whose answer has been read to its end is kept for the next request.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections. One that is in use is closed by who ends its use."""
+        """Close the connections. One that is in use is closed when its use ends."""
         self._is_open = False
         while self._free:
             self._free.pop().close()

@@ -2,7 +2,7 @@
 
 Rules:
 1. The cache is what the server sent last; it may be old, never wrong. Code that acts on it is level-triggered.
-2. A watch continues where it broke off; only 410 Gone leads to a new list. So a restart of the API server costs nothing,
+2. A watch continues where it ended; only 410 Gone leads to a new list. So a restart of the API server costs nothing,
    and while it is down the cache stays as it was: a node continues with its copy.
 3. `resource_version` is how far the cache has come, by the newest list, event or bookmark.
 4. A new list is compared with the cache: only what really differs is reported as a change.
@@ -157,14 +157,14 @@ class Informer(Generic[T]):
             self.changed.set()
 
     def _read(self, key: str, body: Json) -> None:
-        """Take in an object as the server has it now."""
+        """Store an object as the server has it now."""
         with self._unread.contain(key, str(body["metadata"].get("resourceVersion", ""))):
             obj = self._decode(body)
             if self.cache.get(key) != obj:
                 self._change(key, obj)
 
     def _forget(self, key: str) -> None:
-        """Take in that an object is gone."""
+        """Remove an object that is gone."""
         with self._unread.contain(key):
             self._change(key, None)
         self._unread.forget(key)

@@ -1,7 +1,7 @@
 """Lists: selection, and pages that stay correct while the cluster changes.
 
 A page's `continue` token holds the list's resourceVersion and the last key sent. Later pages show the objects as they
-are then, under the first page's resourceVersion: who watches from there sees every later change (again), so the sum of
+are then, under the first page's resourceVersion: a client that watches from there sees every later change (again), so the sum of
 pages and watch is right. When the history no longer reaches back that far, 410 Expired sends the client to a fresh list.
 """
 

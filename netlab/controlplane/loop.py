@@ -1,4 +1,4 @@
-"""The loop of everything level-triggered: a round when something changed, now and then, and again after a failure.
+"""The loop of all level-triggered code: a round when something changed, now and then, and again after a failure.
 
 A round compares the whole wanted state with the actual one; without a difference it writes nothing. Every RESYNC seconds a round
 also looks for changes by other processes (kube-proxy's syncPeriod).

@@ -1,4 +1,4 @@
-"""The loop that runs the controllers: wait for changes, look, plan, write, wait until one's own writes are seen.
+"""The loop that runs the controllers: wait for changes, take a snapshot, plan, write, wait until its own writes are seen.
 
 Rules:
 1. A round takes one snapshot for all controllers and performs what they return. The next round begins only when the
@@ -7,7 +7,7 @@ Rules:
    and starts the next round: nothing is tried again on the same snapshot, so there is no busy loop.
 3. A write that the server refuses for another reason is logged and kept in `refused`; its controller runs again
    whenever anything changes. So it does after a write that breaks, or a plan that breaks as a whole.
-4. A controller without news in its kinds is skipped.
+4. A controller without changes in its kinds is skipped.
 5. The same Event is sent once, since its name is derived from its content.
 6. `has_reconciled` is how far a controller has come by itself. A write that was stale is yet to be done; one that the
    server refused for another reason is not waited for.
@@ -138,7 +138,7 @@ class Manager:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """What the server would not do, one sentence each, for the user."""
+        """The writes that the server refused, one sentence each, for the user."""
         return tuple(f"{write}: {text}" for writes in self._refused.values() for write, text in writes.items())
 
     @property

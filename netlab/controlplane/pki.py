@@ -1,4 +1,4 @@
-"""The files of a lab's certificates, and the TLS settings made from them. Who makes them: `netlab.controlplane.certificates`.
+"""The files of a lab's certificates, and the TLS settings made from them. `netlab.controlplane.certificates` creates them.
 
 Apart from it because the daemon only reads them: it need not carry the weight of the library that makes them.
 """

@@ -127,7 +127,7 @@ class RestServer:
             task.cancel()
 
     def user(self, request: web.Request) -> str:
-        """Return who asks."""
+        """Return the user of a request."""
         return self.api.tokens.authenticate(request.headers.get("Authorization"))
 
     @web.middleware

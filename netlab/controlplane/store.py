@@ -3,7 +3,7 @@
 Rules:
 1. One counter, the resourceVersion, numbers every change of every kind. It never goes back, also across restarts.
 2. A change is committed to SQLite first, then visible in memory, then announced. So `kill -9` loses nothing that a
-   client got a reply; `synchronous=OFF` is enough, because the page cache outlives the process (a power cut clears /run
+   client got a reply for; `synchronous=OFF` is enough, because the page cache outlives the process (a power cut clears /run
    and the lab's namespaces with it).
 3. An object is serialized once. Lists, watches and the database share those bytes (`Stored.raw`, `Event.line`).
 4. Stored bodies are never changed in place; a change stores a new body. A caller copies a body before it edits it.
@@ -161,7 +161,7 @@ def event_line(kind: str, raw: bytes) -> bytes:
 
 
 class History:
-    """The recent changes of one kind, and who waits for the next one. Positions count changes since the start."""
+    """The recent changes of one kind, and the waiters for the next one. Positions count changes since the start."""
 
     def __init__(self, forgotten: int, capacity: int = HISTORY, capacity_bytes: int = HISTORY_BYTES) -> None:
         self.forgotten = forgotten  # the newest change that is no longer held
@@ -239,11 +239,11 @@ class Store:
         changes = dict(database.execute("SELECT resource, version FROM changes"))
         first = FIRST_VERSION if changes else first
         self.version: int = max(changes.values(), default=first)
-        self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for who looks at the whole
+        self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for readers of the whole store
         self._histories = {name: History(changes.get(name, first)) for name in self._objects}
 
     def _load(self, resource: str, namespace: str, name: str, body: bytes) -> None:
-        """Take in one row, or put it aside."""
+        """Load one row, or move it to `damaged`."""
         with Contained() as attempt:
             self._objects[resource][namespace, name] = _readable(resource, (namespace, name), body)
         if attempt.error is None:

@@ -31,7 +31,7 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 class SyncClient:
     """The verbs of the API, blocking. `server` is https://host:port; plain http is for tests.
 
-    `door`: a Unix socket at which that server listens as well, for a caller who cannot reach its address.
+    `door`: a Unix socket at which that server listens as well, for a caller that cannot reach its address.
     """
 
     def __init__(

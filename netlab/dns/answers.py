@@ -26,7 +26,7 @@ from netlab.dns.bulk import ADDRESS_RECORD, BulkSet, WiredRecord, address_record
 SOA_TIMERS = (7200, 1800, 86400)  # refresh, retry, expire: CoreDNS' values; no server transfers this zone
 LARGEST_MESSAGE = 65535  # bytes, over TCP
 MOST_ADDITIONAL = 128  # targets of SRV records whose addresses come along, where there is room
-MOST_ROTATIONS = 16  # distinct orders handed out for one question, however many addresses it has
+MOST_ROTATIONS = 16  # distinct orders for one question, however many addresses it has
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _header_only(message: bytes, rcode: dns.rcode.Rcode) -> bytes:
 
 
 def _render(query: dns.message.Message, answer: Answer, room: int, why: str = "") -> bytes:
-    """Write a response; `why` is the text of an extended error, for who takes one."""
+    """Write a response; `why` is the text of an extended error, for clients that accept one."""
     response = dns.message.make_response(query, our_payload=LARGEST_PAYLOAD)
     if query.edns >= 0:
         because = dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, why)
@@ -131,7 +131,7 @@ def _to_wire(response: dns.message.Message, size: int) -> bytes:
 
 
 def _fit(response: dns.message.Message, size: int) -> bytes:
-    """Render into `size` bytes; of a last set that is too large keep as many records as fit: not all clients know TCP."""
+    """Render into `size` bytes; of a last set that is too large keep as many records as fit: not all clients use TCP."""
     wire = _to_wire(response, size)
     if not _is_truncated(wire) or not response.answer:
         return wire

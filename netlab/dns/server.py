@@ -2,9 +2,9 @@
 
 How it works. A question's bytes after its id, up to and including the fixed part of an EDNS record, decide the answer, so
 they are the key of a table of finished responses; answering again is a look-up and a copy with the new id in front. What
-the table does not know goes through dnspython: parse, `Zone.answer`, render. The table is emptied when the zone changes,
+the table does not contain goes through dnspython: parse, `Zone.answer`, render. The table is emptied when the zone changes,
 and when it has grown to its limit (random names must not fill the memory). A response with several addresses is kept in
-several orders and handed out in turn (semantics 11.27).
+several orders and used in turn (semantics 11.27).
 
 Rules.
 - Nothing sent to us is an exception: what is too short or is itself a response gets silence, what cannot be read FORMERR,

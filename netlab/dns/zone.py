@@ -20,7 +20,7 @@ Four answers, which clients distinguish (musl gives up on the wrong one, semanti
    machine (principle 2). REFUSED would end a resolver's walk through a search list, and a misspelled name would be a
    "temporary failure" (semantics 11.23).
 
-Outside the zone we know the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
+Outside the zone it resolves the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
 Services and endpoints backwards, and that everything else in the reverse zones of private and documentation addresses does
 not exist (RFC 6303: a server without upstream must answer for these itself).
 
@@ -219,7 +219,7 @@ class Zone:
         return nothing(chain, self.origin, dns.rcode.NOERROR)
 
     def _servers(self, name: dns.name.Name, node: Node | None, origin: Origin) -> tuple[str, ...]:
-        """The addresses of the servers that know a name, none when it is ours: a host's, or the cluster's."""
+        """The addresses of the servers for a name, none for the lab's own: a host's, or the cluster's."""
         if name.to_text(omit_final_dot=True).lower() in self.hosts.addresses:
             return ()
         servers = self.forwarding.stub_servers(name, origin.name)

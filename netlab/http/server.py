@@ -21,7 +21,7 @@ time on: h11 is loaded in a tenth of the time that a web framework takes. A conn
 5. Behind the last answer the client may still be talking: the kernel resets a connection that is closed with bytes unread, and
    the answer might be lost with it (RFC 9112, 9.6). So sending ends, and what still arrives is thrown away until the client
    closes, for LINGER seconds at most.
-6. `end` is polite: who is idle is closed, who is being served gets the answer first, with `Connection: close`.
+6. `end` is graceful: an idle connection is closed, a client being served gets the answer first, with `Connection: close`.
 
 CONNECT and Upgrade are not granted. HTTP/1.0 gets one answer per connection.
 """
@@ -54,7 +54,7 @@ BODILESS = frozenset({HTTPStatus.NO_CONTENT.value, HTTPStatus.NOT_MODIFIED.value
 
 
 class Connection(Protocol):
-    """What can be ended: politely, or at once."""
+    """What can be ended: gracefully, or at once."""
 
     def end(self) -> None: ...
 
@@ -96,7 +96,7 @@ class Connections:
             self._none.set()
 
     async def close(self, patience: float) -> None:
-        """End all, politely for so many seconds. No client can connect any more."""
+        """End all, gracefully for so many seconds. No client can connect any more."""
         if not self._open:
             return
         self._none.clear()
@@ -111,7 +111,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class HttpService:
-    """What the connections of a listener share: who answers, the set that they are in, and who counts who is being served."""
+    """What the connections of a listener share: the handler, the set of connections, and the counter of clients being served."""
 
     answer: HttpHandler
     connections: Connections
@@ -251,7 +251,7 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- requests
     def _read(self) -> None:
-        """Take the client's words until a request is whole or there are no more."""
+        """Read from the client until a request is whole or the stream ends."""
         try:
             while self._state is State.LISTENING and self._take(self._http.next_event()):
                 pass

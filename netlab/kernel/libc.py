@@ -1,6 +1,6 @@
 """The system calls that Python 3.11 lacks: setns, unshare, mount, umount2, prctl, capget, capset, by way of libc.
 
-Each raises OSError, with what was tried in its words. ctypes releases the interpreter's lock while a call runs.
+Each raises OSError, with the attempted operation in its message. ctypes releases the interpreter's lock while a call runs.
 """
 
 from __future__ import annotations

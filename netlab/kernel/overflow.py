@@ -1,7 +1,7 @@
 """Whether the machine's neighbor table has overflowed, in words (theory: `netlab.kernel.neighbours`).
 
-The kernel counts overflows since the machine booted, and logs only some of them. So each of those who report them looks at the
-count when it begins, and reports by how much it has grown. Who raises the limit has acted on the report: it starts afresh.
+The kernel counts overflows since the machine booted, and logs only some of them. So each process that reports them reads the
+count when it begins, and reports by how much it has grown. After a user raises the limit, the count starts from zero.
 """
 
 from __future__ import annotations

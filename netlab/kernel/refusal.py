@@ -1,4 +1,4 @@
-"""The error for an operation that the kernel refuses: the command that would have done the same, its words, a remedy.
+"""The error for an operation that the kernel refuses: the equivalent command, its message, a remedy.
 
 The real kernel and its fake raise the same. Deleting what is not there is not a refusal: the wanted state holds (`ABSENT`).
 """
@@ -22,7 +22,7 @@ _REMEDIES = {
 
 
 def refused(path: str, operation: Operation, number: int, *, words: str = "", remedy: str = "") -> KernelError:
-    """Return the error for one operation in one namespace; `words` are the kernel's own, where it had any."""
+    """Return the error for one operation in one namespace; `words` are the kernel's own, if any."""
     reason = os.strerror(number) + (f" ({words})" if words else "")
     return KernelError(
         f"The kernel refused `{operation}` in namespace {path}: {reason}.",

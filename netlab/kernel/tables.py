@@ -154,7 +154,7 @@ class TableKeeper:
     def _scripts(
         self, wanted: Iterable[Ruleset], generation: int, before: Mapping[Name, Ruleset]
     ) -> tuple[list[str], int, frozenset[Name]]:
-        """Return the script of each table, empty where nothing is to be done, and how many commits it took to know.
+        """Return the script of each table, empty where nothing is to be done, and how many commits the comparison took.
 
         Third are the tables that may have held other rules than what was written last (`before`).
         """

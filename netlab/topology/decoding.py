@@ -56,7 +56,7 @@ class Decoded:
         return (*self.unknown, *self.types, *self.excused(self.values))
 
     def excused(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """Return the problems that do not result from an unknown field or of a wrong type."""
+        """Return the problems that do not result from an unknown field or a wrong type."""
         roots = {p.steps for p in self.types} | {(*p.steps[:-1], p.meant) for p in self.unknown if p.meant}
         absent = {p.steps for p in self.values if p.reason == REQUIRED}  # what is not there has no faults inside
         return tuple(
@@ -215,7 +215,7 @@ def _fits(value: Any, info: inspect.Type) -> bool:
 
 @dataclass(frozen=True)
 class _Field:
-    """What is known of one field. `unset`: values that only mean "use the default"."""
+    """The properties of one field. `unset`: values that only mean "use the default"."""
 
     type: inspect.Type
     rule: fields.Rule | None
@@ -229,7 +229,7 @@ class _Field:
 
 @dataclass(frozen=True)
 class _Form:
-    """What is known of one struct, by wire names. `stand_in`: the least that a typed object needs, fields without a default."""
+    """The properties of one struct, by wire names. `stand_in`: the least that a typed object needs, fields without a default."""
 
     fields: dict[str, _Field]
     required: tuple[str, ...]
@@ -240,7 +240,7 @@ _forms: dict[type, _Form] = {}
 
 
 def _form_of(info: inspect.StructType) -> _Form:
-    """Return what is known of a struct, put together when the first value of it is met."""
+    """Return the properties of a struct, collected when its first value occurs."""
     if info.cls not in _forms:
         rules = {name: fields.RULES.get((info.cls, name)) for name in fields_of(info)}
         bare = {name: known for name, known in fields_of(info).items() if known.required}

@@ -1,7 +1,7 @@
 """A document of kind `List`, as `kubectl get -o yaml` prints several objects: its items count as documents.
 
-The list itself is looked at like any object: an apiVersion that no List has, or a key that it does not have, would otherwise
-be ignored without a word (principle 3).
+The list itself is validated like any object: a wrong apiVersion or an unknown key would otherwise
+be ignored silently (principle 3).
 """
 
 from __future__ import annotations

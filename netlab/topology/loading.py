@@ -196,7 +196,7 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
 
 
 def _kind_problem(value: Any, *, expected_lab: bool) -> Problem | None:
-    """Return why a document is none of the objects a topology holds."""
+    """Return why a document is not an object that a topology can contain."""
     if not isinstance(value, dict):
         return Problem((), f"expected a map of fields, got {described(value)}", TYPE_INVALID)
     for name in ("apiVersion", "kind"):
@@ -227,7 +227,7 @@ def _unknown_kind(api_version: str, kind: str) -> Problem | None:
 
 
 def _nodes_problem(value: Json) -> Problem | None:
-    """Return why the nodes of a Lab are neither a list nor a number in bounds: that they may be one is known to files alone."""
+    """Return why the nodes of a Lab are neither a list nor a number in bounds: only files may contain a number."""
     spec = value.get("spec")
     nodes = spec.get("nodes") if isinstance(spec, dict) else None
     if isinstance(nodes, int) and nodes > MOST_NODES:

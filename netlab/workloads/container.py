@@ -1,7 +1,7 @@
 """One built-in workload as the program of a container: `python3 -m netlab.workloads.container ARGUMENTS`.
 
 The server is the one of runtime `netns` (`workloads_serving`); its log is the container's output. ARGUMENTS is a
-`WorkloadArguments` as JSON. The kubelet receives on the socket `ready` when the server listens, and that signals are heeded:
+`WorkloadArguments` as JSON. The kubelet receives on the socket `ready` when the server listens, and that it handles signals:
 as a container's first process it would not even notice one that it has no handler for.
 
     SIGUSR1   the pod is terminating: send clients away after their answer, serve on

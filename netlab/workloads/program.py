@@ -4,7 +4,7 @@ One process per node, so that a thousand pods do not need a thousand interpreter
 kubelet sends the desired set (`netlab.workloads.protocol`), it starts and stops servers and reports. It does not
 notice when the daemon goes away; the next one connects and finds everything serving.
 
-Each server fails alone: whatever breaks as it starts is its exit code and last words, and the conversation continues.
+Each server fails alone: a failure at its start becomes its exit code and last message, and the protocol continues.
 It serves whoever connects, so it has no capability: a child makes its sockets (`netlab.workloads.sockets`). When that has
 ended, so does this process; the daemon starts both again.
 """

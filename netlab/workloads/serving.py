@@ -101,13 +101,13 @@ class ServedWorkload:
         return ServerStatus(key=self.spec.key, run=self.spec.run, code=self.code, message=self.message, busy=self._busy)
 
     async def start(self, open_log: Callable[[], Output] | None = None) -> None:
-        """Open the log, bind, then listen. Any failure becomes the server's exit code and last words, also in its log."""
+        """Open the log, bind, then listen. Any failure becomes the server's exit code and last message, also in its log."""
         with Contained() as attempt:
             if open_log is not None:
                 self._log = open_log()
             await self._start()
         if attempt.error is not None:
-            with Contained():  # its last words may not find room; it has ended anyway
+            with Contained():  # its last message may not fit; it has ended anyway
                 await self._fail(*last_words(attempt.error))
 
     async def _start(self) -> None:

@@ -70,12 +70,12 @@ def _service_to_mirror(world: World, obj: Endpoints) -> bool:
 
 
 def is_hand_made(obj: Endpoints, service: Service) -> bool:
-    """Return whether the Endpoints of a Service are the user's business."""
+    """Return whether the user manages the Endpoints of a Service."""
     return not service.spec.selector and LEADER_ANNOTATION not in obj.metadata.annotations
 
 
 def is_mirrored(obj: Endpoints) -> bool:
-    """Return whether the user has not asked to be left alone."""
+    """Return whether the user has not disabled mirroring."""
     return obj.metadata.labels.get(SKIP_MIRROR_LABEL) != "true"
 
 
@@ -135,7 +135,7 @@ def _port(port: EndpointsPort) -> EndpointPort:
 
 
 def _adopt(obj: Endpoints, service: Service) -> list[Write]:
-    """Make the Service the owner, so that it takes its Endpoints along; an owner of that name before it is let go."""
+    """Make the Service the owner, so that it takes its Endpoints along; an earlier owner of that name is removed."""
     owner = (SERVICES.kind, service.metadata.name)
     others = tuple(r for r in obj.metadata.owner_references if (r.kind, r.name) != owner)
     references: tuple[OwnerReference, ...] = (*others, owner_reference(service, controller=False))

@@ -1,4 +1,4 @@
-"""Who controls an object, and adopting and releasing by labels (Kubernetes' controller reference manager).
+"""The controller of an object, and adopting and releasing by labels (Kubernetes' controller reference manager).
 
 An owner has the objects whose controller reference names its uid. It adopts those that its selector matches and
 that have no controller, and releases those it controls that no longer match. It adopts no object that is being deleted.

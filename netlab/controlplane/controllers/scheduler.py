@@ -6,7 +6,7 @@ owner, then the fewest pods, then the first by natural order of names (node2 bef
 
 Pods wait until every node that the lab lists has registered, and until everything that makes pods (Deployment, ReplicaSet,
 DaemonSet) has been looked at by its controller, which makes them as it does so: otherwise the first node would get them all,
-and where pods run would depend on who was faster. So all pods of a new lab are placed in one go, by name. A pod that fits
+and the placement of pods would depend on timing. So all pods of a new lab are placed in one go, by name. A pod that fits
 nowhere gets condition PodScheduled=False and an Event. What cannot be read or planned for is not waited for: one object
 at fault must not keep all pods from their nodes.
 """
@@ -162,7 +162,7 @@ def explain(reasons: list[str]) -> str:
 
 
 def _places(world: World, pods: list[Pod]) -> tuple[list[Placement], list[Failed]]:
-    """Return all nodes, those on their way out excepted, with the pods they have; and the objects that cannot be counted."""
+    """Return all nodes except terminating ones, with the pods they have; and the objects that cannot be counted."""
     nodes = (node for node in world.nodes.values() if node.metadata.deletion_timestamp is None)
     found, failures = collect(nodes, lambda node: (natural(node.metadata.name), Placement(node)))
     places = {place.node.metadata.name: place for _, place in sorted(found, key=itemgetter(0))}

@@ -35,7 +35,7 @@ def is_selecting(service: Service) -> bool:
 
 
 def pods_behind(world: World, service: Service) -> list[Pod]:
-    """Return the pods that a Service means, those on their way out included."""
+    """Return the pods that a Service selects, terminating ones included."""
     pods = world.select_pods(service.metadata.namespace, service.spec.selector)
     return [pod for pod in pods if pod.status.pod_ip and not pod.finished]
 

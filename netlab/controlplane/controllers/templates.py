@@ -37,7 +37,7 @@ def pod_from(template: PodTemplateSpec, owner: Object, name: str, *, labels: Lab
 
 
 def is_active(pod: Pod) -> bool:
-    """Return whether a pod counts as a replica: neither finished nor on its way out."""
+    """Return whether a pod counts as a replica: neither finished nor terminating."""
     return not pod.finished and not pod.terminating
 
 

@@ -1,8 +1,8 @@
-"""What controllers see: a frozen snapshot of the kinds they watch, with the indexes they share.
+"""The input of controllers: a frozen snapshot of the kinds they watch, with the indexes they share.
 
-A controller is a pure function of a `World` and the time. Nothing in it asks the API server; what it wants done it
-returns as writes. Indexes are computed at most once per snapshot, on first use; an object that cannot be indexed is left
-out, and `unindexed` names it.
+A controller is a pure function of a `World` and the time. It sends no request to the API server; it returns its
+changes as writes. Indexes are computed at most once per snapshot, on first use; an object that cannot be indexed is
+left out, and `unindexed` names it.
 
 An object that exists and cannot be decoded is in `unreadable` alone. A controller must not take it for one that is gone:
 what belongs to it stays as it is.
@@ -85,7 +85,7 @@ class World:
         return f"{resource.plural}/{key}" in self.unreadable
 
     def pod_names(self, namespace: str) -> frozenset[str]:
-        """Return the names of all pods of a namespace, those on their way out included."""
+        """Return the names of all pods of a namespace, terminating ones included."""
         return self._pod_names.get(namespace, frozenset())
 
     @cached_property

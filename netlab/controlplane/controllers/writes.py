@@ -1,4 +1,4 @@
-"""What controllers want done, as values: each prints itself, so a plan can be logged and a test can compare it.
+"""Writes of controllers, as values: each prints itself, so a plan can be logged and a test can compare it.
 
 `Update` and `UpdateStatus` carry the resourceVersion they were computed from: a Conflict means that the snapshot was
 stale, and the next round computes them again. A change of status is always a whole new status, because a merge patch

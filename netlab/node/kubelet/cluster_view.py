@@ -1,4 +1,4 @@
-"""What a pod needs to know of its cluster, read from the informers' caches when a container starts."""
+"""What a pod needs of its cluster, read from the informers' caches when a container starts."""
 
 from __future__ import annotations
 

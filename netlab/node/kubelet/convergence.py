@@ -1,4 +1,4 @@
-"""Whether a pod is what it will be, in sentences for `up` (pure).
+"""Whether a pod has settled, in sentences for `up` (pure).
 
 Settled: every container runs and its probe has given a verdict, good or bad; or the pod has succeeded or failed; or it
 can go no further by itself (unschedulable, crash loop, a missing ConfigMap), which `up` prints as a note.
@@ -59,7 +59,7 @@ def _starting(pod: Pod, container: Container, record: ContainerRecord) -> str:
 
 
 def note(pod: Pod, worker: PodWorker | None) -> str:
-    """Return what the user should know of a settled pod; "" when all is well."""
+    """Return the problem of a settled pod; "" if there is none."""
     if pod.terminating:
         return ""
     if not pod.spec.node_name:

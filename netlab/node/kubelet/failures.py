@@ -1,4 +1,4 @@
-"""What broke in the workers of pods: kept with the pod, shown, and tried again.
+"""Failures in the workers of pods: kept with the pod, shown, and retried.
 
 A pod has two kinds of work, which fail apart: the look at what it needs next (`looks`), and the writing
 of its status (`statuses`). A pod whose look breaks still has its status written. Only a look that
@@ -32,11 +32,11 @@ class PodFailures:
         return bool(self._looks.failures or self._statuses.failures)
 
     def of(self, pod: Pod) -> Failure | None:
-        """Return what keeps a pod from being what it should be, None when nothing broke."""
+        """Return the failure of a pod, None if there is none."""
         return self._looks.failures.get(pod.key) or self._statuses.failures.get(pod.key)
 
     def message(self, pod: Pod) -> str:
-        """Return it as a sentence for the user, "" when nothing broke."""
+        """Return the failure as a sentence for the user, "" if there is none."""
         failure = self.of(pod)
         return f"Pod {pod.key}: {failure.message}" if failure else ""
 
@@ -52,7 +52,7 @@ class PodFailures:
 
     @contextmanager
     def meeting(self, pod: Pod) -> Iterator[None]:
-        """Do the first thing for a pod, which has no worker yet."""
+        """Do the first step for a pod, which has no worker yet."""
         with Contained() as attempt:
             yield
         if attempt.error is not None:

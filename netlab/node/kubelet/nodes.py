@@ -1,4 +1,4 @@
-"""A node's Ready condition (pure): its namespace is there, its agent reports, and the others know the way to it.
+"""A node's Ready condition (pure): its namespace is there, its agent reports, and the others have a route to it.
 
 A node is up when its namespace exists and, of a container, what runs in it: that is known also while the engine is away.
 
@@ -7,7 +7,7 @@ node by another; were the slices faster, a connection would be sent where no rou
 every agent and the edge report in their Leases that they hold it. An agent that has been silent for longer than a Lease lasts is
 not waited for: one that cannot run must not keep nodes out. Once ready, a node stays so whatever the others do.
 
-A node whose own agent is silent is what it is on a cluster, by the words and the time of Kubernetes' node lifecycle
+A node whose own agent is silent gets the status of a cluster, by the words and the time of Kubernetes' node lifecycle
 controller: 40 seconds after the last renewal its Ready condition is Unknown. The kernel keeps forwarding, but no agent keeps
 its rules, so its pods are not Ready and take no new connections. `Heartbeats` counts the time as that controller does: from
 when the kubelet *saw* a Lease change, on a clock that no user can set. So a machine's clock that is set back or forward
@@ -45,7 +45,7 @@ class Heartbeats:
         self._last_look: float | None = None
 
     def observe(self, leases: Mapping[str, Lease], now: float) -> None:
-        """Take in the Leases as they are now, by key."""
+        """Store the Leases as they are now, by key."""
         gap = 0.0 if self._last_look is None else now - self._last_look
         unseen = gap if gap > LONGEST_GAP else 0.0
         before = {key: (renewed, at + unseen) for key, (renewed, at) in self._seen.items()}
@@ -91,7 +91,7 @@ def ready_condition(
 
 
 def _is_known(node: Node, leases: Mapping[str, Lease], silent: Collection[str], now: float) -> bool:
-    """Return whether all who have reported, and still do, hold the node as it is now."""
+    """Return whether all processes that still report hold the node as it is now."""
     version = whole_number(node.metadata.resource_version)
     reporting = (lease for key, lease in leases.items() if lease.has_reported and key not in silent and _lives(lease, now))
     return all(lease.synced(NODES.plural) >= version for lease in reporting)

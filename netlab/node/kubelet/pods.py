@@ -1,10 +1,10 @@
 """One pod on its node: has its containers started in order, receives their ends, probes them, has them stopped.
 
 `PodWorker.advance()` is level-triggered: it looks at the pod as it should be and at the records of its containers as
-they are, and asks the runtime for the next thing. Whatever happens (news of the runtime, a probe's verdict, a timer) only
+they are, and asks the runtime for the next thing. Every event (of the runtime, a probe's verdict, a timer) only
 changes a record and asks for another look.
 
-Stopping (semantics 1.9): a command gets SIGTERM at once, as on a cluster. A built-in workload serves on until no rule
+Stopping (semantics 1.9): a command gets SIGTERM at once, as on a cluster. A built-in workload continues to serve until no rule
 leads to the pod any more (`kubelet_drain`) and it serves no client. Both have the grace period, then they are killed.
 """
 
@@ -60,7 +60,7 @@ def refusal(error: Exception) -> tuple[str, str]:
 
 
 class Surroundings(Protocol):
-    """What a pod needs to know of the rest of the cluster."""
+    """What a pod needs of the rest of the cluster."""
 
     def sources(self, pod: Pod, address: str) -> Sources:
         """Return what the pod's environment may refer to."""
@@ -206,7 +206,7 @@ class PodWorker:
 
     # ---- the level-triggered look
     def advance(self) -> None:
-        """Ask for the next thing for this pod."""
+        """Request the next step for this pod."""
         if self.pod.terminating:
             self._stop()
             return
@@ -259,7 +259,7 @@ class PodWorker:
 
     # ---- what happens
     def hear(self, news: Began | Ended | Refused) -> None:
-        """Take in what became of a run; what is about another run than the present one is old news."""
+        """Process the result of a run; the result of an earlier run is ignored."""
         name, number = news.key.container, news.key.number
         container, record = self._container(name), self.records.get(name, NEW)
         run = self.asked.get(name)
@@ -298,7 +298,7 @@ class PodWorker:
         )
 
     def _observed(self, name: str, result: readiness.Result) -> None:
-        """Take in what a probe has shown."""
+        """Process the result of a probe."""
         container, record = self._container(name), self.records[name]
         if container is None or container.readiness_probe is None:
             return
@@ -332,11 +332,11 @@ class PodWorker:
 
     @property
     def gone(self) -> bool:
-        """Return whether the runtime has let go of the pod."""
+        """Return whether the runtime has released the pod."""
         return self.released and not self.tools.runtime.holds(self.uid)
 
     def _stop(self) -> None:
-        """Ask for the next thing to stop a terminating pod."""
+        """Request the next step to stop a terminating pod."""
         now = time.time()
         if self.deadline is None:
             grace = self.pod.metadata.deletion_grace_period_seconds

@@ -1,19 +1,19 @@
-"""Pod sandboxes: an address, a network namespace, a place on the node's bridge; many at once, and mended when broken.
+"""Pod sandboxes: an address, a network namespace, a place on the node's bridge; many at once, and repaired when broken.
 
 A round over all pods of all nodes costs one batch of namespaces, one observe and one netlink batch per node, and one
 small batch per new pod. What is programmed is the difference between wanted and observed, so that a second round does
 nothing and a round after a manual change (a veth deleted, hairpin off) repairs just that.
 
 A pod's namespace may be long in coming (a container holds it, in runtime `docker`), and rounds continue until then. Those leave
-alone what has no news: a node is looked at when a pod of it has got its namespace, when the node's own is another one than
+alone what is unchanged: a node is inspected when a pod of it has got its namespace, when the node's own is another one than
 it was (then all that was on it is gone), and when a resync is requested.
 
-Each pod fails alone. A batch that the kernel refuses is gone through again pod by pod, so that what is wrong with one is reported
+Each pod fails alone. A batch that the kernel refuses is repeated pod by pod, so that what is wrong with one is reported
 for that one, and the others are made. The pod is left out of the batches that follow until its back-off is over or it changes.
 A node whose own part is refused (its bridge) takes its pods along.
 
 A resync first looks whether the namespaces of pods are there. One that was removed by hand is made again; what runs in the
-old one is of no use any more, so the outcome names the pods whose namespace is `fresh`. A pod's cable is looked at as a pair
+old one is useless, so the outcome names the pods whose namespace is `fresh`. A pod's cable is looked at as a pair
 (`dataplane.cables`): its end on the node may lead into a namespace that has no name any more.
 
 Addresses are host-local's (semantics 3.27, 3.28, 1.6): round robin, kept for the pod's life, on disk in `ipam/<node>`
@@ -73,7 +73,7 @@ class Reservations(msgspec.Struct):
 class Outcome:
     """What a round has reached: the address of each pod whose sandbox exists, and why others do not.
 
-    `fresh` are those of the pods reached whose namespace was made since they last stood: nothing can run in it yet.
+    `fresh` are those of the pods reached whose namespace was made since the last round: nothing can run in it yet.
     """
 
     addresses: Mapping[str, str]
@@ -110,7 +110,7 @@ class Sandboxes:
         self._failed = Containment(log, "sandbox", time.monotonic)  # what was refused: ports of pods by uid, nodes, namespaces
 
     def renewed(self, nodes: Collection[str]) -> set[str]:
-        """Return those of all nodes on which nothing of ours can be: new ones, and those whose namespace is a new one."""
+        """Return the nodes without any sandbox: new ones, and those with a new namespace."""
         self._bridged = {
             node: found for node, found in self._bridged.items() if node in nodes and found == inode(self._node_path(node))
         }
@@ -142,7 +142,7 @@ class Sandboxes:
         return Outcome(addresses, problems, fresh)
 
     def _forget_unmade(self, planned: Mapping[str, Sequence[Sandbox]], *, resync: bool) -> None:
-        """Take in which pods have lost their sandbox: those of a new node, and at a resync those whose namespace is gone."""
+        """Find which pods have lost their sandbox: those of a new node, and at a resync those whose namespace is gone."""
         for node, sandboxes in planned.items():
             for sandbox in sandboxes:
                 if node not in self._bridged or (resync and not self._is_there(sandbox)):
@@ -162,7 +162,7 @@ class Sandboxes:
         return missing
 
     def lose(self, uid: str) -> None:
-        """Take in that a pod's namespace is not there any more, or is another one. May be called during a round."""
+        """Note that a pod's namespace is gone or was replaced. May be called during a round."""
         self._lost.add(uid)
         self._standing.pop(uid, None)
 

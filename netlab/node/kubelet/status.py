@@ -1,4 +1,4 @@
-"""From what is known of a pod to the status the API shows (pure): phase, conditions, container statuses.
+"""From a pod's observed state to the status the API shows (pure): phase, conditions, container statuses.
 
 A condition keeps its lastTransitionTime while its status stays the same. PodScheduled is the scheduler's and is passed
 on as found. Reasons and messages are kubelet's own words, since people search for them.

@@ -51,7 +51,7 @@ class Termination:
 
 @dataclass(frozen=True)
 class ContainerRecord:
-    """All that is known of one container of one pod."""
+    """The state of one container of one pod."""
 
     phase: Phase = Phase.WAITING
     reason: str = "ContainerCreating"  # of waiting

@@ -35,7 +35,7 @@ class Chosen:
     """The image a container is made from. `server`: the built-in workload that runs in it; "" when it runs a program."""
 
     image: str
-    user: str = ""  # who it runs as; "" is root
+    user: str = ""  # the user that it runs as; "" is root
     stands_in: bool = False  # it is netlab's own, in place of the one that was named
     server: str = ""
 

@@ -75,7 +75,7 @@ class WorkloadsLink:
                 reader, writer = await asyncio.open_unix_connection(address, limit=LONGEST_LINE)
         except (ConnectionError, FileNotFoundError):
             return False
-        self._changed.set()  # whoever is there now may know nothing
+        self._changed.set()  # a new process has no state yet
         sending = asyncio.create_task(self._send(writer), name=f"workloads {self._path.name} sending")
         receiving = asyncio.create_task(self._receive(reader), name=f"workloads {self._path.name} receiving")
         try:

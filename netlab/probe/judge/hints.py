@@ -9,7 +9,7 @@ For each kind of place where packets end, one question to the kernel (docs/seman
     on the underlay without VXLAN      is there a route over flannel.1 to the other node's pods?
     an answer at the asking pod        was it bridged past the rules that should have translated it back?
 
-What is wrong with the machine is a hint for every packet that was lost, or could not be sent for want of room.
+A problem of the machine is a hint for every packet that was lost, or could not be sent for lack of space.
 
 And for each node that a failed check passed, whatever the outcome: are its tables what its agent writes, and the edge's what the
 edge writes (`hints_rules`)?
@@ -54,7 +54,7 @@ class Loss:
 
 
 class Hints:
-    """Asks each node once per run."""
+    """Explains failed checks; reads the state of each node once per run."""
 
     def __init__(self, snapshot: Snapshot, kernel: Kernel, machine: tuple[str, ...] = ()) -> None:
         self._snapshot = snapshot
@@ -140,7 +140,7 @@ class Hints:
             yield f"frames for {target} must go to {addresses.underlay}; {last.device} of {node} {sends}"
 
     def _misdirected(self, loss: Loss) -> Iterator[str]:
-        """A frame of the overlay that went to another node than the one that has the packet's destination."""
+        """Find a frame of the overlay that went to a node without the packet's destination."""
         nodes = {addresses.underlay: name for name, addresses in self._snapshot.addresses.items()}
         for sighting in loss.observed.trail:
             packet, outer = sighting.packet, sighting.packet.outer
@@ -154,7 +154,7 @@ class Hints:
             return
 
     def _routes(self, loss: Loss) -> Iterator[str]:
-        """A packet for a pod that crosses the underlay as it is left its node by the default route."""
+        """Find a packet for a pod that left its node by the default route, without VXLAN."""
         packet, target = loss.last.packet, self._snapshot.place_at(loss.last.packet.destination)
         bare = [s for s in loss.observed.trail if s.packet.answer == packet.answer and s.packet.outer is None]
         left = [

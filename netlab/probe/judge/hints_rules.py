@@ -1,7 +1,7 @@
 """Whether the tables of a node, and of the edge, are what their agent writes for the objects: chains, rules, elements one by one.
 
 Two texts of the same rule need not be equal, so nft prints both (`netlab.netfilter.listing`): the table as it is, and the wanted
-one, loaded into a namespace made for that purpose: a tester changes nothing of what it tests.
+one, loaded into a namespace made for that purpose: the test changes no tested table.
 
 What the edge writes also depends on which nodes are healthy. It reports that in its Lease; without a report there is nothing to
 compare with.
@@ -29,7 +29,7 @@ MOST_NAMED = 3
 
 
 class RulesHints:
-    """Looks at each node, and at the edge, once per run."""
+    """Compares the tables of each node, and of the edge, once per run."""
 
     def __init__(self, snapshot: Snapshot, kernel: Kernel) -> None:
         self._snapshot = snapshot

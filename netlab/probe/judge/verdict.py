@@ -37,7 +37,7 @@ Fault = tuple[Outcome, str]
 
 
 def judge(check: Check, observed: Observed) -> Verdict:
-    """Compare what had to come with what came."""
+    """Compare the expected with the observed outcome."""
     expected = check.expectation
     if observed.outcome is Outcome.NOT_TESTED:
         return Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, (observed.detail,))
@@ -82,7 +82,7 @@ def _untranslated(check: Check, observed: Observed) -> Iterator[str]:
 
 
 def _stopped(check: Check, observed: Observed) -> Verdict:
-    """Judge a packet that was not to get through, and did not: it must have ended where the rule is that stops it.
+    """Judge a packet that was stopped as expected: it must have ended where the rule is that stops it.
 
     Else it was lost on the way there, or went past the rule and only its answer was lost. A node's own packets are stopped
     before any interface: for them, and only for them, "not seen at all" is right.
@@ -203,7 +203,7 @@ def _translation(check: Check, source: str, allowed: frozenset[str]) -> str:
 
 
 def _encapsulated(check: Check, observed: Observed) -> Iterator[Fault]:
-    """Between nodes a packet to a pod wears the nodes' VXLAN header, and the inner addresses are untouched."""
+    """Between nodes a packet to a pod has the nodes' VXLAN header, and the inner addresses are unchanged."""
     expected = check.expectation.encapsulation
     if expected is None:
         return

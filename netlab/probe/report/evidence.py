@@ -69,5 +69,5 @@ def _end(address: str, port: int | None) -> str:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return what network address translation did between two hops, in words."""
+    """Return the address translations between two hops, as text."""
     return [f"{end} {before[end]} -> {now[end]}" for end in ("source", "destination") if before[end] != now[end]]

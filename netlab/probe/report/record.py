@@ -98,7 +98,7 @@ def environment() -> Json:
 
 
 def skipped(snapshot: Snapshot) -> list[str]:
-    """Name what no check was planned for, and why: nothing is left out silently."""
+    """Return the objects without a planned check, and why: nothing is left out silently."""
     live = {p.key for p in snapshot.live_pods}
     pods = [f"pod {p.key}: no address yet, finished or being removed" for p in snapshot.pods if p.key not in live]
     nodes = [f"node {n.metadata.name}: no InternalIP or no podCIDR yet" for n in snapshot.nodes

@@ -36,7 +36,7 @@ def paths(record: Json) -> dict[str, Counter[str]]:
 
 
 def equal_rows(record: Json, verdict: str) -> list[Json]:
-    """Collapse checks of one path class that came to the same end (at the same place, if known) into one row.
+    """Merge checks of one path class with the same outcome (at the same place, if known) into one row.
 
     `targets` are the pairs. The reasons shown are those of the first; the record has each check's own.
     """
@@ -52,9 +52,9 @@ def equal_rows(record: Json, verdict: str) -> list[Json]:
 
 
 def causes(record: Json) -> list[str]:
-    """Return the hints of what did not pass, each with the number of its checks, the one that explains most first.
+    """Return the hints of failed and untested checks with the number of their checks, the most frequent first.
 
-    One fault breaks hundreds of paths: this is what a reader of hundreds of failures looks for.
+    One fault breaks hundreds of paths: the hints name it once.
     """
     hints = (hint for check in record["checks"] if check["verdict"] != Result.PASSED.value for hint in check.get("hints", ()))
     found = Counter(hints).most_common(MOST_CAUSES)

@@ -1,4 +1,4 @@
-"""Seeing every packet of every probe, in every namespace it passes: one AF_PACKET socket per namespace, all devices.
+"""Captures: every packet of every probe, in every namespace it passes: one AF_PACKET socket per namespace, all devices.
 
 How it works. A filter in the kernel keeps what can be a probe's (TCP with SYN or RST, UDP, ICMP, the same inside
 VXLAN) and cuts it to SNAP_LENGTH bytes, so neither the control plane's traffic nor bulk data reaches Python. What
@@ -57,7 +57,7 @@ def kernel_filter(vxlan_port: int) -> list[tuple[int, int, int, int]]:
 
 
 class Capture:
-    """Sockets in many namespaces, and what they saw, by key.
+    """Capture sockets in many namespaces, and the packets that they received, by key.
 
     `missing` names the places that could not be listened to, `lost` how many packets the kernel dropped for a place
     because the reader was too slow: absence of a packet proves something only where neither holds.
@@ -167,7 +167,7 @@ def is_bridge_port(place: str, device: str) -> bool:
 
 
 def _enlarge(sock: socket.socket) -> None:
-    """Make room for bursts: all we want as the machine's root, what net.core.rmem_max allows as an ordinary user."""
+    """Enlarge the buffer for bursts: fully as the machine's root, up to net.core.rmem_max as an ordinary user."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
     except PermissionError:

@@ -77,7 +77,7 @@ class Observed:
 
     @property
     def last_seen(self) -> str:
-        """Where the packet was seen last, in words."""
+        """Where the packet was seen last, as text."""
         if self.lost_data or not self.requests:
             return ""
         last = self.requests[-1]

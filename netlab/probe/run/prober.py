@@ -1,4 +1,4 @@
-"""Carrying out one check: its action, as often as its expectation needs, and what was seen of it in the captures.
+"""Carries out one check: its action, as often as its expectation needs, and what was seen of it in the captures.
 
 "Until all backends have answered" is bounded by `Expectation.attempts`, from the probability of a false alarm. Attempts look
 for more backends; none repeats a failure: the first attempt that does not succeed is the check's outcome.
@@ -30,7 +30,7 @@ END_OF_HEADERS = b"\r\n\r\n"
 
 @dataclass
 class Prober:
-    """What all checks of a run share."""
+    """The state that all checks of a run share."""
 
     vantage: Callable[[str], Vantage]  # a namespace's name -> how probes are sent from there
     capture: Capture
@@ -42,7 +42,7 @@ class Prober:
     met: Callable[[Check, Observed], None] = lambda _check, _observed: None  # after each exchange of a check
 
     async def run(self, check: Check) -> Observed:
-        """Carry out a check. A probe that broke is NOT_TESTED."""
+        """Carry out a check. A probe that fails itself is NOT_TESTED."""
         try:
             action = check.action
             if isinstance(action, Ask):
@@ -175,7 +175,7 @@ class Prober:
         return await sockets.udp(vantage, address, say, arrived=arrived), key
 
     def _hit(self, check: Check, action: Visit, trail: tuple[Sighting, ...], exchange: Exchange) -> Hit:
-        """Return which backend answered and whom it saw, from the last sighting of the request."""
+        """Return the backend that answered and the source it saw, from the last sighting of the request."""
         pod, client = POD_SAID.search(exchange.answer), CLIENT_SAID.search(exchange.answer)
         said = Hit(pod=pod[1].decode() if pod else "", client=client[1].decode() if client else "")
         requests = arrived(trail)
@@ -195,7 +195,7 @@ class Prober:
         return own[0] if len(own) == 1 else ""
 
     def _observed(self, check: Check, exchange: Exchange, hits: tuple[Hit, ...], trail: tuple[Sighting, ...]) -> Observed:
-        """Return what one connection or datagram came to."""
+        """Return the result of one connection or datagram."""
         outcome, detail = exchange.outcome, exchange.detail
         if outcome is not Outcome.ALLOWED:
             trail = first_sent(trail)

@@ -1,4 +1,4 @@
-"""Asking the cluster's DNS from a vantage point, and writing an answer down in words that can be compared.
+"""Queries the cluster's DNS from a vantage point, and renders answers as text that can be compared.
 
 `A 10.96.0.10`, `CNAME client.example.`, `PTR blue.default.svc.cluster.local.`, `SRV 80 blue.default.svc.cluster.local.`
 (priority and weight left out: Kubernetes gives them no meaning).
@@ -32,7 +32,7 @@ DNS_PORT = 53
 class Answer:
     """A response: its code and what its answer section holds. `authority`: whether it contains an SOA.
 
-    `key` is what captures know its packets by; `truncated` the server's TC flag: there is more than fits into a datagram.
+    `key` identifies its packets in captures; `truncated` is the server's TC flag: there is more than fits into a datagram.
     """
 
     exchange: Exchange
@@ -119,7 +119,7 @@ async def _message(sock: socket.socket, server: str, wire: bytes) -> bytes | Non
 
 
 def records_of(response: dns.message.Message) -> frozenset[str]:
-    """Return the answer section in words."""
+    """Return the answer section as text."""
     found = set()
     for rrset in response.answer:
         kind = dns.rdatatype.to_text(rrset.rdtype)

@@ -1,4 +1,4 @@
-"""Carrying out checks: captures open, probes run side by side, captures close. All in one process and one thread.
+"""Carries out checks: captures open, probes run concurrently, captures close. All in one process and one thread.
 
 Checks overlap (at most AT_ONCE busy at a time: more would measure the tester, not the lab). Those that end in a timeout
 are started first, so that they wait while the others work, and waiting takes no slot. Each namespace is entered only for
@@ -42,7 +42,7 @@ Row = tuple[Check, Observed]
 
 @dataclass
 class Run:
-    """What the phases of one test share. `missing` and `lost`: what captures did not see, by place."""
+    """The state that the phases of one test share. `missing` and `lost`: what captures did not see, by place."""
 
     kernel: Kernel
     progress: Progress
@@ -114,7 +114,7 @@ def _places(check: Check) -> tuple[Any, ...]:
 
 
 async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress) -> list[tuple[Check, Observed]]:
-    """Run checks side by side, those that wait longest first; return results in the plan's order."""
+    """Run checks concurrently, those that wait longest first; return results in the plan's order."""
     slots, done = asyncio.Semaphore(AT_ONCE), 0
 
     async def run(check: Check) -> Observed:

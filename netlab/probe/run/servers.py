@@ -94,7 +94,7 @@ class Servers:
 
 
 def answer(message: bytes, address: str) -> bytes:
-    """Return the answer to a message: the key it carries, and who it came from."""
+    """Return the answer to a message: the key it contains, and its source."""
     at = message.find(MARK)
     key = message[at + len(MARK) : at + len(MARK) + KEY_LENGTH] if at >= 0 else b""
     return ANSWER_MARK + key + b" " + address.encode() + b"\n"

@@ -1,6 +1,6 @@
 """One exchange from a vantage point: TCP, UDP, ICMP. Returns what happened, never raises for it.
 
-Which errno means what is one table. An errno that it does not know is a broken probe: NOT_TESTED, never DROPPED.
+Which errno means what is one table. An errno without a row is a broken probe: NOT_TESTED, never DROPPED.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def time_of(ancillary: Ancillary) -> int:
 async def stamping(enter: Enter, paths: Iterable[str]) -> None:
     """Return once the kernel stamps packets when they arrive; it does so while a socket asks for stamps.
 
-    It is found out by talking to oneself over `lo`, in the first of the namespaces at `paths` where that is possible.
+    It sends datagrams to itself over `lo`, in the first of the namespaces at `paths` where that is possible.
     Raises CannotTestError where it is not, or when the kernel never begins.
     """
     for path in paths:

@@ -1,4 +1,4 @@
-"""Reading a captured frame just far enough to know whose it is: fast, for every packet; scapy reads the few that are shown.
+"""Reads a captured frame just far enough to identify its check: fast, for every packet; scapy reads the few that are shown.
 
 A probe's packets are recognized at every hop, whatever NAT and VXLAN do to them, by a key that no hop rewrites:
 

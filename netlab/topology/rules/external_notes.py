@@ -1,4 +1,4 @@
-"""Addresses that Services of one topology ask for and will not get: hints, never a reason to refuse.
+"""Addresses that Services of one topology request and will not get: hints, never a reason to refuse.
 
 A running lab shows the same about its Services in `netlab status` (`netlab.proxy.remarks`). The rules are those of the
 service proxy (of two Services with one external address and port the first by namespace and name has it) and of the

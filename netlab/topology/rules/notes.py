@@ -1,4 +1,4 @@
-"""What is valid and probably not meant: hints for the user, never a reason to refuse."""
+"""Valid input that is probably a mistake: hints for the user, never a reason to refuse."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def whoami(process: Process) -> tuple[Listener, ...]:
 
 
 def describe(process: Process, request: Request) -> list[str]:
-    """Return a request as lines: who serves, who asks, request line, headers."""
+    """Return a request as lines: server, client, request line, headers."""
     return [
         f"Hostname: {process.spec.environment.get('HOSTNAME', process.spec.pod)}",
         f"IP: {process.spec.address}",

@@ -114,7 +114,7 @@ def _program(common: ContainerSpec, run: Run, chosen: Chosen) -> ContainerSpec:
 
 
 def secured(spec: ContainerSpec, run: Run, image_user: str) -> ContainerSpec:
-    """Return a container as its securityContext wants it; `image_user` is who the image runs as.
+    """Return a container as its securityContext specifies; `image_user` is the user of the image.
 
     Raises ConfigError when it must not run as root, and would or might.
     """

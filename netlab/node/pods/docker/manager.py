@@ -1,6 +1,6 @@
 """The containers of pods in runtime `docker`: started, adopted, signalled, removed.
 
-What is known of each run is a value of `docker_runs`, which decides what events follow; here are
+The state of each run is a value of `docker_runs`, which decides what events follow; here are
 the effects. Each run's container is started by its own task. The container of an ended run
 stays, for its log, until the next run has begun.
 """

@@ -1,4 +1,4 @@
-"""What is known of runs in runtime `docker`: values that each event of the engine changes (pure).
+"""The state of runs in runtime `docker`: values that each event of the engine changes (pure).
 
     what has happened to a run                     its event
     its container has started, and listens         Began
@@ -12,7 +12,7 @@ run's.
 
 `AdoptedContainers` are those that an earlier daemon left, until the kubelet asks for their runs: by
 `take_over` if the API's status has the run, by `start` if the daemon died before it wrote that.
-Until then the engine's events only change what is known of them. A server reports once that it
+Until then the engine's events only change their recorded state. A server reports once that it
 listens, to the daemon that runs then. One whose beginning was not written down may have reported to
 the dead daemon, or be about to report: it is started again. No traffic is sent to it yet.
 """
