@@ -1,4 +1,4 @@
-"""The first steps of a write: is this body an object of that kind, may it be here at all?"""
+"""The first steps of a write: whether the body is an object of that kind and may be created here."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Claims:
 
 @dataclass(frozen=True)
 class Past:
-    """What became of the Services of one name: how many were deleted, and what the last of them held."""
+    """The history of the Services of one name: how many were deleted, and what the last of them held."""
 
     deleted: int = 0
     last: Claims = Claims()

@@ -113,7 +113,7 @@ def is_token(path: Path) -> bool:
 
 @dataclass
 class TokenTable:
-    """Which token is whose. `folder` is where new ones are written; without it they live in memory only (tests)."""
+    """The tokens of users. `folder` is where new ones are written; without it they live in memory only (tests)."""
 
     tokens: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
@@ -148,7 +148,7 @@ class TokenTable:
         return token
 
     def forget(self, user: str) -> None:
-        """Make a user's token worthless (its node left the lab)."""
+        """Revoke a user's token (its node left the lab)."""
         self.tokens.pop(user, None)
         if path := self.path(user):
             path.unlink(missing_ok=True)

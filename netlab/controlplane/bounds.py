@@ -1,4 +1,4 @@
-"""How much a request may ask of the server: Kubernetes' limits, applied where text becomes values.
+"""The limits of a request: Kubernetes' limits, applied where text becomes values.
 
     body             3 MiB, also of an object after a patch                      413
     nesting          100 levels, as in a topology file                           400

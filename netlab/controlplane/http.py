@@ -1,7 +1,7 @@
 """HttpClient: the API over TLS, for agents and the edge (asyncio).
 
-Every failure is an ApiError: the server's Status, or 503 ServiceUnavailable when it could not be reached or broke off.
-Nothing is tried twice here; the informer decides what to do next. A watch on which nothing came for SILENCE seconds,
+Every failure is an ApiError: the server's Status, or 503 ServiceUnavailable when the connection failed.
+It retries nothing; the informer decides what to do next. A watch on which nothing came for SILENCE seconds,
 although the server sends bookmarks, is taken for dead.
 
 A connection carries one exchange at a time, so there are as many as there are watches, and one or two to and fro for the
@@ -128,7 +128,7 @@ class HttpClient:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one exchange. Afterwards it waits for the next, unless that is out of the question."""
+        """Lend a connection for one exchange. It is kept for the next one if it is still usable."""
         if not self._is_open:
             raise unavailable(f"the client of {self.server} is closed; use it inside `async with`")
         while self._free and not self._free[-1].is_free:

@@ -27,7 +27,7 @@ LEASE_SECONDS = 40  # Kubernetes' node lease
 
 
 def holder_identity(name: str, start: int) -> str:
-    """Return how a process names itself in its Lease: by when it was started, which no other that wrote it can have in common."""
+    """Return the name of a process in its Lease: from its start time, which is unique among the writers."""
     return f"{name}_{start}"
 
 

@@ -2,7 +2,7 @@
 
 A part of a process (rules, overlay, dns) reports after each round which objects it left out and why; `report` logs what is new
 and what is right again. `problems` is what the Lease's annotation `netlab/problems` holds: few and short, as an object that
-anybody may write must not be able to fill a Lease.
+any user may write must not be able to fill a Lease.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LeftOut:
         self._refused: dict[str, dict[str, str]] = {}  # part -> object -> why
 
     def report(self, part: str, refused: Mapping[str, Exception]) -> None:
-        """Take note of what a part leaves out now; log what has changed.
+        """Record what a part leaves out now; log what has changed.
 
         The name "" stands for all of it: the part itself has failed, which whoever contained it has logged.
         """

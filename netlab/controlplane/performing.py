@@ -1,4 +1,4 @@
-"""A controller's write, done: the values of `controllers.writes` as verbs of the API.
+"""Performs the writes of controllers: the values of `controllers.writes` as verbs of the API.
 
 A caller that plans its own write (the edge, an event) performs it here, without the controllers.
 """

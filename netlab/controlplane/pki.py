@@ -1,6 +1,6 @@
 """The files of a lab's certificates, and the TLS settings made from them. `netlab.controlplane.certificates` creates them.
 
-Apart from it because the daemon only reads them: it need not carry the weight of the library that makes them.
+It is a separate module because the daemon only reads them, without the large library that makes them.
 """
 
 from __future__ import annotations

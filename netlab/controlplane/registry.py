@@ -1,4 +1,4 @@
-"""The registry: what must stay true whenever an object is stored or removed, whoever asked for it.
+"""The registry: the invariants of storing and removing objects.
 
 - Service addresses and node ports follow the Services (semantics 4.5, 4.9).
 - A deleted object waits for its finalizers, a Pod on a node for its grace period; then it goes.
@@ -108,7 +108,7 @@ class Registry:
         return stored
 
     def expire(self, resource: AnyResource, key: Key) -> None:
-        """Remove an object whose time is over; finalizers do not hold it, as they do not hold a key of etcd with a lease."""
+        """Remove an expired object; finalizers do not hold it, as they do not hold a key of etcd with a lease."""
         stored = self.store.get(resource, *key)
         if stored is not None:
             self._remove(resource, stored, BACKGROUND)
@@ -192,7 +192,7 @@ class Registry:
                 self._work.append(removal)
 
     def _finish_foreground(self, owner: str) -> None:
-        """Let an owner go that waited for its dependents, when the last one has gone."""
+        """Remove an owner that waited for its dependents, when the last one is gone."""
         identity = self._live.get(owner)
         stored = self.store.get(identity[0], *identity[1]) if identity else None
         if identity is None or stored is None or self._dependents.get(owner):

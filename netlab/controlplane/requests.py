@@ -1,4 +1,4 @@
-"""What a request means: REST paths, query parameters and bodies, read as Kubernetes reads them. No sockets here.
+"""The meaning of a request: REST paths, query parameters and bodies, read as Kubernetes reads them. No sockets here.
 
 /api/v1/<plural>                                 all namespaces, or a cluster-scoped kind
 /api/v1/namespaces/<namespace>/<plural>[/<name>[/<subresource>]]
@@ -99,7 +99,7 @@ def watch_seconds(query: Query) -> float | None:
 
 
 def dry_run(values: object) -> bool:
-    """Return whether a write is only tried; the one value there is, is All."""
+    """Return whether a write is a dry run; the only value is All."""
     if values in (None, "", []):
         return False
     if values in ("All", ["All"]):

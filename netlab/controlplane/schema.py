@@ -1,4 +1,4 @@
-"""What a body may hold: unknown fields are found and pruned, types are checked, before anything else looks at it.
+"""The schema of a body: unknown fields are found and pruned, types are checked, before anything else looks at it.
 
 Kubernetes decodes into typed objects, so that unknown fields never reach its store. netlab stores JSON; this
 module makes the same true: from the types of `netlab.api` it derives, once per kind, the tree of known field names

@@ -147,7 +147,7 @@ def nothing(chain: Chain, origin: Origin, rcode: dns.rcode.Rcode) -> Answer:
     """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN or NODATA, with the zone's SOA (RFC 2308).
 
     The root stands for everything outside these zones. An alias to a foreign name is an answer by itself: whoever follows
-    it may know more.
+    it may find more.
     """
     aliases = _aliases(chain, origin.ttl)
     foreign = origin.name == dns.name.root and rcode == dns.rcode.NXDOMAIN

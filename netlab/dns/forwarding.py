@@ -1,4 +1,4 @@
-"""Which names other DNS servers of the lab are asked about: `spec.dns` of the Lab (semantics 11.25). Pure.
+"""The names that netlab forwards to other DNS servers of the lab: `spec.dns` of the Lab (semantics 11.25). Pure.
 
 Theory. The longest suffix decides, as CoreDNS' server blocks have it: a stub domain's servers answer for its names, the zone
 for the cluster's, and for what is neither, and no host of the lab, the upstream servers. Servers are hosts of the lab, written

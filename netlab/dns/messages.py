@@ -1,4 +1,4 @@
-"""One DNS message in, the finished response to it out. No effects.
+"""Turns a DNS message into the finished response. No effects.
 
 The wire format is dnspython's. What is decided here is how a message that is not an ordinary query is answered, and how an
 answer is fitted into a datagram.

@@ -10,7 +10,7 @@ of these subtrees and a change of one Service rebuilds one entry. The content of
 
 What would surprise you:
 - A headless Service without a ready endpoint owns nothing: its name does not exist (NXDOMAIN), while a Service with a
-  cluster IP exists whether or not anybody serves it.
+  cluster IP exists whether or not it has an endpoint.
 - An endpoint's name is its hostname, else its address with dashes. Several endpoints may share a hostname.
 - The port of a headless Service's SRV record is the endpoint's, the other's is the Service's.
 - What cannot be an address, a port or a label is an error here, when objects come, and not when a client asks.

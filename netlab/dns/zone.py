@@ -1,4 +1,4 @@
-"""The cluster's zone: what a question is answered with (semantics 11; Kubernetes' DNS specification 1.1.0). Pure.
+"""The cluster's zone: the answer to a question (semantics 11; Kubernetes' DNS specification 1.1.0). Pure.
 
 Theory. A name of the zone is read from the right, like a path, and every step either exists or does not:
 
@@ -21,7 +21,7 @@ Four answers, which clients distinguish (musl gives up on the wrong one, semanti
    "temporary failure" (semantics 11.23).
 
 Outside the zone it resolves the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
-Services and endpoints backwards, and that everything else in the reverse zones of private and documentation addresses does
+Services and endpoints backwards; everything else in the reverse zones of private and documentation addresses does
 not exist (RFC 6303: a server without upstream must answer for these itself).
 
 What would surprise you:

@@ -6,7 +6,7 @@ and `decode()`d. An attribute is decoded when `get_attr()` asks for it. What is 
 Why not `import pyroute2`: its `__init__` imports all of it, databases and asyncio sockets included: 0.25 s and 27 MB, and a
 lab is to be up in 1.5 s with all its processes below 150 MB. The four classes of rtnetlink alone cost 0.03 s and 4.5 MB
 in a process that has `logging` and `socket` already. So, while they are imported, an empty package stands for `pyroute2`;
-then it is taken away, and whoever imports pyroute2 later gets the whole of it, with these same classes. A process that has
+then it is removed, and a later import of pyroute2 gets the whole of it, with these same classes. A process that has
 imported pyroute2 before is left alone.
 
 The messages of conntrack and nftables are declared here, in pyroute2's way: pyroute2 has them beside its asyncio sockets

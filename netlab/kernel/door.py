@@ -36,7 +36,7 @@ class NeighbourTable:
     """The machine's table of neighbor (ARP) entries, which all its network namespaces share.
 
     `limit` is how many learned entries it holds at most; permanent ones are not counted. `overflows` counts since the machine
-    booted how often an entry found no room: each time a packet was lost.
+    booted how often there was no space for an entry: each time a packet was lost.
     """
 
     limit: int = 1024
@@ -113,7 +113,7 @@ class Kernel(Protocol):
         """
 
     def nft_generation(self, path: str) -> int:
-        """Return the ruleset's generation, which grows with every commit of anybody in that namespace."""
+        """Return the ruleset's generation, which grows with every commit of any process in that namespace."""
 
     def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:
         """Delete the conntrack entries that match any filter and return how many."""

@@ -100,7 +100,7 @@ class LinuxKernel:
         return nft.canonical(path, contents, family, table)
 
     def nft_generation(self, path: str) -> int:
-        """Return the ruleset's generation, which grows with every commit of anybody in that namespace."""
+        """Return the ruleset's generation, which grows with every commit of any process in that namespace."""
         return nft.generation(path)
 
     def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:

@@ -1,4 +1,4 @@
-"""Which capabilities a container has: the default set, less what it drops, and what it adds (pure).
+"""The capabilities of a container: the default set, less what it drops, and what it adds (pure).
 
 As containerd and Docker compute it: `drop` comes first, so `drop: [ALL], add: [NET_RAW]` is NET_RAW alone. What may be added at
 all is checked when the object is written (`netlab.api.capabilities`).

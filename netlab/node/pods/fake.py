@@ -1,6 +1,6 @@
 """A pod runtime in memory, for tests of what is above it: no process, no engine, no wait.
 
-It keeps what every `PodRuntime` promises: `tests/podcontract.py` runs the same cases against all
+It keeps the contract of every `PodRuntime`: `tests/podcontract.py` runs the same cases against all
 three. A container is an entry of `containers`. A run begins in `carry_out`; each event reaches the
 listener before the call that caused it returns.
 
@@ -159,7 +159,7 @@ class FakePodRuntime:
             return command_timed_out(argv, limit)
 
     def look_again(self) -> None:
-        """No event is ever late."""
+        """Do nothing: events are never late."""
 
     def settled(self) -> list[str]:
         """Nothing takes time."""

@@ -23,7 +23,7 @@ NO_NAME = 400  # the engine's HTTP code for what cannot be an image's name
 
 
 class ImageUnavailableError(LabError):
-    """An image cannot be had; `reason` is Kubernetes' word for why."""
+    """An image is unavailable; `reason` is Kubernetes' word for why."""
 
     def __init__(self, message: str, *, reason: str, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -47,7 +47,7 @@ def needs_pull(container: Container, *, present: bool) -> bool:
 
 
 def choose(engine: Engine, container: Container, workloads: str) -> Chosen:
-    """Return the image of a container, fetched if that is its policy. `workloads` is the tag of netlab's own.
+    """Return the image of a container, pulled if that is its policy. `workloads` is the tag of netlab's own.
 
     Raises ImageUnavailableError.
     """

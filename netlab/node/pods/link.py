@@ -1,13 +1,13 @@
 """The kubelet's end of its connections to built-in workloads (`netlab.workloads.protocol`).
 
-Runtime `netns`: `WorkloadsLink` is the conversation with a node's workloads process. Runtime
+Runtime `netns`: `WorkloadsLink` is the connection to a node's workloads process. Runtime
 `docker`: `ReadySocket` receives from each container that its server listens; the engine reports the
 rest.
 
-A conversation is two tasks, one that sends and one that receives; the end of either is the end of both, and whatever ended
+A connection is two tasks, one that sends and one that receives; the end of either is the end of both, and whatever ended
 it is logged. Then the link connects again, after a pause that grows until the process has answered: what breaks the
-conversation may well break the next one, too. A server that cannot be put into a message is refused before
-(`netlab.node.pods.netns.pods`), so one server never breaks the conversation about the others.
+connection may well break the next one, too. A server that cannot be put into a message is refused before
+(`netlab.node.pods.netns.pods`), so one server never breaks the connection for the others.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class WorkloadsLink:
 
     @property
     def settled(self) -> bool:
-        """Return whether the process has answered for all that is wanted; one that died and came back has not."""
+        """Return whether the process has answered for the whole desired set; a restarted one has not."""
         return not self._desired.servers or self._answered == self._desired.version
 
     def want(self, servers: Sequence[ServerSpec]) -> None:
@@ -58,7 +58,7 @@ class WorkloadsLink:
             self._changed.set()
 
     async def run(self) -> None:
-        """Connect, talk, connect again, until cancelled."""
+        """Connect, exchange messages, reconnect, until cancelled."""
         pause = FIRST_PAUSE
         while True:
             answered = False
@@ -69,7 +69,7 @@ class WorkloadsLink:
                 await asyncio.sleep(pause)  # a socket file that appears gives no event
 
     async def _converse(self) -> bool:
-        """Talk with the process until one side ends it; return whether it has answered at all."""
+        """Exchange messages until one side ends; return whether the process has answered at all."""
         try:
             with socket_address(self._path) as address:
                 reader, writer = await asyncio.open_unix_connection(address, limit=LONGEST_LINE)
@@ -118,7 +118,7 @@ class ReadySocket:
         self._transport: asyncio.BaseTransport | None = None
 
     async def open(self) -> None:
-        """Open the socket; again, if an attempt before this one got so far."""
+        """Open the socket; replace that of an earlier attempt."""
         self.close()
         self.path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()

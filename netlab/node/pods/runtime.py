@@ -1,4 +1,4 @@
-"""What the kubelet asks of a runtime: network namespaces for pods, and runs of containers in them.
+"""The interface between kubelet and runtime: network namespaces for pods, and runs of containers in them.
 
 Theory. The kubelet runs a pod's life: order, restarts and back-off, readiness, grace (`kubelet_pods`). How a
 container is run depends on the runtime: `netns_pods` has processes and built-in servers, `docker_pods` containers.
@@ -12,7 +12,7 @@ sure that a run exists: one that an earlier daemon started, and died before it w
 taken over. An event of another run than the container's present one is out of date. Every run that
 began ends with exactly one `Ended`; if it ends at once, that event may precede its `Began`.
 
-To stop is a ladder, climbed one step at a time: DRAIN (send clients away, serve on), END (finish what is being served),
+Stopping has steps, taken one at a time: DRAIN (send clients away, continue to serve), END (finish what is being served),
 KILL. A command has no DRAIN.
 
 `tests/podcontract.py` holds what every runtime promises; `pod_runtime_fake` is the one for tests.
@@ -110,7 +110,7 @@ class SandboxLost:
 
 @dataclass(frozen=True)
 class Changed:
-    """Something else is worth a look: a pod's namespace has come, nothing of a pod is left; without uid, `settled`."""
+    """Something else has changed: a pod's namespace has come, nothing of a pod is left; without uid, `settled`."""
 
     uid: str = ""
 
@@ -150,7 +150,7 @@ class PodRuntime(Protocol):
         """Follow what happens to the containers, until cancelled."""
 
     async def recall(self, known: Collection[Place]) -> None:
-        """Look at what an earlier daemon left, before anything else; what belongs to no known (uid, container) is removed."""
+        """Find what an earlier daemon left, before anything else; what belongs to no known (uid, container) is removed."""
 
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
         """Make the network namespaces that are missing; the keys are their paths. Called in a thread.

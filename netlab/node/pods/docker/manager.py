@@ -78,7 +78,7 @@ class ContainerManager:
         return known.container.id if known and known.container else ""
 
     def serves_on(self, uid: str, container: Container) -> bool:
-        """A built-in workload does, where netlab's image stands in for the one that is named."""
+        """A built-in workload does, where netlab's image replaces the named one."""
         known = self._runs.get((uid, container.name))
         return known.is_server if known and known.container else bool(builtin_of(container))
 
@@ -218,7 +218,7 @@ class ContainerManager:
             self._advance(known)
 
     def compare(self, present: Mapping[str, protocol.Container], known: Collection[str]) -> None:
-        """Compare with what is present, by id; the absence of what is not `known` means nothing."""
+        """Compare with the present containers, by id; the absence of one that is not `known` means nothing."""
         for run in tuple(self._runs.values()):
             if run.container is None or run.is_over or run.container.id not in known:
                 continue

@@ -9,12 +9,12 @@ The engine takes a quarter of a second for a container and does many at once, so
 task, and the event loop waits for none. All state is the event loop's; threads only carry calls
 to the engine (`docker_tasks`).
 
-Labels are the memory: a new daemon finds sandboxes and containers by them (`recall`), continues
+Labels hold the state: a new daemon finds sandboxes and containers by them (`recall`), continues
 what runs in the right namespace, and removes what belongs to no pod. When a sandbox is lost its
 containers are killed: no cable leads to their namespace any more; the kubelet starts them again in
 the next one.
 
-Events of the engine may be lost or late. A resync compares what is known with what there is. Each
+Events of the engine may be lost or late. A resync compares the recorded containers with the existing ones. Each
 has a number, the generation: the runtime is settled when the newest has been completed.
 """
 
@@ -246,7 +246,7 @@ class DockerPods:
         self._notify(SandboxLost(uid))
 
     def look_again(self) -> None:
-        """Compare what is known with what there is: events may have been lost."""
+        """Compare the recorded containers with the existing ones: events may have been lost."""
         self._resync_wanted += 1
         self._tasks.start("", self._resync(self._resync_wanted), "resync")
 

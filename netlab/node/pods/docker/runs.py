@@ -39,7 +39,7 @@ NEVER_WORDS = ("unable to find user", "unable to find group", "is not a director
 
 @dataclass
 class ContainerRun:
-    """A run, as far as it is known."""
+    """The recorded state of a run."""
 
     run: Run
     container: Container | None = None  # once the engine has started it
@@ -59,7 +59,7 @@ class ContainerRun:
         return self.container is not None and self.container.id in self.ends
 
     def due(self) -> list[Began | Ended]:
-        """Return the events that follow from what is known. After `Ended` there are no more."""
+        """Return the events that follow from the recorded state. After `Ended` there are no more."""
         if self.container is None:
             return []
         events: list[Began | Ended] = []

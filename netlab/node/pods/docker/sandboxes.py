@@ -77,7 +77,7 @@ class PodSandboxes:
         return missing
 
     def open(self) -> None:
-        """Belong to the running event loop from now on."""
+        """Bind to the running event loop."""
         self._loop = asyncio.get_running_loop()
 
     def _begin(self, pod: Pod, path: str) -> None:

@@ -82,7 +82,7 @@ class NetnsPods:
         self._tell = listener
 
     async def run(self) -> None:
-        """Keep the conversations with the nodes' workloads processes until cancelled."""
+        """Keep the connections to the nodes' workloads processes until cancelled."""
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -277,7 +277,7 @@ class NetnsPods:
         return await self._commands.probe(run, argv, limit)
 
     def look_again(self) -> None:
-        """The spawner's news are never late: it is their processes' parent."""
+        """The spawner's events are never late: it is the parent of the processes."""
 
     def settled(self) -> list[str]:
         """Name the nodes whose workloads process has not answered for all that shall run."""
