@@ -1,4 +1,4 @@
-"""The built-in workloads (netlab/api/catalogue.py): what each answers, on which ports.
+"""The built-in workloads (`netlab.api.catalogue`): what each answers, on which ports.
 
 A server is a function from a `ServerSpec` to listeners, and a handler one from a request to a response (`http_messages`);
 `http_server` carries those over a connection. Nothing here opens a socket. Every answer states who gave it
