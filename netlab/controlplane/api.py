@@ -1,8 +1,8 @@
 """The API server's verbs: one path for every request, whether it came over TLS or from inside the daemon.
 
-Each write goes through the same steps, in this order, and stops at the first that says no:
+Each write goes through the same steps, in this order, and stops at the first that refuses:
 
-    authorise -> namespace there? -> unknown fields, nulls -> types -> defaults -> strategy (what may be set and kept)
+    authorize -> namespace there? -> unknown fields, nulls -> types -> defaults -> strategy (what may be set and kept)
     -> validation -> Service allocation -> nothing changed? -> commit (or not: dry run)
 
 Nothing awaits between the first step and the last, so writes cannot interleave and a patch needs no retry. Validation is
@@ -223,7 +223,7 @@ class Api:
     # ---- deleting
     @answered
     def delete(self, user: str, target: Target, options: DeleteOptions = DELETE_IT) -> Written:
-        """Delete an object, or ask for it where somebody must finish first."""
+        """Delete an object, or request it where a finalizer must finish first."""
         stored = self._find(target)
         self._authorise(user, "delete", target, stored)
         stored = self._there(target, stored)

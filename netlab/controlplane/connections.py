@@ -1,11 +1,11 @@
 """The connections of the API server: how many a client may have, and how slow it may be.
 
-Before a request has shown a valid token its connection is a stranger's: STRANGERS of one address at a time, each for
+Before a request has shown a valid token its connection is unauthenticated: `STRANGERS` of one address at a time, each for
 STRANGER_SECONDS, in which the TLS handshake and the request's headers must arrive (`netlab.serving.roster`). The daemon
 shares one roster among all its TCP listeners, so a client in the lab and one on the machine's loopback are counted apart, by
 address. The Unix socket, which only the lab's owner can open, has no limit.
 
-aiohttp makes the protocol of a connection; `Guarded` stands before it and reports the end of the connection to its seat.
+aiohttp makes the protocol of a connection; `Guarded` wraps it and reports the end of the connection to its seat.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STRANGERS: Final = 32
 STRANGER_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 90.0  # between two requests, as kube-apiserver
 BODY_SECONDS: Final = 30.0  # for the body of a request to arrive
-LINGER_SECONDS: Final = 2.0  # for the rest of a body that nobody reads
+LINGER_SECONDS: Final = 2.0  # for the rest of a body that no handler reads
 STALL_SECONDS: Final = 30.0  # for a client to take something of what is due to it
 TLS_BUFFER: Final = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 WRITE_BUFFER: Final = 64 * 1024  # bytes that wait for a client outside the kernel; asyncio's own with TLS is 512 KiB

@@ -1,11 +1,11 @@
 """HttpClient: the API over TLS, for agents and the edge (asyncio).
 
-Every failure is an ApiError: the server's Status, or 503 ServiceUnavailable when it could not be reached or broke off.
-Nothing is tried twice here; the informer decides what to do next. A watch on which nothing came for SILENCE seconds,
+Every failure is an ApiError: the server's Status, or 503 ServiceUnavailable when the connection failed.
+It retries nothing; the informer decides what to do next. A watch on which nothing came for SILENCE seconds,
 although the server sends bookmarks, is taken for dead.
 
 A connection carries one exchange at a time, so there are as many as there are watches, and one or two to and fro for the
-rest: one whose answer has been read to its end is kept for the next who asks.
+rest: one whose answer has been read to its end is kept for the next request.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections. One that is in use is closed by who ends its use."""
+        """Close the connections. One that is in use is closed when its use ends."""
         self._is_open = False
         while self._free:
             self._free.pop().close()
@@ -109,7 +109,7 @@ class HttpClient:
                 async for line in _lines(connection.body()):
                     yield _event(line)
         except OSError as error:
-            raise unavailable(f"the watch of {resource.plural} at {self.server} broke off: {_words(error)}") from error
+            raise unavailable(f"the watch of {resource.plural} at {self.server} failed: {_words(error)}") from error
 
     # ---- requests
     async def request(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Json:
@@ -128,7 +128,7 @@ class HttpClient:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one exchange. Afterwards it waits for the next, unless that is out of the question."""
+        """Lend a connection for one exchange. It is kept for the next one if it is still usable."""
         if not self._is_open:
             raise unavailable(f"the client of {self.server} is closed; use it inside `async with`")
         while self._free and not self._free[-1].is_free:

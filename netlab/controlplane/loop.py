@@ -1,10 +1,10 @@
-"""The loop of everything level-triggered: a round when something changed, now and then, and again after a failure.
+"""The loop of all level-triggered code: a round when something changed, now and then, and again after a failure.
 
-A round compares what is wanted with what is, all of it; one without news writes nothing. Every RESYNC seconds a round is
-told to look also for what somebody changed behind our back (kube-proxy's syncPeriod).
+A round compares the whole wanted state with the actual one; without a difference it writes nothing. Every RESYNC seconds a round
+also looks for changes by other processes (kube-proxy's syncPeriod).
 
-A round contains what concerns one object (`netlab.containment`). One that breaks all the same is logged, once for each
-message, and tried again: the loop goes on.
+A round contains what concerns one object (`netlab.containment`). One that breaks nevertheless is logged, once for each
+message, and tried again: the loop continues.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger("netlab.controlplane")
 
 
 def asked_to_look(before: Object | None, after: Object | None) -> bool:
-    """Tell whether a change of the Lab asks agents and edge to look for damage now (`wellknown.LOOK`)."""
+    """Return whether a change of the Lab asks agents and edge to look for damage now (`wellknown.LOOK`)."""
     return _look(before) != _look(after)
 
 

@@ -1,4 +1,4 @@
-"""What a request means: REST paths, query parameters and bodies, read as Kubernetes reads them. No sockets here.
+"""The meaning of a request: REST paths, query parameters and bodies, read as Kubernetes reads them. No sockets here.
 
 /api/v1/<plural>                                 all namespaces, or a cluster-scoped kind
 /api/v1/namespaces/<namespace>/<plural>[/<name>[/<subresource>]]
@@ -53,12 +53,12 @@ def json_body(body: Body) -> Body:
         line, column = misread[0].position
         raise bad_request(f"the body, line {line}, column {column}: {misread[0].message}")
     if len(found) != 1:
-        raise bad_request(f"the body must be one YAML document, it has {len(found)}")
+        raise bad_request(f"the body must be one YAML document, got {len(found)}")
     return Body(json.dumps(found[0].value, separators=(",", ":")).encode())
 
 
 def parse_path(path: str) -> Target | None:
-    """Return what a resource path names, None for a path that is no resource path; 404 for an unknown kind."""
+    """Return what a resource path names, None for a path that is not a resource path; 404 for an unknown kind."""
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
@@ -103,7 +103,7 @@ def watch_seconds(query: Query) -> float | None:
 
 
 def dry_run(values: object) -> bool:
-    """Tell whether a write is only tried; the one value there is, is All."""
+    """Return whether a write is a dry run; the only value is All."""
     if values in (None, "", []):
         return False
     if values in ("All", ["All"]):

@@ -1,4 +1,4 @@
-"""The REST server: aiohttp around `Api`, on sockets that somebody else has bound.
+"""The REST server: aiohttp around `Api`, on sockets that another process has bound.
 
 - The daemon binds one socket on host loopback and one inside the fabric's namespace; this module only listens on them.
   How many connections a client may have, and how slow it may be, is in `netlab.controlplane.connections`.
@@ -9,7 +9,7 @@
   and may raise ApiErrors.
 - Answers are JSON only, made of the bytes that the store holds already.
 - A watch sends pieces of at most PIECE bytes. A watcher that does not take one within STALL_SECONDS is cut off: what waits
-  for it is bounded by the buffers of one connection, not by what changes meanwhile.
+  for it is bounded by the buffers of one connection, not by what changes in the meantime.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def status_response(error: ApiError) -> web.Response:
 
 
 def accepts_json(header: str) -> bool:
-    """Tell whether a client reads plain JSON; kubectl lists it after Table and protobuf."""
+    """Return whether a client reads plain JSON; kubectl lists it after Table and protobuf."""
     kinds = [part.partition(";")[0].strip() for part in header.split(",")]
     return not header or any(kind in {requests.JSON_TYPE, "application/*", "*/*"} for kind in kinds)
 
@@ -128,7 +128,7 @@ class RestServer:
             task.cancel()
 
     def user(self, request: web.Request) -> str:
-        """Return who asks."""
+        """Return the user of a request."""
         return self.api.tokens.authenticate(request.headers.get("Authorization"))
 
     @web.middleware
@@ -242,7 +242,7 @@ class RestServer:
     async def watch(self, request: web.Request, target: Target, fields: str = "") -> web.StreamResponse:
         """Stream changes as JSON lines until the client leaves, its timeout passes or its position is lost (410)."""
         if self.closing:
-            raise unavailable("the API server is shutting down; watch again at the next one")
+            raise unavailable("the API server is shutting down; restart the watch")
         query = request.query
         chosen = ",".join(text for text in (fields, query.get("fieldSelector", "")) if text)
         options = requests.watch_options(query)

@@ -2,14 +2,14 @@
 
 How it works. A question's bytes after its id, up to and including the fixed part of an EDNS record, decide the answer, so
 they are the key of a table of finished responses; answering again is a look-up and a copy with the new id in front. What
-the table does not know goes through dnspython: parse, `Zone.answer`, render. The table is emptied when the zone changes,
+the table does not contain goes through dnspython: parse, `Zone.answer`, render. The table is emptied when the zone changes,
 and when it has grown to its limit (random names must not fill the memory). A response with several addresses is kept in
-several orders and handed out in turn (semantics 11.27).
+several orders and used in turn (semantics 11.27).
 
 Rules.
 - Nothing sent to us is an exception: what is too short or is itself a response gets silence, what cannot be read FORMERR,
   another operation than a query NOTIMP, another class than IN and zone transfers REFUSED (11.17).
-- A question whose answer raises an exception gets SERVFAIL, and the others go on.
+- A question whose answer raises an exception gets SERVFAIL, and the others continue.
 - Without a zone, as long as the API has not been read, the answer is SERVFAIL, which makes a resolver ask again (11.17).
 - UDP answers fit into what the asker can take: 512 bytes, or its EDNS size up to 4096; a set of records that does not fit is
   shortened and TC set, and the same question over TCP gets all of it (11.26).
@@ -178,7 +178,7 @@ class DnsServer:
         log.info("dns=listening address=%s port=%d", address, self.port)
 
     def update(self, zone: Zone | None) -> None:
-        """Answer from this zone from now on. With None the server asks its supplier, and says SERVFAIL until there is one."""
+        """Answer from this zone from now on. With None the server asks its supplier, and answers SERVFAIL until there is one."""
         self._responder.update(zone)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Asking another DNS server of the lab, on behalf of a pod or host.
+"""Queries another DNS server of the lab, on behalf of a pod or host.
 
 One question at a time: over UDP, over TCP when the answer is truncated. A server that does not answer in time, or answers
 SERVFAIL or REFUSED, is passed over; the next is asked. The time for all servers is less than the five seconds after which a

@@ -1,27 +1,27 @@
-"""HTTP/1.1 with the clients of a server of a node: h11 knows the words, asyncio moves the bytes, this module joins them.
+"""HTTP/1.1 with the clients of a server of a node: h11 parses the messages, asyncio moves the bytes, this module joins them.
 
 Built-in workloads and the health checks of agents are served by it.
 
-A container holds one server and a Python of its own, and starting ten of them is what `up` with runtime docker spends its
+A container holds one server and a separate Python, and starting ten of them is what `up` with runtime docker spends its
 time on: h11 is loaded in a tenth of the time that a web framework takes. A connection is in one of three states:
 
     listening   no request is whole yet. KEEP_ALIVE seconds of silence end it; a request that has begun must have its headers
                 within HEAD_SECONDS, as must the first one of a connection, and more of its body every BODY_SECONDS
     answering   the handler has the request, or the client has not taken the answer, of which it must take something
                 every WRITE_SECONDS
-    leaving     nothing more is read or said
+    leaving     nothing more is read or sent
 
 1. One request at a time. What the client sends ahead waits in h11; beyond READ_AHEAD bytes it waits in the client.
 2. A request is read whole before the handler sees it, with at most LARGEST_BODY bytes of body, as nginx does: handlers never
    wait for a client, and one that waits for something else holds up its own client only.
 3. Being served is counted from a request's last header until the client has taken the answer. When the connection breaks it is
-   counted off, and the handler cancelled; who only has nothing more to say (EOF) gets the answer.
-4. What is no HTTP is answered with the status that h11 advises, too large a body with 413, and that is the last answer. So is
+   counted off, and the handler cancelled; a client that only ends its side (EOF) gets the answer.
+4. What is not HTTP is answered with the status that h11 advises, too large a body with 413, and that is the last answer. So is
    the 400 for a request with Content-Length and Transfer-Encoding, which servers in a row may read differently (RFC 9112, 6.1).
 5. Behind the last answer the client may still be talking: the kernel resets a connection that is closed with bytes unread, and
    the answer might be lost with it (RFC 9112, 9.6). So sending ends, and what still arrives is thrown away until the client
    closes, for LINGER seconds at most.
-6. `end` is polite: who is idle is closed, who is being served gets the answer first, with `Connection: close`.
+6. `end` is graceful: an idle connection is closed, a client being served gets the answer first, with `Connection: close`.
 
 CONNECT and Upgrade are not granted. HTTP/1.0 gets one answer per connection.
 """
@@ -54,7 +54,7 @@ BODILESS = frozenset({HTTPStatus.NO_CONTENT.value, HTTPStatus.NOT_MODIFIED.value
 
 
 class Connection(Protocol):
-    """What can be ended: politely, or at once."""
+    """What can be ended: gracefully, or at once."""
 
     def end(self) -> None: ...
 
@@ -96,7 +96,7 @@ class Connections:
             self._none.set()
 
     async def close(self, patience: float) -> None:
-        """End all, politely for so many seconds. Nobody can come in any more."""
+        """End all, gracefully for so many seconds. No client can connect any more."""
         if not self._open:
             return
         self._none.clear()
@@ -111,7 +111,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class HttpService:
-    """What the connections of a listener share: who answers, the set that they are in, and who counts who is being served."""
+    """What the connections of a listener share: the handler, the set of connections, and the counter of clients being served."""
 
     answer: HttpHandler
     connections: Connections
@@ -148,7 +148,7 @@ class HttpConnection(asyncio.Protocol):
         self._untaken = 0  # bytes of the answer that waited for the client when that was looked at last
         self._timer: asyncio.TimerHandle | None = None
 
-    # ---- what asyncio says
+    # ---- callbacks of asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
@@ -174,7 +174,7 @@ class HttpConnection(asyncio.Protocol):
             self._http.receive_data(b"")
         if self._state is State.LISTENING:
             self._read()
-        return self._state is not State.LEAVING  # who has nothing more to say may still listen
+        return self._state is not State.LEAVING  # a client with nothing more to send may still read
 
     def pause_writing(self) -> None:
         self._full = True
@@ -206,7 +206,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, whatever has not been said."""
+        """Close at once, whatever has not been sent."""
         self._transport.abort()
 
     def _leave(self) -> None:
@@ -251,7 +251,7 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- requests
     def _read(self) -> None:
-        """Take the client's words until a request is whole or there are no more."""
+        """Read from the client until a request is whole or the stream ends."""
         try:
             while self._state is State.LISTENING and self._take(self._http.next_event()):
                 pass
@@ -259,7 +259,7 @@ class HttpConnection(asyncio.Protocol):
             self._send(_refusal(error.error_status_hint))
 
     def _take(self, event: type[h11.NEED_DATA | h11.PAUSED] | h11.Event) -> bool:
-        """Take one event; tell whether there may be another."""
+        """Take one event; return whether there may be another."""
         match event:
             case h11.Request():
                 self._take_head(event)
@@ -316,7 +316,7 @@ class HttpConnection(asyncio.Protocol):
         self._send(_refusal(HTTPStatus.INTERNAL_SERVER_ERROR) if error else handler.result())
 
     def _send(self, response: Response) -> None:
-        """Say an answer, and go on when the client has taken it."""
+        """Send an answer, and continue when the client has taken it."""
         self._state = State.ANSWERING
         headers = [("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())), ("Server", "netlab"), *response.headers]
         body = response.body

@@ -1,6 +1,6 @@
 """What the kernel lists, as a NamespaceState: the reading half of `rtnetlink`.
 
-Left out, as nobody states them: routes with a metric, routes of other tables unless asked for, ARP and FDB entries that are
+Left out, as no caller states them: routes with a metric, routes of other tables unless asked for, ARP and FDB entries that are
 not permanent, a bridge's own FDB. The routes the kernel makes itself with an address (`proto kernel`) are listed apart, as
 `connected`.
 """
@@ -185,7 +185,7 @@ def _addresses(messages: Iterable[Values], names: Names) -> Iterable[Address]:
 
 
 def _rule(message: Values) -> Rule:
-    """Return a rule; one of another kind than netlab writes has table 0, so that it differs from all that netlab writes."""
+    """Return a rule; one of a kind that netlab does not write gets table 0, so it equals no wanted rule."""
     narrowed = message["src_len"] or message["dst_len"] or message["tos"] or message["flags"] & FIB_RULE_INVERT
     foreign = narrowed or message["action"] != FR_ACT_TO_TBL or not RULE_SELECTORS.isdisjoint(message)
     table = 0 if foreign else message.get("FRA_TABLE", 0)

@@ -90,7 +90,7 @@ def _chosen(snapshot: Snapshot, only: str | None) -> list[Check]:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What became of a change during the run: checks that were run again, dropped ones, and what changed meanwhile again."""
+    """The effect of a change during the run: repeated checks, dropped checks, and what changed again in the repetition."""
 
     repeated: frozenset[str] = frozenset()
     dropped: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Repetition:
         """Return the verdict of a check; hints are for faults, not for changes."""
         verdict = judge(check, observed)
         if verdict.result is Result.FAILED and self.changes.concern(check):
-            reasons = ("objects of this check changed during the test, and again during its repetition", *verdict.reasons)
+            reasons = ("objects of this check changed during the test and again during its repetition", *verdict.reasons)
             verdict = Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, reasons)
         elif verdict.result is Result.FAILED:
             verdict = replace(verdict, hints=hints.of(check, observed))

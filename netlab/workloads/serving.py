@@ -3,8 +3,8 @@
 Sockets are made in the pod's namespace (`netlab.workloads.sockets`); the process itself never moves. All sockets of a
 server are bound before the first one listens, so a server is up as a whole or not at all, as a program would be.
 
-When no rule leads to the pod any more, `drained` returns after everybody who came before has been served: who waits in the
-kernel to be accepted, who has connected and is about to send a first request, who waits for an answer, datagrams not yet read.
+When no rule leads to the pod any more, `drained` returns after all earlier clients have been served: those waiting in the
+kernel to be accepted, connected and about to send a first request, waiting for an answer, datagrams not yet read.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def bound(_path: str, protocol: str, port: int) -> socket.socket:
 
 
 class ServedWorkload:
-    """A server's life: `start`, changes told to `changed`, `close`."""
+    """A server's life: `start`, changes reported to `changed`, `close`."""
 
     def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: Output | None = None, bind: Bind = bound) -> None:
         """Write to `output`; `bind` makes sockets in the spec's namespace."""
@@ -101,13 +101,13 @@ class ServedWorkload:
         return ServerStatus(key=self.spec.key, run=self.spec.run, code=self.code, message=self.message, busy=self._busy)
 
     async def start(self, open_log: Callable[[], Output] | None = None) -> None:
-        """Open the log, bind, then listen. Any failure becomes the server's exit code and last words, also in its log."""
+        """Open the log, bind, then listen. Any failure becomes the server's exit code and last message, also in its log."""
         with Contained() as attempt:
             if open_log is not None:
                 self._log = open_log()
             await self._start()
         if attempt.error is not None:
-            with Contained():  # its last words may not find room; it has ended all the same
+            with Contained():  # its last message may not fit; it has ended anyway
                 await self._fail(*last_words(attempt.error))
 
     async def _start(self) -> None:
@@ -119,7 +119,7 @@ class ServedWorkload:
         self._write(f"{self.spec.server}: serving {ports or 'nothing'}")
 
     def end(self) -> None:
-        """Close as soon as everybody is served, with exit code 0; to be called when no rule leads here any more."""
+        """Close as soon as all clients are served, with exit code 0; to be called when no rule leads here any more."""
         if self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._end(), name=f"end {self.spec.key}")
 
@@ -129,7 +129,7 @@ class ServedWorkload:
         self._exit(self.code or 0)
 
     async def drained(self) -> None:
-        """Return when everybody who has come is served."""
+        """Return when all clients that have come are served."""
         for _ in range(PASSES):
             await asyncio.sleep(0)
         await self._connections.all_begun(FIRST_REQUEST)
@@ -180,7 +180,7 @@ class ServedWorkload:
     def _receive(self, listener: Port, endpoint: socket.socket) -> bool:
         """Answer one datagram from the very address it was sent to: a host with several would choose another.
 
-        Tell whether there was one.
+        Return whether there was one.
         """
         try:
             data, ancillary, _, sender = endpoint.recvmsg(LARGEST_DATAGRAM, socket.CMSG_SPACE(PKTINFO.size))
@@ -199,7 +199,7 @@ class ServedWorkload:
 
     # ---- requests
     def _signed(self, handler: HttpHandler) -> HttpHandler:
-        """Return the handler with answers that say who gave them to whom; each is a line in the log."""
+        """Return the handler with answers that name server and client; each is a line in the log."""
 
         async def answer(request: Request) -> Response:
             response = await handler(request)
@@ -211,11 +211,11 @@ class ServedWorkload:
         return answer
 
     def begin(self) -> None:
-        """Count somebody being served."""
+        """Count a client being served."""
         self._busy += 1
 
     def finish(self) -> None:
-        """Count somebody less."""
+        """Count a client less."""
         self._busy -= 1
         if self._busy == 0:
             self._idle.set()

@@ -1,16 +1,16 @@
-"""When to look at the kernel after it said that something changed (pure).
+"""When to look at the kernel after it reported a change (pure).
 
-The first change is looked at as soon as it is heard: what somebody deleted by hand is put back at once (semantics 2.22). A
+The first change is looked at as soon as it is reported: what a user deleted by hand is restored at once (semantics 2.22). A
 program that deletes it again and again must not keep the agent busy, so after each repair the next look waits: 1 s, then twice
 as long with each repair, 30 s at most, as long as the next resync would take. After a minute without a repair all is forgotten.
-A change of our own is heard as well; the look that follows finds nothing, and counts for nothing.
+A change by the agent itself is reported, too; the look that follows finds nothing, and counts for nothing.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-SPACING: Final = 0.1  # seconds between two looks, whatever is heard
+SPACING: Final = 0.1  # seconds between two looks, whatever is reported
 FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 30.0
 FORGET: Final = 60.0
@@ -27,7 +27,7 @@ class Damage:
         self._delay = 0.0
 
     def heard(self, now: float) -> float | None:
-        """Take note of a change; return when to look, None when that has been said before."""
+        """Take note of a change; return when to look, None if that was returned before."""
         if self._due is not None:
             return None
         delay = 0.0 if now - self._repaired >= FORGET else self._delay
@@ -35,7 +35,7 @@ class Damage:
         return self._due
 
     def is_due(self, now: float) -> bool:
-        """Tell whether to look now."""
+        """Return whether to look now."""
         return self._due is not None and now + RESOLUTION >= self._due
 
     def looked(self, now: float, *, repaired: bool) -> None:

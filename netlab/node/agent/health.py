@@ -67,7 +67,7 @@ class HealthServers:
         service = HttpService(answer, connections, begin=_uncounted, finish=_uncounted)
         try:
             bound = _bound(host, port)
-        except OSError as error:  # something else on this node has the port: say it; the other ports are served
+        except OSError as error:  # something else on this node has the port: log it; the other ports are served
             log.warning("port=%d served=no error=%r", port, str(error))
             return
         self._servers[port] = (
@@ -107,4 +107,4 @@ def _response(answer: Answer) -> Response:
 
 
 def _uncounted() -> None:
-    """Take no notice: an answer takes no time, and nobody waits until all have had theirs."""
+    """Take no notice: an answer takes no time, and no caller waits for all answers."""

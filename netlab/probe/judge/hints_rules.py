@@ -1,7 +1,7 @@
 """Whether the tables of a node, and of the edge, are what their agent writes for the objects: chains, rules, elements one by one.
 
 Two texts of the same rule need not be equal, so nft prints both (`netlab.netfilter.listing`): the table as it is, and the wanted
-one, loaded into a namespace made for that purpose: a tester changes nothing of what it tests.
+one, loaded into a namespace made for that purpose: the test changes no tested table.
 
 What the edge writes also depends on which nodes are healthy. It reports that in its Lease; without a report there is nothing to
 compare with.
@@ -32,7 +32,7 @@ MOST_NAMED = 3
 
 
 class RulesHints:
-    """Looks at each node, and at the edge, once per run."""
+    """Compares the tables of each node, and of the edge, once per run."""
 
     def __init__(self, snapshot: Snapshot, kernel: Kernel) -> None:
         self._snapshot = snapshot
@@ -82,11 +82,11 @@ class RulesHints:
         for wanted in tables:
             try:
                 found = self._compare(path, wanted)
-            except KernelError:  # a question that fails is no hint
+            except KernelError:  # a question that fails yields no hint
                 continue
             if found:
                 told = "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if (more := len(found) - MOST_NAMED) > 0 else "")
-                yield f"table {wanted.family} {wanted.table} of {host} is not what {writer}: {told}"
+                yield f"table {wanted.family} {wanted.table} of {host} differs from what {writer}: {told}"
 
     def _compare(self, path: str, wanted: Ruleset) -> tuple[str, ...]:
         observed = self._kernel.nft_list(path, wanted.family, wanted.table)
@@ -109,11 +109,11 @@ def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:
     """Return how a table differs from what is wanted, in words; `canonical` is how nft prints the wanted table."""
     if not observed.exists:
-        return ("it does not exist",)
+        return ("the table does not exist",)
     damage = compare(observed, canonical, wanted)
     return (
         *(f"chain {name} is missing" for name in damage.missing_chains),
-        *(f"chain {name} has another hook, priority or policy" for name in damage.unhooked_chains),
+        *(f"chain {name} has a different hook, priority or policy" for name in damage.unhooked_chains),
         *(_rules(name, observed, canonical) for name in damage.changed_chains if name not in damage.unhooked_chains),
         *(f"set {name} is missing" for name in damage.missing_sets),
         *(f"set {name} lacks {_listed(found)}" for name, found in damage.missing_elements.items() if found),
@@ -126,9 +126,9 @@ def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple
 def _rules(name: str, observed: Listing, canonical: Listing) -> str:
     found, expected = _bare(observed.chains[name]), _bare(canonical.chains[name])
     if len(found) != len(expected):
-        return f"chain {name} has {len(found) or 'no'} rules, not {len(expected)}"
+        return f"chain {name} has {len(found) or 'no'} rules instead of {len(expected)}"
     pair = next(((has, wants) for has, wants in zip(found, expected, strict=True) if has != wants), ("", ""))
-    return f"chain {name} has other rules: `{pair[0]}` instead of `{pair[1]}`"
+    return f"chain {name} contains `{pair[0]}` instead of `{pair[1]}`"
 
 
 def _bare(lines: Iterable[str]) -> list[str]:

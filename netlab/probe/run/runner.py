@@ -1,4 +1,4 @@
-"""Carrying out checks: captures open, probes run side by side, captures close. All in one process and one thread.
+"""Carries out checks: captures open, probes run concurrently, captures close. All in one process and one thread.
 
 Checks overlap (at most AT_ONCE busy at a time: more would measure the tester, not the lab). Those that end in a timeout
 are started first, so that they wait while the others work, and waiting takes no slot. Each namespace is entered only for
@@ -42,7 +42,7 @@ Row = tuple[Check, Observed]
 
 @dataclass
 class Run:
-    """What the phases of one test share. `missing` and `lost`: what captures did not see, by place."""
+    """The state that the phases of one test share. `missing` and `lost`: what captures did not see, by place."""
 
     kernel: Kernel
     progress: Progress
@@ -86,7 +86,7 @@ class Run:
 
 
 def no_resolv_conf(uid: str) -> str:
-    raise BrokenProbeError(f"nothing is known of the resolv.conf of the pod with uid {uid}")
+    raise BrokenProbeError(f"no resolv.conf found for the pod with uid {uid}")
 
 
 def _ports_of_flows(snapshot: Snapshot, kernel: Kernel) -> set[int]:
@@ -114,7 +114,7 @@ def _places(check: Check) -> tuple[Any, ...]:
 
 
 async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress) -> list[tuple[Check, Observed]]:
-    """Run checks side by side, those that wait longest first; return results in the plan's order."""
+    """Run checks concurrently, those that wait longest first; return results in the plan's order."""
     slots, done = asyncio.Semaphore(AT_ONCE), 0
 
     async def run(check: Check) -> Observed:
@@ -138,7 +138,7 @@ async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress)
 
 
 def blindness(capture: Capture) -> str:
-    """Say why a packet that was not seen may have been there all the same; empty when it would have been seen."""
-    missing = [f"nothing could be captured in {place}" for place in sorted(capture.missing)]
+    """Return why a packet that was not seen may have been there nevertheless; empty when it would have been seen."""
+    missing = [f"cannot capture packets in {place}" for place in sorted(capture.missing)]
     lost = [f"the capture in {place} lost {number} packets" for place, number in sorted(capture.lost.items())]
     return "; ".join((*missing, *lost))

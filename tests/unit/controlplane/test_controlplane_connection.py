@@ -124,7 +124,7 @@ async def test_a_connection_is_kept(hangs_up: bool, texts: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     ("said", "words"),
-    [(b"", "broke off: TimeoutError"), (WATCH, "broke off: TimeoutError"), (WATCH + b"1\r\n", "broke off: TimeoutError")],
+    [(b"", "failed: TimeoutError"), (WATCH, "failed: TimeoutError"), (WATCH + b"1\r\n", "failed: TimeoutError")],
     ids=["no answer", "no event", "half a chunk"],
 )
 async def test_a_silent_watch(monkeypatch: pytest.MonkeyPatch, said: bytes, words: str) -> None:

@@ -64,7 +64,7 @@ ROWS = [
     pytest.param((), "", id="as it is written"),
     pytest.param(("add table ip trace",), "", id="a table of somebody else"),
     pytest.param(("flush chain ip netlab-edge firewall-prerouting",), "chain firewall-prerouting has no rules", id="flushed"),
-    pytest.param(("delete table ip netlab-edge",), "it does not exist", id="deleted"),
+    pytest.param(("delete table ip netlab-edge",), "the table does not exist", id="deleted"),
     pytest.param(("add chain ip netlab-edge x",), "chain x was not created by netlab", id="a chain more"),
 ]
 
@@ -75,7 +75,7 @@ def test_the_edges_table_is_compared(scripts, words):
     found = said(snapshot(), *scripts)
 
     assert bool(words) == bool(found)
-    assert all(f"table ip netlab-edge of edge is not what the edge writes: {words}" in sentence for sentence in found)
+    assert all(f"table ip netlab-edge of edge differs from what the edge writes: {words}" in sentence for sentence in found)
 
 
 @pytest.mark.parametrize("healthy", [(), ("node1",), BOTH])
