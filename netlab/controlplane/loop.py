@@ -20,7 +20,7 @@ from netlab.containment import Containment
 
 TICK = 10.0  # seconds between rounds without news: a Lease wants to be renewed
 RESYNC = 30.0  # seconds between two looks for damage
-RETRY = 1.0  # seconds after a round that failed
+RETRY_SECONDS = 1.0  # after a round that failed
 log = logging.getLogger("netlab.controlplane")
 
 
@@ -33,7 +33,9 @@ def _look(lab: Object | None) -> str:
     return lab.metadata.annotations.get(LOOK, "") if lab else ""
 
 
-async def run_rounds(changed: asyncio.Event, round_: Callable[[bool], Awaitable[bool]]) -> NoReturn:
+async def run_rounds(
+    changed: asyncio.Event, round_: Callable[[bool], Awaitable[bool]], retry_seconds: float = RETRY_SECONDS
+) -> NoReturn:
     """Run rounds for ever. A round is given whether to look for damage, and returns whether it could do all it wanted."""
     now = asyncio.get_running_loop().time
     resync_at = now() + RESYNC
@@ -46,7 +48,7 @@ async def run_rounds(changed: asyncio.Event, round_: Callable[[bool], Awaitable[
         if resync:
             resync_at = now() + RESYNC
         try:
-            async with asyncio.timeout(TICK if done else RETRY):
+            async with asyncio.timeout(TICK if done else retry_seconds):
                 await changed.wait()
         except TimeoutError:
             continue
