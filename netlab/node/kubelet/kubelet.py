@@ -33,9 +33,9 @@ from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod
 from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
 from netlab.containment import Containment
-from netlab.controlplane import loop
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
+from netlab.controlplane.loop import ROUND_TIMES, RoundTimes, run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel import mounts
 from netlab.kernel.door import Kernel
@@ -70,13 +70,13 @@ class Kubelet:
         lab: str,
         node_stands: Callable[[str], bool],
         slices_after: SlicesAfter,
-        round_retry_seconds: float = loop.RETRY_SECONDS,
+        round_times: RoundTimes = ROUND_TIMES,
         start_retry_seconds: float = containers.RETRY_SECONDS,
     ) -> None:
         """Make it; `slices_after` tells how far the controllers have followed the Pods (`kubelet_drain`)."""
         self._runtime = runtime
         self._node_stands = node_stands
-        self._round_retry_seconds = round_retry_seconds
+        self._round_times = round_times
         self._lab = lab
         self._writer = Writer(client)
         self._changed = asyncio.Event()
@@ -112,7 +112,7 @@ class Kubelet:
                 tasks.create_task(self._runtime.run(), name="kubelet runtime")
                 for plural, informer in self._informers.items():
                     tasks.create_task(informer.run(), name=f"kubelet {plural}")
-                rounds = loop.run_rounds(self._changed, self._round, self._round_retry_seconds)
+                rounds = run_rounds(self._changed, self._round, self._round_times)
                 tasks.create_task(rounds, name="kubelet rounds")
         finally:
             ending = [task for worker in self._workers.values() for task in worker.probing.end_all()]

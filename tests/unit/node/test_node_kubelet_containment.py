@@ -14,6 +14,7 @@ from kubeletdriver import kubelet_of, pod, settled, until
 from netlab.api.resources import EVENTS, LEASES, NODES, PODS, SECRETS, SERVICES
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
+from netlab.controlplane.loop import RoundTimes
 from netlab.controlplane.patches import merge
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
@@ -77,7 +78,7 @@ async def daemon(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     client = LocalClient(Api(store))
     await client.create(NODES, NODE)
     runtime = FakePodRuntime(kernel)
-    kubelet = kubelet_of(client, kernel, runtime, state, round_retry_seconds=0.02, start_retry_seconds=0.05)
+    kubelet = kubelet_of(client, kernel, runtime, state, round_times=RoundTimes(retry=0.02), start_retry_seconds=0.05)
     task = asyncio.create_task(kubelet.run())
     try:
         yield Daemon(store, client, runtime, kubelet, task)
