@@ -44,7 +44,7 @@ from netlab.serving.streams import streams
 
 log = logging.getLogger("netlab.dns")
 LARGEST_DATAGRAM = 65535
-READS_AT_ONCE = 64  # datagrams taken before the event loop gets its turn again
+READS_PER_TURN = 64  # datagrams taken before the event loop gets its turn again
 MOST_ANSWERS = 8192  # responses kept
 RECEIVE_BUFFER = 1 << 20
 OPT_START = b"\0\0\x29"  # an EDNS record: the root name, type 41
@@ -216,7 +216,7 @@ class DnsServer:
 
     def _read_datagrams(self, datagrams: socket.socket) -> None:
         """Take what has arrived, a bounded number at once: cheaper than one turn of the event loop for each."""
-        for _ in range(READS_AT_ONCE):
+        for _ in range(READS_PER_TURN):
             try:
                 message, sender = datagrams.recvfrom(LARGEST_DATAGRAM)
                 response = self._responder.answer(message)

@@ -92,12 +92,12 @@ class Connections:
         if not self._fresh:
             self._no_fresh.set()
 
-    async def all_begun(self, patience: float) -> None:
+    async def all_begun(self, seconds: float) -> None:
         """Return when the client of every open connection has begun a request, or had so many seconds for it."""
         if self._fresh:
             self._no_fresh.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._no_fresh.wait(), patience)
+                await asyncio.wait_for(self._no_fresh.wait(), seconds)
 
     def discard(self, connection: Connection) -> None:
         """Forget one that has been lost."""
@@ -106,7 +106,7 @@ class Connections:
         if not self._open:
             self._none.set()
 
-    async def close(self, patience: float) -> None:
+    async def close(self, seconds: float) -> None:
         """End all, politely for so many seconds. Nobody can come in any more."""
         if not self._open:
             return
@@ -114,7 +114,7 @@ class Connections:
         for connection in tuple(self._open):
             connection.end()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._none.wait(), patience)
+            await asyncio.wait_for(self._none.wait(), seconds)
         for connection in tuple(self._open):
             connection.abort()
         await self._none.wait()

@@ -88,7 +88,7 @@ class HealthServers:
         listeners, connections = self._servers.pop(port)
         for listener in listeners:
             listener.close()
-        await connections.close(patience=0)
+        await connections.close(seconds=0)
 
     async def _serve_health(self, request: Request) -> Response:
         return _response(self._own(request.path == "/livez")) if request.path in {"/healthz", "/livez"} else NOT_FOUND
