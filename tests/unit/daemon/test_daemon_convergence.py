@@ -11,7 +11,7 @@ import pytest
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, SERVICES
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.store import Store
-from netlab.daemon import convergence, routes
+from netlab.daemon import routes
 from netlab.daemon.convergence import EDGE_KINDS, LAG_TIMEOUT, NODE_KINDS, Convergence, Farthest, Report
 from netlab.errors import ApiError
 
@@ -234,33 +234,22 @@ def test_nothing_is_done_yet():
     assert (0, 10) == (report.done, report.total)
 
 
-class Decoding:
-    """A kind that notes which versions of its objects are decoded."""
-
-    def __init__(self, resource):
-        self.resource = resource
-        self.decoded = []
-
-    def __getattr__(self, name):
-        return getattr(self.resource, name)
-
-    def decode(self, body):
-        self.decoded.append(body["metadata"]["resourceVersion"])
-        return self.resource.decode(body)
-
-
-def test_a_look_decodes_what_has_changed(monkeypatch):
+def test_a_look_decodes_what_has_changed():
     """Looks come by the hundred: an object is decoded once, a changed one again."""
-    monkeypatch.setattr(convergence, "LEASES", decoding := Decoding(LEASES))
     with closing(lab()) as store:
         watcher = watching(store)
         watcher.look()
+        first = dict(watcher._decoded["leases"])
         watcher.look()
-        before = len(decoding.decoded)
+        second = dict(watcher._decoded["leases"])
         lease(store, "node2", "kube-node-lease", 5, NODE_KINDS)
         waiting = watcher.look().waiting
+        third = watcher._decoded["leases"]
 
-    assert (3, [str(store.version)], ("the agent of node2",)) == (before, decoding.decoded[3:], waiting)
+    assert 3 == len(first)
+    assert [id(first[version]) for version in first] == [id(second.get(version)) for version in first]
+    assert {store.version} == third.keys() - first.keys()
+    assert ("the agent of node2",) == waiting
 
 
 def test_who_runs_is_asked_last():
