@@ -285,7 +285,8 @@ async def test_follow_ends_when_all_is_there():
 
 async def test_what_lags_is_given_up():
     """A node that is never healthy does not hold `up` back for ever; the user reads which."""
-    *_, report = await follow(healthy=["node1"], lag_timeout=0.01)
+    async with asyncio.timeout(5):
+        *_, report = await follow(healthy=["node1"], seconds=60.0, lag_timeout=0.01)
 
     assert json.loads(report.encode())["converged"]
     assert ("gave up waiting for load balancer default/blue to find node2 healthy",) == report.notes
