@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
-AGAIN = 0.001  # seconds until a signal whose exception was dropped is sent once more
+RESEND_SECONDS = 0.001  # seconds until a signal whose exception was dropped is sent once more
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED = 1, 2, 4
 FULL = "Free some space there, or remove labs, which needs none: netlab down NAME, netlab gc."
@@ -105,7 +105,7 @@ def _send_again(dropped: UnraisableHookArgs) -> None:
     """Handle an exception that Python drops: send a signal once more, print anything else as Python does."""
     if isinstance(dropped.exc_value, InterruptedByUserError):
         signal.signal(signal.SIGALRM, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, RESEND_SECONDS)
     else:
         sys.__unraisablehook__(dropped)
 

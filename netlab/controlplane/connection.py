@@ -20,7 +20,7 @@ from typing import Self
 
 import h11
 
-READ_AT_ONCE = 1 << 16
+READ_BYTES = 1 << 16
 Header = tuple[str, str]
 
 
@@ -86,7 +86,7 @@ class Connection:
     async def _event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(READ_AT_ONCE))
+                self._http.receive_data(await self._reader.read(READ_BYTES))
         except h11.RemoteProtocolError as error:
             raise ConnectionError(str(error)) from error
         return event

@@ -32,8 +32,8 @@ log = logging.getLogger("netlab.controlplane")
 T = TypeVar("T", bound=Object)
 ChangeHandler = Callable[[str, "T | None", "T | None"], None]  # key, object before, object after
 
-FIRST_PAUSE: Final = 0.1  # seconds after the first failure; doubles
-LONGEST_PAUSE: Final = 5.0
+FIRST_RETRY_SECONDS: Final = 0.1  # after the first failure; doubles
+LONGEST_RETRY_SECONDS: Final = 5.0
 
 
 def key_of(body: Json) -> str:
@@ -55,6 +55,8 @@ class Informer(Generic[T]):
         on_change: ChangeHandler[T] | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        first_retry: float = FIRST_RETRY_SECONDS,
+        longest_retry: float = LONGEST_RETRY_SECONDS,
     ) -> None:
         self.client = client
         self.resource = resource
@@ -66,6 +68,7 @@ class Informer(Generic[T]):
         self._decode: Callable[[Json], T] = resource.decode if decode else cast("Callable[[Json], T]", dict)
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._unread = Containment(log, resource.kind, time.monotonic)
+        self._first_retry, self._longest_retry = first_retry, longest_retry
         self._must_list = True
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -81,7 +84,7 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled; failures of the server, and answers that make no sense, only delay."""
-        pause = FIRST_PAUSE
+        pause = self._first_retry
         while True:
             before = self.resource_version
             with Contained() as attempt:
@@ -89,7 +92,8 @@ class Informer(Generic[T]):
                     await self._list()
                 await self._watch()
             reason = self._broke_off(attempt.error)
-            pause = FIRST_PAUSE if self.resource_version != before else min(2 * pause, LONGEST_PAUSE)
+            longer = min(2 * pause, self._longest_retry)
+            pause = self._first_retry if self.resource_version != before else longer
             log.info("event=watch-ended resource=%s again-in=%.1f reason=%r", self.resource.plural, pause, reason)
             await asyncio.sleep(pause)
 

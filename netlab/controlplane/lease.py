@@ -22,7 +22,7 @@ from netlab.controlplane.informer import Informer
 from netlab.errors import ApiError, is_not_found
 
 NOTHING: Mapping[str, object] = {}
-RENEW = 10.0  # seconds
+RENEW_SECONDS = 10.0  # between two writes without news
 LEASE_SECONDS = 40  # Kubernetes' node lease
 
 
@@ -44,13 +44,13 @@ class LeaseKeeper:
         self._namespace, self._name = split_key(key)
         self._start = start
         self._written: dict[str, str] | None = None
-        self._renewed = -RENEW  # by a monotonic clock: one that is set back would keep the Lease from being renewed
+        self._renewed = -RENEW_SECONDS  # by a monotonic clock: one set back would keep the Lease from being renewed
 
     async def renew(self, synced: Mapping[str, str], more: Mapping[str, object] = NOTHING) -> None:
         """Report that all is programmed up to these versions, and `more`: bodies of further annotations. Raises ApiError."""
         moment = time.monotonic()
         wanted = {key: msgspec.json.encode(body, order="sorted").decode() for key, body in {SYNCED: synced, **more}.items()}
-        if wanted == self._written and moment - self._renewed < RENEW:
+        if wanted == self._written and moment - self._renewed < RENEW_SECONDS:
             return
         await self._write(wanted, datetime.now(UTC))
         self._written, self._renewed = wanted, moment

@@ -11,7 +11,7 @@ Rules:
 5. The same Event is sent once, since its name is derived from its content.
 6. `has_reconciled` is how far a controller has come by itself. A write that was stale is yet to be done; one that the
    server refused for another reason is not waited for.
-7. After the rounds the manager rests as long as they took, at most REST: in a big lab changes come by the thousand,
+7. After the rounds the manager rests as long as they took, at most REST_SECONDS: in a big lab changes come by the thousand,
    and the process has other work than to look at each by itself. In a small lab that is a millisecond.
 8. An object for which a controller cannot plan (`Failed`) concerns no other object, as in Kubernetes' work queues: it is logged
    once, has one Event, and is planned again when anything changes that its controller looks at, else after a delay that
@@ -46,7 +46,7 @@ from netlab.recent import Recent
 log = logging.getLogger("netlab.controlplane")
 KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items()}
 STALE = frozenset({"Conflict", "NotFound", "AlreadyExists"})  # reasons to look again
-REST = 0.1  # seconds
+REST_SECONDS = 0.1  # between rounds, at most
 BURST = 50  # writes after which other tasks of the process get their turn
 
 
@@ -71,6 +71,7 @@ class Manager:
         *,
         controllers: Iterable[Controller] = CONTROLLERS,
         now: Callable[[], str] = rfc3339_now,
+        longest_rest: float = REST_SECONDS,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -78,6 +79,7 @@ class Manager:
         self._last_change = last_change
         self._controllers = tuple(controllers)
         self._now = now
+        self._longest_rest = longest_rest
         self._world = World()
         self._seen: dict[str, int] = {}  # per kind, the resourceVersion of the snapshot
         self._quiet: dict[str, int] = {}  # the same of the last snapshot that left nothing to do
@@ -98,11 +100,12 @@ class Manager:
         *,
         controllers: Iterable[Controller] = CONTROLLERS,
         now: Callable[[], str] = rfc3339_now,
+        longest_rest: float = REST_SECONDS,
     ) -> Manager:
         """Return a manager with its own informers."""
         changed = asyncio.Event()
         informers = {name: Informer(client, resource, changed=changed) for name, resource in FIELDS.items()}
-        return cls(client, informers, changed, last_change, controllers=controllers, now=now)
+        return cls(client, informers, changed, last_change, controllers=controllers, now=now, longest_rest=longest_rest)
 
     async def run(self) -> None:
         """Run informers and controllers until cancelled."""
@@ -116,7 +119,7 @@ class Manager:
                 if all(informer.has_synced for informer in self._informers.values()):
                     start = clock()
                     await self._settle()
-                    await asyncio.sleep(min(clock() - start, REST))
+                    await asyncio.sleep(min(clock() - start, self._longest_rest))
 
     async def _news(self) -> None:
         """Wait until something has changed, or an object that failed is to be tried again."""

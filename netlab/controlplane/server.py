@@ -8,8 +8,8 @@
 - Additional endpoints of the daemon come as `extra_routes`, behind the same middleware: their handlers run for users only,
   and may raise ApiErrors.
 - Answers are JSON only, made of the bytes that the store holds already.
-- A watch sends pieces of at most PIECE bytes. A watcher that does not take one within STALL_SECONDS is cut off: what waits
-  for it is bounded by the buffers of one connection, not by what changes in the meantime.
+- A watch sends pieces of at most PIECE bytes. A watcher that does not take one within `ApiTimeouts.watch_write` seconds is cut
+  off: what waits for it is bounded by the buffers of one connection, not by what changes in the meantime.
 """
 
 from __future__ import annotations
@@ -30,15 +30,7 @@ from netlab.controlplane import requests
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ANONYMOUS
 from netlab.controlplane.bounds import LARGEST_BODY
-from netlab.controlplane.connections import (
-    BODY_SECONDS,
-    IDLE_SECONDS,
-    LINGER_SECONDS,
-    STALL_SECONDS,
-    Seats,
-    aiohttp_log,
-    api_roster,
-)
+from netlab.controlplane.connections import TIMEOUTS, ApiTimeouts, Seats, aiohttp_log, api_roster
 from netlab.controlplane.discovery import documents
 from netlab.controlplane.failures import as_status
 from netlab.controlplane.kinds.table import kind_of
@@ -141,7 +133,7 @@ class RestServer:
                         seat.prove()
                     elif request.path not in OPEN_PATHS:
                         raise unauthorized()
-                    await _receive_body(request)
+                    await _receive_body(request, self.seats.timeouts.body)
                     return await handler(request)
             except ApiError as error:
                 if request.writer.output_size:  # an answer that has begun cannot become a Status
@@ -256,7 +248,7 @@ class RestServer:
             self.watching.add(task)
         try:
             async with asyncio.timeout(seconds):
-                await _stream(response, batches)
+                await _stream(response, batches, self.seats.timeouts.watch_write)
         except StalledError:
             log.warning("watch=cut kind=%s peer=%s reason=%r", target.resource.plural, request.remote, "the client does not read")
             if request.transport is not None:
@@ -272,13 +264,13 @@ class RestServer:
         return response
 
 
-async def _receive_body(request: web.Request) -> None:
+async def _receive_body(request: web.Request, seconds: float) -> None:
     """Read the body, which handlers then find read; 408 when it does not arrive in time."""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             await request.read()
     except TimeoutError as error:
-        message = f"the body of the request did not arrive within {BODY_SECONDS:.0f} s"
+        message = f"the body of the request did not arrive within {seconds:.0f} s"
         raise ApiError(408, "Timeout", message) from error
 
 
@@ -286,19 +278,20 @@ class StalledError(Exception):
     """A watcher has not taken what was written for it."""
 
 
-async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch]) -> None:
+async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch], write_seconds: float) -> None:
     try:
         with as_status("watch", StalledError):
             async for batch in batches:
                 for piece in pieces(batch):
-                    await _write(response, piece)
+                    await _write(response, piece, write_seconds)
     except ApiError as error:
-        await _write(response, encode({"type": "ERROR", "object": to_status(error)}) + b"\n")
+        line = encode({"type": "ERROR", "object": to_status(error)}) + b"\n"
+        await _write(response, line, write_seconds)
 
 
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
+async def _write(response: web.StreamResponse, piece: bytes, seconds: float) -> None:
     """Write, and wait until what waits for the client is little again."""
-    deadline = asyncio.timeout(STALL_SECONDS)
+    deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
             await response.write(piece)
@@ -366,19 +359,20 @@ async def serve(
     extra_routes: Sequence[web.RouteDef] = (),
     ready: Callable[[], bool] = lambda: True,
     roster: Roster | None = None,
+    timeouts: ApiTimeouts = TIMEOUTS,
 ) -> ServerHandle:
     """Serve the API on bound sockets. Without an ssl_context it is plain HTTP, for tests.
 
     Servers of one process share a `roster`, so that its bounds hold for all of them together.
     """
-    seats = Seats(roster or api_roster())
+    seats = Seats(roster or api_roster(timeouts), timeouts)
     rest = RestServer(api, seats, ready)
     runner = web.AppRunner(
         rest.application(extra_routes),
         access_log=None,
         logger=aiohttp_log(),
-        keepalive_timeout=IDLE_SECONDS,
-        lingering_time=LINGER_SECONDS,
+        keepalive_timeout=timeouts.idle,
+        lingering_time=timeouts.linger,
         shutdown_timeout=SHUTDOWN_SECONDS,
         handle_signals=False,
     )

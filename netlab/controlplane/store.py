@@ -229,7 +229,7 @@ class History:
 class Store:
     """All objects by kind, namespace and name. Not for several threads; one process owns the file."""
 
-    def __init__(self, database: sqlite3.Connection, first: int = FIRST_VERSION) -> None:
+    def __init__(self, database: sqlite3.Connection, first: int = FIRST_VERSION, history: int = HISTORY) -> None:
         self._database = database
         self._objects: dict[str, dict[Key, Stored]] = {group_resource(r): {} for r in RESOURCES}
         self._damaged: list[Damaged] = []
@@ -240,7 +240,7 @@ class Store:
         first = FIRST_VERSION if changes else first
         self.version: int = max(changes.values(), default=first)
         self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for readers of the whole store
-        self._histories = {name: History(changes.get(name, first)) for name in self._objects}
+        self._histories = {name: History(changes.get(name, first), history) for name in self._objects}
 
     def _load(self, resource: str, namespace: str, name: str, body: bytes) -> None:
         """Load one row, or move it to `damaged`."""
@@ -262,14 +262,14 @@ class Store:
         return tuple(found for found in self._damaged if found.key not in self._objects.get(found.resource, {}))
 
     @classmethod
-    def open(cls, path: Path | str, *, first: int = FIRST_VERSION) -> Store:
+    def open(cls, path: Path | str, *, first: int = FIRST_VERSION, history: int = HISTORY) -> Store:
         """Open or create the file; `:memory:` keeps nothing. `first`: the resourceVersion at which a new one begins."""
         database: sqlite3.Connection | None = None
         try:
             database = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # a second daemon of the same lab is refused, not mixed in
             database.executescript(_SCHEMA)
-            return cls(database, first)
+            return cls(database, first, history)
         except _UNUSABLE as error:
             if database is not None:
                 database.close()

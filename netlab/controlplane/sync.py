@@ -24,7 +24,7 @@ from netlab.controlplane.pki import unreachable
 from netlab.controlplane.status import from_status
 from netlab.files import socket_address
 
-TIMEOUT: Final = 30.0
+REQUEST_TIMEOUT: Final = 30.0  # seconds
 MERGE_PATCH: Final = "application/merge-patch+json"
 
 
@@ -35,7 +35,7 @@ class SyncClient:
     """
 
     def __init__(
-        self, server: str, ca_file: Path | str | None, token: str, *, timeout: float = TIMEOUT, door: Path | None = None
+        self, server: str, ca_file: Path | str | None, token: str, *, timeout: float = REQUEST_TIMEOUT, door: Path | None = None
     ) -> None:
         self.server = server.rstrip("/")
         self._parts = urlsplit(self.server)

@@ -31,7 +31,7 @@ from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.left_out import LeftOut
 from netlab.controlplane.loop import asked_to_look, run_rounds
 from netlab.edge.frontends import Backend, Check, Frontend, Offered, Usable, is_ours, offered, unserved, usable
-from netlab.edge.health import Checker
+from netlab.edge.health import PACE, Checker, Pace
 from netlab.edge.names import OutsideNames
 from netlab.edge.programming import Programmer
 from netlab.edge.reporting import Reporter, health_report
@@ -49,7 +49,14 @@ class Balancer:
     """
 
     def __init__(
-        self, client: Client, kernel: Kernel, path: str, probe: Callable[[Check], Awaitable[bool]], names: OutsideNames
+        self,
+        client: Client,
+        kernel: Kernel,
+        path: str,
+        probe: Callable[[Check], Awaitable[bool]],
+        names: OutsideNames,
+        *,
+        pace: Pace = PACE,
     ) -> None:
         self._changed = asyncio.Event()
         self._programmed = asyncio.Event()  # there is something to report
@@ -61,7 +68,7 @@ class Balancer:
         self._config_maps: Informer[ConfigMap] = Informer(client, CONFIG_MAPS, changed=self._changed)
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
         self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
-        self._checker = Checker(probe, self._changed)
+        self._checker = Checker(probe, self._changed, pace)
         self._programmer = Programmer(kernel, path)
         self._names = names
         self._reporter = Reporter(client)

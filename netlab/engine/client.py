@@ -28,7 +28,7 @@ from netlab.errors import EngineError, is_not_found
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
-PATIENCE = 120  # seconds for one answer; a busy machine may start a container in ten
+ANSWER_TIMEOUT = 120  # seconds for one answer; a busy machine may start a container in ten
 WIDTH = 32  # things worked on at the same time
 NOT_FOUND, CONFLICT = 404, 409  # HTTP codes
 
@@ -43,7 +43,7 @@ class DockerEngine:
         self._address = own_address()
         with self._translated("tell its version"):
             require_answer(self._address)
-            self._client = docker.APIClient(self._address, version="auto", timeout=PATIENCE, max_pool_size=WIDTH)
+            self._client = docker.APIClient(self._address, version="auto", timeout=ANSWER_TIMEOUT, max_pool_size=WIDTH)
             self._client.trust_env = False  # proxies and passwords of the environment: on a Unix socket only a delay, each time
 
     # ---- containers

@@ -18,7 +18,7 @@ from docker.utils.socket import frames_iter
 
 from netlab.errors import EngineError
 
-BEGINNING = 0.02  # seconds between questions whether a command has begun
+POLL_SECONDS = 0.02  # seconds between questions whether a command has begun
 
 
 def run_command(client: docker.APIClient, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
@@ -56,7 +56,7 @@ def _kill(client: docker.APIClient, command: str, output: Future[bytes]) -> None
     One that has not begun yet has no pid, and that it begins the engine tells nobody who listens for containers.
     """
     while not (pid := client.exec_inspect(command)["Pid"]):
-        if wait([output], BEGINNING).done:
+        if wait([output], POLL_SECONDS).done:
             return
     with suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)

@@ -15,8 +15,8 @@ from docker.errors import DockerException
 from netlab.engine.codec import event_of, label_filters, moment
 from netlab.engine.protocol import CONNECTED, Event
 
-PATIENCE = 120  # seconds for the answer that begins the news
-RECONNECT = 0.5  # seconds between attempts to hear events of an engine that is away
+ANSWER_TIMEOUT = 120  # seconds for the answer that begins the news
+RECONNECT_SECONDS = 0.5  # seconds between attempts to hear events of an engine that is away
 NEWS = ("start", "die", "destroy")
 
 
@@ -44,11 +44,11 @@ class Listener:
         while not self._ending.is_set():
             with suppress(DockerException, requests.exceptions.RequestException):  # away: it is asked again
                 self._hear()
-            self._ending.wait(RECONNECT)
+            self._ending.wait(RECONNECT_SECONDS)
 
     def _hear(self) -> None:
         since = moment(time.time_ns())  # what happens while we connect is told as well
-        with docker.APIClient(self._address, version="auto", timeout=PATIENCE) as client:
+        with docker.APIClient(self._address, version="auto", timeout=ANSWER_TIMEOUT) as client:
             self._stream = client.events(since=since, filters=self._filters, decode=True)  # type: ignore[call-overload]
             self._callback(Event(CONNECTED))
             if self._ending.is_set():

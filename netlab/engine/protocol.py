@@ -29,7 +29,9 @@ STATE_LABEL = "netlab/state"  # of a lab's network: the root of records that the
 NO_NETWORK = ""  # a network namespace of its own with `lo` alone, which the engine leaves to us
 RUNNING, PAUSED = "running", "paused"
 WHOSE = (LAB_LABEL, ROLE_LABEL, OWNER_LABEL)  # labels that tell whose a container is
-AT_ONCE = "SIGKILL"  # the stop signal of what only waits: it would ignore SIGTERM, and an engine that ends would wait ten seconds
+IDLE_STOP_SIGNAL = (
+    "SIGKILL"  # the stop signal of what only waits: it would ignore SIGTERM, and an engine that ends would wait ten seconds
+)
 CONNECTED = "connected"  # the action of the event that says: listening (again); look at everything
 
 

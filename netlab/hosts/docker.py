@@ -51,7 +51,6 @@ from netlab.state import StateDirectory
 
 UPLINK = "eth0"  # as Docker calls the interface of a container on a network
 LEAVING, ENDED = ("removing", "dead"), ("created", "exited")  # states, in the engine's words
-PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 LOSSES = ("die", "destroy")  # events, in the engine's words
 log = logging.getLogger("netlab.hosts")
 
@@ -113,7 +112,7 @@ class DockerRuntime:
         for pid in filter(None, map(self._pids.get, hosts)):
             for child in children(pid):
                 if start := start_time(child):
-                    end(child, start, PATIENCE)
+                    end(child, start)
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
         """Have `lost` called when a host's container has ended or is gone, or the engine was away."""

@@ -20,7 +20,7 @@ from netlab.errors import LabError
 from netlab.process.children import child
 
 LAST_LINES = 12  # of what a program said, in an error
-GRACE = 10.0  # seconds to clean up when it is ended
+CLEANUP_TIMEOUT = 10.0  # seconds to clean up when it is ended
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # and a child would, too
 log = logging.getLogger("netlab.process")
 
@@ -77,6 +77,6 @@ def _wait(pid: int, limit: float) -> int | None:
 def _end(pid: int) -> None:
     """End our own child, which nobody has waited for, and its group: the number is still theirs."""
     os.killpg(pid, signal.SIGTERM)
-    if _wait(pid, GRACE) is None:
+    if _wait(pid, CLEANUP_TIMEOUT) is None:
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -31,7 +31,6 @@ from netlab.process.spawner import Exit, ProcessSpawner, ProcessSpec
 from netlab.state import StateDirectory
 
 FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
-PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 WITHOUT_API = frozenset({"workloads"})  # entries that do not talk to the API server
 Home = tuple[int | None, int | None]  # inodes of a process's namespace and of the fabric's
 log = logging.getLogger("netlab.daemon")
@@ -102,7 +101,7 @@ class Supervisor:
     async def _end(self, name: str) -> None:
         if record := records.read_record(self._state, name):
             log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "started again with what is there now")
-            await asyncio.to_thread(records.stop, [record], PATIENCE)
+            await asyncio.to_thread(records.stop, [record])
             records.strike_off(self._state, name)
 
     async def end_homeless(self) -> None:
@@ -113,7 +112,7 @@ class Supervisor:
             log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
             for name in lost:
                 del self._pids[name]  # so that its end is no news
-            await asyncio.to_thread(records.stop, present, PATIENCE)
+            await asyncio.to_thread(records.stop, present)
 
     def _record(self, name: str) -> ProcessRecord | None:
         """Return the record of a process that we have started or adopted; its file may have been lost."""
@@ -167,7 +166,7 @@ class Supervisor:
             if timer := self._restarts.pop(name, None):
                 timer.cancel()
         if present:
-            await asyncio.to_thread(records.stop, present, PATIENCE)
+            await asyncio.to_thread(records.stop, present)
 
     def _ended(self, news: Exit) -> None:
         """Have a process that ended by itself start again; the end of one that was ended here is no news."""

@@ -40,10 +40,10 @@ CANNOT_LISTEN, BROKEN = 1, 2  # exit codes; that of a Go program which panics is
 HTTP_METHODS = tuple(f"{word} ".encode() for word in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 LONGEST_METHOD = max(map(len, HTTP_METHODS))
 LARGEST_DATAGRAM = 65535
-FIRST_REQUEST = 1.0  # seconds that a new connection has to begin its first request when the server ends
+FIRST_REQUEST_SECONDS = 1.0  # that a new connection has to begin its first request when the server ends
 PASSES = 4  # of the event loop until what waited to be accepted is a connection: readiness, accept, task, connection_made
 DATAGRAMS = 1000  # read at most when the server ends: more than a socket's buffer holds
-LAST_WORDS = 2.0  # seconds that requests being served get when the server ends
+CLOSE_SECONDS = 2.0  # that requests being served get when the server ends
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
 
@@ -78,7 +78,16 @@ def bound(_path: str, protocol: str, port: int) -> socket.socket:
 class ServedWorkload:
     """A server's life: `start`, changes reported to `changed`, `close`."""
 
-    def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: Output | None = None, bind: Bind = bound) -> None:
+    def __init__(
+        self,
+        spec: ServerSpec,
+        changed: Callable[[], None],
+        output: Output | None = None,
+        bind: Bind = bound,
+        *,
+        most_connections: int = MOST_CONNECTIONS,
+        first_request_seconds: float = FIRST_REQUEST_SECONDS,
+    ) -> None:
         """Write to `output`; `bind` makes sockets in the spec's namespace."""
         self.spec = spec
         self.code: int | None = None
@@ -91,8 +100,9 @@ class ServedWorkload:
         self._datagrams: dict[socket.socket, Port] = {}
         self._servers: list[Listener] = []
         self._connections = Connections()
-        most = room(MOST_CONNECTIONS)
+        most = room(most_connections)
         self._roster = Roster(Limits(most, most, most, stranger_seconds=math.inf, idle_seconds=math.inf))
+        self._first_request_seconds = first_request_seconds
         self._make = bind
         self._log = output
 
@@ -132,7 +142,7 @@ class ServedWorkload:
         """Return when all clients that have come are served."""
         for _ in range(PASSES):
             await asyncio.sleep(0)
-        await self._connections.all_begun(FIRST_REQUEST)
+        await self._connections.all_begun(self._first_request_seconds)
         while self._busy:
             self._idle.clear()
             await self._idle.wait()
@@ -149,7 +159,7 @@ class ServedWorkload:
             asyncio.get_running_loop().remove_reader(datagram)
         for server in self._servers:
             server.close()
-        await self._connections.close(LAST_WORDS)
+        await self._connections.close(CLOSE_SECONDS)
         for endpoint in self._sockets:
             endpoint.close()
         self._sockets, self._datagrams, self._servers = [], {}, []

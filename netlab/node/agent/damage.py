@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-SPACING: Final = 0.1  # seconds between two looks, whatever is reported
+SPACING_SECONDS: Final = 0.1  # seconds between two looks, whatever is reported
 FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 30.0
-FORGET: Final = 60.0
+FORGET_SECONDS: Final = 60.0
 RESOLUTION: Final = 0.001  # a timer may go off a little early
 
 
@@ -22,16 +22,16 @@ class Damage:
 
     def __init__(self) -> None:
         self._due: float | None = None
-        self._looked = -FORGET
-        self._repaired = -FORGET
+        self._looked = -FORGET_SECONDS
+        self._repaired = -FORGET_SECONDS
         self._delay = 0.0
 
     def heard(self, now: float) -> float | None:
         """Take note of a change; return when to look, None if that was returned before."""
         if self._due is not None:
             return None
-        delay = 0.0 if now - self._repaired >= FORGET else self._delay
-        self._due = max(now, self._looked + SPACING, self._repaired + delay)
+        delay = 0.0 if now - self._repaired >= FORGET_SECONDS else self._delay
+        self._due = max(now, self._looked + SPACING_SECONDS, self._repaired + delay)
         return self._due
 
     def is_due(self, now: float) -> bool:
@@ -42,6 +42,6 @@ class Damage:
         """Take note of a look, whatever it was made for, and whether there was damage."""
         self._due, self._looked = None, now
         if repaired:
-            again = now - self._repaired < FORGET
+            again = now - self._repaired < FORGET_SECONDS
             self._delay = min(LONGEST_DELAY, 2 * self._delay) if again else FIRST_DELAY
             self._repaired = now

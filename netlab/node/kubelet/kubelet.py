@@ -35,7 +35,7 @@ from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NAMESPACE
 from netlab.containment import Containment
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
-from netlab.controlplane.loop import run_rounds
+from netlab.controlplane.loop import ROUND_TIMES, RoundTimes, run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel import mounts
 from netlab.kernel.door import Kernel
@@ -47,6 +47,7 @@ from netlab.node.kubelet.nodes import has_lost_pods
 from netlab.node.kubelet.pods import PodWorker, Tools
 from netlab.node.kubelet.sandbox import NodePods, Sandboxes
 from netlab.node.kubelet.writing import Writer
+from netlab.node.pods import containers
 from netlab.node.pods.runtime import SANDBOX_REFUSED, STARTING, Changed, PodEvent, PodRuntime, SandboxLost
 from netlab.process.records import inode
 from netlab.state import StateDirectory
@@ -69,10 +70,13 @@ class Kubelet:
         lab: str,
         node_stands: Callable[[str], bool],
         slices_after: SlicesAfter,
+        round_times: RoundTimes = ROUND_TIMES,
+        start_retry_seconds: float = containers.RETRY_SECONDS,
     ) -> None:
         """Make it; `slices_after` returns how far the controllers have followed the Pods (`kubelet_drain`)."""
         self._runtime = runtime
         self._node_stands = node_stands
+        self._round_times = round_times
         self._lab = lab
         self._writer = Writer(client)
         self._changed = asyncio.Event()
@@ -84,7 +88,7 @@ class Kubelet:
         self._cluster = Cluster(
             {plural: informer.cache for plural, informer in self._informers.items()}, networking, slices_after
         )
-        self._tools = Tools(kernel, runtime, state, self._cluster)
+        self._tools = Tools(kernel, runtime, state, self._cluster, start_retry_seconds)
         self._sandboxes = Sandboxes(kernel, state, networking, lab, runtime.make_namespaces)
         self._workers: dict[str, PodWorker] = {}  # by uid, in the order of their binding: that of their addresses
         self._woken: set[str] = set()
@@ -108,7 +112,8 @@ class Kubelet:
                 tasks.create_task(self._runtime.run(), name="kubelet runtime")
                 for plural, informer in self._informers.items():
                     tasks.create_task(informer.run(), name=f"kubelet {plural}")
-                tasks.create_task(run_rounds(self._changed, self._round), name="kubelet rounds")
+                rounds = run_rounds(self._changed, self._round, self._round_times)
+                tasks.create_task(rounds, name="kubelet rounds")
         finally:
             ending = [task for worker in self._workers.values() for task in worker.probing.end_all()]
             await asyncio.gather(*ending, return_exceptions=True)

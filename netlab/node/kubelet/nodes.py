@@ -27,8 +27,8 @@ from netlab.api.resources import NODES
 from netlab.api.times import seconds_of, timestamp_of
 from netlab.api.wellknown import EDGE_LEASE, node_lease
 
-GRACE = 40.0  # seconds: node-monitor-grace-period, and how long netlab's Leases last
-LONGEST_GAP = 20.0  # seconds between two looks of a kubelet that works; it looks every ten
+NODE_GRACE_SECONDS = 40.0  # seconds: node-monitor-grace-period, and how long netlab's Leases last
+LONGEST_GAP_SECONDS = 20.0  # seconds between two looks of a kubelet that works; it looks every ten
 
 READY = ("True", "KubeletReady", "kubelet is posting ready status")
 NOT_THERE = ("False", "KubeletNotReady", "the node has no network namespace, or its container has ended")
@@ -47,7 +47,7 @@ class Heartbeats:
     def observe(self, leases: Mapping[str, Lease], now: float) -> None:
         """Store the Leases as they are now, by key."""
         gap = 0.0 if self._last_look is None else now - self._last_look
-        unseen = gap if gap > LONGEST_GAP else 0.0
+        unseen = gap if gap > LONGEST_GAP_SECONDS else 0.0
         before = {key: (renewed, at + unseen) for key, (renewed, at) in self._seen.items()}
         fresh = {key: (lease.spec.renew_time, now) for key, lease in leases.items()}
         self._seen = {key: before[key] if key in before and before[key][0] == fresh[key][0] else fresh[key] for key in fresh}
@@ -56,7 +56,7 @@ class Heartbeats:
     def silent(self) -> frozenset[str]:
         """Return the keys of the Leases whose holders have not renewed them for longer than a Lease lasts."""
         now = self._last_look or 0.0
-        return frozenset(key for key, (_, at) in self._seen.items() if now - at >= GRACE)
+        return frozenset(key for key, (_, at) in self._seen.items() if now - at >= NODE_GRACE_SECONDS)
 
 
 def held_by_members(leases: Mapping[str, Lease], nodes: Iterable[str]) -> dict[str, Lease]:

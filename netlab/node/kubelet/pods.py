@@ -86,6 +86,7 @@ class Tools:
     runtime: PodRuntime
     state: StateDirectory
     surroundings: Surroundings
+    retry_seconds: float = containers.RETRY_SECONDS  # after a start that was refused
 
 
 @dataclass(eq=False)
@@ -236,7 +237,9 @@ class PodWorker:
 
     def _wait(self, container: Container, reason: str, message: str) -> None:
         record, now = self.records.get(container.name, NEW), time.time()
-        refused = self.records[container.name] = containers.refused(record, container, reason, message, now=now)
+        refused = self.records[container.name] = containers.refused(
+            record, container, reason, message, now=now, retry_seconds=self.tools.retry_seconds
+        )
         asyncio.get_running_loop().call_later(refused.due - now, self.wake, self.uid)
 
     def _start(self, container: Container, record: ContainerRecord) -> None:

@@ -21,7 +21,7 @@ from netlab.node.pods.readiness import NOT_PROBED, Readiness
 
 FIRST_BACK_OFF = 10.0
 LONGEST_BACK_OFF = 300.0
-RETRY = 5.0  # until something else is tried again that was refused
+RETRY_SECONDS = 5.0  # until something other than an image is tried again that was refused
 CALM_RUN = 600.0  # a run this long forgets the back-off
 SIGNALLED = 128
 
@@ -112,10 +112,18 @@ def waiting(record: ContainerRecord, reason: str, message: str, *, due: float) -
     return replace(record, phase=Phase.WAITING, reason=reason, message=message, due=due, readiness=NOT_PROBED)
 
 
-def refused(record: ContainerRecord, container: Container, reason: str, message: str, *, now: float) -> ContainerRecord:
+def refused(
+    record: ContainerRecord,
+    container: Container,
+    reason: str,
+    message: str,
+    *,
+    now: float,
+    retry_seconds: float = RETRY_SECONDS,
+) -> ContainerRecord:
     """Return the record of a container that could not be started; an image is pulled again after a growing pause."""
     if reason != "ErrImagePull":
-        return waiting(record, reason, message, due=now + RETRY)
+        return waiting(record, reason, message, due=now + retry_seconds)
     failed = record.failed_pulls + 1
     pause = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0**record.failed_pulls)
     if record.failed_pulls:

@@ -31,7 +31,7 @@ from netlab.workloads.protocol import LONGEST_LINE, Desired, Report, ServerSpec,
 
 READY = "ready"  # the name of the socket for `ReadySocket` among the lab's
 ANYBODY_MAY_WRITE = 0o666  # containers run as user nobody; it is mounted into those of servers
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # between attempts to connect while the process is being (re)started
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.01, 1.0  # between attempts to connect while the process is being (re)started
 log = logging.getLogger("netlab.node")
 
 
@@ -59,12 +59,12 @@ class WorkloadsLink:
 
     async def run(self) -> None:
         """Connect, exchange messages, reconnect, until cancelled."""
-        pause = FIRST_PAUSE
+        pause = FIRST_RETRY_SECONDS
         while True:
             answered = False
             with self._broken.contain(self._path.name) as attempt:
                 answered = await self._converse()
-            pause = FIRST_PAUSE if answered else min(2 * pause, LONGEST_PAUSE)
+            pause = FIRST_RETRY_SECONDS if answered else min(2 * pause, LONGEST_RETRY_SECONDS)
             if not answered or attempt.error is not None:
                 await asyncio.sleep(pause)  # a socket file that appears gives no event
 

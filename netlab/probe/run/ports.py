@@ -16,11 +16,11 @@ from itertools import cycle
 PORTS = range(32768, 61000)  # those that Linux assigns by itself (net.ipv4.ip_local_port_range)
 
 
-def source_ports(taken: Collection[int], seed: int) -> Iterator[int]:
+def source_ports(taken: Collection[int], seed: int, ports: range = PORTS) -> Iterator[int]:
     """Yield all ports but those taken, from one that depends on the seed on; again and again, as the oldest flows end first.
 
     If all ports are taken, all of them are used.
     """
-    free = [port for port in PORTS if port not in taken] or list(PORTS)
+    free = [port for port in ports if port not in taken] or list(ports)
     start = seed % len(free)
     return cycle((*free[start:], *free[:start]))

@@ -25,7 +25,7 @@ TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 TCP_SEND_QUEUE, TCP_REPAIR_OFF_NO_WP = 2, -1
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 LONGEST_ANSWER = 65535
-SLICE = 0.1  # seconds
+SLICE_SECONDS = 0.1  # of the tester's own time
 MOST_TAKEN = 64  # ports that other sockets may have, one after the other
 
 WORDS = {
@@ -80,16 +80,16 @@ def choose_sequence(sock: socket.socket, sequence: int) -> None:
 T = TypeVar("T")
 
 
-async def patiently(doing: Coroutine[Any, Any, T], patience: float) -> T:
-    """Await something for `patience` seconds of the tester's own time. Raises TimeoutError.
+async def patiently(doing: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Await something for `seconds` of the tester's own time. Raises TimeoutError.
 
     The time is counted in slices, and a slice counts as itself however long it took: a machine that had no CPU for the
     tester, or a tester that was busy with other probes, is not a network without an answer.
     """
     task = asyncio.ensure_future(doing)
     try:
-        for _ in range(max(1, round(patience / SLICE))):
-            done, _ = await asyncio.wait({task}, timeout=SLICE)
+        for _ in range(max(1, round(seconds / SLICE_SECONDS))):
+            done, _ = await asyncio.wait({task}, timeout=SLICE_SECONDS)
             if done:
                 return task.result()
         raise TimeoutError

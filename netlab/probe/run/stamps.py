@@ -22,8 +22,8 @@ from netlab.probe.run.vantage import Enter
 Ancillary = list[tuple[int, int, bytes]]
 
 SO_TIMESTAMPNS = 35
-PATIENCE = 2.0  # seconds for the kernel's worker, and for an answer of `lo`
-PAUSE = 0.001  # seconds between two looks
+STAMP_TIMEOUT = 2.0  # seconds for the kernel's worker, and for an answer of `lo`
+POLL_SECONDS = 0.001  # between two looks
 
 
 def ask_for_stamps(sock: socket.socket) -> None:
@@ -48,9 +48,9 @@ async def stamping(enter: Enter, paths: Iterable[str]) -> None:
     """
     for path in paths:
         with suppress(OSError, KernelError), _talk(enter, path) as talk:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(STAMP_TIMEOUT):
                 while not _stamped(talk):  # noqa: ASYNC110 -- the kernel does not report when it begins
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(POLL_SECONDS)
             return
     raise CannotTestError(
         "the kernel reports no arrival times of packets, so their order is unknown",
@@ -63,7 +63,7 @@ def _talk(enter: Enter, path: str) -> socket.socket:
     with enter(path):
         talk = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        talk.settimeout(PATIENCE)
+        talk.settimeout(STAMP_TIMEOUT)
         talk.bind(("127.0.0.1", 0))
         talk.connect(talk.getsockname())
         ask_for_stamps(talk)

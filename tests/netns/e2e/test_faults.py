@@ -217,9 +217,8 @@ KUBE_DNS = "10.96.0.10"
 FEW_PORTS = range(50000, 50400)  # instead of all, so that conntrack has little to remember
 
 
-def test_a_question_is_a_flow_of_its_own(faulty, tmp_path, monkeypatch):
+def test_a_question_is_a_flow_of_its_own(faulty, tmp_path):
     """What conntrack remembers of questions that a fault led astray leads no question astray once the fault is repaired."""
-    monkeypatch.setattr("netlab.probe.run.ports.PORTS", FEW_PORTS)
     fault = Fault("", NOWHERE, "dns-node", "", "", chain="endpoint-[A-Z0-9]*-kube-system/kube-dns/udp/")
     rules = "flush ruleset\n" + shell(faulty, fault, "nft list ruleset", tmp_path)
     (tmp_path / "rules").write_text(rules)
@@ -235,7 +234,8 @@ def test_a_question_is_a_flow_of_its_own(faulty, tmp_path, monkeypatch):
     finally:
         os.kill(keeper, signal.SIGCONT)
     with connect(StateDirectory(faulty.name, faulty.state)) as client:
-        record = asyncio.run(run_connectivity(LabUnderTest(faulty.name, client), lambda _done, _all: None, only="dns-node"))
+        lab = LabUnderTest(faulty.name, client)
+        record = asyncio.run(run_connectivity(lab, lambda _done, _all: None, only="dns-node", ports=FEW_PORTS))
     checks = record["checks"]
 
     assert [] == [(check["id"], check["reasons"]) for check in checks if check["verdict"] != "pass"]

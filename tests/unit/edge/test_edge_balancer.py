@@ -15,9 +15,9 @@ from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.state import Address
-from netlab.edge import health as health_module
 from netlab.edge.balancer import Balancer
 from netlab.edge.frontends import Check
+from netlab.edge.health import PACE, Pace
 from netlab.edge.names import OutsideNames
 from netlab.errors import ApiError
 from netlab.kernel.fake import FakeKernel
@@ -44,6 +44,7 @@ class World:
         self.kernel = FakeKernel()
         self.kernel.create_namespaces([PATH])
         self.up: set[str] = set()
+        self.pace = PACE
         self.port = 0
         self.writes_hang = False
         self.holding: asyncio.Event | None = None  # set: the questions to HEALTH_CHECK_NODE_PORT have their answers
@@ -58,7 +59,7 @@ class World:
 
     def balancer(self) -> Balancer:
         self.names = OutsideNames("127.0.0.1", self.port)
-        return Balancer(Gate(self), self.kernel, PATH, self.probe, self.names)
+        return Balancer(Gate(self), self.kernel, PATH, self.probe, self.names, pace=self.pace)
 
     async def lease(self) -> dict[str, str]:
         try:
@@ -171,10 +172,9 @@ async def test_edge_balancer_tells_what_it_cannot_serve(world):
     assert ("UnsupportedLoadBalancer", "blue") == (events[0]["reason"], events[0]["involvedObject"]["name"])
 
 
-async def test_edge_balancer_asks_again_when_endpoints_change(world, monkeypatch):
+async def test_edge_balancer_asks_again_when_endpoints_change(world):
     """A change of a Service's endpoints has its nodes asked at once, not at the next interval."""
-    monkeypatch.setattr(health_module, "INTERVAL", 60)
-    monkeypatch.setattr(health_module, "FAST_AFTER_CHANGE", 0)
+    world.pace = Pace(interval=60, fast_after_change=0)
     world.up = {"172.30.1.1"}
     await world.add_node(1)
     await world.add_node(2)

@@ -21,7 +21,16 @@ import msgspec
 from netlab.api.capabilities import DEFAULT
 from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod, PodSecurityContext, SecurityContext
-from netlab.engine.protocol import AT_ONCE, LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, VERSION_LABEL, ContainerSpec, Mount
+from netlab.engine.protocol import (
+    IDLE_STOP_SIGNAL,
+    LAB_LABEL,
+    NO_NETWORK,
+    OWNER_LABEL,
+    ROLE_LABEL,
+    VERSION_LABEL,
+    ContainerSpec,
+    Mount,
+)
 from netlab.node.pods.builtin import server_spec
 from netlab.node.pods.capabilities import changed
 from netlab.node.pods.images import Chosen
@@ -33,7 +42,7 @@ from netlab.workloads.protocol import WorkloadArguments
 SANDBOX, CONTAINER, NODE = "sandbox", "container", "node"  # roles
 RUN_LABEL, SERVER_LABEL = "netlab/run", "netlab/server"
 NAME_LABEL = "io.kubernetes.container.name"
-PAUSE = ("sleep", "infinity")
+PAUSE_COMMAND = ("sleep", "infinity")
 READY_SOCKET = "/run/netlab/ready"  # where a built-in workload reports that it listens
 ROOT = "0:0"
 STOP_SIGNALS = {Stop.DRAIN: "SIGUSR1", Stop.END: "SIGTERM", Stop.KILL: "SIGKILL"}  # to a built-in workload
@@ -51,14 +60,14 @@ def sandbox_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str)
         name=f"netlab_{lab}_{meta.namespace}_{meta.name}",
         image=image,
         labels=labels(lab, pod, SANDBOX, version),
-        entrypoint=PAUSE[:1],
-        command=PAUSE[1:],
+        entrypoint=PAUSE_COMMAND[:1],
+        command=PAUSE_COMMAND[1:],
         network=NO_NETWORK,
         sysctls=NETWORK_SYSCTLS,
         hostname=hostname,
         processes=PROCESSES,
         read_only=True,
-        stop_signal=AT_ONCE,
+        stop_signal=IDLE_STOP_SIGNAL,
     )
 
 

@@ -51,7 +51,7 @@ from netlab.node.pods.runtime import (
 from netlab.state import StateDirectory
 
 OF_PODS = (SANDBOX, CONTAINER)  # roles
-RETRY = 1.0
+RETRY_SECONDS = 1.0  # after the engine refused
 log = logging.getLogger("netlab.node")
 
 
@@ -70,7 +70,7 @@ class DockerPods:
         domain: str,
         workloads: str,
         limit: Limit,
-        retry: float = RETRY,
+        retry: float = RETRY_SECONDS,
     ) -> None:
         self.environment: Mapping[str, str] = {}  # the image contains the rest
         self._engine = engine
