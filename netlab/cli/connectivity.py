@@ -22,14 +22,14 @@ MOST_ROWS = 30
 def report(record: Json) -> RenderableType:
     """Return what failed, what could not be tested, all path classes, what limits the record, the run in one sentence."""
     parts: list[RenderableType] = []
-    for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be tested")):
+    for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be run")):
         if rows := summary.equal_rows(record, result.value):
             parts.append(_problems(title, rows, STYLES[result.value]))
     parts.append(_paths(record))
     parts += [Text(note, style="yellow") for note in summary.notes(record)]
     if causes := summary.causes(record):
         lines = "".join(f"\n    {cause}" for cause in causes)
-        parts.append(Text("What may be wrong", style="bold").append(lines, style="not bold yellow"))
+        parts.append(Text("Likely causes", style="bold").append(lines, style="not bold yellow"))
     style = STYLES[Result.FAILED.value if failed(record) else Result.PASSED.value]
     parts.append(Text(summary.headline(record), style=style if tested_anything(record) else STYLES[Result.NOT_TESTED.value]))
     return Group(*parts)

@@ -30,8 +30,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a te
 AGAIN = 0.001  # seconds until a signal whose exception was dropped is sent once more
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
 FAILED, INVALID, UNSUPPORTED = 1, 2, 4
-FULL = "Free some space there, or remove labs, which needs none: netlab down NAME, netlab gc."
-NO_ANSWER = "See the reason: netlab logs daemon. Restart the lab: netlab down NAME, then netlab up FILE."
+FULL = "Free space there, or remove a lab, which needs no space: netlab down NAME"
+NO_ANSWER = "Show the cause: netlab logs daemon. Restart the lab: netlab down NAME, then netlab up FILE."
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
     InvalidTopologyError: INVALID,

@@ -298,7 +298,7 @@ class Convergence:
                     await changed.wait()
             except TimeoutError:
                 if not report.waiting:
-                    told = tuple(f"gave up waiting for {sentence}" for sentence in report.lagging)
+                    told = tuple(f"stopped waiting for {sentence}" for sentence in report.lagging)
                     yield replace(report, lagging=(), notes=(*report.notes, *told))
                 else:
                     yield replace(report, notes=self._notes(), expired=True)

@@ -36,7 +36,7 @@ def make(kernel: Kernel, state: StateDirectory, _lab: Lab) -> Machinery:
         """End the daemon when its spawner dies: without it nothing can be started, and `up` starts both anew."""
         spawner.attach()
         await spawner.closed.wait()
-        log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE starts both again; running pods are taken over")
+        log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE restarts both and adopts the running pods")
         raise SystemExit(1)
 
     return Machinery(

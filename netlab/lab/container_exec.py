@@ -21,8 +21,8 @@ def execute(container: str, command: Sequence[str], *, user: str = "") -> NoRetu
     """Become the command. Raises UnsupportedHostError when the client is not installed."""
     if shutil.which(CLIENT) is None:
         raise UnsupportedHostError(
-            f"the program {CLIENT} is not installed, which runs commands in containers",
-            remedy="Install it: apt-get install -y docker.io (or docker-cli, where that is a package of its own)",
+            f"the program {CLIENT}, which runs commands in containers, is not installed",
+            remedy="Install it: apt-get install -y docker.io (or docker-cli, if that is a separate package)",
         )
     replace_process(client_command(container, command, os.environ, user=user, terminal=os.isatty(0) and os.isatty(1)), os.environ)
     raise AssertionError("unreachable: the process was replaced, or has ended")

@@ -19,7 +19,7 @@ from netlab.process import logs
 from netlab.state import StateDirectory
 from netlab.topology import Manifest, Topology
 
-TRY_AGAIN = "`netlab up FILE` again goes on where it stopped; `netlab logs daemon` shows why."
+TRY_AGAIN = "Run `netlab up FILE` again to resume; `netlab logs daemon` shows the cause."
 LEAST_WAIT = 0.5  # seconds for one look at a lab, however long its daemon took to start
 # Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
 UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
@@ -68,7 +68,7 @@ def _daemon_watched(state: StateDirectory) -> Iterator[None]:
     except (ApiError, LabError) as error:
         if daemon_alive(state):
             raise
-        raise LabError(f"the daemon of lab {state.lab!r} died", remedy=logs.tail(state.log("daemon"))) from error
+        raise LabError(f"the daemon of lab {state.lab!r} exited unexpectedly", remedy=logs.tail(state.log("daemon"))) from error
 
 
 def _manifests(topology: Topology) -> tuple[Manifest, ...]:
@@ -129,9 +129,9 @@ def _wait(
     waiting = "\n".join(f"  {words}" for words in said)
     if not last.get("expired"):  # the answer broke off
         raise LabError(
-            "the daemon stopped reporting before everything had come up", remedy="\n".join(filter(None, (waiting, TRY_AGAIN)))
+            "the daemon stopped reporting before the lab was ready", remedy="\n".join(filter(None, (waiting, TRY_AGAIN)))
         )
-    raise LabError(f"not everything came up within {timeout:g} s", remedy=waiting)
+    raise LabError(f"the lab was not ready within {timeout:g} s", remedy=waiting)
 
 
 def follow(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:

@@ -32,7 +32,7 @@ ENGINE = "container engine"
 NEIGHBOURS = "neighbor table"
 ENGINE_SOCKET = "/var/run/docker.sock"
 INSTALL_ENGINE = "apt-get install -y docker.io mmdebstrap"  # mmdebstrap makes the base image where no registry answers
-USE_SUDO = "sudo netlab up --runtime docker FILE; being in the group docker is not enough"
+USE_SUDO = "sudo netlab up --runtime docker FILE (the group docker is not enough)"
 USEFUL_TOOLS = ("ip", "curl", "ping")  # what the examples use inside a lab
 RULES = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade fully-random"
 
@@ -84,7 +84,7 @@ def _privilege() -> Finding:
         user_namespace.make()
     except UnsupportedHostError as error:
         return Finding(PRIVILEGE, good=False, found=error.message, remedy=error.remedy)
-    return Finding(PRIVILEGE, good=True, found="an ordinary user, in a user namespace")
+    return Finding(PRIVILEGE, good=True, found="running as an ordinary user, in a user namespace")
 
 
 def remedy(findings: tuple[Finding, ...]) -> str:
@@ -97,7 +97,7 @@ def remedy(findings: tuple[Finding, ...]) -> str:
 def _verdict(findings: tuple[Finding, ...]) -> str:
     packages = [finding.package for finding in findings if not finding.good and finding.package]
     if packages:
-        return f"Install what is missing: apt-get install -y {' '.join(packages)}"
+        return f"Install the missing packages: apt-get install -y {' '.join(packages)}"
     blocking = [finding for finding in findings if finding.blocks]
     return f"A lab cannot run here: {'; '.join(f.found for f in blocking)}." if blocking else "A lab can run here."
 
@@ -119,11 +119,11 @@ def _container_engine(*, as_root: bool) -> Finding:
 def engine_finding(refusal: UnsupportedHostError | None, *, installed: bool = True, as_root: bool = True) -> Finding:
     """Return what to say of the engine; labs of runtime netns need none, and those of containers are root's."""
     if refusal is None and as_root:
-        return Finding(ENGINE, good=True, found="answers", needed=False)
+        return Finding(ENGINE, good=True, found="running", needed=False)
     if refusal is None:
-        return Finding(ENGINE, good=False, found="answers; runtime docker needs root", needed=False, remedy=USE_SUDO)
+        return Finding(ENGINE, good=False, found="running; runtime docker needs root", needed=False, remedy=USE_SUDO)
     found, remedy = (refusal.message, refusal.remedy) if installed else ("not installed", INSTALL_ENGINE)
-    return Finding(ENGINE, good=False, found=f"{found}; needed for runtime docker alone", needed=False, remedy=remedy)
+    return Finding(ENGINE, good=False, found=f"{found}; only runtime docker needs it", needed=False, remedy=remedy)
 
 
 def _other_netlab() -> Finding:
@@ -131,7 +131,10 @@ def _other_netlab() -> Finding:
     path = shutil.which("netlab")
     foreign = path is not None and b"networklab" in Path(path).read_bytes()[:4096]
     return Finding(
-        "command", not foreign, f"{path} is ipspace netlab's: use k8s-netlab" if foreign else path or "k8s-netlab", needed=False
+        "command",
+        not foreign,
+        f"{path} belongs to ipspace netlab; use k8s-netlab" if foreign else path or "k8s-netlab",
+        needed=False,
     )
 
 

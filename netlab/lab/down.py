@@ -72,7 +72,8 @@ def down(state: StateDirectory, access: HostAccess | None = None) -> Removed:
     left = [path for path in paths if namespaces.occupant(path) in {Occupant.NAMESPACE, Occupant.NAME}]
     if left:
         raise LabError(
-            f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
+            f"cannot remove these namespaces of lab {state.lab!r}: {', '.join(left)}",
+            remedy="List the processes in one: ip netns pids NAME",
         )
     ended += access.remove_containers()
     access.remove_networks()

@@ -26,7 +26,7 @@ def default_file(folder: Path) -> Path:
     if not found:
         raise UsageError(
             f"no topology file here: none of {', '.join(DEFAULT_NAMES)}, {DEFAULT_PATTERN} in {folder}",
-            remedy="Name one: netlab up FILE. To see one: netlab up topologies/quickstart.yaml in netlab's source.",
+            remedy="Name one: netlab up FILE. An example in netlab's source: topologies/quickstart.yaml",
         )
     raise UsageError(f"several topology files here: {', '.join(path.name for path in found)}", remedy="Name one: netlab up FILE.")
 
@@ -73,7 +73,9 @@ def _read(path: Path) -> Source:
 
 def _standard_input() -> bytes:
     if sys.stdin is None:  # Python makes no stream of a descriptor that is closed
-        raise UsageError("cannot read standard input: it is closed", remedy="Name a file, or send one: netlab validate - < FILE")
+        raise UsageError(
+            "cannot read standard input: it is closed", remedy="Name a file, or redirect one: netlab validate - < FILE"
+        )
     return sys.stdin.buffer.read(LARGEST_FILE + 1)
 
 
@@ -91,7 +93,7 @@ def _content(path: Path) -> bytes:
         try:
             return _to_the_end(descriptor)
         except BlockingIOError as error:  # some files of /proc wait for events, like kmsg
-            raise UsageError(f"cannot read {path}: it has no end, it waits for events") from error
+            raise UsageError(f"cannot read {path}: it has no end (reads wait for events)") from error
     finally:
         os.close(descriptor)
 

@@ -40,13 +40,13 @@ def lab_named(name: str) -> StateDirectory:
     if not labs:
         raise UsageError("no lab is running", remedy=how_to_see_one())
     raise UsageError(
-        f"several labs are running: {', '.join(labs)}", remedy=f"Name the one you mean, as in: {AS_IN.format(lab=labs[0])}."
+        f"several labs are running: {', '.join(labs)}", remedy=f"Name one, for example: {AS_IN.format(lab=labs[0])}."
     )
 
 
 def how_to_see_one() -> str:
     """Return what to do where no lab is running."""
-    return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " Labs started with sudo are seen with sudo.")
+    return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " To see labs that were started with sudo, use sudo.")
 
 
 def daemon_record(state: StateDirectory) -> ProcessRecord | None:
@@ -67,12 +67,12 @@ def connect(state: StateDirectory) -> SyncClient:
     require_daemon(state)
     endpoint = state.read_endpoint()
     if endpoint is None and state.api.exists():
-        raise _unreachable(state, state.api, "does not say where the API server listens")
+        raise _unreachable(state, state.api, "does not contain the address of the API server")
     if endpoint is None or not daemon_serves(state):
-        remedy = f"`netlab up FILE` (again) brings it up; `netlab down {state.lab}` removes it."
-        raise LabError(f"lab {state.lab!r} is half-made: its daemon does not serve yet", remedy=remedy)
+        remedy = f"Complete it: netlab up FILE. Remove it: netlab down {state.lab}."
+        raise LabError(f"lab {state.lab!r} is incomplete: its daemon does not serve yet", remedy=remedy)
     if not is_token(state.admin_token):
-        raise _unreachable(state, state.admin_token, "holds no token")
+        raise _unreachable(state, state.admin_token, "does not contain a token")
     if not state.certificate_authority.exists():
         raise _unreachable(state, state.certificate_authority, "is missing")
     token, door = state.admin_token.read_text(encoding="ascii"), state.socket(API_SOCKET)
@@ -80,14 +80,14 @@ def connect(state: StateDirectory) -> SyncClient:
     try:
         return SyncClient(server, state.certificate_authority, token, timeout=ANSWER_TIME, door=door if door.exists() else None)
     except ssl.SSLError as error:
-        raise _unreachable(state, state.certificate_authority, f"holds no certificate ({error.strerror})") from error
+        raise _unreachable(state, state.certificate_authority, f"does not contain a certificate ({error.strerror})") from error
 
 
 def _unreachable(state: StateDirectory, path: Path, why: str) -> DamagedRecordError:
     """Return the error for a file without which the daemon cannot be reached, and that another daemon makes again."""
     return DamagedRecordError(
         f"the record of lab {state.lab!r} is damaged: {path} {why}",
-        remedy=f"`netlab up FILE` makes it again; `netlab down {state.lab}` removes the lab.",
+        remedy=f"Recreate it: netlab up FILE. Remove the lab: netlab down {state.lab}.",
     )
 
 
@@ -96,7 +96,7 @@ def require_daemon(state: StateDirectory) -> None:
     if not daemon_alive(state):
         raise LabError(
             f"the daemon of lab {state.lab!r} is not running (the data plane may be)",
-            remedy=f"Start it again with `netlab up FILE`, or remove the lab with `netlab down {state.lab}`.",
+            remedy=f"Restart it: netlab up FILE. Remove the lab: netlab down {state.lab}.",
         )
 
 
@@ -139,7 +139,9 @@ def _acquire(path: Path, lab: str, holder: str = "") -> int:
             except BlockingIOError:
                 words = _holder(descriptor)
                 os.close(descriptor)
-                raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.") from None
+                raise LabBusyError(
+                    f"lab {lab!r} is being changed by {words}", remedy="Wait until that command has finished."
+                ) from None
             if inode(str(path)) == os.fstat(descriptor).st_ino:
                 if holder:  # `gc --dry-run` changes nothing
                     _sign(descriptor, holder)

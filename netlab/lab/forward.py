@@ -93,7 +93,7 @@ def _listen(address: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         taken = error.errno == errno.EADDRINUSE
-        remedy = "Choose another local port, the one before the colon; 0:80 takes any that is free." if taken else ""
+        remedy = "Choose another local port (before the colon); 0:80 takes any free port." if taken else ""
         raise UsageError(f"cannot listen on {address} port {port}: {os.strerror(error.errno or 0)}", remedy=remedy) from error
     return listener
 
@@ -190,7 +190,7 @@ class Forwarder:
             words = os.strerror(number).lower() if number else str(error)
             self._trouble(f"connection to port {forwarding.local} -> {forwarding.remote} of pod {self._pod}: {words}")
         elif not self._ended.done():
-            gone = LabError(f"pod {self._pod} is gone", remedy="Start the forwarding again to choose another pod.")
+            gone = LabError(f"pod {self._pod} no longer exists", remedy="Run the command again to forward to another pod.")
             gone.__cause__ = error
             self._ended.set_exception(gone)
 

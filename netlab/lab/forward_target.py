@@ -98,7 +98,8 @@ def parse_target(text: str, namespace: str = "") -> Target:
     resource = WORDS.get(first.lower()) if slash else PODS
     if not name or "/" in first or (slash and not first):
         raise UsageError(
-            f"'{printable(text)}' names nothing to forward to", remedy="Say svc/NAME, deploy/NAME, pod/NAME or [NAMESPACE/]POD."
+            f"invalid target '{printable(text)}'",
+            remedy="Use svc/NAME, deploy/NAME, pod/NAME or [NAMESPACE/]POD.",
         )
     if resource is not None:
         return Target(resource, namespace, name)
@@ -115,8 +116,8 @@ def parse_port(text: str) -> PortRequest:
     local, colon, remote = text.rpartition(":")
     if not remote or (local and not _is_port(local, lowest=0)) or not (_is_port(remote, lowest=1) or PORT_NAME.fullmatch(remote)):
         raise UsageError(
-            f"'{printable(text)}' is no pair of ports",
-            remedy="Say [LOCAL:]REMOTE: 8080:80, 80, or 0:http for any free local port.",
+            f"invalid port mapping '{printable(text)}'; expected [LOCAL:]REMOTE, for example 8080:80",
+            remedy="80 uses the same local port; 0:http uses any free local port.",
         )
     return PortRequest(int(local or 0) if colon else None, int(remote) if remote.isdigit() else remote)
 
@@ -135,11 +136,13 @@ def _loopback(name: str) -> str:
     try:
         address = ipaddress.ip_address(LOCALHOST if name == "localhost" else name)
     except ValueError as error:
-        raise UsageError(f"--address '{printable(name)}' is no IP address", remedy="Say localhost, 127.0.0.1 or ::1.") from error
+        raise UsageError(
+            f"--address '{printable(name)}' is not an IP address", remedy="Use localhost, 127.0.0.1 or ::1."
+        ) from error
     if not address.is_loopback:
         raise UsageError(
-            f"--address {name} is not a loopback address: a lab opens nothing to the machine's own network",
-            remedy="Leave it out, or say an address of 127.0.0.0/8 or ::1.",
+            f"--address {name} is not a loopback address: netlab listens on loopback only",
+            remedy="Omit --address, or use ::1 or an address of 127.0.0.0/8.",
         )
     return str(address)
 
@@ -157,15 +160,15 @@ def plan(target: Target, requests: Sequence[PortRequest], cluster: Cluster) -> P
 def _plan_pod(pod: Pod, requests: Sequence[PortRequest]) -> Plan:
     if pod.status.phase != "Running":
         phase = pod.status.phase or "Pending"
-        remedy = NOT_RUNNING.get(phase, "`netlab logs {pod}` shows what it said.").format(pod=pod.key)
-        raise LabError(f"pod {pod.key} is not running, it is {phase}", remedy=remedy)
+        remedy = NOT_RUNNING.get(phase, "Show its output: netlab logs {pod}").format(pod=pod.key)
+        raise LabError(f"pod {pod.key} is not running (phase {phase})", remedy=remedy)
     numbers = [(request, _pod_port(pod, request.remote)) for request in requests]
     return Plan(pod, tuple(PortPair(number if r.local is None else r.local, number) for r, number in numbers))
 
 
 def _plan_service(service: Service, requests: Sequence[PortRequest], cluster: Cluster) -> Plan:
     if service.spec.type == "ExternalName":
-        remedy = f"It is a name for {service.spec.external_name}; forward to a pod or to another Service."
+        remedy = f"It is an alias of {service.spec.external_name}; forward to a pod or to another Service."
         raise UsageError(f"Service {service.key} is an ExternalName and has no pods", remedy=remedy)
     wanted = [(request, _service_port(service, request.remote)) for request in requests]
     ready = _ready_pods(service, cluster)
@@ -175,7 +178,7 @@ def _plan_service(service: Service, requests: Sequence[PortRequest], cluster: Cl
     pod = next((pod for pod in cluster.pods if pod.key == chosen), None)
     if chosen is None or pod is None:
         lacking = ", ".join(str(request.remote) for request in requests)
-        raise LabError(f"no ready pod behind Service {service.key} has what its port {lacking} leads to")
+        raise LabError(f"no ready pod behind Service {service.key} has the target port of its port {lacking}")
     numbers = ready[chosen]
     return Plan(
         pod,
@@ -228,7 +231,7 @@ def _only_tcp(ports: Sequence[Port], what: str) -> Port:
 
 def _choices(ports: Iterable[tuple[int, str]]) -> str:
     shown = ", ".join(f"{number} ({name})" if name else str(number) for number, name in ports)
-    return f"It has: {shown or 'none'}."
+    return f"Ports: {shown or 'none'}."
 
 
 def _named_pod(target: Target, pods: Sequence[Pod]) -> Pod:
@@ -237,8 +240,9 @@ def _named_pod(target: Target, pods: Sequence[Pod]) -> Pod:
     if len(meant) == 1:
         return meant[0]
     shown = ", ".join(sorted(pod.key for pod in meant or pods)[:12])
-    what = "means several pods" if meant else "is no pod of this lab"
-    raise UsageError(f"'{printable(text)}' {what}", remedy=f"Pods: {shown or 'none'}. Or say {TYPES}.")
+    name = f"'{printable(text)}'"
+    what = f"{name} matches several pods" if meant else f"no pod named {name} in this lab"
+    raise UsageError(what, remedy=f"Pods: {shown or 'none'}. Other targets: {TYPES}.")
 
 
 def _pod_of_workload(target: Target, cluster: Cluster) -> Pod:
@@ -263,4 +267,6 @@ def _named(target: Target, objects: Sequence[Named]) -> Named:
         if candidate.key == key:
             return candidate
     known = ", ".join(sorted(candidate.key for candidate in objects)[:12])
-    raise UsageError(f"there is no {target.resource.kind} {printable(key)}", remedy=f"There are: {known or 'none'}.")
+    raise UsageError(
+        f"there is no {target.resource.kind} {printable(key)}", remedy=f"{target.resource.kind}s: {known or 'none'}."
+    )

@@ -33,7 +33,7 @@ def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
             if not dry_run:
                 down_locked(state)
         except LabBusyError as error:  # it is coming up or going down: no leftover
-            say(f"Left alone: {error.message}.")
+            say(f"Skipped: {error.message}.")
         else:
             removed.append(f"lab {name}")
     lost = _lost_processes()

@@ -111,7 +111,7 @@ def fetch(engine: Engine, names: Sequence[str], say: Callable[[str], None]) -> N
         if (registry := registry_of(name)) in silent:
             failed.append(name)
             continue
-        say(f"fetching {name}")
+        say(f"pulling {name}")
         try:
             engine.pull(name)
         except EngineError as error:
@@ -121,8 +121,10 @@ def fetch(engine: Engine, names: Sequence[str], say: Callable[[str], None]) -> N
                 silent.append(registry)
     if failed:
         raise LabError(
-            f"not fetched: {', '.join(failed)}" + (f"\nno answer, and asked once each: {', '.join(silent)}" if silent else ""),
-            remedy="No lab needs them: the base is made from Debian's packages, the workloads image stands in for the others.",
+            f"could not pull: {', '.join(failed)}"
+            + (f"\nregistry did not respond (one attempt each): {', '.join(silent)}" if silent else ""),
+            remedy="No lab needs these images: netlab builds the base from Debian's packages, "
+            "and the workloads image replaces the others.",
         )
 
 

@@ -27,7 +27,7 @@ def container_meant(pod: Pod, container: str) -> str:
     """Return the container of a pod that the user means; only a single one needs no name."""
     names = [c.name for c in (*pod.spec.init_containers, *pod.spec.containers)]
     if container and container not in names:
-        raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
+        raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"Containers: {', '.join(names)}.")
     if not container and len(pod.spec.containers) > 1:
         raise UsageError(f"pod {pod.key} has several containers: {', '.join(names)}", remedy="Choose one with -c.")
     return container or pod.spec.containers[0].name

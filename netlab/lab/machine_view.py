@@ -20,10 +20,10 @@ from netlab.kernel.door import Occupant
 from netlab.lab.access.interface import AgentState, HostAccess
 from netlab.process.records import agent_name
 
-NO_NAMESPACE = "its network namespace is gone; netlab up FILE makes it again"
+NO_NAMESPACE = "its network namespace does not exist; recreate it: netlab up FILE"
 AGENT_PROBLEMS = {
-    AgentState.DEAD: "its agent is not running; netlab logs {name} tells why",
-    AgentState.STOPPED: "its agent is stopped; netlab up FILE has it go on",
+    AgentState.DEAD: "its agent is not running; show the cause: netlab logs {name}",
+    AgentState.STOPPED: "its agent is stopped (SIGSTOP); resume it: netlab up FILE",
 }
 SILENT = "its agent has not reported for {seconds:.0f} s"
 SANDBOX_GONE = "SandboxChanged"  # Kubernetes' word for a pod whose network is gone and will be made again

@@ -29,10 +29,13 @@ def suggestions(status: Json, words: Words) -> tuple[tuple[str, str], ...]:
         *_from_a_pod(status),
         (f"netlab exec {node} -- nft list table ip kube-proxy", "the service proxy's rules on a node"),
         (f"netlab exec {node} -- ip route", "flannel's routes to the other nodes' pods"),
-        (f"netlab exec {node} -- bridge fdb show dev flannel.1", "where the overlay sends what is for another node"),
-        (f"netlab logs agent-{node}", "what the node's agent did"),
+        (
+            f"netlab exec {node} -- bridge fdb show dev flannel.1",
+            "the overlay's forwarding table: MAC and underlay address of each other node",
+        ),
+        (f"netlab logs agent-{node}", "the log of the node's agent"),
     ]
-    last = (f"netlab down {status['name']}", "remove all of it; the host is as before")
+    last = (f"netlab down {status['name']}", "remove the lab and restore the host")
     return tuple((words(command), why) for command, why in (*found[:4], last))
 
 
@@ -44,11 +47,21 @@ def _from_outside(status: Json) -> list[tuple[str, str]]:
         address = service["externalIP"].split(",")[0]
         if service["type"] == "LoadBalancer" and address[0].isdigit() and service["endpoints"]:
             port = service["ports"].split(":")[0]
-            return [(f"netlab exec {client} -- curl -s http://{address}:{port}/", "through the load balancer; repeat it")]
+            return [
+                (
+                    f"netlab exec {client} -- curl -s http://{address}:{port}/",
+                    "a request through the load balancer; repeat it to reach other pods",
+                )
+            ]
     for service in status["services"]:
         if service["type"] == "NodePort" and service["endpoints"] and "/TCP" in service["ports"]:
             port = service["ports"].split(":")[1].split("/")[0]
-            return [(f"netlab exec {client} -- curl -s http://{status['nodes'][0]['address']}:{port}/", "through a NodePort")]
+            return [
+                (
+                    f"netlab exec {client} -- curl -s http://{status['nodes'][0]['address']}:{port}/",
+                    "a request through a NodePort",
+                )
+            ]
     return []
 
 
@@ -70,4 +83,9 @@ def _from_a_pod(status: Json) -> list[tuple[str, str]]:
     if not services:
         return [(f"netlab exec {target} -- cat /etc/resolv.conf", "how a pod finds the cluster's DNS")]
     port = services[0]["ports"].split("/")[0].split(":")[0]
-    return [(f"netlab exec {target} -- curl -s http://{services[0]['name']}:{port}/", "a Service by its name, from a pod")]
+    return [
+        (
+            f"netlab exec {target} -- curl -s http://{services[0]['name']}:{port}/",
+            "a request to a Service by its name, from a pod",
+        )
+    ]

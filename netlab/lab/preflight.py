@@ -22,7 +22,7 @@ from netlab.state import StateDirectory
 NEEDED_TOOLS = ("nft",)
 PACKAGES = {"nft": "nftables", "ip": "iproute2", "curl": "curl", "ping": "iputils-ping"}  # Debian's and Ubuntu's names
 SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
-NEEDS_ROOT = {DOCKER: "the containers' networks are wired from outside"}  # runtime -> why
+NEEDS_ROOT = {DOCKER: "netlab wires the containers' networks from the host"}  # runtime -> why
 # linux/capability.h: what a container's root may lack
 CAPABILITIES = {
     12: "CAP_NET_ADMIN",  # links, routes, rules
@@ -35,7 +35,7 @@ def require_capabilities(doing: str) -> None:
     """Raise UnsupportedHostError unless this root may change the kernel's network."""
     if lacking := lacking_capabilities(Path("/proc/self/status").read_text()):
         raise UnsupportedHostError(
-            f"`netlab {doing}` needs {', '.join(lacking)}, which this root does not have",
+            f"`netlab {doing}` needs {', '.join(lacking)}, which this root user lacks",
             remedy="In a container: docker run --cap-add NET_ADMIN --cap-add SYS_ADMIN ...",
         )
 

@@ -90,7 +90,7 @@ def apart(work: Callable[[], T], kind: type[T]) -> T:
         answer = answers.read()
     os.waitpid(pid, 0)
     if not answer:
-        raise LabError("the work was broken off", remedy="Do it again: it goes on where it ended.")
+        raise LabError("interrupted", remedy="Run the command again; it resumes where it stopped.")
     outcome = msgspec.json.decode(answer, type=_Outcome)
     if outcome.error:
         raise ERRORS.get(outcome.error, LabError)(outcome.message, remedy=outcome.remedy)
@@ -115,12 +115,10 @@ def require_state_root(root: Path) -> None:
         return
     variable = STATE_ROOT_VARIABLE if STATE_ROOT_VARIABLE in os.environ else "XDG_RUNTIME_DIR"
     why = f"{variable} is {os.environ[variable]}" if variable in os.environ else f"{variable} is not set"
-    fault = "cannot be written" if folder.exists() else "is not there"
-    login = (
-        "Log in as this user rather than `su` or `sudo -u` to it, or name a private folder: export XDG_RUNTIME_DIR=$(mktemp -d)"
-    )
-    other = f"Make it (mkdir -p {shlex.quote(str(folder))}), or name another: export {STATE_ROOT_VARIABLE}=$(mktemp -d)"
+    fault = "is not writable" if folder.exists() else "does not exist"
+    login = "Log in as this user instead of using `su` or `sudo -u`, or set a private folder: export XDG_RUNTIME_DIR=$(mktemp -d)"
+    other = f"Create it (mkdir -p {shlex.quote(str(folder))}), or set another: export {STATE_ROOT_VARIABLE}=$(mktemp -d)"
     raise UnsupportedHostError(
-        f"there is no folder for the lab's record: {why}, and {folder} {fault}",
+        f"no folder for the lab's record: {why}, and {folder} {fault}",
         remedy=other if variable == STATE_ROOT_VARIABLE else login,
     )

@@ -103,5 +103,5 @@ def _refuse_new_networks(running: Lab, wanted: Lab) -> None:
         if before != now:
             raise UsageError(
                 f"spec.{field} of the running lab {running.metadata.name!r} cannot change",
-                remedy=f"Take it down first: netlab down {running.metadata.name}",
+                remedy=f"Remove the lab first: netlab down {running.metadata.name}",
             )

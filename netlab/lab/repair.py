@@ -99,7 +99,7 @@ def recorded_lab(state: StateDirectory) -> Lab | None:
         lab = state.read(state.lab_file, Lab)
         if lab.metadata.name == state.lab:
             return lab
-        log.warning("record=%s state=damaged error=%r", state.lab_file, "it is about another lab")
+        log.warning("record=%s state=damaged error=%r", state.lab_file, "it belongs to another lab")
     except FileNotFoundError:
         if not state.store.exists():
             return None

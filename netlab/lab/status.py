@@ -82,7 +82,9 @@ def _lab(client: SyncClient, name: str) -> Lab:
         if not is_not_found(error):
             raise
         remedy = f"Bring it up: netlab up FILE. Remove it: netlab down {name}."
-        raise LabError(f"lab {name!r} is half-made: its `up` ended before it had begun", remedy=remedy) from error
+        raise LabError(
+            f"lab {name!r} is incomplete: `netlab up` was interrupted before it created the lab", remedy=remedy
+        ) from error
 
 
 def _edge_lease(client: SyncClient) -> Lease | None:

@@ -65,7 +65,7 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
     Raises InvalidTopologyError (nothing was created), UsageError, or LabError when it did not come up in time.
     """
     if options.runtime and options.runtime not in RUNTIMES:
-        raise UsageError(f"--runtime: there is no runtime {options.runtime!r}", remedy=f"There are {' and '.join(RUNTIMES)}.")
+        raise UsageError(f"--runtime: unknown runtime {options.runtime!r}", remedy=f"Runtimes: {', '.join(RUNTIMES)}.")
     topology = _with_name(read_topology(file, runtime=options.runtime), options.name)
     state = StateDirectory.of(topology.lab.metadata.name)
     if options.dry_run:
@@ -82,7 +82,7 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
             if created and state.root.exists() and not options.keep_on_failure:
                 from netlab.lab.down import down
 
-                say(f"Removing what was made of lab {state.lab}.")
+                say(f"Rolling back lab {state.lab}.")
                 down(state)
             raise
 

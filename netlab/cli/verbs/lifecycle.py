@@ -130,7 +130,7 @@ def down(
         removed = down_locked(lab)
         counts = {"namespace": removed.namespaces, "process": removed.processes, "container": removed.containers}
         gone = ", ".join(counted(number, noun) for noun, number in counts.items() if number)
-        note(f"Lab {removed.lab} is gone: {gone or 'only its record was left'}.")
+        note(f"Lab {removed.lab} removed: {gone or 'only its record remained'}.")
 
 
 def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what gc would remove; remove nothing.")] = False) -> None:

@@ -97,7 +97,7 @@ def _conclude(record: Json) -> None:
         note(NOTHING_MATCHED.format(record["only"]) if record["only"] else "nothing was tested")
         raise typer.Exit(INVALID)
     if count := untested(record):
-        note(f"{count} checks could not be tested, so the test did not pass")
+        note(f"{count} checks could not be run, so the test did not pass")
         raise typer.Exit(INVALID)
 
 
