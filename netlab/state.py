@@ -93,7 +93,7 @@ class StateDirectory:
         """Return the error for a file of the record that cannot be used and that nothing else can replace."""
         return DamagedRecordError(
             f"the record of lab {self.lab!r} is damaged: {path}: {why}",
-            remedy=f"Remove the lab, that works without the file: netlab down {self.lab}",
+            remedy=f"Remove the lab, which does not need the file: netlab down {self.lab}",
         )
 
     def read_images(self) -> dict[str, str]:

@@ -41,7 +41,7 @@ class DockerEngine:
 
     def __init__(self) -> None:
         self._address = own_address()
-        with self._translated("tell its version"):
+        with self._translated("report its version"):
             require_answer(self._address)
             self._client = docker.APIClient(self._address, version="auto", timeout=PATIENCE, max_pool_size=WIDTH)
             self._client.trust_env = False  # proxies and passwords of the environment: on a Unix socket only a delay, each time
@@ -84,7 +84,7 @@ class DockerEngine:
 
     def _inspect(self, container: str) -> Container | None:
         try:
-            with self._translated(f"look at container {container}"):
+            with self._translated(f"inspect container {container}"):
                 return container_of(self._client.inspect_container(container))
         except EngineError as error:
             if is_not_found(error):  # removed since it was listed
@@ -166,7 +166,7 @@ class DockerEngine:
             raise
 
     def _image(self, name: str) -> dict[str, Any]:
-        with self._translated(f"look at image {name}"):
+        with self._translated(f"inspect image {name}"):
             found: dict[str, Any] = self._client.inspect_image(name)  # type: ignore[no-untyped-call]
             return found
 
@@ -205,7 +205,7 @@ class DockerEngine:
     # ---- networks
     def create_network(self, spec: NetworkSpec) -> Network:
         """Make a network."""
-        with self._translated(f"make network {spec.name} with {spec.subnet}"):
+        with self._translated(f"create network {spec.name} with {spec.subnet}"):
             made = self._client.create_network(
                 spec.name,
                 driver="bridge",

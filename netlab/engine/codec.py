@@ -9,20 +9,20 @@ from netlab.engine.protocol import Container, ContainerSpec, Event, Image, Netwo
 
 LAST_WORDS = 20  # lines of a build that failed
 REMEDIES = (  # words of a refusal -> what to do
-    ("invalid reference format", "An image is named as in registry.example/team/app:1.0, in lower case."),
-    ("no command specified", "The image names no program: give the container a `command`."),
-    ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
-    ("pool overlaps", "Give the lab another spec.networking.nodeSubnet; `docker network ls` shows what is there."),
-    ("network with name", "It is not the lab's: give the lab another name (netlab up --name), or docker network rm NAME."),
-    ("is already in use by container", "A lab of that name has left it: netlab gc, or docker rm -f NAME."),
-    ("apply caps", "The engine lacks a capability that a container needs. One that is in a container itself must have all."),
-    ("bind source path does not exist", "The lab's record was removed under it: netlab down, then netlab up FILE."),
-    ("pull access denied", "Is the name right? What is not public: docker login. What is your own: docker build -t NAME ."),
-    ("manifest unknown", "The registry has the image, but not this tag: name another one."),
-    ("toomanyrequests", "The registry gives no more for now: docker login, or fetch it elsewhere: docker save, docker load."),
+    ("invalid reference format", "Use a name like registry.example/team/app:1.0, in lower case."),
+    ("no command specified", "The image has no default command: set `command` of the container."),
+    ("no such image", "Pull, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
+    ("pool overlaps", "Set another spec.networking.nodeSubnet; `docker network ls` lists the networks."),
+    ("network with name", "The lab did not create it: use another lab name (netlab up --name), or docker network rm NAME."),
+    ("is already in use by container", "It is a leftover of a lab of that name: netlab gc, or docker rm -f NAME."),
+    ("apply caps", "The engine lacks a capability. An engine that runs in a container must have all."),
+    ("bind source path does not exist", "The lab's record was removed while the lab ran: netlab down, then netlab up FILE."),
+    ("pull access denied", "Check the name. A private image: docker login. Your own image: docker build -t NAME ."),
+    ("manifest unknown", "The registry has the image, but not this tag: use another tag."),
+    ("toomanyrequests", "The registry limits pulls: docker login, or copy the image: docker save, docker load."),
     (
         "has active endpoints",
-        "`docker network inspect NAME` shows what is connected to it. What a lab has left: netlab gc.",
+        "`docker network inspect NAME` lists its containers. Remove leftovers of labs: netlab gc.",
     ),
 )
 

@@ -37,8 +37,8 @@ def run_command(client: docker.APIClient, container: str, argv: Sequence[str], l
     code = client.exec_inspect(made)["ExitCode"]
     if code is None:  # the connection has ended before the command
         raise EngineError(
-            f"the container engine does not know how {argv[0]} in container {container} ended",
-            remedy="Its log may say why: journalctl -u docker.",
+            f"the container engine returned no exit code for {argv[0]} in container {container}",
+            remedy="Show its log: journalctl -u docker",
         )
     return int(code), said.decode(errors="replace")
 

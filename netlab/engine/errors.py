@@ -21,9 +21,15 @@ from netlab.errors import EngineError, UnsupportedHostError
 HOST_VARIABLE = "DOCKER_HOST"
 OWN_SOCKET = "unix:///var/run/docker.sock"
 UNREACHABLE = {  # why the engine's socket does not answer -> what happened, what to do
-    errno.ENOENT: ("is not there", "Install and start the engine: apt-get install -y docker.io. `netlab doctor` looks again."),
-    errno.ECONNREFUSED: ("has nobody behind it", "Start the engine: systemctl start docker (or dockerd by hand)."),
-    errno.EACCES: ("is not yours to use", "Use sudo: a lab of containers is root's, as its networks are."),
+    errno.ENOENT: (
+        "no such file or directory (is Docker installed?)",
+        "Install and start the engine: apt-get install -y docker.io. Then check: netlab doctor",
+    ),
+    errno.ECONNREFUSED: (
+        "connection refused (is the Docker daemon running?)",
+        "Start the engine: systemctl start docker (or run dockerd).",
+    ),
+    errno.EACCES: ("permission denied", "Use sudo: labs of containers need root."),
 }
 
 
@@ -33,7 +39,7 @@ def own_address() -> str:
     if not named.startswith("unix://"):
         raise UnsupportedHostError(
             f"{HOST_VARIABLE} names an engine that is not on this machine: {named}",
-            remedy="A lab of containers is wired by this machine's kernel: unset it, or run netlab where that engine runs.",
+            remedy="Unset it, or run netlab on that machine: netlab wires containers through the kernel.",
         )
     return named
 
@@ -59,10 +65,10 @@ def translated(doing: str, address: str) -> Iterator[None]:
         where = address.removeprefix("unix://")
         if cause in UNREACHABLE:
             what, todo = UNREACHABLE[cause]
-            named = f", which {HOST_VARIABLE} names," if os.environ.get(HOST_VARIABLE) else ""
-            raise UnsupportedHostError(f"no container engine answers: {where}{named} {what}", remedy=todo) from error
+            named = f" ({HOST_VARIABLE})" if os.environ.get(HOST_VARIABLE) else ""
+            raise UnsupportedHostError(f"cannot connect to {where}{named}: {what}", remedy=todo) from error
         raise EngineError(
-            f"the container engine at {where} did not {doing}: {error}", remedy="Its log may say why: journalctl -u docker."
+            f"the container engine at {where} could not {doing}: {error}", remedy="Show its log: journalctl -u docker"
         ) from error
 
 

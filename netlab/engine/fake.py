@@ -213,13 +213,13 @@ class FakeEngine:
     def image_labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of an image."""
         if name not in self.images:
-            raise _refused(f"look at image {name}", f"No such image: {name}", 404)
+            raise _refused(f"inspect image {name}", f"No such image: {name}", 404)
         return self.images[name]
 
     def image_user(self, name: str) -> str | None:
         """Return the user that the test has set, root without one; None when the image is not there."""
         if not NAME.match(name):
-            raise _refused(f"look at image {name}", "invalid reference format", 400)
+            raise _refused(f"inspect image {name}", "invalid reference format", 400)
         return self.users.get(name, "") if name in self.images else None
 
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:
@@ -251,7 +251,7 @@ class FakeEngine:
     # ---- networks
     def create_network(self, spec: NetworkSpec) -> Network:
         """Make a network whose name and addresses are nobody else's."""
-        doing, wanted = f"make network {spec.name} with {spec.subnet}", IPv4Network(spec.subnet)
+        doing, wanted = f"create network {spec.name} with {spec.subnet}", IPv4Network(spec.subnet)
         if any(found.name == spec.name for found in self._networks.values()):
             raise _refused(doing, f"network with name {spec.name} already exists", 409)
         if any(wanted.overlaps(IPv4Network(subnet)) for found in self._networks.values() for subnet in found.subnets):

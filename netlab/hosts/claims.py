@@ -35,18 +35,18 @@ def refuse_foreign(state: StateDirectory, occupants: Mapping[str, Occupant]) -> 
     """Raise ForeignNamespaceError when one of these paths holds something the lab did not make."""
     if found := foreign(state, occupants):
         raise ForeignNamespaceError(
-            f"these names exist in {NETNS_DIRECTORY}, and lab {state.lab!r} did not make them: "
+            f"these names exist in {NETNS_DIRECTORY} but were not created by lab {state.lab!r}: "
             f"{', '.join(Path(where).name for where in found)}",
-            remedy="Give the lab another name (netlab up --name), or remove them: `netlab down` or `netlab gc` what a lab "
-            "left behind, `ip netns delete NAME` another namespace, `rm` a file.",
+            remedy="Use another lab name (netlab up --name), or remove them: a lab with `netlab down` or `netlab gc`, "
+            "another namespace with `ip netns delete NAME`, a file with `rm`.",
         )
 
 
 def pod_refusal(state: StateDirectory, path: str) -> str:
     """Return why a pod gets no namespace at a path that holds something the lab did not make."""
     return (
-        f"{path} exists, and lab {state.lab!r} did not make it. Remove it (ip netns delete {Path(path).name}; a file: rm), "
-        "or give the pod another name."
+        f"{path} exists but was not created by lab {state.lab!r}. "
+        f"Remove it (ip netns delete {Path(path).name}, or rm for a file), or rename the pod."
     )
 
 

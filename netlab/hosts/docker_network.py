@@ -57,14 +57,14 @@ def choose_network(engine: Engine, machine: NamespaceState, lab: Lab, state_root
             except EngineError as error:
                 if error.code != CLASH:
                     raise
-                holder = "a network that was made this moment"
+                holder = "a network that another client has just created"
             else:
                 return wanted
         if stated:
             raise clash(wanted, holder)
     raise LabError(
         f"all of {CANDIDATES[0]} to {CANDIDATES[-1]} are in use on this machine",
-        remedy="State a range that is free: spec.networking.nodeSubnet. `docker network ls` and `ip route` show what is taken.",
+        remedy="Set spec.networking.nodeSubnet to a free range; `docker network ls` and `ip route` show those in use.",
     )
 
 
@@ -78,7 +78,8 @@ def clash(subnet: str, holder: str) -> LabError:
     """Return the error for a node subnet that somebody else has."""
     return LabError(
         f"spec.networking.nodeSubnet: {subnet} overlaps with {holder}",
-        remedy="State another one, or none: then the first that is free is taken. (What a lab left behind: netlab gc.)",
+        remedy="Set another range, or omit the field: netlab then takes the first free range. "
+        "Remove leftovers of labs: netlab gc.",
     )
 
 

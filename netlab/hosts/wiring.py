@@ -45,7 +45,7 @@ def _remove_severed(kernel: Kernel, near: str, fabric: NamespaceState, observed:
     for path, operations in broken.items():
         _perform(kernel, path, operations)
     if broken:
-        log.warning("cables=severed namespaces=%s remedy=%r", ",".join(broken), "made again")
+        log.warning("cables=severed namespaces=%s remedy=%r", ",".join(broken), "recreated")
         observed[near] = _observe(kernel, near, fabric)
     return sum(map(len, broken.values()))
 

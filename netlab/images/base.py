@@ -39,27 +39,27 @@ def ensure_base(engine: Engine, say: Callable[[str], None]) -> str:
         try:
             pull_base(engine, say)
         except EngineError as error:
-            say(f"no registry gave {BASE}: {_first_line(error.message)}")
+            say(f"could not pull {BASE}: {_first_line(error.message)}")
             _make(engine, say)
     return engine.image_id(BASE)
 
 
 def pull_base(engine: Engine, say: Callable[[str], None]) -> None:
     """Fetch the official base. Raises EngineError when no registry answers."""
-    say(f"fetching {BASE} from its registry")
+    say(f"pulling {BASE}")
     engine.pull(BASE)
 
 
 def _make(engine: Engine, say: Callable[[str], None]) -> None:
     if shutil.which("mmdebstrap") is None:
         raise UnsupportedHostError(
-            f"the images stand on {BASE}, which no registry gave, and mmdebstrap, which could make it, is not installed",
+            f"could not pull {BASE}, the base of the images, and mmdebstrap, which builds it, is not installed",
             remedy="Install it: apt-get install -y mmdebstrap debian-archive-keyring. Or load the image: docker load.",
         )
-    say(f"making {BASE} from Debian's packages with mmdebstrap (once; half a minute)")
+    say(f"building {BASE} from Debian's packages with mmdebstrap (once; about 30 s)")
     with tempfile.TemporaryDirectory(prefix="netlab-base-") as folder:
         archive = Path(folder) / "root.tar"
-        programs.run(f"make {BASE} from Debian's packages", command(archive, machine_sources()), limit=MAKING_LIMIT)
+        programs.run(f"build {BASE} from Debian's packages", command(archive, machine_sources()), limit=MAKING_LIMIT)
         engine.import_image(str(archive), BASE, {MADE_LABEL: "mmdebstrap"}, "bash")  # as the official one
 
 

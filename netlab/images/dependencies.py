@@ -40,7 +40,7 @@ def requirements() -> tuple[str, ...]:
     """Return the libraries as the lock names them, each with its version and its hashes: lines for pip."""
     found = {name: line for line in _lock_lines() if (name := line.partition("==")[0]) in DISTRIBUTIONS}
     if missing := [name for name in DISTRIBUTIONS if name not in found]:
-        raise LabError(f"{LOCK} does not name {', '.join(missing)}", remedy="In netlab's source: make lock.")
+        raise LabError(f"{LOCK} does not contain {', '.join(missing)}", remedy="Update it in netlab's source: make lock")
     return tuple(found[name] for name in DISTRIBUTIONS)
 
 
@@ -49,7 +49,7 @@ def _lock_lines() -> list[str]:
     package = Path(str(resources.files(netlab)))
     found = next((path for path in (package / "_images" / LOCK, package.parent / LOCK) if path.is_file()), None)
     if found is None:
-        raise LabError(f"{LOCK} is not beside {package}", remedy="Install netlab again.")
+        raise LabError(f"{LOCK} is missing: it belongs next to {package}", remedy="Reinstall netlab.")
     return found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
 
 
@@ -65,7 +65,7 @@ def fetch(cache: Path) -> Path:
         return folder
     if importlib.util.find_spec("pip") is None:
         raise UnsupportedHostError(
-            f"the images need libraries that pip fetches, and this Python has no pip: {sys.executable}",
+            f"the images need libraries that pip downloads, but this Python has no pip: {sys.executable}",
             remedy=f"Install it: {sys.executable} -m ensurepip (Debian: apt-get install -y python3-pip)",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def fetch(cache: Path) -> Path:
         lock = Path(scratch).with_suffix(".lock")
         lock.write_text("\n".join(requirements()), encoding="utf-8")
         try:
-            programs.run("fetch the libraries for the images", command(Path(scratch), lock), limit=FETCHING_LIMIT)
+            programs.run("download the libraries for the images", command(Path(scratch), lock), limit=FETCHING_LIMIT)
         finally:
             lock.unlink()
         shutil.rmtree(Path(scratch) / "bin", ignore_errors=True)

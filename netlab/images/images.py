@@ -107,7 +107,7 @@ def folder() -> Path:
     package = Path(str(resources.files(netlab)))
     found = next((place for place in (package / "_images", package.parent / "images") if place.is_dir()), None)
     if found is None:
-        raise LabError(f"the images' Dockerfiles are not beside {package}", remedy="Install netlab again.")
+        raise LabError(f"the images' Dockerfiles are missing: they belong next to {package}", remedy="Reinstall netlab.")
     return found
 
 
@@ -164,6 +164,6 @@ def _one_at_a_time(say: Say) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another netlab that builds images")
+            say("waiting for another netlab process that builds images")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -72,7 +72,7 @@ def read_recipe(name: str, text: str) -> Recipe:
     instructions = [words for line in text.splitlines() if len(words := line.split()) > 1]
     parents = [words[1] for words in instructions if words[0] == "FROM"]
     if len(parents) != 1:
-        raise LabError(f"images/{name}/Dockerfile has {len(parents)} FROM instructions, one is understood")
+        raise LabError(f"images/{name}/Dockerfile has {len(parents)} FROM instructions; netlab supports exactly one")
     sources = [source for words in instructions if words[0] == "COPY" for source in words[1:-1]]
     return Recipe(name, text, parents[0], tuple(sources))
 
@@ -100,7 +100,7 @@ def plan(recipes: Mapping[str, Recipe], digests: Mapping[str, str], base: str) -
         ]
         if not ready:
             left = ", ".join(sorted(set(recipes) - set(planned)))
-            raise LabError(f"images/: no order to build {left} in: a FROM names what is not there, or goes in a circle")
+            raise LabError(f"images/: cannot order the builds of {left}: a FROM names a missing image, or the FROMs form a cycle")
         for recipe in ready:
             planned[recipe.name] = _planned(recipe, digests, base, planned.get(recipe.parent_recipe))
     return tuple(planned.values())

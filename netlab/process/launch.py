@@ -91,8 +91,8 @@ class LoadingDaemon:
             os.close(written)
         if said == READY:
             return
-        what = f"said nothing for {timeout:.3g} s" if said is None else "ended"
-        message = f"the daemon of lab {state.lab!r} (pid {self._pid}) {what} before its API server answered"
+        what = f"did not respond within {timeout:.3g} s" if said is None else "exited before it was ready"
+        message = f"the daemon of lab {state.lab!r} (pid {self._pid}) {what}"
         raise LabError(message, remedy=self._last_words() or logs.tail(state.log("daemon")))
 
     def _first_word(self, timeout: float) -> bytes | None:
@@ -104,7 +104,7 @@ class LoadingDaemon:
         """Return what it said before it had a log."""
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").splitlines()
-        return "\n".join(["It said:", *(f"  {line}" for line in lines[-logs.TAIL :])]) if lines else ""
+        return "\n".join(["Its output:", *(f"  {line}" for line in lines[-logs.TAIL :])]) if lines else ""
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def _listen(listener: socket.socket, port: int) -> None:
     except OSError:
         if not port:
             raise
-        log.warning("port=%d state=taken remedy=%r", port, "another one is used and written to the kubeconfig")
+        log.warning("port=%d state=taken remedy=%r", port, "netlab uses a free port and writes it to the kubeconfig")
         listener.bind((LOOPBACK, 0))
     listener.listen(128)
 
@@ -184,5 +184,5 @@ def say_ready() -> None:
     try:
         os.write(CHANNEL, READY)
     except ConnectionError as error:
-        log.info("waiting=nobody error=%r", str(error))
+        log.info("waiting=none error=%r", str(error))
     os.close(CHANNEL)

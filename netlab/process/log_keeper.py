@@ -39,7 +39,7 @@ PIPE_SUFFIX: Final = ".pipe"
 CHUNK: Final = 1 << 16
 LONGEST_NAME: Final = 4096  # bytes of a path
 NICENESS: Final = 5  # commands that flood their logs slow down before the lab does
-FULL: Final = "free some space: until then what the command writes is dropped"
+FULL: Final = "free disk space; until then the command's output is dropped"
 log = logging.getLogger("netlab.process")
 
 
@@ -141,7 +141,7 @@ class LogKeeper:
             log.warning(
                 "log=%s state=full remedy=%r",
                 source.output.path,
-                "free some space; what is written meanwhile is dropped",
+                FULL,
             )
         source.lost = source.output.lost
 

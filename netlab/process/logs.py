@@ -56,9 +56,9 @@ def tail(log: Path) -> str:
     """Return what a log says of trouble, for an error message: its records above INFO, without the tracebacks between."""
     text = read_log(log, PROCESS)
     if text is None:
-        return f"It left no log at {log}."
+        return f"It wrote no log: {log} does not exist."
     records = [line for line in text.splitlines() if line.startswith("time=")]
     trouble = [line for line in records if "level=INFO" not in line] or records
     if not trouble:
-        return f"It has written nothing to its log ({log})."
+        return f"Its log is empty ({log})."
     return "\n".join([f"From its log ({log}):", *(f"  {line}" for line in trouble[-TAIL:])])

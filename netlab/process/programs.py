@@ -34,9 +34,9 @@ def run(doing: str, argv: Sequence[str], *, limit: float) -> None:
             return
         output.seek(0)
         lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()][-LAST_LINES:]
-    why = f"not done after {limit:.3g} s" if code is None else f"exit code {code}"
+    why = f"timed out after {limit:.3g} s" if code is None else f"exit code {code}"
     raise LabError(
-        f"could not {doing}: {why}", remedy="\n".join([f"The command was: {shlex.join(argv)}", *(f"  {line}" for line in lines)])
+        f"could not {doing}: {why}", remedy="\n".join([f"Command: {shlex.join(argv)}", *(f"  {line}" for line in lines)])
     )
 
 

@@ -136,7 +136,7 @@ def stop(records: Iterable[ProcessRecord], timeout: float) -> None:
     names = ", ".join(f"{r.name} (pid {r.pid})" for r in waiting)
     raise LabError(
         f"These processes did not end on SIGKILL: {names}.",
-        remedy="They hang in the kernel; look at /proc/<pid>/stack and the kernel's log.",
+        remedy="The kernel blocks them: see /proc/<pid>/stack and the kernel's log.",
     )
 
 

@@ -210,7 +210,7 @@ class Spawner:
         self.closed.set()
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_result({"error": "the lab's spawner has died"})
+                answer.set_result({"error": "the lab's spawner exited unexpectedly"})
         self._answers.clear()
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -240,6 +240,6 @@ class Spawner:
 
 def _gone(name: str) -> LabError:
     return LabError(
-        f"Process {name} could not be started: the lab's spawner has died.",
-        remedy="`netlab up` starts the daemon anew; running pods are taken over.",
+        f"Process {name} could not be started: the lab's spawner exited unexpectedly.",
+        remedy="Run `netlab up FILE`: it restarts the daemon, which adopts the running pods.",
     )

@@ -101,7 +101,7 @@ class Supervisor:
 
     async def _end(self, name: str) -> None:
         if record := records.read_record(self._state, name):
-            log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "started again with what is there now")
+            log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "restarted with the present files")
             await asyncio.to_thread(records.stop, [record], PATIENCE)
             records.strike_off(self._state, name)
 
@@ -110,7 +110,7 @@ class Supervisor:
         lost = [name for name in self._pids if self._homes.get(name) != self._home(self._wanted[name])]
         present = [record for name in lost if (record := self._record(name))]
         if present:
-            log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
+            log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "restarted in the new namespace")
             for name in lost:
                 del self._pids[name]  # so that its end is no news
             await asyncio.to_thread(records.stop, present, PATIENCE)

@@ -102,7 +102,7 @@ class Listener:
         seat = self._roster.admit(peer, self._loop.time())
         if seat is None:
             connection.close()
-            self._warn(f"a connection from {peer} is refused: as many as are allowed are in use")
+            self._warn(f"refused a connection from {peer}: the connection limit is reached")
             return
         connection.setblocking(False)
         if self._sweeper is None and math.isfinite(self._roster.limits.stranger_seconds):
@@ -142,7 +142,7 @@ class Listener:
     # ---- no free descriptor
     def _relieve(self, error: OSError) -> None:
         relieved = self._roster.relieve()
-        remedy = "an idle one is closed" if relieved else "the next attempt follows when one has ended"
+        remedy = "closed an idle connection" if relieved else f"retrying in {PAUSE:g} s"
         self._warn(f"cannot accept a connection: {os.strerror(error.errno or 0)}; {remedy}")
         if not relieved:
             self._loop.remove_reader(self.socket)
