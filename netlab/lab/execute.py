@@ -21,7 +21,8 @@ from netlab.topology.problem import printable
 def execute(state: StateDirectory, target: str, command: Sequence[str], *, container: str = "") -> int:
     """Run a command inside a host or a pod with this terminal and return its exit code.
 
-    A host is found from the record alone, so this works when the daemon is dead. Raises UsageError for an unknown name.
+    A host is found from the record alone, so this works without the daemon. Raises UsageError for an
+    unknown name.
     """
     if not command:
         raise UsageError(f"no command to run in {target}", remedy=f"Add it after two dashes: netlab exec {target} -- ip address")
@@ -43,7 +44,7 @@ def run_in_pod(access: HostAccess, pod: Pod, command: Sequence[str], container: 
 
 @dataclass(frozen=True)
 class Others:
-    """What a name might mean besides a pod: one and several of the kind in words, and the names there are."""
+    """What a name may mean besides a pod: the kind in singular and plural, and the existing names."""
 
     kind: str
     kinds: str
@@ -51,9 +52,10 @@ class Others:
 
 
 def find_pod(state: StateDirectory, target: str, others: Others | None = None) -> Pod:
-    """Return the pod meant by `[namespace/]name`; the beginning of a name will do when one pod (or its twins) has it.
+    """Return the pod for `[namespace/]name`, or for the beginning of the name if it is unambiguous.
 
-    Raises UsageError that lists what there is; `others` are the lab's hosts when not said.
+    Replicas of one owner are not ambiguous. Raises UsageError, which lists the existing names;
+    `others` defaults to the lab's hosts.
     """
     pods = PODS.readable(connect(state).list(PODS).items)
     meant = pods_meant(pods, target)

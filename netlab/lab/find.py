@@ -1,4 +1,4 @@
-"""Which labs there are, and which one is meant; the connection to its API server; its lock."""
+"""Which labs exist, and which one a command means; the connection to its API server; its lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netlab.process.marks import running_daemon
 from netlab.process.records import DAEMON, ProcessRecord, inode, is_alive, read_record
 from netlab.state import API_SOCKET, StateDirectory, state_root
 
-ANSWER_TIME = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
+ANSWER_TIME = 10.0  # seconds that a command waits for an answer of the API server, which takes milliseconds
 AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"
 LOCKS = Path("/proc/locks")  # proc(5)
 
@@ -28,7 +28,7 @@ def recorded_labs() -> tuple[str, ...]:
 
 
 def lab_named(name: str) -> StateDirectory:
-    """Return the record of the lab meant: the one named, or the only one there is. Raises UsageError otherwise."""
+    """Return the record of the named lab, or of the only one. Raises UsageError otherwise."""
     labs = recorded_labs()
     if name:
         if name in labs:
@@ -45,12 +45,12 @@ def lab_named(name: str) -> StateDirectory:
 
 
 def how_to_see_one() -> str:
-    """Return what to do where no lab is running."""
+    """Return what to do if no lab is running."""
     return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " To see labs that were started with sudo, use sudo.")
 
 
 def daemon_record(state: StateDirectory) -> ProcessRecord | None:
-    """Return the lab's daemon, None when it does not run. One whose record is damaged or gone is found by its marks."""
+    """Return the lab's daemon, None if it does not run. Without a valid record, its marks identify it."""
     record = read_record(state, DAEMON)
     if record is None:
         return running_daemon(state)
@@ -58,12 +58,12 @@ def daemon_record(state: StateDirectory) -> ProcessRecord | None:
 
 
 def daemon_alive(state: StateDirectory) -> bool:
-    """Tell whether the lab's daemon runs."""
+    """Return whether the lab's daemon runs."""
     return daemon_record(state) is not None
 
 
 def connect(state: StateDirectory) -> SyncClient:
-    """Return a client of the lab's API server, as its administrator. Raises LabError when the daemon does not run."""
+    """Return an administrator's client of the lab's API server. Raises LabError without a daemon."""
     require_daemon(state)
     endpoint = state.read_endpoint()
     if endpoint is None and state.api.exists():
@@ -84,7 +84,7 @@ def connect(state: StateDirectory) -> SyncClient:
 
 
 def _unreachable(state: StateDirectory, path: Path, why: str) -> DamagedRecordError:
-    """Return the error for a file without which the daemon cannot be reached, and that another daemon makes again."""
+    """Return the error for a damaged file that clients need and that a new daemon recreates."""
     return DamagedRecordError(
         f"the record of lab {state.lab!r} is damaged: {path} {why}",
         remedy=f"Recreate it: netlab up FILE. Remove the lab: netlab down {state.lab}.",
@@ -92,7 +92,7 @@ def _unreachable(state: StateDirectory, path: Path, why: str) -> DamagedRecordEr
 
 
 def require_daemon(state: StateDirectory) -> None:
-    """Raise LabError when the lab's daemon does not run."""
+    """Raise LabError if the lab's daemon does not run."""
     if not daemon_alive(state):
         raise LabError(
             f"the daemon of lab {state.lab!r} is not running (the data plane may be)",
@@ -101,16 +101,16 @@ def require_daemon(state: StateDirectory) -> None:
 
 
 def daemon_serves(state: StateDirectory) -> bool:
-    """Tell whether the lab's daemon runs and has got as far as serving; one that has not may have been left by a killed `up`."""
+    """Return whether the lab's daemon runs and serves; a killed `up` may leave one that does not."""
     record, endpoint = daemon_record(state), state.read_endpoint()
     return record is not None and endpoint is not None and endpoint.pid == record.pid
 
 
 @contextmanager
 def locked(lab: str, doing: str) -> Iterator[int]:
-    """Hold the lab's lock for a `with` block. Raises LabBusyError at once when another command changes the lab.
+    """Hold the lab's lock for a `with` block. Raises LabBusyError at once if another command holds it.
 
-    Yields the lock's descriptor: it is held as long as any process has it open.
+    Yields the lock's descriptor: the lock is held as long as any process has it open.
     """
     root = state_root()
     path = root / f".{lab}.lock"
@@ -124,13 +124,13 @@ def locked(lab: str, doing: str) -> Iterator[int]:
 
 
 def _acquire(path: Path, lab: str, holder: str = "") -> int:
-    """Open and lock the file, and write into it who holds it, if that is told.
+    """Open and lock the file, and write the name of the holder into it, if given.
 
-    A holder that ended removed the file it held, so look that it is still the one there. It may remove the folder, too, when it
-    was the last: between any two steps here.
+    A holder that ends removes its file, so the path must still be the locked file. The last holder
+    removes the folder, too, and may do so between any two steps here.
     """
     while True:
-        with suppress(FileExistsError):  # not exist_ok, which looks once more and wants to see it
+        with suppress(FileExistsError):  # exist_ok would fail if the folder disappeared again
             path.parent.mkdir(mode=0o755, parents=True)
         with suppress(FileNotFoundError), _turn(path.parent) as folder:
             descriptor = os.open(path.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
@@ -150,14 +150,14 @@ def _acquire(path: Path, lab: str, holder: str = "") -> int:
 
 
 def _sign(descriptor: int, holder: str) -> None:
-    """Write into a lock who holds it. A full disk has no room for that: the lock holds without, so that `down` works."""
+    """Write the holder into a lock. On a full disk the lock works without, so that `down` works."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.write(descriptor, holder.encode())
 
 
 def _holder(descriptor: int) -> str:
-    """Return who holds a lock: what it says itself, else the process that the kernel names."""
+    """Return the holder of a lock: the name in the file, else the process that the kernel reports."""
     if words := os.pread(descriptor, 200, 0).decode(errors="replace"):
         return words
     found = os.fstat(descriptor)
@@ -171,7 +171,7 @@ def _holder(descriptor: int) -> str:
 
 @contextmanager
 def _turn(folder: Path) -> Iterator[int]:
-    """Yield a folder's descriptor, one command at a time: who finds a lock held also finds who holds it."""
+    """Serialize access to the lock, so that a caller that finds it taken can also read its holder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -181,13 +181,13 @@ def _turn(folder: Path) -> Iterator[int]:
 
 
 def idle_locks(*, remove: bool) -> tuple[str, ...]:
-    """Return the labs that have no record but the lock of a command that was killed, and take that away if told to."""
+    """Return labs without a record whose lock a killed command left; with `remove`, remove the locks."""
     root, found = state_root(), []
     for path in sorted(root.glob(".*.lock")):
         lab = path.name.removeprefix(".").removesuffix(".lock")
         if (root / lab).exists():
             continue
-        with suppress(LabBusyError):  # a command that has just begun
+        with suppress(LabBusyError):  # a command that has just started
             descriptor = _acquire(path, lab)
             if remove:
                 path.unlink()
@@ -197,6 +197,6 @@ def idle_locks(*, remove: bool) -> tuple[str, ...]:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Leave no empty folder behind; another lab's record in it is a reason to keep it."""
+    """Remove a folder if it is empty; it may contain the record of another lab."""
     with suppress(OSError):
         folder.rmdir()

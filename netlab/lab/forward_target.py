@@ -1,14 +1,16 @@
-"""`netlab port-forward`, from words to one pod and its ports, as kubectl understands them. Pure.
+"""`netlab port-forward`: from arguments to one pod and its ports, as kubectl parses them. Pure.
 
-1. The target is `pod/NAME`, `svc/NAME`, `deploy/NAME`, `rs/NAME`, `ds/NAME` (any of kubectl's words for them), or a pod as
-   `netlab exec` takes it: `[NAMESPACE/]NAME`, of which the beginning will do.
-2. A port is `80` (local port the same), `8080:80`, or `:80` and `0:80` (any free local port). The remote one may be a name.
-3. A Service is no load balancer here: one ready endpoint is taken when the forwarding starts, and stays. The Service's port is
-   translated to what that pod has behind it; a headless Service's is not, because its clients talk to the pods themselves.
-4. A workload means a running pod of its selector, one that is ready before one that is not.
+1. The target is `pod/NAME`, `svc/NAME`, `deploy/NAME`, `rs/NAME`, `ds/NAME` (or another of kubectl's
+   names of the type), or a pod as `netlab exec` accepts it: `[NAMESPACE/]NAME` or the beginning of it.
+2. A port is `80` (the same local port), `8080:80`, or `:80` and `0:80` (any free local port). The
+   remote port may be a name.
+3. A Service does not balance load here: one ready endpoint is chosen when the forwarding starts, and
+   stays. The Service's port is translated to the target port of that pod; the port of a headless
+   Service is not, because its clients connect to the pods themselves.
+4. A workload means a running pod of its selector, preferably a ready one.
 5. Only TCP is forwarded.
 
-Of equals the first by name is taken: the same command means the same pod.
+Among equal pods the first by name is chosen, so the same command means the same pod.
 """
 
 from __future__ import annotations
@@ -43,14 +45,14 @@ WORDS = {
 }
 PORT_NAME = re.compile(r"(?=[^a-z]*[a-z])[a-z0-9-]{1,15}")  # an IANA service name, as Kubernetes has it
 HIGHEST_PORT = 65535
-NOT_RUNNING = {"Pending": "`netlab status` shows what it waits for."}  # of a pod that has ended, its log tells
+NOT_RUNNING = {"Pending": "`netlab status` shows what it waits for."}  # if a pod has ended, its log shows the cause
 LOCALHOST = "127.0.0.1"
 TYPES = "svc/NAME, deploy/NAME, rs/NAME or ds/NAME"
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to forward to, before anybody looked whether it exists. An empty namespace: not said."""
+    """What to forward to; it may not exist. The namespace is empty if not given."""
 
     resource: Resource[Any]
     namespace: str
@@ -59,7 +61,7 @@ class Target:
 
 @dataclass(frozen=True)
 class PortRequest:
-    """A pair of ports as asked for. `local` is None for the same as the remote, 0 for any that is free."""
+    """A requested pair of ports. `local` is None for the same as the remote one, 0 for any free one."""
 
     local: int | None
     remote: int | str
@@ -67,7 +69,7 @@ class PortRequest:
 
 @dataclass(frozen=True)
 class PortPair:
-    """A pair of ports as it will be: the one on this machine (0: any), and the one inside the pod."""
+    """A resolved pair of ports: the one on this machine (0: any), and the one inside the pod."""
 
     local: int
     remote: int
@@ -75,7 +77,7 @@ class PortPair:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The objects that decide: pods; those of the target's kind, if it is another; EndpointSlices."""
+    """The objects that decide: pods; objects of the target's kind; EndpointSlices."""
 
     pods: Sequence[Pod]
     services: Sequence[Service] = ()
@@ -85,7 +87,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Plan:
-    """One pod, and which ports lead to which of its own."""
+    """One pod, and which local ports lead to which of its ports."""
 
     pod: Pod
     ports: tuple[PortPair, ...]
@@ -93,7 +95,7 @@ class Plan:
 
 # ---- words
 def parse_target(text: str, namespace: str = "") -> Target:
-    """Read `TYPE/NAME` or `[NAMESPACE/]NAME`; `namespace` is what --namespace said."""
+    """Read `TYPE/NAME` or `[NAMESPACE/]NAME`; `namespace` is the value of --namespace."""
     first, slash, name = text.rpartition("/")
     resource = WORDS.get(first.lower()) if slash else PODS
     if not name or "/" in first or (slash and not first):
@@ -127,7 +129,7 @@ def _is_port(text: str, *, lowest: int) -> bool:
 
 
 def parse_addresses(words: Iterable[str]) -> tuple[str, ...]:
-    """Return the addresses to listen on: loopback ones only, as everything that a lab opens on its host."""
+    """Return the addresses to listen on: loopback only, as for every socket of a lab on its host."""
     names = [name for word in words for name in word.split(",")]
     return tuple(dict.fromkeys(_loopback(name) for name in names)) or (LOCALHOST,)
 
@@ -236,7 +238,7 @@ def _choices(ports: Iterable[tuple[int, str]]) -> str:
 
 def _named_pod(target: Target, pods: Sequence[Pod]) -> Pod:
     text = f"{target.namespace}/{target.name}" if target.namespace else target.name
-    meant = pods_meant(pods, text) or [p for p in pods if text in {p.key, p.metadata.name}]  # the latter: not yet alive
+    meant = pods_meant(pods, text) or [p for p in pods if text in {p.key, p.metadata.name}]  # the latter have not started yet
     if len(meant) == 1:
         return meant[0]
     shown = ", ".join(sorted(pod.key for pod in meant or pods)[:12])

@@ -1,4 +1,4 @@
-"""Five commands to try next in a running lab, made from what is in it, so that each works as printed."""
+"""Five commands to try next in a running lab, computed from its content, so each works as printed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from netlab.api.resources import Json
 
 @dataclass(frozen=True)
 class Words:
-    """How to say a command so that it works where the user is: the program as it was called, and which lab is meant."""
+    """How to write a command for the user: the program as it was called, and the name of the lab."""
 
     program: str = "netlab"
-    lab: str = ""  # empty when just one runs
+    lab: str = ""  # empty if only one runs
 
     def __call__(self, text: str) -> str:
-        """Return a command line, given as one of a user with netlab on the path and a single lab."""
+        """Return a command line, given the one of a user with netlab on the path and a single lab."""
         verb, _, rest = text.removeprefix("netlab ").partition(" ")
         named = {"exec": f"exec --lab {self.lab} {rest}", "test": f"test {rest} {self.lab}"}.get(verb) if self.lab else None
         return f"{self.program} {named or f'{verb} {rest}'.rstrip()}"
@@ -66,7 +66,7 @@ def _from_outside(status: Json) -> list[tuple[str, str]]:
 
 
 def _from_a_pod(status: Json) -> list[tuple[str, str]]:
-    on_node = {node["address"] for node in status["nodes"]}  # hostNetwork: a node's resolver knows no Service
+    on_node = {node["address"] for node in status["nodes"]}  # hostNetwork: a node's resolver does not resolve Services
     pods = [pod for pod in status["pods"] if pod["status"] == "Running" and pod["ip"] not in on_node]
     services = [
         service

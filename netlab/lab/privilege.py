@@ -1,12 +1,13 @@
-"""Who may change a lab's network: root directly, an ordinary user in a user namespace of the lab's own, without being asked.
+"""The privilege to change a lab's network: root has it; an ordinary user gets a user namespace.
 
-The user namespace is kept by the lab's processes, and by nothing else. The first `up` makes it and everything it starts is
-born in it; a later command joins it through any of them that is on record and alive. When the last has ended, by `down` or
-by force, it is gone with all network namespaces in it, and the next `up` makes another.
+Only the lab's processes keep the user namespace alive. The first `up` creates it and starts everything
+in it; a later command joins it through any recorded process that is alive. When the last process has
+ended, by `down` or by force, the kernel removes it with all network namespaces in it, and the next
+`up` creates another.
 
-A command that has obtained its privilege is in the lab for good (`netlab.kernel.user_namespace`): it is root there, its own
-folder of records is still the user's, and of the machine's network it has nothing but the sockets made before. One that
-works on several labs does each in a child (`apart`).
+A command that has obtained its privilege cannot leave the lab (`netlab.kernel.user_namespace`): it is
+root there, its folder of records is still the user's, and of the machine's network it has only the
+sockets that it created before. A command that works on several labs does each in a child (`apart`).
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ ERRORS: dict[str, type[NetlabError]] = {
 
 
 def obtain(state: StateDirectory, doing: str) -> None:
-    """Make this process one that may change the lab's network, for good; `doing` is the verb, for messages.
+    """Give this process the privilege to change the lab's network; `doing` is the verb, for messages.
 
-    Call it before there are threads. Raises UnsupportedHostError when the machine does not let us.
+    Call it before there are threads. Raises UnsupportedHostError if the machine refuses it.
     """
     if os.geteuid() == 0:
         require_capabilities(doing)
@@ -43,11 +44,13 @@ def obtain(state: StateDirectory, doing: str) -> None:
     if not _join(state):
         user_namespace.make()
     os.environ[STATE_ROOT_VARIABLE] = str(state.root.parent)  # of the user we were, not of the root we are
-    os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), SBIN))  # root's tools are ours now
+    os.environ["PATH"] = os.pathsep.join(
+        (os.environ.get("PATH", os.defpath), SBIN)
+    )  # this process is root now, so it needs root's tools
 
 
 def _join(state: StateDirectory) -> bool:
-    """Join the lab's processes where they are; False when none of them lives. Pods' commands have mounts of their own."""
+    """Join the namespaces of the lab's processes; False if none is alive. Pods have separate mounts."""
     for record in read_records(state):
         if record.name.startswith(COMMAND_PREFIXES):
             continue
@@ -59,7 +62,7 @@ def _join(state: StateDirectory) -> bool:
 
 
 class _Outcome(msgspec.Struct):
-    """What a child tells: the result, or the error's kind, message and remedy."""
+    """What a child returns: the result, or the error's kind, message and remedy."""
 
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: str = ""
@@ -68,9 +71,9 @@ class _Outcome(msgspec.Struct):
 
 
 def apart(work: Callable[[], T], kind: type[T]) -> T:
-    """Run work that obtains privilege, and leave this process as it is; `kind` is the type of the result.
+    """Run work that obtains privilege without changing this process; `kind` is the result's type.
 
-    Root needs no way back, so root works here; an ordinary user's work is done by a child.
+    As root the work runs here; for an ordinary user it runs in a child.
     """
     if os.geteuid() == 0:
         return work()
@@ -109,7 +112,7 @@ def _outcome(work: Callable[[], T]) -> _Outcome:
 
 
 def require_state_root(root: Path) -> None:
-    """Raise UnsupportedHostError when there is no folder for what a lab keeps while it runs, or it cannot be written."""
+    """Raise UnsupportedHostError if the folder for the lab's record is missing or not writable."""
     folder = root if root.is_dir() else root.parent
     if os.access(folder, os.W_OK | os.X_OK):
         return
