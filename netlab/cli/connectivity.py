@@ -1,6 +1,6 @@
 """The record of a connectivity test for a terminal: what failed first and in full, then one line per path class.
 
-What may be wrong stands last, above the sentence that sums the run up: there one looks when hundreds of lines have gone by.
+Likely causes are at the end, above the summary of the run, where they stay visible after hundreds of lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_ROWS = 30
 
 
 def report(record: Json) -> RenderableType:
-    """Return what failed, what could not be tested, all path classes, what limits the record, the run in one sentence."""
+    """Return failures, checks that could not be run, all path classes, notes, causes, and the summary."""
     parts: list[RenderableType] = []
     for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be run")):
         if rows := summary.equal_rows(record, result.value):
@@ -51,7 +51,7 @@ def _problems(title: str, rows: list[Json], style: str) -> Text:
 
 
 def _paths(record: Json) -> Table:
-    """Return one line per path class, with columns for what occurs; classes are written out however narrow it is."""
+    """Return one line per path class, with columns for the results that occur; classes never wrap."""
     counts, words = summary.paths(record), summary.outcomes(record)
     shown = Table(title="Paths", title_justify="left")
     shown.add_column("path", no_wrap=True)
