@@ -1,4 +1,4 @@
-"""What the engine's HTTP API says and is told, in our nouns and back; and what to do about its refusals. Pure."""
+"""The JSON of the engine's HTTP API to values and back, and the remedies for its errors. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from netlab.engine.protocol import Container, ContainerSpec, Event, Image, Network
 
 LAST_WORDS = 20  # lines of a build that failed
-REMEDIES = (  # words of a refusal -> what to do
+REMEDIES = (  # part of an error -> what to do
     ("invalid reference format", "Use a name like registry.example/team/app:1.0, in lower case."),
     ("no command specified", "The image has no default command: set `command` of the container."),
     ("no such image", "Pull, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
@@ -27,11 +27,11 @@ REMEDIES = (  # words of a refusal -> what to do
 )
 
 LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}  # kubelet's, and `log_files.CONTAINER`
-NO_HEALTHCHECK = {"Test": ["NONE"]}  # Kubernetes knows no HEALTHCHECK: probes are the pod's
+NO_HEALTHCHECK = {"Test": ["NONE"]}  # Kubernetes ignores HEALTHCHECK: pods have probes
 
 
 def container_body(spec: ContainerSpec) -> dict[str, Any]:
-    """Return the body of POST /containers/create: a container in the words of the engine's API."""
+    """Return the body of POST /containers/create."""
     host: dict[str, Any] = {
         "NetworkMode": spec.network or "none",
         "Sysctls": dict(spec.sysctls),
@@ -112,10 +112,10 @@ def event_of(entry: Mapping[str, Any]) -> Event:
 
 
 def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return why a build or pull failed, and what to do, from all that was said of it; None when it did not fail.
+    """Return why a build or pull failed, and a remedy, from its progress messages; None on success.
 
-    Where nothing is known to do, the last words of a build's steps are told: its cause is in them. How far a pull has come
-    (`status`) explains nothing.
+    Without a known remedy, the remedy is the last lines of a build's output, which contain the cause. The
+    progress of a pull (`status`) does not explain a failure.
     """
     lines = tuple(news)
     words = next((str(line["error"]) for line in lines if "error" in line), "")
@@ -126,10 +126,10 @@ def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
 
 
 def moment(nanoseconds: int) -> str:
-    """Return a moment, in nanoseconds since 1970, as the engine reads one: whole seconds would tell older news again."""
+    """Return a time in nanoseconds since 1970 in the engine's format; whole seconds repeat old events."""
     return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
 
 
 def remedy(words: str) -> str:
-    """Return what to do about a refusal, empty when we know nothing better than the engine's words."""
+    """Return the remedy for an error, empty if there is no better advice than the engine's message."""
     return next((todo for part, todo in REMEDIES if part in words.lower()), "")

@@ -1,7 +1,7 @@
-"""Where the engine of this machine listens, and the one place where what its SDK raises becomes our errors.
+"""The address of this machine's engine, and the translation of the SDK's exceptions.
 
-An engine that does not answer is the machine's fault (UnsupportedHostError), one that refuses is an EngineError with its own
-words and, where we know one, a remedy.
+An unavailable engine is an UnsupportedHostError; an error of the engine is an EngineError with its own message
+and, if there is one, a remedy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from netlab.errors import EngineError, UnsupportedHostError
 
 HOST_VARIABLE = "DOCKER_HOST"
 OWN_SOCKET = "unix:///var/run/docker.sock"
-UNREACHABLE = {  # why the engine's socket does not answer -> what happened, what to do
+UNREACHABLE = {  # the error of connect(2) -> message, remedy
     errno.ENOENT: (
         "no such file or directory (is Docker installed?)",
         "Install and start the engine: apt-get install -y docker.io. Then check: netlab doctor",
@@ -34,7 +34,7 @@ UNREACHABLE = {  # why the engine's socket does not answer -> what happened, wha
 
 
 def own_address() -> str:
-    """Return where the engine of this machine listens. Raises UnsupportedHostError when another machine's is meant."""
+    """Return the address of this machine's engine. Raises UnsupportedHostError for a remote one."""
     named = os.environ.get(HOST_VARIABLE) or OWN_SOCKET
     if not named.startswith("unix://"):
         raise UnsupportedHostError(
@@ -45,14 +45,14 @@ def own_address() -> str:
 
 
 def require_answer(address: str) -> None:
-    """Raise OSError when nobody listens there: the HTTP library would wrap it four times."""
+    """Raise OSError if connect(2) fails: the HTTP library would wrap it four times."""
     with socket.socket(socket.AF_UNIX) as door:
         door.connect(address.removeprefix("unix://"))
 
 
 @contextmanager
 def translated(doing: str, address: str) -> Iterator[None]:
-    """Turn what the SDK raises in a `with` block into our errors; `doing` completes "could not"."""
+    """Translate the SDK's exceptions in a `with` block; `doing` completes "could not"."""
     try:
         yield
     except APIError as error:
@@ -73,12 +73,12 @@ def translated(doing: str, address: str) -> Iterator[None]:
 
 
 def code_of(error: APIError) -> int:
-    """Return the HTTP code of a refusal."""
+    """Return the HTTP code of an error."""
     return int(error.response.status_code) if error.response is not None else 0
 
 
 def _cause(error: BaseException) -> int:
-    """Return the number of the kernel's refusal at the bottom of an error of the HTTP library, 0 when there is none."""
+    """Return the errno at the bottom of an error of the HTTP library, 0 if there is none."""
     seen: list[object] = [error]
     while seen:
         item = seen.pop()
