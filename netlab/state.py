@@ -1,8 +1,8 @@
 """What a lab keeps on disk, all below /run/k8s-netlab/<lab>/: the record `down`, `status` and `gc` work from.
 
-Everything is recorded before it is created, and its record is removed after it is removed, so a crash
-at any moment leaves a record of everything that may exist. The data plane reads nothing of it. It is
-on tmpfs: cheap, and cleared by a reboot.
+Everything is recorded before it is created, and its record is removed after it is removed, so a
+crash at any moment leaves a record of everything that may exist. The data plane reads nothing of
+it. It is on tmpfs: cheap, and cleared by a reboot.
 
     store.db            the API server's objects (SQLite)
     pki/                the lab's certificate authority and server certificate
@@ -83,7 +83,10 @@ class StateDirectory:
         return self.root / "images.json"
 
     def read(self, path: Path, kind: type[T]) -> T:
-        """Decode a file of the record. Raises FileNotFoundError, or DamagedRecordError if it is malformed."""
+        """Decode a file of the record.
+
+        Raises FileNotFoundError, or DamagedRecordError if it is malformed.
+        """
         content = path.read_bytes()
         try:
             return msgspec.json.decode(content, type=kind)
@@ -145,7 +148,10 @@ class StateDirectory:
         return self.root / "ipam"
 
     def recorded_namespaces(self) -> tuple[str, ...]:
-        """Return the recorded network namespaces, in order; none if the record was removed by hand."""
+        """Return the recorded network namespaces, in order.
+
+        Return no names if the record was removed by hand.
+        """
         return tuple(sorted(entry.name for entry in self.namespaces.iterdir())) if self.namespaces.is_dir() else ()
 
     def recorded_logs(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The record of a connectivity test for a terminal: what failed first and in full, then one line per path class.
 
-Likely causes are at the end, above the summary of the run, where they stay visible after hundreds of lines.
+Likely causes are at the end, above the summary of the run, where they stay visible after hundreds
+of lines.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MOST_ROWS = 30
 
 
 def report(record: Json) -> RenderableType:
-    """Return failures, checks that could not be run, all path classes, notes, causes, and the summary."""
+    """Return failures, checks that could not be run, path classes, notes, causes, and the summary."""
     parts: list[RenderableType] = []
     for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be run")):
         if rows := summary.equal_rows(record, result.value):
@@ -51,7 +52,10 @@ def _problems(title: str, rows: list[Json], style: str) -> Text:
 
 
 def _paths(record: Json) -> Table:
-    """Return one line per path class, with columns for the results that occur; classes never wrap."""
+    """Return one line per path class, with columns for the results that occur.
+
+    Classes never wrap.
+    """
     counts, words = summary.paths(record), summary.outcomes(record)
     shown = Table(title="Paths", title_justify="left")
     shown.add_column("path", no_wrap=True)

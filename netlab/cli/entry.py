@@ -1,13 +1,13 @@
 """The entry point of the command `netlab`.
 
-Importing the command line takes a tenth of a second. A ^C in that time must not print a traceback of an
-import: the handler below ends the process at once. There is nothing to roll back at that time.
-`netlab.cli.run` replaces this handler by its own.
+Importing the command line takes a tenth of a second. A ^C in that time must not print a traceback
+of an import: the handler below ends the process at once. There is nothing to roll back at that
+time. `netlab.cli.run` replaces this handler by its own.
 
-This module imports only what the interpreter has loaded already, so it installs the handler as early as
-possible: `_signal` is what `signal` wraps, without the tenth of all modules that `signal` needs for its
-enumerations. It cannot cover the time before its first line: the start of the interpreter and the
-few lines of the script that an installer writes.
+This module imports only what the interpreter has loaded already, so it installs the handler as
+early as possible: `_signal` is what `signal` wraps, without the tenth of all modules that `signal`
+needs for its enumerations. It cannot cover the time before its first line: the start of the
+interpreter and the few lines of the script that an installer writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all verbs share: output formats, verbosity, and whether stderr is an interactive terminal."""
+"""What all verbs share: output formats, verbosity, and whether stderr is interactive."""
 
 from __future__ import annotations
 

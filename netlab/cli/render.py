@@ -25,7 +25,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return aligned columns under a title, as kubectl prints them: readable in pipes and copies."""
+    """Return aligned columns under a title, as kubectl prints them, readable in pipes, too."""
     lines = [list(columns), *[[str(cell) for cell in row] for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -1,12 +1,13 @@
 """Errors become messages and exit codes; no other module chooses an exit code (design 6).
 
 A signal to end (^C, a CI runner's SIGTERM, a closed terminal's SIGHUP) becomes an exception that no
-other code catches, so that `up` rolls back an incomplete lab before the process ends. It is a SystemExit
-because asyncio passes that one through its callbacks and tasks, and drops every other BaseException
-there with a line in the log.
+other code catches, so that `up` rolls back an incomplete lab before the process ends. It is a
+SystemExit because asyncio passes that one through its callbacks and tasks, and drops every other
+BaseException there with a line in the log.
 
-What would surprise you: Python prints an exception that a finalizer raises ("Exception ignored in ...")
-and continues. A signal that arrives at that time would be lost, so the process sends it again.
+What would surprise you: Python prints an exception that a finalizer raises ("Exception ignored in
+...") and continues. A signal that arrives at that time would be lost, so the process sends it
+again.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class InterruptedByUserError(SystemExit):
 
 
 def exit_code(error: NetlabError) -> int:
-    """Return the code for an error: 2 invalid usage or topology, 4 the machine, 1 everything else."""
+    """Return the code for an error: 2 invalid usage or topology, 4 the machine, 1 any other."""
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED)
 
 
@@ -103,7 +104,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _send_again(dropped: UnraisableHookArgs) -> None:
-    """Handle an exception that Python drops: send a signal again, print anything else as Python does."""
+    """Handle an exception that Python drops: send a signal again, print anything else."""
     if isinstance(dropped.exc_value, InterruptedByUserError):
         signal.signal(signal.SIGALRM, _interrupt)
         signal.setitimer(signal.ITIMER_REAL, AGAIN)

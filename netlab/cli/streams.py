@@ -1,20 +1,20 @@
 """Output streams that survive a reader that closes the pipe: `netlab up 2>&1 | head -1`.
 
-The rule: if the reader closes the pipe, netlab drops the output, finishes its work and keeps its exit
-code. `up` does not roll back, `test` ends with its verdict, `status` with 0, whether the reader closed
-the pipe before or after the last line. SIGPIPE ends other tools there; that is fine for a tool that
-only prints, but not for one that is changing a machine.
+The rule: if the reader closes the pipe, netlab drops the output, finishes its work and keeps its
+exit code. `up` does not roll back, `test` ends with its verdict, `status` with 0, whether the
+reader closed the pipe before or after the last line. SIGPIPE ends other tools there; that is fine
+for a tool that only prints, but not for one that is changing a machine.
 
     standard output    data        EPIPE is ignored; any other error, such as a full disk, is reported
     standard error     messages    every error is ignored
 
-How it works: each stream is reopened below Python's own buffers. After the first write error the null
-device replaces its descriptor, so an error is reported once, and no buffered data fails again when the
-process ends.
+How it works: each stream is reopened below Python's own buffers. After the first write error the
+null device replaces its descriptor, so an error is reported once, and no buffered data fails again
+when the process ends.
 
-What would surprise you: the kernel would assign a closed descriptor (`netlab up >&-`) to the next file or
-socket that is opened, and the output would go there. So the null device takes the free descriptors
-before anything else is opened.
+What would surprise you: the kernel would assign a closed descriptor (`netlab up >&-`) to the next
+file or socket that is opened, and the output would go there. So the null device takes the free
+descriptors before anything else is opened.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Unheard(io.FileIO):
         self._harmless = harmless
 
     def write(self, text: ReadableBuffer, /) -> int:
-        """Write some bytes and return their number; drop them after an ignored error. Raises OSError."""
+        """Write some bytes and return their number; drop them after an ignored error.
+
+        Raises OSError.
+        """
         try:
             return super().write(text)
         except OSError as error:

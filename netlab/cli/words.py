@@ -1,9 +1,9 @@
-"""The order of arguments: netlab's own options may follow the verb (`netlab up -q` is `netlab -q up`).
+"""The order of arguments: netlab's own options may follow the verb, as in `netlab up -q`.
 
-They move to the front before parsing. The command of `exec` keeps its own arguments: nothing after the
-name of the host moves, nor, for any verb, anything after `--`. There is one exception: options of `exec`
-itself may be between the host and `--`, as in kubectl (`exec blue -c color -- ls`). A command does not
-begin with a dash, so this is unambiguous.
+They move to the front before parsing. The command of `exec` keeps its own arguments: nothing after
+the name of the host moves, nor, for any verb, anything after `--`. There is one exception: options
+of `exec` itself may be between the host and `--`, as in kubectl (`exec blue -c color -- ls`). A
+command does not begin with a dash, so this is unambiguous.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ITS_VALUES = frozenset({"--lab", "-c", "--container"})  # its options with a sep
 
 
 def common_first(words: Sequence[str]) -> list[str]:
-    """Return the arguments with netlab's options before the verb, and those of `exec` before the host."""
+    """Return the arguments with netlab's options before the verb, `exec`'s before the host."""
     front: list[str] = []
     rest: list[str] = []
     arguments = 0  # index of the verb, and the verb

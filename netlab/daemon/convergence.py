@@ -1,26 +1,29 @@
 """Whether the lab has converged, and what it still waits for, in sentences.
 
-Theory. A change of an object has converged when the controllers have processed it, the kubelet's pods
-have settled, and the Lease of every agent (and of the edge) reports a resourceVersion of each kind, up to
-which the kernel has the rules, that is not older than the newest change. The store has the newest change
-of each kind, deletions included, so the comparison needs no guess and no sleep. The next change of an
-object wakes a waiting client, and so does the end of a round of controllers, hosts or kubelet, which
-may settle something without changing an object (a pod that will not become ready).
+Theory. A change of an object has converged when the controllers have processed it, the kubelet's
+pods have settled, and the Lease of every agent (and of the edge) reports a resourceVersion of each
+kind, up to which the kernel has the rules, that is not older than the newest change. The store has
+the newest change of each kind, deletions included, so the comparison needs no guess and no sleep.
+The next change of an object wakes a waiting client, and so does the end of a round of controllers,
+hosts or kubelet, which may settle something without changing an object (a pod that will not become
+ready).
 
-An engine reports changes of hosts and containers, perhaps late. A command that changes a running lab
-needs the present state, not the last observed one: then hosts and pods are checked once more, and do not
-count as converged before. An annotation of the Lab asks agents and edge to check their kernel; a Lease
-with the version of that Lab reports that its holder has done so.
+An engine reports changes of hosts and containers, perhaps late. A command that changes a running
+lab needs the present state, not the last observed one: then hosts and pods are checked once more,
+and do not count as converged before. An annotation of the Lab asks agents and edge to check their
+kernel; a Lease with the version of that Lab reports that its holder has done so.
 
-An agent that is behind may have failed at a part of its work; its Lease contains the part and the reason,
-and so does the sentence. A part that an agent left out although all else has converged is a note.
+An agent that is behind may have failed at a part of its work; its Lease contains the part and the
+reason, and so does the sentence. A part that an agent left out although all else has converged is a
+note.
 
-While a lab starts there are several hundred checks, each of everything, so a check must be cheap: an object
-is decoded once (a stored body never changes, and every change has its own version), and the most
-expensive question is last, when all else has converged (the machine has the start times of agents).
+While a lab starts there are several hundred checks, each of everything, so a check must be cheap:
+an object is decoded once (a stored body never changes, and every change has its own version), and
+the most expensive question is last, when all else has converged (the machine has the start times of
+agents).
 
-An object that cannot be read, or that its controller or kubelet cannot process, is a note and is not
-waited for: it cannot make progress, and the note names it and the reason.
+An object that cannot be read, or that its controller or kubelet cannot process, is a note and is
+not waited for: it cannot make progress, and the note names it and the reason.
 """
 
 from __future__ import annotations
@@ -68,7 +71,10 @@ class Settling(Protocol):
         """Return a sentence for each thing that is not settled yet."""
 
     def look_at_everything(self) -> None:
-        """Check the machine regardless of reported events; nothing is settled before that is done."""
+        """Check the machine regardless of reported events.
+
+        Nothing is settled before that is done.
+        """
 
     def notes(self) -> list[str]:
         """Return a note for the user about each problem that will not settle."""
@@ -101,9 +107,9 @@ class Report:
 class Farthest:
     """The highest progress so far, so that the count that a user sees never decreases.
 
-    Progress is not monotonic: an agent is behind again whenever an endpoint is added, and a deleted pod
-    is no longer waited for. What has converged once stays counted, and what is deleted counts as
-    done. The list of what is waited for is reported unchanged.
+    Progress is not monotonic: an agent is behind again whenever an endpoint is added, and a deleted
+    pod is no longer waited for. What has converged once stays counted, and what is deleted counts
+    as done. The list of what is waited for is reported unchanged.
     """
 
     def __init__(self) -> None:
@@ -200,7 +206,7 @@ class Convergence:
         yield self._holder(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS, "the edge")
 
     def _holder(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource], who: str) -> tuple[bool, str]:
-        """Return whether the holder of a Lease has programmed everything, and the sentence to wait for."""
+        """Return whether the holder of a Lease has programmed everything, and the sentence."""
         if self._synced(lease, host, kinds):
             return True, who
         return False, next((f"{who}: {problem}" for problem in (lease.problems if lease else ())), who)
@@ -210,7 +216,7 @@ class Convergence:
         return [node.metadata.name for node in self._objects(NODES)]
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
-        """Yield a sentence for each load balancer with a node that the edge has not found healthy."""
+        """Yield a sentence for each load balancer with a node that is not healthy yet."""
         healthy = lease.healthy_nodes if lease else {}
         balanced = [service for service in self._objects(SERVICES) if is_balanced(service)]
         ready = self._ready_endpoints({service.key for service in balanced})
@@ -229,14 +235,17 @@ class Convergence:
         return found
 
     def _serving_nodes(self, service: Service, ready: list[Endpoint]) -> set[str]:
-        """Return the nodes that should be healthy: all if there is an endpoint; with Local, its nodes."""
+        """Return the nodes that should be healthy: all if a Service has an endpoint.
+
+        With the policy Local, only the nodes of its endpoints.
+        """
         if service.spec.external_traffic_policy == "Local":
             return {endpoint.node_name for endpoint in ready if endpoint.node_name}
         nodes = [node.metadata for node in self._objects(NODES)]
         return {node.name for node in nodes if node.deletion_timestamp is None} if ready else set()
 
     def _synced(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource]) -> bool:
-        """Return whether a Lease reports that everything is programmed, and is of the present agent."""
+        """Return whether a Lease of the present agent reports that everything is programmed."""
         if lease is None or not all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds):
             return False
         if lease.synced(LABS.plural) < self._asked:
@@ -275,10 +284,10 @@ class Convergence:
             changed.set()
 
     async def _follow(self, changed: asyncio.Event, deadline: float, repairs: int | None) -> AsyncIterator[Report]:
-        """Yield reports; `repairs` counts repairs of hosts before the requested check, None without one.
+        """Yield reports; `repairs` counts repairs of hosts before the check, None without a check.
 
-        The rules that agents keep depend on their host's links, so agents are asked again after a repair
-        of the links.
+        The rules that agents keep depend on their host's links, so agents are asked again after a
+        repair of the links.
         """
         last: Report | None = None
         farthest = Farthest()

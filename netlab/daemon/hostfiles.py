@@ -1,7 +1,8 @@
 """The files in /etc that a command sees on a host of the lab: its name, the hosts, its resolver.
 
-All hosts, nodes included, use the DNS server outside the cluster, which the edge runs: it resolves the
-lab's hosts and no name of the cluster's zone, as the resolver of a cluster's node (semantics 11.21).
+All hosts, nodes included, use the DNS server outside the cluster, which the edge runs: it resolves
+the lab's hosts and no name of the cluster's zone, as the resolver of a cluster's node (semantics
+11.21).
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ Theory. `up` writes the Lab object; this controller reconciles it, level-trigger
     Lab.spec -> plan_hosts -> runtime (namespaces or containers, cables, addresses) -> Node objects -> processes
     -> Lab.status.hosts, observedGeneration
 
-A node that left the file is removed in the reverse order. Its Node object is deleted, but a finalizer
-keeps it: no pod is scheduled to it any more, the edge leaves it out, its pods are deleted with their
-grace period. When the last pod is gone, the controller removes the finalizer, the other nodes remove its
-routes, and only then the controller ends its processes and removes its namespace.
+A node that left the file is removed in the reverse order. Its Node object is deleted, but a
+finalizer keeps it: no pod is scheduled to it any more, the edge leaves it out, its pods are deleted
+with their grace period. When the last pod is gone, the controller removes the finalizer, the other
+nodes remove its routes, and only then the controller ends its processes and removes its namespace.
 
-Lab.status.hosts stores the address of each host, so hosts keep their addresses when the file is edited
-and when the daemon restarts.
+Lab.status.hosts stores the address of each host, so hosts keep their addresses when the file is
+edited and when the daemon restarts.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ class LabController:
             end()
 
     def look_again(self) -> None:
-        """Check every host in the next round, because one may be lost; `standing` is False until then."""
+        """Check every host in the next round, because one may be lost.
+
+        `standing` is False until then.
+        """
         self._lost = True
         self._changed.set()
 
@@ -99,7 +102,10 @@ class LabController:
         return self._made is not None and not self._lost
 
     async def _round(self, resync: bool) -> bool:
-        """Make hosts, Node objects and processes match the Lab; False if an operation was refused."""
+        """Make hosts, Node objects and processes match the Lab.
+
+        Return False if an operation was refused.
+        """
         done = await self._try(resync=resync)
         for listener in self.listeners:
             listener.set()
@@ -138,14 +144,17 @@ class LabController:
         await self._report(lab, staying, settled=not leaving)
 
     def _all_stand(self, hosts: Sequence[HostStatus]) -> bool:
-        """Return whether all hosts exist; processes of a removed namespace cannot restart before."""
+        """Return whether all hosts exist.
+
+        Processes of a removed namespace cannot restart before.
+        """
         return all(self._runtime.stands(name) for name in (FABRIC, EDGE, *(host.name for host in hosts)))
 
     async def _make(self, lab: Lab, hosts: tuple[HostStatus, ...]) -> None:
         """Check the hosts and repair what differs.
 
-        Homeless processes are ended first: they keep a removed namespace alive, and in it one end of a
-        cable. Stopped processes are resumed if `up` has requested a check.
+        Homeless processes are ended first: they keep a removed namespace alive, and in it one end
+        of a cable. Stopped processes are resumed if `up` has requested a check.
         """
         if self._lost:
             self._machinery.resume()
@@ -180,7 +189,7 @@ class LabController:
             await self._client.patch(NODES, host.name, {"metadata": {"labels": {**stale, **labels}}})
 
     async def _retire(self, node: Node) -> None:
-        """Perform the next step of a node's removal: delete its object, drain it, remove the finalizer."""
+        """Perform the next step of a node's removal: delete, drain, remove the finalizer."""
         name = node.metadata.name
         pods = [pod for pod in self._pods.cache.values() if pod.spec.node_name == name]
         try:
@@ -195,7 +204,10 @@ class LabController:
                 raise
 
     async def _report(self, lab: Lab, hosts: Sequence[HostStatus], *, settled: bool) -> None:
-        """Write Lab.status if it changed. The generation is not observed while hosts are being removed."""
+        """Write Lab.status if it changed.
+
+        The generation is not observed while hosts are being removed.
+        """
         generation = lab.metadata.generation if settled else lab.status.observed_generation
         status = LabStatus(hosts=tuple(hosts), observed_generation=generation, conditions=lab.status.conditions)
         if status != lab.status:

@@ -1,4 +1,7 @@
-"""The parts of the daemon that depend on the runtime; `machinery_netns` and `_docker` compose them."""
+"""The parts of the daemon that depend on the runtime.
+
+`machinery_netns` and `_docker` compose them.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from netlab.state import StateDirectory
 class Machinery:
     """The parts.
 
-    `processes` starts and ends the hosts' processes so that they match these nodes; `end_homeless` ends
-    those whose namespace was replaced; `resume` resumes stopped ones. `agent_starts` returns the start
-    times of the processes that may be a host's agent: only their Leases count. `run` is an additional
-    task of the daemon; it ends the daemon if the machinery fails.
+    `processes` starts and ends the hosts' processes so that they match these nodes; `end_homeless`
+    ends those whose namespace was replaced; `resume` resumes stopped ones. `agent_starts` returns
+    the start times of the processes that may be a host's agent: only their Leases count. `run` is
+    an additional task of the daemon; it ends the daemon if the machinery fails.
     """
 
     kernel: Kernel

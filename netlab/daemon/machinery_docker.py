@@ -1,4 +1,7 @@
-"""The daemon's machinery for hosts that are containers and run their agents; pods are containers, too."""
+"""The daemon's machinery for hosts that are containers and run their agents.
+
+Pods are containers, too.
+"""
 
 from __future__ import annotations
 

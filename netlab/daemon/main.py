@@ -4,19 +4,19 @@ The order of a start, and why:
 
     1. import what the runtime needs       `up` prepares the lab at that time; then wait for its order
     2. record this process                 a command that reads the record can end it; then release the
-                                           lab's lock, and change to the record's folder, by which `gc`
-                                           finds this process without a record; drop the capabilities
-                                           that no part of a lab needs
+                                           lab's lock, and change to the record's folder, by which
+                                           `gc` finds this process without a record; drop the
+                                           capabilities that no part of a lab needs
     3. the runtime's machinery             with netns it forks the spawner: before there are threads or an
-                                           event loop, and with everything imported and read that its
-                                           children need, so that they share that memory
+                                           event loop, and with everything imported and read that
+                                           its children need, so that they share that memory
     4. open the store, tokens, certificate the lab's objects survive the daemon
     5. serve on the host's loopback        now `up` may write objects: send `ready`
     6. controllers, kubelet, hosts         each a loop that compares wanted with observed; order does not matter
     7. serve on the underlay               as soon as the fabric exists; agents keep trying until then
 
-If a daemon is killed, everything else keeps running. The next one finds the store, the namespaces and the
-processes by their records, and adopts them.
+If a daemon is killed, everything else keeps running. The next one finds the store, the namespaces
+and the processes by their records, and adopts them.
 """
 
 from __future__ import annotations
@@ -137,10 +137,10 @@ def _first_cause(error: BaseException) -> str:
 
 
 def _first_version(state: StateDirectory) -> int:
-    """Return the first resourceVersion of a new store: above all earlier ones if the store was lost.
+    """Return the first resourceVersion of a new store, above all of a lost store.
 
-    Agents watch from the last version that they have seen. They would take a repeated number for one
-    that they have programmed.
+    Agents watch from the last version that they have seen. They would take a repeated number for
+    one that they have programmed.
     """
     return time.time_ns() // 1_000_000 if state.recorded_namespaces() else FIRST_VERSION
 
@@ -212,7 +212,10 @@ class Daemon:
             tasks.create_task(self._api.expiry.run(), name="expiry of events")
 
     async def _ask_agents(self) -> int:
-        """Ask agents and edge to check their kernel; return the Lab's version, 0 while there is no Lab."""
+        """Ask agents and edge to check their kernel.
+
+        Return the Lab's version, 0 while there is no Lab.
+        """
         asking = {"metadata": {"annotations": {LOOK: str(self._store.version)}}}  # it grows with every write
         try:
             body = await self._client.patch(LABS, self._lab.metadata.name, asking)
@@ -223,7 +226,7 @@ class Daemon:
         return int(body["metadata"]["resourceVersion"])
 
     def _slices_after(self, manager: Manager, pods: int) -> int | None:
-        """Return the newest version of slices if they reflect this version of the Pods, else None."""
+        """Return the newest version of slices if they reflect this version of Pods, else None."""
         followed = manager.has_reconciled(SLICES_OF_PODS, PODS.plural, pods)
         return self._store.last_change(ENDPOINT_SLICES) if followed else None
 
@@ -251,7 +254,7 @@ class Daemon:
         say_ready()
 
     def _fresh_door(self) -> Path:
-        """Return the path of the API server's Unix socket, without the socket of an earlier daemon."""
+        """Return the path of the API server's Unix socket; remove an earlier daemon's socket."""
         door = self._state.socket(API_SOCKET)
         door.unlink(missing_ok=True)
         return door

@@ -1,7 +1,7 @@
 """The daemon's own path of the API server: `GET /netlab/converged?timeout=SECONDS` for `netlab up`.
 
-With `look=yes` everything is checked again before it counts as converged. The answer is a stream of JSON
-lines (`netlab.daemon.convergence.Report`), one whenever the report changes; the last has
+With `look=yes` everything is checked again before it counts as converged. The answer is a stream of
+JSON lines (`netlab.daemon.convergence.Report`), one whenever the report changes; the last has
 `"converged": true`, or what is still missing after the timeout.
 """
 

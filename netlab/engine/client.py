@@ -1,10 +1,11 @@
 """The engine of this machine through the Docker SDK: `protocol.Engine` as calls of its HTTP API.
 
-It uses the SDK's low level: three calls start a container (create, start, inspect), and `codec` writes the
-body of the first in the terms of the API, so that the request can be read and tested as a value.
+It uses the SDK's low level: three calls start a container (create, start, inspect), and `codec`
+writes the body of the first in the terms of the API, so that the request can be read and tested as
+a value.
 
-One module translates everything that the SDK raises (`errors`). Running commands (`commands`) and receiving
-events (`events`) have separate modules.
+One module translates everything that the SDK raises (`errors`). Running commands (`commands`) and
+receiving events (`events`) have separate modules.
 """
 
 from __future__ import annotations

@@ -114,8 +114,8 @@ def event_of(entry: Mapping[str, Any]) -> Event:
 def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
     """Return why a build or pull failed, and a remedy, from its progress messages; None on success.
 
-    Without a known remedy, the remedy is the last lines of a build's output, which contain the cause. The
-    progress of a pull (`status`) does not explain a failure.
+    Without a known remedy, the remedy is the last lines of a build's output, which contain the
+    cause. The progress of a pull (`status`) does not explain a failure.
     """
     lines = tuple(news)
     words = next((str(line["error"]) for line in lines if "error" in line), "")
@@ -126,10 +126,13 @@ def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
 
 
 def moment(nanoseconds: int) -> str:
-    """Return a time in nanoseconds since 1970 in the engine's format; whole seconds repeat old events."""
+    """Return a time in nanoseconds since 1970 in the engine's format.
+
+    Whole seconds repeat old events.
+    """
     return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
 
 
 def remedy(words: str) -> str:
-    """Return the remedy for an error, empty if there is no better advice than the engine's message."""
+    """Return the remedy for an error, empty if the engine's message is the best advice."""
     return next((todo for part, todo in REMEDIES if part in words.lower()), "")

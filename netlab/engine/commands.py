@@ -1,8 +1,8 @@
-"""Run a command in a container: start it, read its output until it ends, and kill it after a timeout.
+"""Run a command in a container: start it, read its output to its end, kill it after a timeout.
 
-The engine sends the output on a connection that ends with the command; exit code and process must be
-queried (`exec_inspect`). A thread reads the output; its caller waits until the timeout, and then kills the
-command.
+The engine sends the output on a connection that ends with the command; exit code and process must
+be queried (`exec_inspect`). A thread reads the output; its caller waits until the timeout, and then
+kills the command.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEGINNING = 0.02  # seconds between queries whether a command has started
 
 
 def run_command(client: docker.APIClient, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
-    """Run a command and return its exit code and output; kill it and raise TimeoutError after `limit`.
+    """Run a command and return its exit code and output; after `limit`, kill it: TimeoutError.
 
     Raises the SDK's exceptions, and EngineError if the engine has no exit code of the command.
     """
@@ -54,7 +54,8 @@ def _output(client: docker.APIClient, command: str) -> bytes:
 def _kill(client: docker.APIClient, command: str, output: Future[bytes]) -> None:
     """Kill exactly this command: a second query after opening the pidfd excludes a reused pid.
 
-    A command that has not started has no pid, and the engine sends no event of containers when it starts.
+    A command that has not started has no pid, and the engine sends no event of containers when it
+    starts.
     """
     while not (pid := client.exec_inspect(command)["Pid"]):
         if wait([output], BEGINNING).done:

@@ -1,7 +1,7 @@
 """The address of this machine's engine, and the translation of the SDK's exceptions.
 
-An unavailable engine is an UnsupportedHostError; an error of the engine is an EngineError with its own message
-and, if there is one, a remedy.
+An unavailable engine is an UnsupportedHostError; an error of the engine is an EngineError with its
+own message and, if there is one, a remedy.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A container engine in memory, for tests: keeps the contract of `protocol.Engine`, with the same errors.
+"""A container engine in memory, for tests: the contract and the errors of `protocol.Engine`.
 
 Like the real one it serves many threads, and changes or lists containers one at a time.
 
 What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`,
-`answers` (what `run` returns), `written` (what `logs` returns, by the container's name).
-What a test may do in addition: `end` a container as if its process had ended, `pause` or `disconnect` it,
+`answers` (what `run` returns), `written` (what `logs` returns, by the container's name). What a
+test may do in addition: `end` a container as if its process had ended, `pause` or `disconnect` it,
 `lose` everything as a restart does.
 """
 

@@ -1,16 +1,20 @@
 """Containers as this project needs them: specifications, states, and the interface of an engine.
 
 Rules:
-1. All code uses the Protocol `Engine`. `client.DockerEngine()` is the real one: only it and its parts import
-   the SDK, which takes 0.1 s, so callers import it where they need an engine. `fake` has one for tests.
-2. Labels are the database: they state the owner of everything, even if every record on disk is lost.
-3. Calls block and are made from threads. Calls with many objects process them in parallel: starting a
-   container takes the engine a quarter of a second, and it can start several at the same time.
+1. All code uses the Protocol `Engine`. `client.DockerEngine()` is the real one: only it and its
+   parts import the SDK, which takes 0.1 s, so callers import it where they need an engine. `fake`
+   has one for tests.
+2. Labels are the database: they state the owner of everything, even if every record on disk is
+   lost.
+3. Calls block and are made from threads. Calls with many objects process them in parallel: starting
+   a container takes the engine a quarter of a second, and it can start several at the same time.
 4. Calls are idempotent: removing a missing object and signaling an ended container succeed.
-5. A container without a network does not use the engine's network `none`: for that, too, the engine keeps a
-   sandbox, and starts itself as a hook of the container to enter it, which takes longer than the rest of a
-   start (85 ms of CPU instead of 37). /etc/hosts and /etc/resolv.conf are then empty; netlab provides them.
-6. The engine must run on this machine: netlab reaches a container's network through /proc/<pid>/ns/net.
+5. A container without a network does not use the engine's network `none`: for that, too, the engine
+   keeps a sandbox, and starts itself as a hook of the container to enter it, which takes longer
+   than the rest of a start (85 ms of CPU instead of 37). /etc/hosts and /etc/resolv.conf are then
+   empty; netlab provides them.
+6. The engine must run on this machine: netlab reaches a container's network through
+   /proc/<pid>/ns/net.
 """
 
 from __future__ import annotations
@@ -44,7 +48,10 @@ class Mount:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container to start. `None` for entrypoint, command and similar fields: the image's value."""
+    """A container to start.
+
+    `None` for entrypoint, command and similar fields: the image's value.
+    """
 
     name: str
     image: str
@@ -100,7 +107,7 @@ def same_owner(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True)
 class Event:
-    """An event of a container: `action` is start, die, destroy (the engine's names), or CONNECTED."""
+    """An event of a container: `action` is start, die, destroy (the engine's), or CONNECTED."""
 
     action: str
     id: str = ""
@@ -111,7 +118,10 @@ class Event:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A bridge network to create, without external access. `gateway`: the machine's address on it."""
+    """A bridge network to create, without external access.
+
+    `gateway`: the machine's address on it.
+    """
 
     name: str
     subnet: str
@@ -141,18 +151,24 @@ class Image:
 
 
 class Engine(Protocol):
-    """A container engine. Raises EngineError with its message, UnsupportedHostError without an answer."""
+    """A container engine.
+
+    Raises EngineError with its message, UnsupportedHostError without an answer.
+    """
 
     def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
         """Create and start containers in parallel; return their states in the given order.
 
         A container that cannot be started is removed, and its error is raised after the others have
-        started. A leftover of an earlier attempt with the same name, lab, role and owner is replaced: the
-        engine may have stopped before it answered, or the container has ended.
+        started. A leftover of an earlier attempt with the same name, lab, role and owner is
+        replaced: the engine may have stopped before it answered, or the container has ended.
         """
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
-        """Return the containers with all these labels, running or not; the value "" matches any value."""
+        """Return the containers with all these labels, running or not.
+
+        The value "" matches any value.
+        """
 
     def start_again(self, ids: Sequence[str]) -> list[Container]:
         """Start containers that have ended; return their states in the given order."""
@@ -161,7 +177,10 @@ class Engine(Protocol):
         """Resume paused containers; ignore others."""
 
     def signal(self, ids: Sequence[str], signal: str) -> None:
-        """Send a signal ("SIGTERM") to the main process of containers; ignore those that do not run."""
+        """Send a signal ("SIGTERM") to the main process of containers.
+
+        Ignore those that do not run.
+        """
 
     def remove(self, ids: Sequence[str]) -> None:
         """Kill and remove containers with their anonymous volumes; ignore missing ones."""
@@ -176,7 +195,7 @@ class Engine(Protocol):
         """Return the output of a container, stdout and stderr: all of it, or the last `lines`."""
 
     def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `callback` from a thread for events of containers with these labels; return a stop function.
+        """Call `callback` from a thread for events of these containers; return a stop function.
 
         The first event is CONNECTED, which is repeated after every reconnection to the engine.
         """

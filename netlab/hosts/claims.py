@@ -1,14 +1,15 @@
 """The owner of a network namespace: the lab that has recorded it.
 
-A lab records a namespace before it creates it, so one that exists without a record has another origin: it
-was created by hand, by another program, or by a lab whose name and host's name give the same text
-(`a` + `b-node1`, `a-b` + `node1`). netlab never enters, programs or removes such a namespace. The same
-holds for anything else at the path: a symbolic link, a folder, a file. A recorded name belongs to the lab,
-even if a user has removed the namespace by hand and created another one of that name; but a symbolic
-link, a folder or a file with content never belongs to the lab.
+A lab records a namespace before it creates it, so one that exists without a record has another
+origin: it was created by hand, by another program, or by a lab whose name and host's name give the
+same text (`a` + `b-node1`, `a-b` + `node1`). netlab never enters, programs or removes such a
+namespace. The same holds for anything else at the path: a symbolic link, a folder, a file. A
+recorded name belongs to the lab, even if a user has removed the namespace by hand and created
+another one of that name; but a symbolic link, a folder or a file with content never belongs to the
+lab.
 
-Hosts and pods follow the same rules: `foreign` before creating, `record` before creating, `release` to
-remove. `netlab gc` recognizes the namespaces of a lab without a record by the marks inside.
+Hosts and pods follow the same rules: `foreign` before creating, `record` before creating, `release`
+to remove. `netlab gc` recognizes the namespaces of a lab without a record by the marks inside.
 """
 
 from __future__ import annotations

@@ -4,18 +4,19 @@
     br-... 172.30.0.3/16  -- eth0 -- underlay 172.30.0.2/16 ------ eth0 172.30.1.1/16
     the lab's Docker network         outside                ------ eth1, eth0 ...
 
-- Every container's network namespace is bound to /run/netns/<lab>-<host>. From then on it is a namespace
-  like any other: the code of runtime `netns` wires the fabric, captures packets and sends probes.
-- Only the fabric is on the lab's Docker network, and its interface there becomes a port of the underlay.
-  So the network's segment is the underlay, and the machine reaches the nodes through it. If Docker
-  attached every node, the rules of an `internal` network would drop each bridged packet with a client's
-  address, such as the packets of a load balancer.
-- A container that has ended is restarted; one that was removed is recreated, and so is a fabric that is
-  no longer on the network. Both get a new namespace. The old one, which its name has kept alive, is
-  emptied, the name is bound to the new one, and the difference is wired. A paused container keeps its
-  namespace, and is resumed.
-- The labels of a container state its owner. Only whether it runs is compared: a host keeps the image that
-  it was created from.
+- Every container's network namespace is bound to /run/netns/<lab>-<host>. From then on it is a
+  namespace like any other: the code of runtime `netns` wires the fabric, captures packets and sends
+  probes.
+- Only the fabric is on the lab's Docker network, and its interface there becomes a port of the
+  underlay. So the network's segment is the underlay, and the machine reaches the nodes through it.
+  If Docker attached every node, the rules of an `internal` network would drop each bridged packet
+  with a client's address, such as the packets of a load balancer.
+- A container that has ended is restarted; one that was removed is recreated, and so is a fabric
+  that is no longer on the network. Both get a new namespace. The old one, which its name has kept
+  alive, is emptied, the name is bound to the new one, and the difference is wired. A paused
+  container keeps its namespace, and is resumed.
+- The labels of a container state its owner. Only whether it runs is compared: a host keeps the
+  image that it was created from.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ log = logging.getLogger("netlab.hosts")
 
 
 class DockerRuntime:
-    """Creates and removes the hosts of one lab. `token_of` returns the token file of a host's agent."""
+    """Creates and removes the hosts of one lab.
+
+    `token_of` returns the token file of a host's agent.
+    """
 
     def __init__(self, engine: Engine, kernel: Kernel, state: StateDirectory, token_of: Callable[[str], Path]) -> None:
         self._engine = engine
@@ -96,13 +100,13 @@ class DockerRuntime:
         release(self._kernel, self._state, [path(lab, name) for name in leaving])
 
     def stands(self, host: str) -> bool:
-        """Return whether a host's namespace exists and its container runs: a name keeps a dead namespace."""
+        """Return whether a host's container runs, and its namespace, which its name keeps, exists."""
         there = self._kernel.namespace_exists(path(self._state.lab, host))
         pid, start = self._pids.get(host), self._starts.get(host)  # the daemon has just started and has no data yet
         return there and (pid is None or (start is not None and start_time(pid) == start))
 
     def agent_starts(self, host: str) -> Collection[int]:
-        """Return the start times of a host's possible agents: the children of its first process, `keep`."""
+        """Return the start times of a host's possible agents: the children of `keep`, its pid 1."""
         pid = self._pids.get(host)
         starts = (start_time(child) for child in children(pid)) if pid else ()
         return {start for start in starts if start is not None}
@@ -110,8 +114,8 @@ class DockerRuntime:
     def _renew_agents(self, hosts: Iterable[str]) -> None:
         """End agents whose host has lost its cable to the fabric: the engine restarts them.
 
-        A node has lost all devices on the cable. Every agent has lost its connection to the API server
-        without notice, so for half a minute it would receive no events.
+        A node has lost all devices on the cable. Every agent has lost its connection to the API
+        server without notice, so for half a minute it would receive no events.
         """
         for pid in filter(None, map(self._pids.get, hosts)):
             for child in children(pid):
@@ -119,7 +123,7 @@ class DockerRuntime:
                     end(child, start, PATIENCE)
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
-        """Call `lost` when a host's container has ended or is removed, or the engine was unavailable."""
+        """Call `lost` after the end or removal of a host's container, or an outage of the engine."""
         first = [CONNECTED]  # a new listener checks everything anyway
 
         def hear(event: Event) -> None:
@@ -137,7 +141,10 @@ class DockerRuntime:
         return {c.labels[OWNER_LABEL]: c for c in found if c.labels.get(ROLE_LABEL) in HOST_ROLES}
 
     def _run_containers(self, lab: Lab, members: Sequence[Host]) -> tuple[dict[str, Container], int]:
-        """Start stopped hosts in parallel; return the containers by host, and the number of changes."""
+        """Start stopped hosts in parallel.
+
+        Return the containers by host, and the number of changes.
+        """
         name = lab.metadata.name
         spec = network_spec(lab, str(self._state.root.parent))
         network = next(iter(self._engine.networks({LAB_LABEL: name})), None) or self._engine.create_network(spec)

@@ -1,9 +1,9 @@
 """The Docker network of a lab: its subnet is the lab's node subnet, and its segment is the lab's underlay.
 
-If the file states no subnet, netlab takes the first of 172.30.0.0/16, 172.29.0.0/16 ... that no other
-network of the engine and no route of the machine uses. It creates the network together with the lab,
-because that is how the engine reserves a subnet: of two labs that request the same one at the same time,
-the second is refused and takes the next.
+If the file states no subnet, netlab takes the first of 172.30.0.0/16, 172.29.0.0/16 ... that no
+other network of the engine and no route of the machine uses. It creates the network together with
+the lab, because that is how the engine reserves a subnet: of two labs that request the same one at
+the same time, the second is refused and takes the next.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def network_spec(lab: Lab, state_root: str) -> NetworkSpec:
 
 
 def choose_network(engine: Engine, machine: NamespaceState, lab: Lab, state_root: str, *, stated: bool) -> str:
-    """Create the network of a new lab and return its subnet: the lab's, or a free one unless `stated`.
+    """Create the network of a new lab and return its subnet: the lab's, or else a free one.
+
+    A `stated` subnet is never replaced.
 
     `machine` has the routes of this machine. A network that an earlier `up` of this lab has left is
     adopted, or recreated if the stated subnet has changed. Raises LabError with the holder of the

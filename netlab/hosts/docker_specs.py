@@ -7,10 +7,10 @@
              NET_BIND_SERVICE
     node     the edge's                       links, routes, rules; DNS on port 53
 
-Node and edge run their agent. It gets, read-only: its arguments, the lab, the lab's authority, and its own
-token only. Every container has its /etc/hosts, resolv.conf and hostname from the lab. All but the fabric's
-are created without a network; the daemon writes settings (sysctls) from outside, so /proc/sys stays
-read-only in all of them.
+Node and edge run their agent. It gets, read-only: its arguments, the lab, the lab's authority, and
+its own token only. Every container has its /etc/hosts, resolv.conf and hostname from the lab. All
+but the fabric's are created without a network; the daemon writes settings (sysctls) from outside,
+so /proc/sys stays read-only in all of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which hosts a lab has, and their addresses: decided once per host and kept while it exists. Pure.
 
-A host's index determines its address (`netlab.ipam`). A new lab counts in the order of the file, so the
-same file always gives the same addresses. A host that is added to a running lab takes the lowest free
-index, and the other hosts keep theirs.
+A host's index determines its address (`netlab.ipam`). A new lab counts in the order of the file, so
+the same file always gives the same addresses. A host that is added to a running lab takes the
+lowest free index, and the other hosts keep theirs.
 """
 
 from __future__ import annotations
@@ -29,10 +29,16 @@ class Runtime(Protocol):
         """Remove hosts that are no longer wanted, and their records."""
 
     def stands(self, host: str) -> bool:
-        """Return whether a host exists: its namespace and, if it has one, its container. Asks no engine."""
+        """Return whether a host exists: its namespace and, if it has one, its container.
+
+        Asks no engine.
+        """
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
-        """Call `lost`, from any thread, when a host may have changed; returns a function that stops this."""
+        """Call `lost`, from any thread, when a host may have changed.
+
+        Returns a function that stops this.
+        """
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Cables, addresses and routes of a lab's hosts, in existing namespaces: the same for every runtime.
+"""Cables, addresses and routes of a lab's hosts, in existing namespaces of every runtime.
 
-Level-triggered: it reads the present state and applies the difference. So it wires a new lab, completes
-one that a crash left incomplete, repairs one that was broken by hand, and does not change a correct one.
-Cables come first, because they have an end in two namespaces (`dataplane.cables`).
+Level-triggered: it reads the present state and applies the difference. So it wires a new lab,
+completes one that a crash left incomplete, repairs one that was broken by hand, and does not change
+a correct one. Cables come first, because they have an end in two namespaces (`dataplane.cables`).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The base of all images, `debian:bookworm-slim`: the present one, else pulled, else built here.
 
-To build it, `mmdebstrap` installs the same Debian release from Debian's packages, without the parts that the
-official image omits (manual pages, documentation, translations), and the engine imports it under the same
-name, with the label `netlab/base=mmdebstrap`. The packages come from the source of the machine's own apt
-if that is Debian's archive, else from Debian's mirrors. The engine's store is the cache: as long as the
-image exists, it is not built again. `netlab images pull` replaces it by the official one if a registry
-responds.
+To build it, `mmdebstrap` installs the same Debian release from Debian's packages, without the parts
+that the official image omits (manual pages, documentation, translations), and the engine imports it
+under the same name, with the label `netlab/base=mmdebstrap`. The packages come from the source of
+the machine's own apt if that is Debian's archive, else from Debian's mirrors. The engine's store is
+the cache: as long as the image exists, it is not built again. `netlab images pull` replaces it by
+the official one if a registry responds.
 """
 
 from __future__ import annotations
@@ -83,14 +83,17 @@ def command(archive: Path, sources: Sequence[str]) -> list[str]:
 
 
 def machine_sources() -> tuple[str, ...]:
-    """Return this machine's apt lines for Debian's archive; none for another one or another release."""
+    """Return this machine's apt lines for Debian's archive.
+
+    Return no lines for another archive or another release.
+    """
     files = [APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))]
     return archive_sources((path.suffix, path.read_text(errors="replace")) for path in files if path.is_file())
 
 
 # ---- Debian's archive in the configuration of the machine's apt
 def archive_sources(files: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return apt's lines for Debian's own archive of the release; none if the machine has another one.
+    """Return apt's lines for Debian's own archive of the release, none for another release.
 
     `files`: suffix and text of each of apt's files: `.list` with a line per source, `.sources` with paragraphs.
     """

@@ -1,9 +1,10 @@
 """The libraries that the agents import, as files for the images: wheels that pip unpacks on the machine.
 
-A build has no access to a package index; the machine has, through the configuration of its pip. Versions and
-hashes are those of `requirements.lock`, which netlab ships: pip refuses any other file, whatever its
-source. The names are listed in full and not resolved, because pip would evaluate conditions on the version of
-Python for the machine's. The files are in the user's cache folder, under their hash.
+A build has no access to a package index; the machine has, through the configuration of its pip.
+Versions and hashes are those of `requirements.lock`, which netlab ships: pip refuses any other
+file, whatever its source. The names are listed in full and not resolved, because pip would evaluate
+conditions on the version of Python for the machine's. The files are in the user's cache folder,
+under their hash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The images of a lab's containers: `ensure` returns the tag of each role, and builds missing images.
+"""The images of a lab's containers: `ensure` builds missing images and returns a tag per role.
 
     images/<name>/Dockerfile  -> recipes        the parent and the sources of each      (recipes, pure)
     images/, netlab, libraries -> digests       the content of the image                (here, dependencies)
@@ -6,9 +6,9 @@
     all of that               -> plan           a tag per image, parents first          (recipes, pure)
     the plan and the engine   -> builds         only missing tags
 
-The libraries are downloaded only for a build: their versions are enough to compute a tag. Two commands at
-the same time build one after the other, under a lock in the user's cache folder; the second finds the
-images of the first.
+The libraries are downloaded only for a build: their versions are enough to compute a tag. Two
+commands at the same time build one after the other, under a lock in the user's cache folder; the
+second finds the images of the first.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ def ensure(engine: Engine, say: Say) -> Mapping[str, str]:
 
 
 def missing(engine: Engine, wanted: Wanted) -> tuple[PlannedImage, ...]:
-    """Return the images to build, parents first; a parent without a child to build is not needed."""
+    """Return the images to build, parents first.
+
+    A parent without a child to build is not needed.
+    """
     absent = [image for image in wanted.images if not engine.has_image(image.tag)]
     parents = {image.parent_tag for image in absent}
     return tuple(image for image in absent if image.name in ROLES or image.tag in parents)
@@ -148,7 +151,10 @@ def _tree(root: Path, name: str) -> Iterator[File]:
 
 
 def _file(path: Path, name: str) -> File:
-    """Read a file. Scripts are executable regardless of their mode: a shared file system may lack modes."""
+    """Read a file.
+
+    Scripts are executable regardless of their mode: a shared file system may lack modes.
+    """
     content = path.read_bytes()
     return File(name, content, content.startswith(b"#!"))
 

@@ -7,9 +7,10 @@ A Dockerfile in `images/` defines everything; this module reads two kinds of lin
                                               parts `netlab` (this program) and `dependencies` (the
                                               libraries that it imports)
 
-An image's *content* is the hash of its Dockerfile, of all that it copies and of the content of its parent,
-down to the identity of the base. It is the image's tag: `netlab/node:0a1b2c3d4e5f`. So an image exists or
-must be built, is never out of date, and two versions of netlab on one machine do not conflict.
+An image's *content* is the hash of its Dockerfile, of all that it copies and of the content of its
+parent, down to the identity of the base. It is the image's tag: `netlab/node:0a1b2c3d4e5f`. So an
+image exists or must be built, is never out of date, and two versions of netlab on one machine do
+not conflict.
 """
 
 from __future__ import annotations

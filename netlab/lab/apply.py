@@ -7,19 +7,21 @@ Theory. An applied object remembers the manifest it came from in the annotation
     manifest      what the user writes now
     live          what the server has: that and defaults, allocated addresses, status, other people's annotations
 
-A key that left the manifest is removed, a key of the manifest that was edited or differs in the live
-object is set, and everything else stays. Lists are replaced as a whole, as in a merge patch; the
-server keeps allocated node ports. A value that the server has added to a list's items is not a
-difference, but a value that the user has removed is an edit: only the last manifest distinguishes the
-two, the live list does not. So a second `up` of the same file yields an empty patch and sends no write.
+A key that left the manifest is removed, a key of the manifest that was edited or differs in the
+live object is set, and everything else stays. Lists are replaced as a whole, as in a merge patch;
+the server keeps allocated node ports. A value that the server has added to a list's items is not a
+difference, but a value that the user has removed is an edit: only the last manifest distinguishes
+the two, the live list does not. So a second `up` of the same file yields an empty patch and sends
+no write.
 
 Objects that carry netlab's mark and are no longer in the file are pruned.
 
-Order (`_rank`). The order in the file does not affect the outcome: namespaces before what is in them;
-Services that are removed or changed before new ones, which may need their node port or address; and
-all Services before pods, whose environment variables list the Services once, when they start
-(semantics 12.1). Deletions follow. The Lab object of a new lab is last: the scheduler waits for its
-nodes, so it places all pods at once, in the order of their names, and not in the order of arrival.
+Order (`_rank`). The order in the file does not affect the outcome: namespaces before what is in
+them; Services that are removed or changed before new ones, which may need their node port or
+address; and all Services before pods, whose environment variables list the Services once, when they
+start (semantics 12.1). Deletions follow. The Lab object of a new lab is last: the scheduler waits
+for its nodes, so it places all pods at once, in the order of their names, and not in the order of
+arrival.
 
 Nothing here has effects: the result is a list of `Change`, which `netlab.lab.converge` performs and `--dry-run` prints.
 """
@@ -71,7 +73,7 @@ def identity(resource: Resource[Any], body: Json) -> Identity:
 
 
 def merge_patch(last: Json, wanted: Json, live: Json) -> Json:
-    """Return the merge patch from `live` to `wanted`, given the manifest that was applied `last`."""
+    """Return the merge patch from `live` to `wanted`; `last` is the last applied manifest."""
     patch: Json = {key: None for key in last if key not in wanted and key in live}
     for key, value in wanted.items():
         current = live.get(key)
@@ -86,7 +88,10 @@ def merge_patch(last: Json, wanted: Json, live: Json) -> Json:
 
 
 def _covers(live: Any, wanted: Any) -> bool:
-    """Return whether a live value contains all that is wanted; additions of the server do not count."""
+    """Return whether a live value contains all that is wanted.
+
+    Additions of the server do not count.
+    """
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(key in live and _covers(live[key], value) for key, value in wanted.items())
     if isinstance(wanted, list):

@@ -1,6 +1,7 @@
 """Run a command in a container with this terminal: the engine's own client replaces this process.
 
-The client handles terminals: sizes, raw mode, signals, the end of input. Its exit code is the command's.
+The client handles terminals: sizes, raw mode, signals, the end of input. Its exit code is the
+command's.
 """
 
 from __future__ import annotations

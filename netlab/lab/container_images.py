@@ -14,7 +14,7 @@ from netlab.topology.manifest import NamedImage
 
 
 def require_images(engine: Engine, images: Iterable[NamedImage], workloads: str, say: Callable[[str], None]) -> None:
-    """Pull missing images; report all that cannot be pulled. `workloads` is the tag of netlab's own.
+    """Pull missing images. `workloads` is the tag of netlab's own image.
 
     Raises InvalidTopologyError with the place of each missing image, and what to do.
     """

@@ -1,4 +1,4 @@
-"""Update a running lab to match its file: write the objects that differ, wait until all is programmed."""
+"""Update a running lab to match its file: write changed objects, wait until all is programmed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,10 @@ def _perform(client: SyncClient, change: Change) -> Change:
 def _wait(
     client: SyncClient, left: float, timeout: float, on_progress: Callable[[Progress], None], *, look: bool
 ) -> tuple[str, ...]:
-    """Follow the daemon's reports until everything is programmed. Raises LabError after `left` seconds."""
+    """Follow the daemon's reports until everything is programmed.
+
+    Raises LabError after `left` seconds.
+    """
     last: Json = {}
     for report in follow(client, left, look=look):
         last = report

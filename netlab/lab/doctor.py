@@ -1,4 +1,4 @@
-"""`netlab doctor`: what a lab needs of this machine, what is missing, and the command that installs it.
+"""`netlab doctor`: what a lab needs, what this machine lacks, and the command that installs it.
 
 It tests the kernel by attempts, in a temporary network namespace: a module that can be loaded, a
 built-in feature and a forbidden one look alike in /proc, and only the attempt distinguishes them.
@@ -88,7 +88,7 @@ def _privilege() -> Finding:
 
 
 def remedy(findings: tuple[Finding, ...]) -> str:
-    """Return the closing sentences: the verdict, or the command that installs packages; then options."""
+    """Return the closing sentences: verdict or command to install packages, optional advice."""
     needed = [finding.remedy for finding in findings if finding.blocks and finding.remedy]
     optional = [f"Runtime docker: {finding.remedy}" for finding in findings if finding.remedy and not finding.needed]
     return "\n".join([_verdict(findings), *needed, *optional])
@@ -117,7 +117,7 @@ def _container_engine(*, as_root: bool) -> Finding:
 
 
 def engine_finding(refusal: UnsupportedHostError | None, *, installed: bool = True, as_root: bool = True) -> Finding:
-    """Return the finding about the engine: runtime netns needs none, labs of containers need root."""
+    """Return the finding about the engine: runtime netns needs none, runtime docker needs root."""
     if refusal is None and as_root:
         return Finding(ENGINE, good=True, found="running", needed=False)
     if refusal is None:
@@ -147,7 +147,7 @@ def _neighbours() -> Finding:
 
 
 def neighbour_finding(table: NeighbourTable) -> Finding:
-    """Return the finding about the neighbor table: every overflow since boot, also of other programs."""
+    """Return the finding about the neighbor table: overflows since boot by any program."""
     words = sentence(table, table.overflows, "since the machine booted")
     found = words or f"{table.limit} learned entries, for all network namespaces together; no overflow since the machine booted"
     return Finding(NEIGHBOURS, not words, found, needed=False)

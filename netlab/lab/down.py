@@ -1,12 +1,13 @@
 """`netlab down`: restore the host from the record alone, in whatever state the lab is.
 
-    stop the daemon (it would restart the others) -> stop everything recorded -> remove the containers
-    -> stop all other processes in the lab's namespaces -> remove the namespaces, the Docker network,
-    the record -> check that nothing is left
+    stop the daemon (it would restart the others) -> stop everything recorded -> remove the
+    containers -> stop all other processes in the lab's namespaces -> remove the namespaces, the
+    Docker network, the record -> check that nothing is left
 
-The order matters for a crash in between: the record is removed last, so a second `down` finds what the
-first one left. An engine completes requests even if the daemon that sent them was killed: a container
-may appear a tenth of a second later. So containers are removed first and, with the network, last.
+The order matters for a crash in between: the record is removed last, so a second `down` finds what
+the first one left. An engine completes requests even if the daemon that sent them was killed: a
+container may appear a tenth of a second later. So containers are removed first and, with the
+network, last.
 """
 
 from __future__ import annotations
@@ -91,7 +92,10 @@ def _remove_logs(state: StateDirectory) -> None:
 
 
 def _stop_processes(state: StateDirectory) -> int:
-    """Stop the daemon, all other recorded processes, and those without a record; return the number."""
+    """Stop the daemon, all other recorded processes, and those without a record.
+
+    Return the number.
+    """
     daemons = stop_daemons(state)
     others = [record for record in read_records(state) if record.name != DAEMON]
     stop(others, PATIENCE)
@@ -101,7 +105,10 @@ def _stop_processes(state: StateDirectory) -> int:
 
 
 def stop_daemons(state: StateDirectory) -> int:
-    """Stop the lab's daemon, and one without a record; return the number. The caller holds the lock."""
+    """Stop the lab's daemon, and one without a record; return the number.
+
+    The caller holds the lock.
+    """
     recorded = read_record(state, DAEMON)
     found = [i.record for i in inhabitants() if i.is_daemon and i.folder == state.root and not i.lost]
     daemons = {record.pid: record for record in (*found, *([recorded] if recorded else []))}
@@ -110,7 +117,7 @@ def stop_daemons(state: StateDirectory) -> int:
 
 
 def _stop_others(paths: list[str]) -> int:
-    """Stop all other processes in the lab's namespaces: an open shell, a child of a pod's command."""
+    """Stop all other processes in the lab's namespaces, such as a shell or a pod's child."""
     inodes = {Path(path).stat().st_ino for path in paths if namespaces.occupant(path) is Occupant.NAMESPACE}
     records = [record for record in _processes() if record.pid != os.getpid() and network_namespace(record.pid) in inodes]
     stop(records, PATIENCE)

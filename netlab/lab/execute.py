@@ -21,8 +21,8 @@ from netlab.topology.problem import printable
 def execute(state: StateDirectory, target: str, command: Sequence[str], *, container: str = "") -> int:
     """Run a command inside a host or a pod with this terminal and return its exit code.
 
-    A host is found from the record alone, so this works without the daemon. Raises UsageError for an
-    unknown name.
+    A host is found from the record alone, so this works without the daemon. Raises UsageError for
+    an unknown name.
     """
     if not command:
         raise UsageError(f"no command to run in {target}", remedy=f"Add it after two dashes: netlab exec {target} -- ip address")
@@ -44,7 +44,7 @@ def run_in_pod(access: HostAccess, pod: Pod, command: Sequence[str], container: 
 
 @dataclass(frozen=True)
 class Others:
-    """What a name may mean besides a pod: the kind in singular and plural, and the existing names."""
+    """What a name may mean besides a pod: the kind, singular and plural, and all names."""
 
     kind: str
     kinds: str

@@ -80,7 +80,10 @@ def _standard_input() -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    """Return the content of a file or a pipe up to the limit. Raises UsageError if it has no end."""
+    """Return the content of a file or a pipe up to the limit.
+
+    Raises UsageError if it has no end.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -99,7 +102,10 @@ def _content(path: Path) -> bytes:
 
 
 def _of_pipe(descriptor: int, path: Path) -> bytes:
-    """Return what a process writes into a pipe, however late. Raises UsageError without a writer."""
+    """Return what a process writes into a pipe, however late.
+
+    Raises UsageError without a writer.
+    """
     try:
         start = os.read(descriptor, LARGEST_FILE + 1)
     except BlockingIOError:  # a writer has written nothing yet

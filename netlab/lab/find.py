@@ -50,7 +50,10 @@ def how_to_see_one() -> str:
 
 
 def daemon_record(state: StateDirectory) -> ProcessRecord | None:
-    """Return the lab's daemon, None if it does not run. Without a valid record, its marks identify it."""
+    """Return the lab's daemon, None if it does not run.
+
+    Without a valid record, its marks identify it.
+    """
     record = read_record(state, DAEMON)
     if record is None:
         return running_daemon(state)
@@ -63,7 +66,10 @@ def daemon_alive(state: StateDirectory) -> bool:
 
 
 def connect(state: StateDirectory) -> SyncClient:
-    """Return an administrator's client of the lab's API server. Raises LabError without a daemon."""
+    """Return an administrator's client of the lab's API server.
+
+    Raises LabError without a daemon.
+    """
     require_daemon(state)
     endpoint = state.read_endpoint()
     if endpoint is None and state.api.exists():
@@ -101,14 +107,17 @@ def require_daemon(state: StateDirectory) -> None:
 
 
 def daemon_serves(state: StateDirectory) -> bool:
-    """Return whether the lab's daemon runs and serves; a killed `up` may leave one that does not."""
+    """Return whether the lab's daemon runs and serves.
+
+    A killed `up` may leave one that does not.
+    """
     record, endpoint = daemon_record(state), state.read_endpoint()
     return record is not None and endpoint is not None and endpoint.pid == record.pid
 
 
 @contextmanager
 def locked(lab: str, doing: str) -> Iterator[int]:
-    """Hold the lab's lock for a `with` block. Raises LabBusyError at once if another command holds it.
+    """Hold the lab's lock for a `with` block. Raises LabBusyError at once if it is taken.
 
     Yields the lock's descriptor: the lock is held as long as any process has it open.
     """
@@ -157,7 +166,7 @@ def _sign(descriptor: int, holder: str) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """Return the holder of a lock: the name in the file, else the process that the kernel reports."""
+    """Return the holder of a lock: the name in the file, else the kernel's process number."""
     if words := os.pread(descriptor, 200, 0).decode(errors="replace"):
         return words
     found = os.fstat(descriptor)
@@ -171,7 +180,7 @@ def _holder(descriptor: int) -> str:
 
 @contextmanager
 def _turn(folder: Path) -> Iterator[int]:
-    """Serialize access to the lock, so that a caller that finds it taken can also read its holder."""
+    """Serialize access to the lock, so a caller that finds it taken can also read its holder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -181,7 +190,10 @@ def _turn(folder: Path) -> Iterator[int]:
 
 
 def idle_locks(*, remove: bool) -> tuple[str, ...]:
-    """Return labs without a record whose lock a killed command left; with `remove`, remove the locks."""
+    """Return labs without a record whose lock a killed command left.
+
+    With `remove`, remove the locks.
+    """
     root, found = state_root(), []
     for path in sorted(root.glob(".*.lock")):
         lab = path.name.removeprefix(".").removesuffix(".lock")

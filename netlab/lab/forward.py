@@ -1,8 +1,9 @@
 """`netlab port-forward`: ports of this machine's loopback that lead into a pod.
 
-netlab accepts a connection on loopback in the namespace that it was started in. For each one it creates
-a socket inside the pod's network namespace and connects it to 127.0.0.1 there, as a kubelet's runtime
-does. So the server sees a connection from itself, which no Service, proxy rule or overlay affects.
+netlab accepts a connection on loopback in the namespace that it was started in. For each one it
+creates a socket inside the pod's network namespace and connects it to 127.0.0.1 there, as a
+kubelet's runtime does. So the server sees a connection from itself, which no Service, proxy rule or
+overlay affects.
 
 - When one side shuts down its sending direction, the other side receives the end of the stream and
   can continue to send (half-closed connections work).
@@ -75,7 +76,10 @@ def find(state: StateDirectory, target: Target, requests: Sequence[PortRequest])
 
 @contextmanager
 def listening(chosen: Plan, addresses: Sequence[str]) -> Iterator[dict[Forwarding, socket.socket]]:
-    """Listen on every address and port of a plan for a `with` block. Raises UsageError if one is in use."""
+    """Listen on every address and port of a plan for a `with` block.
+
+    Raises UsageError if one is in use.
+    """
     with ExitStack() as stack:
         opened = {}
         for pair in chosen.ports:
@@ -135,7 +139,10 @@ class Forwarder:
             self._ended.set_result(None)
 
     async def run(self, listeners: dict[Forwarding, socket.socket]) -> None:
-        """Carry connections until `stop`; those still open are then reset. Raises LabError if the pod is removed."""
+        """Carry connections until `stop`; those still open are then reset.
+
+        Raises LabError if the pod is removed.
+        """
         most = max(1, room(2 * MOST_CONNECTIONS) // 2)  # two descriptors for each connection
         roster = Roster(Limits(most, most, most, math.inf, math.inf))
         servers = [
@@ -185,7 +192,10 @@ class Forwarder:
             raise
 
     def _failed(self, forwarding: Forwarding, error: BaseException) -> None:
-        """Report a failed connection; end the forwarding if the namespace, and so the pod, is removed."""
+        """Report a failed connection.
+
+        End the forwarding if the namespace, and so the pod, is removed.
+        """
         number = getattr(error, "errno", None) or 0
         if not (isinstance(error, KernelError) and number in NO_NAMESPACE):
             words = os.strerror(number).lower() if number else str(error)

@@ -1,12 +1,13 @@
 """`netlab port-forward`: from arguments to one pod and its ports, as kubectl parses them. Pure.
 
-1. The target is `pod/NAME`, `svc/NAME`, `deploy/NAME`, `rs/NAME`, `ds/NAME` (or another of kubectl's
-   names of the type), or a pod as `netlab exec` accepts it: `[NAMESPACE/]NAME` or the beginning of it.
+1. The target is `pod/NAME`, `svc/NAME`, `deploy/NAME`, `rs/NAME`, `ds/NAME` (or another of
+   kubectl's names of the type), or a pod as `netlab exec` accepts it: `[NAMESPACE/]NAME` or the
+   beginning of it.
 2. A port is `80` (the same local port), `8080:80`, or `:80` and `0:80` (any free local port). The
    remote port may be a name.
-3. A Service does not balance load here: one ready endpoint is chosen when the forwarding starts, and
-   stays. The Service's port is translated to the target port of that pod; the port of a headless
-   Service is not, because its clients connect to the pods themselves.
+3. A Service does not balance load here: one ready endpoint is chosen when the forwarding starts,
+   and stays. The Service's port is translated to the target port of that pod; the port of a
+   headless Service is not, because its clients connect to the pods themselves.
 4. A workload means a running pod of its selector, preferably a ready one.
 5. Only TCP is forwarded.
 
@@ -61,7 +62,10 @@ class Target:
 
 @dataclass(frozen=True)
 class PortRequest:
-    """A requested pair of ports. `local` is None for the same as the remote one, 0 for any free one."""
+    """A requested pair of ports.
+
+    `local` is None for the same as the remote one, 0 for any free one.
+    """
 
     local: int | None
     remote: int | str
@@ -129,7 +133,7 @@ def _is_port(text: str, *, lowest: int) -> bool:
 
 
 def parse_addresses(words: Iterable[str]) -> tuple[str, ...]:
-    """Return the addresses to listen on: loopback only, as for every socket of a lab on its host."""
+    """Return the addresses to listen on: loopback only, as for all sockets of labs on the host."""
     names = [name for word in words for name in word.split(",")]
     return tuple(dict.fromkeys(_loopback(name) for name in names)) or (LOCALHOST,)
 

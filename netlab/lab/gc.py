@@ -1,11 +1,11 @@
 """`netlab gc`: remove leftovers of labs that are no longer running.
 
-There are five kinds of leftovers: recorded labs whose daemon is dead; objects of the container engine
-with the label of a lab without a record; processes whose lab's record was removed while they ran;
-namespaces with netlab's ownership mark (the alias of a link) and without a record; and the lock of a
-command that was killed before the record existed. The second, third and fourth kind exist after a
-user emptied /run by hand. netlab never touches anything without a mark (`netlab.lab.marks`, the
-label), nor anything of a lab whose record is elsewhere (K8SNETLAB_STATE).
+There are five kinds of leftovers: recorded labs whose daemon is dead; objects of the container
+engine with the label of a lab without a record; processes whose lab's record was removed while they
+ran; namespaces with netlab's ownership mark (the alias of a link) and without a record; and the
+lock of a command that was killed before the record existed. The second, third and fourth kind exist
+after a user emptied /run by hand. netlab never touches anything without a mark (`netlab.lab.marks`,
+the label), nor anything of a lab whose record is elsewhere (K8SNETLAB_STATE).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from netlab.state import StateDirectory, state_root
 
 
 def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
-    """Remove all leftovers and return their names; with `dry_run` only list. `say` reports skipped labs."""
+    """Remove all leftovers and return their names; with `dry_run` only list.
+
+    `say` reports skipped labs.
+    """
     removed = []
     for name in recorded_labs():
         state = StateDirectory.of(name)

@@ -23,7 +23,10 @@ DOCKER_HUB = "docker.io"
 
 @dataclass(frozen=True)
 class Row:
-    """One image. `state` STAND_IN: the workloads image replaces it; OTHER: of another version of netlab."""
+    """One image.
+
+    `state` STAND_IN: the workloads image replaces it; OTHER: of another version of netlab.
+    """
 
     role: str
     image: str
@@ -44,7 +47,7 @@ def build(say: Callable[[str], None]) -> tuple[str, ...]:
 
 
 def listing() -> tuple[Row, ...]:
-    """Return all images: the base, those in use, those of built-in workloads, those of other versions."""
+    """Return all images: the base, those in use, of built-in workloads, of other versions."""
     with closing(DockerEngine()) as engine:
         return rows(engine)
 
@@ -95,7 +98,7 @@ def remove_others(engine: Engine) -> tuple[list[str], list[str]]:
 
 
 def pull(names: Sequence[str], say: Callable[[str], None]) -> None:
-    """Pull images from their registries: these, or the base and those that built-in workloads replace.
+    """Pull these images, or the base and those that built-in workloads replace.
 
     Raises LabError if an image could not be pulled.
     """

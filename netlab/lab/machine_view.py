@@ -1,10 +1,10 @@
 """What the machine shows in addition to the API objects of a lab, for `status`.
 
-The API shows the state that the daemon has observed: a node whose agent is stopped is Ready there until
-its Lease is 40 seconds old, as on a cluster, and the daemon detects a removed namespace at its next
-check, within 30 seconds. `status` checks the machine itself, so it never reports a broken part as
-up. A lab of an ordinary user keeps its namespaces in its own mount namespace, which only a command
-that enters it can see; of such a lab `status` checks the processes only.
+The API shows the state that the daemon has observed: a node whose agent is stopped is Ready there
+until its Lease is 40 seconds old, as on a cluster, and the daemon detects a removed namespace at
+its next check, within 30 seconds. `status` checks the machine itself, so it never reports a broken
+part as up. A lab of an ordinary user keeps its namespaces in its own mount namespace, which only a
+command that enters it can see; of such a lab `status` checks the processes only.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ class MachineView:
 
 
 def lease_problem(lease: Lease | None) -> str:
-    """Return why the holder of a Lease is not up, "" if it is. A clock that was set back has no effect."""
+    """Return why the holder of a Lease is not up, "" if it is.
+
+    A clock that was set back has no effect.
+    """
     age = time.time() - seconds_of(lease.spec.renew_time or 0) if lease else 0.0
     return SILENT.format(seconds=age) if lease and age >= lease.spec.lease_duration_seconds else ""

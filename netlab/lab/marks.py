@@ -24,7 +24,7 @@ def stop_inhabitants(found: list[Inhabitant], patience: float) -> None:
 
 
 def marked_namespaces(prefix: str = "", known: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield (path, lab) of the namespaces whose name begins with `prefix` and whose links have a mark.
+    """Yield (path, lab) of the namespaces with this prefix whose links have a mark.
 
     Those named in `known` are left out.
     """
@@ -37,7 +37,7 @@ def marked_namespaces(prefix: str = "", known: Collection[str] = ()) -> Iterator
 
 
 def _owner(path: str) -> str:
-    """Return the lab named in the ownership marks of a namespace, "" if netlab did not create it."""
+    """Return the lab named in the ownership marks of a namespace, "" without a mark."""
     try:
         links = LinuxKernel().observe(path).links
     except KernelError:  # not a live namespace

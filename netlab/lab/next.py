@@ -1,4 +1,4 @@
-"""Five commands to try next in a running lab, computed from its content, so each works as printed."""
+"""Five commands to try next, computed from a running lab, so that each works as printed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from netlab.api.resources import Json
 
 @dataclass(frozen=True)
 class Words:
-    """How to write a command for the user: the program as it was called, and the name of the lab."""
+    """How to write a command for the user: the program as it was called, and the lab's name."""
 
     program: str = "netlab"
     lab: str = ""  # empty if only one runs
 
     def __call__(self, text: str) -> str:
-        """Return a command line, given the one of a user with netlab on the path and a single lab."""
+        """Return a command line from the one of a user with netlab on the path and one lab."""
         verb, _, rest = text.removeprefix("netlab ").partition(" ")
         named = {"exec": f"exec --lab {self.lab} {rest}", "test": f"test {rest} {self.lab}"}.get(verb) if self.lab else None
         return f"{self.program} {named or f'{verb} {rest}'.rstrip()}"

@@ -16,9 +16,9 @@ def is_alive(pod: Pod) -> bool:
 def pods_meant(pods: Iterable[Pod], target: str) -> list[Pod]:
     """Return the live pods that `[namespace/]name` may mean: one pod if the name is unambiguous.
 
-    Without a namespace all are searched. The beginning of a name is enough if one pod, or replicas of
-    one owner, have it; then the first of them is returned. An empty list means that there is no such
-    pod, several pods mean that the name is ambiguous.
+    Without a namespace all are searched. The beginning of a name is enough if one pod, or replicas
+    of one owner, have it; then the first of them is returned. An empty list means that there is no
+    such pod, several pods mean that the name is ambiguous.
     """
     namespace, _, name = target.rpartition("/")
     here = [pod for pod in pods if is_alive(pod) and (not namespace or pod.metadata.namespace == namespace)]

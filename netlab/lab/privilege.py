@@ -1,13 +1,14 @@
 """The privilege to change a lab's network: root has it; an ordinary user gets a user namespace.
 
-Only the lab's processes keep the user namespace alive. The first `up` creates it and starts everything
-in it; a later command joins it through any recorded process that is alive. When the last process has
-ended, by `down` or by force, the kernel removes it with all network namespaces in it, and the next
-`up` creates another.
+Only the lab's processes keep the user namespace alive. The first `up` creates it and starts
+everything in it; a later command joins it through any recorded process that is alive. When the last
+process has ended, by `down` or by force, the kernel removes it with all network namespaces in it,
+and the next `up` creates another.
 
-A command that has obtained its privilege cannot leave the lab (`netlab.kernel.user_namespace`): it is
-root there, its folder of records is still the user's, and of the machine's network it has only the
-sockets that it created before. A command that works on several labs does each in a child (`apart`).
+A command that has obtained its privilege cannot leave the lab (`netlab.kernel.user_namespace`): it
+is root there, its folder of records is still the user's, and of the machine's network it has only
+the sockets that it created before. A command that works on several labs does each in a child
+(`apart`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ERRORS: dict[str, type[NetlabError]] = {
 
 
 def obtain(state: StateDirectory, doing: str) -> None:
-    """Give this process the privilege to change the lab's network; `doing` is the verb, for messages.
+    """Give this process the privilege to change the lab's network; `doing` is the verb.
 
     Call it before there are threads. Raises UnsupportedHostError if the machine refuses it.
     """
@@ -50,7 +51,10 @@ def obtain(state: StateDirectory, doing: str) -> None:
 
 
 def _join(state: StateDirectory) -> bool:
-    """Join the namespaces of the lab's processes; False if none is alive. Pods have separate mounts."""
+    """Join the namespaces of the lab's processes; False if none is alive.
+
+    Pods have separate mounts.
+    """
     for record in read_records(state):
         if record.name.startswith(COMMAND_PREFIXES):
             continue

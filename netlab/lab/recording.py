@@ -1,9 +1,9 @@
 """Record a lab before any host is created: images, network, the lab, certificates.
 
 The order matters for a crash in between. The record of a lab of containers begins with its images,
-so `down` asks the engine. The file `lab.json` is written last and in one step: at that time the lab's
-networks are chosen and exist. Until then the next `up` chooses again, and reuses the network that an
-interrupted `up` has left.
+so `down` asks the engine. The file `lab.json` is written last and in one step: at that time the
+lab's networks are chosen and exist. Until then the next `up` chooses again, and reuses the network
+that an interrupted `up` has left.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def record(
 
 
 def make_certificates(state: StateDirectory, lab: Lab) -> None:
-    """Create missing certificates of the lab here, so that the daemon does not load the library for it."""
+    """Create missing certificates here, so that the daemon does not load the library for it."""
     from netlab.controlplane.certificates import ensure_pki
 
     addresses = AddressPlan.of(lab)

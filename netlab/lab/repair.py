@@ -59,7 +59,7 @@ def restore(state: StateDirectory) -> None:
 
 
 def can_be_reached(state: StateDirectory) -> bool:
-    """Return whether the lab's daemon serves, and the files that clients need to reach it are valid."""
+    """Return whether the lab's daemon serves and the files that clients need are valid."""
     return daemon_serves(state) and not damaged_access(state)
 
 
@@ -94,7 +94,10 @@ def _is_kubeconfig(path: Path) -> bool:
 
 
 def recorded_lab(state: StateDirectory) -> Lab | None:
-    """Return the lab as it was created, None if `up` ended before. Raises LabError if its data is lost."""
+    """Return the lab as it was created, None if `up` ended before.
+
+    Raises LabError if its data is lost.
+    """
     try:
         lab = state.read(state.lab_file, Lab)
         if lab.metadata.name == state.lab:

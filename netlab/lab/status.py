@@ -3,11 +3,12 @@
     {"name", "running", "hosts": [...], "nodes": [...], "edge": {...}, "pods": [...], "services": [...], "problems": [...]}
 
 `problems` are the notes of `up`: objects that failed or cannot be read, by name, and requests of
-Services that cannot be met (`netlab.proxy.remarks`). An object that cannot be read is listed only there.
+Services that cannot be met (`netlab.proxy.remarks`). An object that cannot be read is listed only
+there.
 
-A node or the edge that is not up has the reason as its `message`; `status` checks the machine for that,
-too (`machine_view`). If the daemon does not run, the document has only `name`, `running: false` and
-the namespaces on record.
+A node or the edge that is not up has the reason as its `message`; `status` checks the machine for
+that, too (`machine_view`). If the daemon does not run, the document has only `name`, `running:
+false` and the namespaces on record.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _pod(pod: Pod, machine: MachineView) -> Json:
 
 
 def _endpoints(service: Service, slices: list[EndpointSlice]) -> dict[tuple[str, ...], bool]:
-    """Return the endpoints of a Service and whether each is ready in any of the slices that list it.
+    """Return the endpoints of a Service, and whether each is ready in any of its slices.
 
     The key of an endpoint is its first address, which is the one in use, and its ports: two pods in
     one node's network share the address.
@@ -179,7 +180,7 @@ def _service(service: Service, slices: list[EndpointSlice], healthy: Health) -> 
 
 
 def _serves(service: Service, piece: EndpointSlice) -> bool:
-    """Return whether a slice has any port: one without lists pods that lack a named targetPort (4.8)."""
+    """Return whether a slice has a port: one without lists pods without the targetPort (4.8)."""
     return bool(piece.ports) or not service.spec.ports
 
 

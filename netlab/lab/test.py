@@ -1,4 +1,4 @@
-"""`netlab test connectivity`: list the objects of the API server, and let `netlab.probe` test them."""
+"""`netlab test connectivity`: `netlab.probe` tests the objects of the API server."""
 
 from __future__ import annotations
 

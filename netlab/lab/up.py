@@ -4,9 +4,9 @@
     -> send the daemon its order: which lab -> apply the objects -> wait until all is programmed
 
 A daemon needs a third of a second to load. `up` runs the steps before the order in that time
-(`netlab.process.launch`), and imports what they need then, not before.
-`up` creates nothing before it has validated the files. If a new lab does not come up, `up` rolls back
-everything and reports the reason, unless the user asked to keep it.
+(`netlab.process.launch`), and imports what they need then, not before. `up` creates nothing before
+it has validated the files. If a new lab does not come up, `up` rolls back everything and reports
+the reason, unless the user asked to keep it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What `up` did: the writes, in order, and notes for the user, such as a pod that is not ready."""
+    """What `up` did: the writes, in order, and notes, such as a pod that is not ready."""
 
     lab: str
     created: bool
@@ -100,7 +100,10 @@ def _with_name(topology: Topology, name: str) -> Topology:
 
 
 def _renamed(lab: Lab, name: str) -> Lab:
-    """Return the lab under another name. Raises UsageError for an invalid name: paths contain it."""
+    """Return the lab under another name.
+
+    Raises UsageError for an invalid name: paths contain it.
+    """
     renamed = msgspec.structs.replace(lab, metadata=msgspec.structs.replace(lab.metadata, name=name))
     for problem in problems_of(LABS, LABS.encode(renamed)):
         if problem.path == "metadata.name":

@@ -1,7 +1,7 @@
 """Start a child process that is never lost: as soon as it exists, its parent has its pid.
 
-Signals are blocked during the start, because an interrupt between the fork and the return of the pid would
-lose the child. A signal that arrives in that time is raised after the start.
+Signals are blocked during the start, because an interrupt between the fork and the return of the
+pid would lose the child. A signal that arrives in that time is raised after the start.
 """
 
 from __future__ import annotations

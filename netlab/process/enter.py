@@ -2,14 +2,15 @@
 
 A process that enters gets
   - the network namespace of the host or pod;
-  - a new mount namespace, in which the pod's resolv.conf, hosts and hostname cover /etc's (semantics 1.10)
-    and /sys shows the network devices of the entered namespace. Mounts propagate from the machine, but not
-    back (MS_SLAVE);
+  - a new mount namespace, in which the pod's resolv.conf, hosts and hostname cover /etc's
+    (semantics 1.10) and /sys shows the network devices of the entered namespace. Mounts propagate
+    from the machine, but not back (MS_SLAVE);
   - a new UTS namespace with the pod's hostname.
 Nothing else is separate: users, processes and the rest of the file system are the machine's.
 
-Only a single-threaded process may enter: do it after fork, before exec. Errors that a user can correct
-(a missing namespace, a missing command) are reported with a shell's exit codes: 127, 126, 128 + n.
+Only a single-threaded process may enter: do it after fork, before exec. Errors that a user can
+correct (a missing namespace, a missing command) are reported with a shell's exit codes: 127, 126,
+128 + n.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # a terminal sends them to the 
 
 
 def enter(descriptor: int, files: PodFiles | None) -> None:
-    """Enter the network namespace of `descriptor` and, with `files`, private mounts and hostname."""
+    """Enter the network namespace of `descriptor`; with `files`, private mounts and hostname."""
     libc.setns(descriptor, CLONE_NEWNET)
     libc.unshare(CLONE_NEWNS | (CLONE_NEWUTS if files else 0))
     libc.mount("none", "/", "none", MS_REC | MS_SLAVE)
@@ -54,13 +55,13 @@ def enter(descriptor: int, files: PodFiles | None) -> None:
 
 
 def hostname_in(content: bytes) -> bytes:
-    """Return the name in a hostname file, b"" if it is invalid: programs there may write anything."""
+    """Return the name in a hostname file, b"" if invalid: programs there may write anything."""
     name = content.partition(b"\n")[0].strip()
     return name if len(name) <= LONGEST_HOSTNAME and b"\0" not in name else b""
 
 
 def _show_devices() -> None:
-    """Mount a new /sys, so that /sys/class/net shows the entered namespace (as `ip netns exec` does).
+    """Mount a new /sys, as `ip netns exec` does: /sys/class/net shows the entered namespace.
 
     It covers the machine's /sys, which an ordinary user may not unmount.
     """
@@ -96,8 +97,8 @@ def stored_environment(files: PodFiles, container: str) -> Environment:
 def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None = None) -> int:
     """Run a command inside a host or pod with this terminal, and return its exit code.
 
-    127: no such command; 126: it cannot be executed; 128 + n: signal n ended it. Raises KernelError if
-    the namespace does not exist or the kernel refuses to enter it.
+    127: no such command; 126: it cannot be executed; 128 + n: signal n ended it. Raises KernelError
+    if the namespace does not exist or the kernel refuses to enter it.
     """
     descriptor = namespaces.open_namespace(namespace_path)
     reading, writing = os.pipe2(os.O_CLOEXEC)

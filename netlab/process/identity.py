@@ -1,8 +1,8 @@
 """The identity of a process, for Leases and records.
 
-A pid alone does not identify a process: the kernel reuses it, and a container has its own pids. The start
-time of a process, in clock ticks since boot, is the same in all namespaces of the machine, and differs
-between two processes that did the same work one after the other.
+A pid alone does not identify a process: the kernel reuses it, and a container has its own pids. The
+start time of a process, in clock ticks since boot, is the same in all namespaces of the machine,
+and differs between two processes that did the same work one after the other.
 """
 
 from __future__ import annotations

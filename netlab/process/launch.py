@@ -1,4 +1,4 @@
-"""Start a lab's daemon: it loads while `up` prepares the lab, receives its order, and reports `ready`.
+"""Start a lab's daemon: it loads while `up` prepares the lab, gets its order, reports `ready`.
 
     up                                                        daemon
     start it ---------------------------------------------->  import what its runtime needs (0.35 s)
@@ -6,12 +6,13 @@
     order: the lab's record, lock, log, loopback socket --->  run as that lab's daemon
     wait <--------------------------------------------------  ready
 
-Before its order a daemon has no lab and has created nothing; it ends when the socket between the two
-closes, as happens if `up` fails or is killed. With the order it receives three descriptors: the lab's lock,
-which it keeps open until it is on record, so a process that finds the lock free also finds the record,
-even if `up` was killed in between; the lab's log; and the socket of the API server on the machine's
-loopback, which it may be unable to create itself (`netlab.kernel.user_namespace`). `up` ends a daemon that
-does not report `ready`, because no other process can find it.
+Before its order a daemon has no lab and has created nothing; it ends when the socket between the
+two closes, as happens if `up` fails or is killed. With the order it receives three descriptors: the
+lab's lock, which it keeps open until it is on record, so a process that finds the lock free also
+finds the record, even if `up` was killed in between; the lab's log; and the socket of the API
+server on the machine's loopback, which it may be unable to create itself
+(`netlab.kernel.user_namespace`). `up` ends a daemon that does not report `ready`, because no other
+process can find it.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Handed:
 
 @dataclass(frozen=True)
 class Order:
-    """What the daemon receives: the root of the lab's record, and descriptors that it must close."""
+    """What the daemon receives: the root of the lab's record, and descriptors to close."""
 
     root: Path
     lock: int
@@ -78,7 +79,8 @@ class LoadingDaemon:
     def begin(self, state: StateDirectory, handed: Handed, timeout: float) -> None:
         """Make it the daemon of a lab; returns when its API server answers.
 
-        Raises LabError with the end of its log if it exits or does not respond within `timeout` seconds.
+        Raises LabError with the end of its log if it exits or does not respond within `timeout`
+        seconds.
         """
         _listen(handed.loopback, _known_port(state))
         written = os.open(state.log("daemon"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -148,7 +150,10 @@ def _end(pid: int) -> None:
 
 
 def _known_port(state: StateDirectory) -> int:
-    """Return the port of an earlier daemon, so that kubeconfig files stay valid; 0 for any free one."""
+    """Return the port of an earlier daemon, so that kubeconfig files stay valid.
+
+    Return 0 for any free one.
+    """
     endpoint = state.read_endpoint()
     return endpoint.loopback if endpoint else 0
 
@@ -168,7 +173,10 @@ def _listen(listener: socket.socket, port: int) -> None:
 
 # ---- the daemon's side
 def receive_order() -> Order | None:
-    """Wait for the order of `up`, then redirect the output to the lab's log; None if `up` has exited."""
+    """Wait for the order of `up`, then redirect the output to the lab's log.
+
+    Return None if `up` has exited.
+    """
     with socket.socket(fileno=os.dup(CHANNEL)) as channel:
         words, descriptors, _, _ = socket.recv_fds(channel, LONGEST_ORDER, 3, socket.MSG_CMSG_CLOEXEC)
     if not words:

@@ -1,7 +1,7 @@
-"""End asyncio code on a signal: the signal cancels its main task, so that everything is closed in order.
+"""End asyncio code on a signal: it cancels the main task, so everything is closed in order.
 
-If a handler raised an exception instead, it would raise it at any place in the loop: asyncio would log it as
-an error of a callback, or lose it, and destroy the other tasks while they wait.
+If a handler raised an exception instead, it would raise it at any place in the loop: asyncio would
+log it as an error of a callback, or lose it, and destroy the other tasks while they wait.
 """
 
 from __future__ import annotations

@@ -48,7 +48,10 @@ class LogPipes:
             self.restore(ended=False)
 
     def open(self, log_file: Path) -> int:
-        """Create the pipe of a command's log and send it to the keeper; return the command's end."""
+        """Create the pipe of a command's log and send it to the keeper.
+
+        Return the command's end.
+        """
         pipe = pipe_of(log_file)
         pipe.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -62,7 +65,10 @@ class LogPipes:
         return output
 
     def restore(self, *, ended: bool) -> float | None:
-        """Restart a keeper that has ended; return the seconds until the next call, None if one runs."""
+        """Restart a keeper that has ended.
+
+        Return the seconds until the next call, None if one runs.
+        """
         if ended and self._channel:
             self._channel.close()
             self._channel = None
@@ -106,7 +112,10 @@ class LogPipes:
         return channel
 
     def _start(self, path: Path, address: str, channel: socket.socket) -> None:
-        """Start a keeper and connect to it. First end one that is unreachable: its socket was removed."""
+        """Start a keeper and connect to it.
+
+        First end one that is unreachable: its socket was removed.
+        """
         if record := read_record(self._state, NAME):
             stop([record], STOP_TIMEOUT)
         self._last_start = time.monotonic()

@@ -37,7 +37,10 @@ def configure() -> None:
 
 
 def renew_streams() -> None:
-    """Rotate the file of stdout and stderr; empty it without space for another, or without a name."""
+    """Rotate the file of stdout and stderr.
+
+    If there is no space for another file, or the file has no name, empty it.
+    """
     path = Path(f"/proc/self/fd/{STREAMS[-1]}").readlink()
     try:
         if not path.exists():

@@ -67,7 +67,10 @@ def running_daemon(state: StateDirectory, proc: Path = PROC) -> ProcessRecord | 
 
 
 def restore_records(state: StateDirectory, proc: Path = PROC) -> tuple[str, ...]:
-    """Record running processes of the lab whose records are damaged or missing; return their names."""
+    """Record running processes of the lab whose records are damaged or missing.
+
+    Return their names.
+    """
     found = [*_own_processes(state, proc), *_commands(state, proc)]
     lost = [record for record in found if read_record(state, record.name) is None]
     for record in lost:

@@ -1,9 +1,12 @@
-"""The files and environment of a pod: resolv.conf, hosts, hostname, variables (semantics 1.10, 11.20, 12).
+"""The files and environment of a pod: resolv.conf, hosts, hostname (semantics 1.10, 11.20, 12).
 
-This module computes all text from objects; it reads and writes nothing. Two rules of Kubernetes surprise:
-  - the environment is fixed when a container starts; it lacks a Service that is created later (semantics 12.6);
-  - Kubernetes replaces `$(NAME)` in env values, command and args, and leaves `$NAME` to a shell; `$$(NAME)`
-    escapes; a name that is not defined (yet) stays as written, also PATH and HOSTNAME, which no manifest declares.
+This module computes all text from objects; it reads and writes nothing. Two rules of Kubernetes
+surprise:
+  - the environment is fixed when a container starts; it lacks a Service that is created later
+    (semantics 12.6);
+  - Kubernetes replaces `$(NAME)` in env values, command and args, and leaves `$NAME` to a shell;
+    `$$(NAME)` escapes; a name that is not defined (yet) stays as written, also PATH and HOSTNAME,
+    which no manifest declares.
 """
 
 from __future__ import annotations
@@ -50,21 +53,27 @@ class ConfigError(LabError):
 
 
 class UnusableValueError(ConfigError):
-    """A value that a container cannot have; the kubelet reports it when it creates the container."""
+    """A value that a container cannot have.
+
+    The kubelet reports it when it creates the container.
+    """
 
     reason: ClassVar[str] = "CreateContainerError"
 
 
 @dataclass(frozen=True)
 class PodFiles:
-    """The folder of a pod, `StateDirectory.pod(uid)`, or of a host, which has only the files for /etc."""
+    """The folder of a pod, `StateDirectory.pod(uid)`, or of a host (only the files for /etc)."""
 
     folder: Path
     of_host: bool = False
 
     @property
     def etc(self) -> Path:
-        """The folder of resolv.conf, hosts and hostname. Containers may write them, up to `ETC_SIZE`."""
+        """The folder of resolv.conf, hosts and hostname.
+
+        Containers may write them, up to `ETC_SIZE`.
+        """
         return self.folder if self.of_host else self.folder / "etc"
 
     def environment(self, container: str) -> Path:
@@ -78,7 +87,7 @@ class PodFiles:
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources of an environment: addresses, and the ConfigMaps and Secrets by `namespace/name`."""
+    """The sources of an environment: addresses; ConfigMaps and Secrets by `namespace/name`."""
 
     pod_ip: str = ""
     host_ip: str = ""
@@ -88,7 +97,7 @@ class Sources:
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """A container's environment: `given` by image and runtime (PATH, HOME, HOSTNAME), and `declared`.
+    """A container's environment: `given` by image and runtime (PATH, HOME, ...), and `declared`.
 
     `$(NAME)` refers to declared variables and those of Services only: the kubelet does not have the
     others.
@@ -117,7 +126,10 @@ def short_hostname(pod: Pod) -> str:
 
 
 def hostname(pod: Pod, domain: str) -> str:
-    """Return what `hostname` prints in the pod. Raises ConfigError if it is too long (semantics 11.28)."""
+    """Return what `hostname` prints in the pod.
+
+    Raises ConfigError if it is too long (semantics 11.28).
+    """
     if pod.spec.host_network:
         return pod.spec.node_name
     name = fully_qualified_name(pod, domain)
@@ -147,9 +159,9 @@ def hosts(pod: Pod, address: str, domain: str) -> str:
 def environment(pod: Pod, container: Container, sources: Sources, *, name: str, base: Mapping[str, str]) -> Environment:
     """Return a container's environment: `base`, services, then envFrom, then env, each overriding the former.
 
-    `name` is the pod's hostname. Raises ConfigError with the kubelet's message if a required reference
-    fails, and for a value that no process can have, as Kubernetes does since 1.34: a Secret may have
-    any bytes.
+    `name` is the pod's hostname. Raises ConfigError with the kubelet's message if a required
+    reference fails, and for a value that no process can have, as Kubernetes does since 1.34: a
+    Secret may have any bytes.
     """
     given, found = {**base, "HOSTNAME": name}, dict(sources.services)
     for source in container.env_from:
@@ -166,7 +178,7 @@ def environment(pod: Pod, container: Container, sources: Sources, *, name: str, 
 
 
 def _require_usable(name: str, value: str) -> None:
-    """Refuse a value that is not UTF-8 (such a byte of a Secret is a surrogate here) or has a NUL."""
+    """Refuse a value with a NUL or that is not UTF-8 (its bytes are surrogates here)."""
     if "\0" in name or "\0" in value:
         raise UnusableValueError(f"environment variable {printable(name)}: the value contains a NUL byte")
     if SURROGATE.search(value):
@@ -192,7 +204,10 @@ def command_line(container: Container, variables: Mapping[str, str]) -> tuple[st
 
 
 def _all_of(pod: Pod, source: EnvFromSource, sources: Sources) -> dict[str, str]:
-    """Return every key of a ConfigMap or Secret that is a valid name; the kubelet skips others, too."""
+    """Return every key of a ConfigMap or Secret that is a valid name.
+
+    The kubelet skips others, too.
+    """
     content: Mapping[str, str] = {}
     if source.config_map_ref:
         content = _content(pod, "configmap", source.config_map_ref.name, sources, optional=source.config_map_ref.optional)
@@ -273,7 +288,10 @@ def _formatted(labels: Mapping[str, str]) -> str:
 
 
 def port_of(container: Container, port: int | str) -> int:
-    """Return the number of a port given by number or by name; 0 if the container does not declare it."""
+    """Return the number of a port given by number or by name.
+
+    Return 0 if the container does not declare it.
+    """
     if isinstance(port, int) or is_digits(port):
         return whole_number(port)
     declared: Sequence[int] = [p.container_port for p in container.ports if p.name == port]

@@ -1,7 +1,8 @@
 """Run programs of the machine to their end: mmdebstrap, pip. An error contains their last output.
 
-They do not outlive this process: after an interrupt or the timeout, they get SIGTERM and some time to clean
-up, together with their children, which share their process group (mmdebstrap does not end them itself).
+They do not outlive this process: after an interrupt or the timeout, they get SIGTERM and some time
+to clean up, together with their children, which share their process group (mmdebstrap does not end
+them itself).
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ log = logging.getLogger("netlab.process")
 
 
 def run(doing: str, argv: Sequence[str], *, limit: float) -> None:
-    """Run a program to its end. Raises LabError with its last output on failure or after `limit` seconds."""
+    """Run a program to its end.
+
+    Raises LabError with its last output on failure or after `limit` seconds.
+    """
     log.info("program=%r", shlex.join(argv))
     with tempfile.TemporaryFile() as output:
         code = _run(argv, output, limit)
@@ -41,7 +45,7 @@ def run(doing: str, argv: Sequence[str], *, limit: float) -> None:
 
 
 def _run(argv: Sequence[str], output: IO[bytes], limit: float) -> int | None:
-    """Return a program's exit code (the negated number of a signal that killed it), None on timeout."""
+    """Return a program's exit code (minus the signal that killed it), None on timeout."""
     with child(partial(_spawn, argv, output), _end) as pid:
         code = _wait(pid, limit)
     if code is None:
@@ -75,7 +79,10 @@ def _wait(pid: int, limit: float) -> int | None:
 
 
 def _end(pid: int) -> None:
-    """End this process's child and its group; the pid is valid because no code has waited for it."""
+    """End this process's child and its group.
+
+    The pid is valid because no code has waited for it.
+    """
     os.killpg(pid, signal.SIGTERM)
     if _wait(pid, GRACE) is None:
         os.killpg(pid, signal.SIGKILL)

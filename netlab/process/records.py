@@ -1,10 +1,10 @@
 """The records of a lab's processes on disk: which are alive, and how to end them.
 
-A record `processes/<name>` is written before the process may run and removed after it has been reaped, so
-after any crash the records name every process that may exist. A pid alone does not identify a process,
-because the kernel reuses it; the pair (pid, start time in clock ticks since boot) does
-(`netlab.process.identity`). A process is ended through a pidfd, whose identity is checked after it is open,
-so a signal can never reach another process.
+A record `processes/<name>` is written before the process may run and removed after it has been
+reaped, so after any crash the records name every process that may exist. A pid alone does not
+identify a process, because the kernel reuses it; the pair (pid, start time in clock ticks since
+boot) does (`netlab.process.identity`). A process is ended through a pidfd, whose identity is
+checked after it is open, so a signal can never reach another process.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def agent_name(host: str) -> str:
 
 
 def network_namespace(pid: int) -> int | None:
-    """Return the inode of a process's network namespace, None if it has ended or is another user's."""
+    """Return the inode of a process's network namespace, None if it ended or is not accessible."""
     return inode(f"/proc/{pid}/ns/net")
 
 
 def inode(path: str) -> int | None:
-    """Return the inode of a file: a namespace that was recreated at the same path has another one."""
+    """Return the inode of a file: a namespace that was recreated at a path has another one."""
     with suppress(OSError):
         return Path(path).stat().st_ino
     return None
@@ -128,7 +128,10 @@ def is_stopped(record: ProcessRecord) -> bool:
 
 
 def stop(records: Iterable[ProcessRecord], timeout: float) -> None:
-    """End processes: SIGTERM to all, `timeout` seconds in total, then SIGKILL. Returns after their end."""
+    """End processes: SIGTERM to all, `timeout` seconds in total, then SIGKILL.
+
+    Returns after their end.
+    """
     waiting = tuple(records)
     for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
         waiting = _end(waiting, number, patience)

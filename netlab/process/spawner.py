@@ -1,4 +1,4 @@
-"""The daemon's side of the spawner: start processes, receive their end (theory: `netlab.process.zygote`).
+"""The daemon's side of the spawner: start processes, receive their end (theory: `zygote`).
 
 Before any thread or event loop: `spawner = Spawner.start(state, {"agent": agent.main, "workloads": workloads.main})`.
 Then inside the event loop: `spawner.attach(on_exit)`, `pid = await spawner.spawn(ProcessSpec(name="agent-node1", ...))`.
@@ -66,7 +66,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class Exit:
-    """The end of a process. `code` is a shell's (128 + n for signal n), None if it was not a child."""
+    """The end of a process.
+
+    `code` is a shell's (128 + n for signal n), None if it was not a child.
+    """
 
     name: str
     pid: int
@@ -83,7 +86,7 @@ class ProcessSpawner(Protocol):
         """Start a command; returns its pid once it is recorded."""
 
     def adopt(self, name: str, namespace: str) -> int | None:
-        """Adopt a process of an earlier daemon: its pid, None if it does not run in the present `namespace`."""
+        """Adopt an earlier daemon's process: its pid, None if none runs in the present `namespace`."""
 
     def subscribe(self, listener: Callable[[Exit], None]) -> None:
         """Call `listener` for every end of a process."""
@@ -137,7 +140,7 @@ class Spawner:
         return await self._ask("container", asdict(spec))
 
     def adopt(self, name: str, namespace: str) -> int | None:
-        """Adopt a process of an earlier daemon and report its end; return its pid, None if it does not run.
+        """Adopt a process of an earlier daemon and report its end; return its pid, None if it ended.
 
         A process in a network namespace that was recreated since is useless, so it is ended.
         """

@@ -1,16 +1,16 @@
 """Keeps the lab's own processes running: one agent and one workload server per node, and the edge.
 
-Theory. `converge()` receives the processes that should run. It adopts a recorded process that is alive (an
-earlier daemon may have started it), starts a missing one, and ends one that is no longer wanted.
-A process that ends by itself is restarted: at once the first time, then after 0.5 s, doubling to 30 s, so
-that a process that cannot run does not overload the machine; the delay is reset after a minute of life.
-A process is ended and restarted if an earlier daemon started it with a token or an authority that has been
-replaced since, or if its socket was removed.
-A process is homeless if its namespace is no longer its host's, because that was removed by hand, or if the
-fabric was replaced: then its connection to the API server is dead, and no packet shows it. `end_homeless`
-ends such processes; they restart in the present namespace. A stopped process (SIGSTOP) is logged once;
-`resume` resumes it.
-The data plane is in the kernel: no packet passes these processes, and their death has no immediate effect.
+Theory. `converge()` receives the processes that should run. It adopts a recorded process that is
+alive (an earlier daemon may have started it), starts a missing one, and ends one that is no longer
+wanted. A process that ends by itself is restarted: at once the first time, then after 0.5 s,
+doubling to 30 s, so that a process that cannot run does not overload the machine; the delay is
+reset after a minute of life. A process is ended and restarted if an earlier daemon started it with
+a token or an authority that has been replaced since, or if its socket was removed. A process is
+homeless if its namespace is no longer its host's, because that was removed by hand, or if the
+fabric was replaced: then its connection to the API server is dead, and no packet shows it.
+`end_homeless` ends such processes; they restart in the present namespace. A stopped process
+(SIGSTOP) is logged once; `resume` resumes it. The data plane is in the kernel: no packet passes
+these processes, and their death has no immediate effect.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Supervisor:
         self._note_stopped()
 
     def _is_outdated(self, spec: ProcessSpec) -> bool:
-        """Return whether a recorded process is older than a file that it reads, or has lost its socket."""
+        """Return whether a recorded process is older than its files, or has lost its socket."""
         record = self._state.processes / spec.name
         with suppress(FileNotFoundError):
             if spec.socket and not Path(spec.socket).is_socket():
@@ -106,7 +106,10 @@ class Supervisor:
             records.strike_off(self._state, name)
 
     async def end_homeless(self) -> None:
-        """End processes whose namespace was replaced; the next `converge` starts them in the present one."""
+        """End processes whose namespace was replaced.
+
+        The next `converge` starts them in the present one.
+        """
         lost = [name for name in self._pids if self._homes.get(name) != self._home(self._wanted[name])]
         present = [record for name in lost if (record := self._record(name))]
         if present:

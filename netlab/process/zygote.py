@@ -8,8 +8,8 @@ Rules:
 1. A child waits on a pipe until its record is on disk (`netlab.process.records`); if the spawner dies first, the
    pipe closes and the child ends unborn. Hence every process that has run is recorded.
 2. A record is removed when the child has been reaped; then the spawner notifies the daemon.
-3. When the daemon's end of the socket closes, the spawner exits and its children keep running: the next
-   daemon finds them by their records.
+3. When the daemon's end of the socket closes, the spawner exits and its children keep running: the
+   next daemon finds them by their records.
 4. A command of a pod writes to a pipe that the lab's log keeper reads (`log_keeper`); every other process writes to its
    log file.
 
@@ -192,7 +192,7 @@ def _be_child(waiting: int, name: str, output: int, work: Callable[[], None], ke
 
 
 def _prepare(output: int, keep: Collection[int]) -> None:
-    """Prepare a child: a new session, only the standard streams and `keep`, default signals, its log."""
+    """Prepare a child: new session, only standard streams and `keep`, default signals, its log."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
@@ -229,8 +229,8 @@ def _run_command(request: Message) -> None:
 def _shed(keep: set[int]) -> None:
     """Release every file but the standard streams and `keep`; standard input is empty.
 
-    A descriptor is redirected to /dev/null, not closed: a Python object may still own its number, and
-    would later close a file that was opened under the same number.
+    A descriptor is redirected to /dev/null, not closed: a Python object may still own its number,
+    and would later close a file that was opened under the same number.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)

@@ -5,8 +5,8 @@ again after a second as many times: 1,005 idle connections wrote 56 MB of log in
 
 - accepts at most ACCEPTS_PER_TURN connections before it lets other work of the process run,
 - asks the server's roster about each (`netlab.serving.roster`), and closes refused ones at once,
-- on EMFILE and similar errors closes the connection that has been idle longest and accepts again; if
-  none is idle, it waits PAUSE seconds. It logs at most one line per LOG_INTERVAL,
+- on EMFILE and similar errors closes the connection that has been idle longest and accepts again;
+  if none is idle, it waits PAUSE seconds. It logs at most one line per LOG_INTERVAL,
 - closes connections whose deadline has passed, once per SWEEP seconds; this includes TLS handshakes,
 - with `stall_seconds`, makes the kernel end a TCP connection whose client has not received or
   acknowledged pending data for that time (TCP_USER_TIMEOUT, tcp(7)).
@@ -73,7 +73,10 @@ class Listener:
         self._sweeper: asyncio.TimerHandle | None = None  # runs while there are connections that have deadlines
 
     def close(self) -> None:
-        """Stop accepting, close the socket and abort handshakes. Connections with a transport stay."""
+        """Stop accepting, close the socket and abort handshakes.
+
+        Connections with a transport stay.
+        """
         for timer in filter(None, (self._sweeper, self._pause)):
             timer.cancel()
         if self.socket.fileno() >= 0:

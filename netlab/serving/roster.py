@@ -8,16 +8,16 @@ A connection has a `Seat` from accept(2) on, also during its TLS handshake. A se
                 has anonymous connections only
 
 Rules:
-1. Three limits apply to each new connection: anonymous ones of its peer, all of its peer, all of the
-   server. If a limit is reached, the connection of that group that has been idle longest is closed,
-   anonymous before known ones. If all are busy, the new connection is refused.
+1. Three limits apply to each new connection: anonymous ones of its peer, all of its peer, all of
+   the server. If a limit is reached, the connection of that group that has been idle longest is
+   closed, anonymous before known ones. If all are busy, the new connection is refused.
 2. So a peer without a token affects its own anonymous connections only: idle connections of other
-   peers, and all known ones, stay. Its newest connection is always accepted, so a pod behind the same
-   address as an attacker is still served.
-3. A seat has a deadline. It is short for an idle anonymous connection (it covers the TLS handshake and
-   slow headers) and the keep-alive time for an idle known one; a busy seat has none.
-4. Peers whose address is "" (a Unix socket, which only root can open) count in no group and are never
-   closed for others.
+   peers, and all known ones, stay. Its newest connection is always accepted, so a pod behind the
+   same address as an attacker is still served.
+3. A seat has a deadline. It is short for an idle anonymous connection (it covers the TLS handshake
+   and slow headers) and the keep-alive time for an idle known one; a busy seat has none.
+4. Peers whose address is "" (a Unix socket, which only root can open) count in no group and are
+   never closed for others.
 
 Time comes in as `now`, in seconds of a clock that does not go back.
 """
@@ -99,7 +99,10 @@ class Roster:
     _per_peer: Counter[str] = field(default_factory=Counter)
 
     def admit(self, peer: str, now: float) -> Seat | None:
-        """Return the seat of a new connection, None to refuse it. May close an idle connection for it."""
+        """Return the seat of a new connection, None to refuse it.
+
+        May close an idle connection for it.
+        """
         if peer != TRUSTED:
             for members, limit in self._bounds(peer):
                 if len(members) >= limit and not self._evict(members):
@@ -129,7 +132,7 @@ class Roster:
             self._end(seat)
 
     def _bounds(self, peer: str) -> Iterable[tuple[list[Seat], int]]:
-        """Yield each group that a new connection joins, and its limit, after the previous one has room."""
+        """Yield each group that a new connection joins, and its limit; each after the previous."""
         if self._per_peer[peer] >= min(self.limits.strangers_per_peer, self.limits.per_peer):
             own = [seat for seat in self.seats if seat.peer == peer]
             yield [seat for seat in own if not seat.known], self.limits.strangers_per_peer

@@ -1,1 +1,1 @@
-"""The verbs, one module per kind of work: change, inspect, test and diagnose labs; manage images."""
+"""The verbs, one module per kind of work: change, inspect, test, diagnose labs; manage images."""
