@@ -86,7 +86,7 @@ class Containment:
         return min((failure.due for failure in self._failures.values()), default=None)
 
     def is_due(self, key: str, version: str = "") -> bool:
-        """Return whether to work on an object now: no failure, a change since, or a passed delay."""
+        """Return whether to work on an object now: no failure, a change, or the delay is over."""
         failure = self._failures.get(key)
         return failure is None or failure.version != version or self._clock() >= failure.due
 

@@ -21,7 +21,7 @@ MOST_ROWS = 30
 
 
 def report(record: Json) -> RenderableType:
-    """Return failures, checks that could not be run, path classes, notes, causes, and the summary."""
+    """Return failures, checks that could not be run, path classes, notes, causes, the summary."""
     parts: list[RenderableType] = []
     for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be run")):
         if rows := summary.equal_rows(record, result.value):

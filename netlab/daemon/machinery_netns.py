@@ -33,7 +33,7 @@ def make(kernel: Kernel, state: StateDirectory, _lab: Lab) -> Machinery:
         await supervisor.converge(host_processes(state, lab, nodes))
 
     async def run() -> None:
-        """End the daemon if its spawner dies: it needs one to start processes. `up` restarts both."""
+        """End the daemon if its spawner dies, which starts its processes. `up` restarts both."""
         spawner.attach()
         await spawner.closed.wait()
         log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE restarts both and adopts the running pods")

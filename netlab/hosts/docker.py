@@ -100,7 +100,7 @@ class DockerRuntime:
         release(self._kernel, self._state, [path(lab, name) for name in leaving])
 
     def stands(self, host: str) -> bool:
-        """Return whether a host's container runs, and its namespace, which its name keeps, exists."""
+        """Return whether a host's container runs and its namespace, kept by a name, exists."""
         there = self._kernel.namespace_exists(path(self._state.lab, host))
         pid, start = self._pids.get(host), self._starts.get(host)  # the daemon has just started and has no data yet
         return there and (pid is None or (start is not None and start_time(pid) == start))
@@ -123,7 +123,7 @@ class DockerRuntime:
                     end(child, start, PATIENCE)
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
-        """Call `lost` after the end or removal of a host's container, or an outage of the engine."""
+        """Call `lost` after the end or removal of a host's container, or an engine's outage."""
         first = [CONNECTED]  # a new listener checks everything anyway
 
         def hear(event: Event) -> None:

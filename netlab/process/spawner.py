@@ -86,7 +86,7 @@ class ProcessSpawner(Protocol):
         """Start a command; returns its pid once it is recorded."""
 
     def adopt(self, name: str, namespace: str) -> int | None:
-        """Adopt an earlier daemon's process: its pid, None if none runs in the present `namespace`."""
+        """Adopt an earlier daemon's process: its pid, None if it is not in the present `namespace`."""
 
     def subscribe(self, listener: Callable[[Exit], None]) -> None:
         """Call `listener` for every end of a process."""
@@ -140,7 +140,7 @@ class Spawner:
         return await self._ask("container", asdict(spec))
 
     def adopt(self, name: str, namespace: str) -> int | None:
-        """Adopt a process of an earlier daemon and report its end; return its pid, None if it ended.
+        """Adopt an earlier daemon's process and report its end; return its pid, None if it ended.
 
         A process in a network namespace that was recreated since is useless, so it is ended.
         """
