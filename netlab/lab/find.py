@@ -197,7 +197,7 @@ def _has_ended(words: str) -> bool:
 
 
 def _await_release(path: Path, seconds: float) -> None:
-    """Return when the lock is free, or after `seconds`; in a thread, because flock(2) has no timeout."""
+    """Wait for a free lock for at most `seconds`: in a thread, as flock(2) has no timeout."""
 
     def wait() -> None:
         with suppress(FileNotFoundError), path.open() as file:

@@ -86,7 +86,7 @@ class ProcessSpawner(Protocol):
         """Start a command; returns its pid once it is recorded."""
 
     def adopt(self, name: str, namespace: str) -> int | None:
-        """Adopt an earlier daemon's process: its pid, None if it is not in the present `namespace`."""
+        """Adopt an earlier daemon's process: its pid, None if not in the present `namespace`."""
 
     def subscribe(self, listener: Callable[[Exit], None]) -> None:
         """Call `listener` for every end of a process."""
