@@ -1,12 +1,13 @@
 """Containment: a failure of one object stays with that object, as client-go's HandleCrash and work queues keep it.
 
 A loop that works on many objects (pods, Services, leases) runs the work for each in a `Containment`. An exception there is
-logged with its traceback, the other objects go on, and the object is tried again: at once when it has changed, else after a
-delay that doubles with each failure.
+logged with its traceback, the loop continues with the other objects, and tries the object again: at
+once if it has changed, otherwise after a delay that doubles with each failure.
 
-This is the only place of the project that catches every `Exception`. Use it around the work for ONE object. An exception
-that concerns all objects (the kernel is out of memory, the API server is away) will be recorded for each of them; that is
-correct, only verbose. `BaseException` (cancellation, ^C) always passes.
+This is the only place in the project that catches every `Exception`. Use it around the work for ONE
+object. An exception that concerns all objects (the kernel is out of memory, the API server does not
+respond) is recorded for each of them; that is correct, but verbose. `BaseException` (cancellation,
+^C) always passes.
 
 Pure: the time comes in as `now`, in seconds of any clock that does not go back.
 """
@@ -85,7 +86,7 @@ class Containment:
         return min((failure.due for failure in self._failures.values()), default=None)
 
     def is_due(self, key: str, version: str = "") -> bool:
-        """Tell whether to work on an object now: it has not failed, has changed since, or has waited long enough."""
+        """Return whether to work on an object now: no failure, a change, or the delay is over."""
         failure = self._failures.get(key)
         return failure is None or failure.version != version or self._clock() >= failure.due
 

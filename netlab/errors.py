@@ -1,9 +1,9 @@
-"""Every error a user can meet, split by who has to act.
+"""Every error that reaches a user, split by who must act.
 
 Rules:
 1. A message is a sentence: what was tried, what happened, what to do next.
-2. The class says who must act, and so which exit code `netlab.cli` returns.
-   Nobody outside `netlab.cli` chooses an exit code.
+2. The class states who must act, and so which exit code `netlab.cli` returns.
+   No code outside `netlab.cli` chooses an exit code.
 3. Foreign exceptions are translated where they happen and chained with `from`.
 """
 
@@ -23,7 +23,7 @@ class NetlabError(Exception):
 
 
 class UsageError(NetlabError):
-    """The command line asks for something that does not exist or cannot be meant."""
+    """The command line names something that does not exist or is invalid."""
 
 
 class InvalidTopologyError(NetlabError):
@@ -63,7 +63,7 @@ class KernelError(NetlabError):
 
 
 class LabError(NetlabError):
-    """A lab did not do what was asked: a process died, a deadline passed, a lock is held."""
+    """A lab did not do what was requested: a process died, a deadline passed, a lock is held."""
 
 
 class LabBusyError(LabError):
@@ -75,11 +75,11 @@ class DamagedRecordError(LabError):
 
 
 class ForeignNamespaceError(LabError):
-    """Something that the lab did not make has the name of one of its network namespaces."""
+    """Something that the lab did not create has the name of one of its network namespaces."""
 
 
 class EngineError(LabError):
-    """The container engine refused. `code` is its HTTP code: 404 for what is not there, 409 for what clashes."""
+    """The container engine refused. `code` is its HTTP code: 404 not found, 409 conflict."""
 
     def __init__(self, message: str, *, code: int = 0, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -87,11 +87,11 @@ class EngineError(LabError):
 
 
 class UnreadableError(NetlabError):
-    """An object is none of its kind: a field holds what the kind does not know."""
+    """An object does not match its kind: a field has a value that the kind does not define."""
 
 
 class CannotTestError(NetlabError):
-    """The lab could not be tested, so nothing is said about it: its daemon is dead, say."""
+    """The lab could not be tested, for example because its daemon is dead; it has no verdict."""
 
 
 class ApiError(NetlabError):
@@ -119,22 +119,22 @@ class ApiError(NetlabError):
 
 
 def is_not_found(error: BaseException) -> bool:
-    """Tell whether the thing asked for does not exist."""
+    """Return whether the requested object does not exist."""
     return (isinstance(error, ApiError) and error.reason == "NotFound") or (isinstance(error, EngineError) and error.code == 404)
 
 
 def is_already_exists(error: BaseException) -> bool:
-    """Tell whether the thing to be created is there already."""
+    """Return whether the object to create exists already."""
     return isinstance(error, ApiError) and error.reason == "AlreadyExists"
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Tell whether somebody else changed the object first."""
+    """Return whether another client changed the object first."""
     return isinstance(error, ApiError) and error.reason == "Conflict"
 
 
 def is_gone(error: BaseException) -> bool:
-    """Tell whether the resourceVersion asked for is too old: list again."""
+    """Return whether the requested resourceVersion is too old: list again."""
     return isinstance(error, ApiError) and error.code == 410
 
 

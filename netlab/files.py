@@ -1,11 +1,12 @@
-"""Files that other processes read while they are written, and Unix sockets that they talk over.
+"""Files that other processes read while they are written, and addresses of Unix sockets.
 
 A reader sees the old content or the new, never half of one. The address of a Unix socket has room for 107 bytes (unix(7));
 the record of a lab may lie deeper, and names of labs and nodes may be long, so a socket is addressed through its folder.
 
-Pods and commands on hosts write some of these files: their /etc/hosts, /etc/hostname and resolv.conf. Such a file holds any
-bytes, of any number, and somebody may have put a link, a folder or a pipe in its place. It is read with `read_plain`, which
-follows no link, waits for nobody and reads no more than asked for, and compared as bytes.
+Pods and commands on hosts write some of these files: their /etc/hosts, /etc/hostname and
+resolv.conf. Such a file may have any content of any size, or may have been replaced by a link, a
+folder or a pipe. `read_plain` follows no link, never blocks and reads no more than the limit;
+content is compared as bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ PRIVATE = 0o600  # tokens, keys
 
 
 def write_whole(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
-    """Replace a file's content in one step, also when we are killed or the disk is full; `mode` is that of the new file.
+    """Replace a file's content atomically, also if this process is killed or the disk is full.
+
+    `mode` is the mode of the new file.
 
     Nothing is synced: what is written is about processes and namespaces, which a power cut ends as well.
     """
@@ -40,7 +43,7 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
 
 
 def read_plain(path: Path, limit: int) -> bytes | None:
-    """Return the first `limit` bytes of a plain file; None where there is none: nothing, a link, a folder, a pipe."""
+    """Return the first `limit` bytes of a plain file, None for anything else and for no file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -53,12 +56,12 @@ def read_plain(path: Path, limit: int) -> bytes | None:
 
 
 def holds(path: Path, content: bytes) -> bool:
-    """Tell whether a path is a plain file with just this content."""
+    """Return whether a path is a plain file with just this content."""
     return read_plain(path, len(content) + 1) == content
 
 
 def clear_way(path: Path) -> None:
-    """Remove what is no plain file where one is to be; what a link points to is left alone."""
+    """Remove anything but a plain file from a path; the target of a link stays."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -70,7 +73,10 @@ def clear_way(path: Path) -> None:
 
 
 def write_in_place(path: Path, content: str | bytes) -> None:
-    """Replace a file's content and keep the file: it may be mounted in running containers. Unchanged is untouched."""
+    """Replace a file's content in the same inode, because running containers may mount it.
+
+    A file that has the content already is not written.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     encoded = content.encode() if isinstance(content, str) else content
     if holds(path, encoded):
@@ -83,7 +89,7 @@ def write_in_place(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def socket_address(path: Path) -> Iterator[str]:
-    """Yield what to bind a Unix socket to, or to connect to, however long its path is. It holds as long as the `with` block."""
+    """Yield an address of at most 107 bytes for a Unix socket; it is valid in the `with` block."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"

@@ -1,7 +1,8 @@
 """What a lab keeps on disk, all below /run/k8s-netlab/<lab>/: the record `down`, `status` and `gc` work from.
 
-A thing is recorded before it is made and struck off after it is gone, so that a crash at any moment leaves a record
-of everything that may exist. Nothing here is read by the data plane; tmpfs makes it cheap and a reboot clears it.
+Everything is recorded before it is created, and its record is removed after it is removed, so a
+crash at any moment leaves a record of everything that may exist. The data plane reads nothing of
+it. It is on tmpfs: cheap, and cleared by a reboot.
 
     store.db            the API server's objects (SQLite)
     pki/                the lab's certificate authority and server certificate
@@ -13,9 +14,9 @@ of everything that may exist. Nothing here is read by the data plane; tmpfs make
     pods/<uid>/         etc/: resolv.conf, hosts, hostname; container logs, environments, pipes
     hosts/<name>/       resolv.conf, hosts, hostname of a node, client or the edge, for `netlab exec`
     ipam/<node>         the pod address last handed out
-    logs/<name>.log     what each process said
+    logs/<name>.log     the output of each process
     sockets/<name>      Unix sockets between processes of the lab; api: the API server's
-    lab.json            the lab as it was made: its networks cannot change
+    lab.json            the lab as it was created: its networks cannot change
     images.json         with runtime docker: the image of each role, {"node": "netlab/node:0123456789ab"}
 
 Beside the labs: `.<lab>.lock`, held by the command that changes a lab.
@@ -36,8 +37,8 @@ T = TypeVar("T")
 
 STATE_ROOT_VARIABLE = "K8SNETLAB_STATE"
 MACHINE_ROOT = Path("/run/k8s-netlab")
-API_SOCKET = "api"  # the API server's door for the command line, wherever in the lab that is
-OWN_NETNS_DIRECTORY = ".made-netns-directory"  # beside the labs: netlab made /run/netns, so netlab removes it
+API_SOCKET = "api"  # the API server's socket for the command line, reachable from every namespace
+OWN_NETNS_DIRECTORY = ".made-netns-directory"  # beside the labs: netlab created /run/netns, so netlab removes it
 
 
 def state_root() -> Path:
@@ -82,7 +83,10 @@ class StateDirectory:
         return self.root / "images.json"
 
     def read(self, path: Path, kind: type[T]) -> T:
-        """Return what a file of the record says. Raises FileNotFoundError, or DamagedRecordError for other content."""
+        """Decode a file of the record.
+
+        Raises FileNotFoundError, or DamagedRecordError if it is malformed.
+        """
         content = path.read_bytes()
         try:
             return msgspec.json.decode(content, type=kind)
@@ -90,18 +94,18 @@ class StateDirectory:
             raise self.damaged(path, str(error)) from error
 
     def damaged(self, path: Path, why: str) -> DamagedRecordError:
-        """Return the error for a file of the record that cannot be used and that nothing else can replace."""
+        """Return the error for a file of the record that is unusable and cannot be rebuilt."""
         return DamagedRecordError(
             f"the record of lab {self.lab!r} is damaged: {path}: {why}",
-            remedy=f"Remove the lab, that works without the file: netlab down {self.lab}",
+            remedy=f"Remove the lab, which does not need the file: netlab down {self.lab}",
         )
 
     def read_images(self) -> dict[str, str]:
-        """Return the image of each role, which `up` has made sure of."""
+        """Return the image of each role, which `up` has recorded."""
         return self.read(self.images_file, dict[str, str])
 
     def read_endpoint(self) -> ApiEndpoint | None:
-        """Return where the API server listens, None when that is not known."""
+        """Return where the API server listens, None if there is no record of it."""
         try:
             return self.read(self.api, ApiEndpoint)
         except (FileNotFoundError, DamagedRecordError):
@@ -144,7 +148,10 @@ class StateDirectory:
         return self.root / "ipam"
 
     def recorded_namespaces(self) -> tuple[str, ...]:
-        """Return the names of the network namespaces on record, in order; none when the record was removed by hand."""
+        """Return the recorded network namespaces, in order.
+
+        Return no names if the record was removed by hand.
+        """
         return tuple(sorted(entry.name for entry in self.namespaces.iterdir())) if self.namespaces.is_dir() else ()
 
     def recorded_logs(self) -> tuple[str, ...]:
@@ -168,7 +175,7 @@ class StateDirectory:
         return self.root / "sockets" / name
 
     def create(self) -> None:
-        """Make the folders, readable by their owner only."""
+        """Create the folders, readable by their owner only."""
         names = ("", "pki", "tokens", "netns", "processes", "ipam", "pods", "hosts", "logs", "sockets")
         for folder in (self.root / name for name in names):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The record of a connectivity test for a terminal: what failed first and in full, then one line per path class.
 
-What may be wrong stands last, above the sentence that sums the run up: there one looks when hundreds of lines have gone by.
+Likely causes are at the end, above the summary of the run, where they stay visible after hundreds
+of lines.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ MOST_ROWS = 30
 
 
 def report(record: Json) -> RenderableType:
-    """Return what failed, what could not be tested, all path classes, what limits the record, the run in one sentence."""
+    """Return failures, checks that could not be run, path classes, notes, causes, the summary."""
     parts: list[RenderableType] = []
-    for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be tested")):
+    for result, title in ((Result.FAILED, "Failed"), (Result.NOT_TESTED, "Could not be run")):
         if rows := summary.equal_rows(record, result.value):
             parts.append(_problems(title, rows, STYLES[result.value]))
     parts.append(_paths(record))
     parts += [Text(note, style="yellow") for note in summary.notes(record)]
     if causes := summary.causes(record):
         lines = "".join(f"\n    {cause}" for cause in causes)
-        parts.append(Text("What may be wrong", style="bold").append(lines, style="not bold yellow"))
+        parts.append(Text("Likely causes", style="bold").append(lines, style="not bold yellow"))
     style = STYLES[Result.FAILED.value if failed(record) else Result.PASSED.value]
     parts.append(Text(summary.headline(record), style=style if tested_anything(record) else STYLES[Result.NOT_TESTED.value]))
     return Group(*parts)
@@ -51,7 +52,10 @@ def _problems(title: str, rows: list[Json], style: str) -> Text:
 
 
 def _paths(record: Json) -> Table:
-    """Return one line per path class, with columns for what occurs; classes are written out however narrow it is."""
+    """Return one line per path class, with columns for the results that occur.
+
+    Classes never wrap.
+    """
     counts, words = summary.paths(record), summary.outcomes(record)
     shown = Table(title="Paths", title_justify="left")
     shown.add_column("path", no_wrap=True)

@@ -1,4 +1,4 @@
-"""The command `netlab`: flags to arguments, one call into `netlab.lab`, the result to words.
+"""The command `netlab`: options to arguments, one call into `netlab.lab`, the result to text.
 
 Heavy modules are imported inside the verbs that need them, so that `netlab --help` answers at once.
 """
@@ -65,6 +65,6 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line; every error a user can meet becomes words and an exit code."""
+    """Run the command line; every error that reaches a user becomes a message and an exit code."""
     streams.survive_their_readers()
     sys.exit(run.guarded(app))

@@ -1,4 +1,4 @@
-"""What all verbs share: output formats, verbosity, and whether a human is looking."""
+"""What all verbs share: output formats, verbosity, and whether stderr is interactive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 
 
 class Format(enum.StrEnum):
-    """How data is printed on stdout."""
+    """The format of results on stdout."""
 
     TABLE = "table"
     JSON = "json"
@@ -24,7 +24,7 @@ class Format(enum.StrEnum):
 
 
 class LogFormat(enum.StrEnum):
-    """How log lines on stderr look."""
+    """The format of log lines on stderr."""
 
     TEXT = "text"
     JSON = "json"
@@ -36,7 +36,7 @@ LabArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the 
 
 @dataclass
 class Talk:
-    """How much to say on stderr, and whether progress may be drawn there."""
+    """The verbosity of stderr, and whether progress may be drawn there."""
 
     quiet: bool = False
     verbose: int = 0
@@ -59,7 +59,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(*, verbose: int, quiet: bool, log_format: LogFormat) -> None:
-    """Set up talk and logging for this run."""
+    """Set up verbosity and logging for this run."""
     TALK.quiet, TALK.verbose = quiet, verbose
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -82,6 +82,6 @@ def program() -> str:
 
 
 def note(text: str) -> None:
-    """Say something on stderr unless asked to be quiet."""
+    """Print a message on stderr unless -q is given."""
     if not TALK.quiet:
         print(text, file=sys.stderr)

@@ -25,7 +25,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return aligned columns under a title, kubectl's way: it survives a pipe, a narrow terminal and a copy."""
+    """Return aligned columns under a title, as kubectl prints them, readable in pipes, too."""
     lines = [list(columns), *[[str(cell) for cell in row] for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
@@ -76,7 +76,7 @@ def status(body: Json) -> str:
 
 
 def _by_namespace(objects: Sequence[Json]) -> list[tuple[str, list[Json]]]:
-    """Return objects grouped by their namespace: a column for it would not leave 80 columns for the rest."""
+    """Return objects grouped by namespace: a column for it would exceed a width of 80."""
     found: dict[str, list[Json]] = {}
     for body in objects:
         found.setdefault(body["namespace"], []).append(body)

@@ -1,11 +1,13 @@
-"""From errors to words and exit codes; nobody else chooses an exit code (design 6).
+"""Errors become messages and exit codes; no other module chooses an exit code (design 6).
 
-A signal to end (^C, a CI runner's SIGTERM, a closed terminal's SIGHUP) becomes an exception that nothing on the way
-catches, so that `up` rolls back what is half-made before the process ends. It is a SystemExit because asyncio lets that one
-through its callbacks and tasks, and drops every other BaseException there with a line in the log.
+A signal to end (^C, a CI runner's SIGTERM, a closed terminal's SIGHUP) becomes an exception that no
+other code catches, so that `up` rolls back an incomplete lab before the process ends. It is a
+SystemExit because asyncio passes that one through its callbacks and tasks, and drops every other
+BaseException there with a line in the log.
 
-What would surprise you: Python prints an exception that a finalizer raises ("Exception ignored in ...") and goes on. A signal
-that arrives just then would be lost, so it is sent once more.
+What would surprise you: Python prints an exception that a finalizer raises ("Exception ignored in
+...") and continues. A signal that arrives at that time would be lost, so the process sends it
+again.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from netlab.errors import ApiError, CannotTestError, InvalidTopologyError, Netla
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a terminal that was closed
-RESEND_SECONDS = 0.001  # seconds until a signal whose exception was dropped is sent once more
-UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here of our own client: nobody answered
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a closed terminal
+RESEND_SECONDS = 0.001  # seconds until a signal whose exception was dropped is sent again
+UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here from netlab's own client: the server did not answer
 FAILED, INVALID, UNSUPPORTED = 1, 2, 4
-FULL = "Free some space there, or remove labs, which needs none: netlab down NAME, netlab gc."
-NO_ANSWER = "See the reason: netlab logs daemon. Restart the lab: netlab down NAME, then netlab up FILE."
+FULL = "Free space there, or remove a lab, which needs no space: netlab down NAME"
+NO_ANSWER = "Show the cause: netlab logs daemon. Restart the lab: netlab down NAME, then netlab up FILE."
 EXIT_CODES: dict[type[NetlabError], int] = {
     UsageError: INVALID,
     InvalidTopologyError: INVALID,
@@ -41,11 +43,11 @@ EXIT_CODES: dict[type[NetlabError], int] = {
 
 
 class InterruptedByUserError(SystemExit):
-    """The process was asked to end; not an Exception, so that nothing mistakes it for a fault."""
+    """A signal to end was received; not an Exception, so that no handler treats it as an error."""
 
 
 def exit_code(error: NetlabError) -> int:
-    """Return the code for an error: 2 the user's words or file, 4 the machine, 1 everything else."""
+    """Return the code for an error: 2 invalid usage or topology, 4 the machine, 1 any other."""
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED)
 
 
@@ -59,19 +61,19 @@ def guarded(app: typer.Typer) -> int:
                     signal.signal(number, _interrupt)
             return _told(app)
         finally:
-            _ignore_signals()  # the work is done, and its exit code is decided
+            _ignore_signals()  # the work is done, and its exit code is final
     except InterruptedByUserError:
         say("interrupted")
         return INTERRUPTED
 
 
 def _told(app: typer.Typer) -> int:
-    """Run the app, say what went wrong, and return the exit code."""
+    """Run the app, print its error, and return the exit code."""
     try:
         try:
             app(args=common_first(sys.argv[1:]), prog_name="netlab")
         finally:
-            sys.stdout.flush()  # while an error of it can be told
+            sys.stdout.flush()  # while its error can still be reported
     except InterruptedByUserError:
         raise
     except SystemExit as end:
@@ -81,7 +83,7 @@ def _told(app: typer.Typer) -> int:
         if "K8SNETLAB_DEBUG" in os.environ:
             raise
         return exit_code(error)
-    except OSError as error:  # the machine refused something that no part of netlab expects to be refused
+    except OSError as error:  # an error of the machine that no part of netlab handles
         say(f"error: {error.filename or 'the machine'}: {error.strerror or error}")
         if error.errno == errno.ENOSPC and str(error.filename).startswith("/"):
             say(FULL)
@@ -102,7 +104,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _send_again(dropped: UnraisableHookArgs) -> None:
-    """Handle an exception that Python drops: send a signal once more, print anything else as Python does."""
+    """Handle an exception that Python drops: send a signal again, print anything else."""
     if isinstance(dropped.exc_value, InterruptedByUserError):
         signal.signal(signal.SIGALRM, _interrupt)
         signal.setitimer(signal.ITIMER_REAL, RESEND_SECONDS)
@@ -111,7 +113,7 @@ def _send_again(dropped: UnraisableHookArgs) -> None:
 
 
 def describe(error: NetlabError) -> str:
-    """Return an error as the user reads it."""
+    """Return the message of an error."""
     if isinstance(error, InvalidTopologyError):
         return str(error)
     if isinstance(error, ApiError) and error.reason == UNAVAILABLE and not error.remedy:
@@ -121,5 +123,5 @@ def describe(error: NetlabError) -> str:
 
 
 def say(text: str) -> None:
-    """Talk to the user: on stderr, so that stdout holds data only."""
+    """Print a message on stderr; stdout has results only."""
     print(text, file=sys.stderr)

@@ -1,18 +1,20 @@
-"""What netlab writes to, when somebody has stopped reading it: `netlab up 2>&1 | head -1`.
+"""Output streams that survive a reader that closes the pipe: `netlab up 2>&1 | head -1`.
 
-The rule: a lost reader takes no more words, and changes nothing else. `up` is not undone half-way because nobody hears how far
-it is, `test` ends with its verdict, `status` with 0: the exit code is that of the work, and does not depend on whether the reader
-left before the last line or after it. Other tools die of SIGPIPE there; one that only prints may, one that is changing a machine
-may not.
+The rule: if the reader closes the pipe, netlab drops the output, finishes its work and keeps its
+exit code. `up` does not roll back, `test` ends with its verdict, `status` with 0, whether the
+reader closed the pipe before or after the last line. SIGPIPE ends other tools there; that is fine
+for a tool that only prints, but not for one that is changing a machine.
 
-    standard output    data    a reader that left (EPIPE) is no error; any other, a full disk above all, is: somebody waits for it
-    standard error     talk    no error is one
+    standard output    data        EPIPE is ignored; any other error, such as a full disk, is reported
+    standard error     messages    every error is ignored
 
-How it works: below Python's own buffers each stream is opened anew, and after the first error of writing the null device takes
-the place of its descriptor: an error is told once, and nothing is left in a buffer to fail again when the process ends.
+How it works: each stream is reopened below Python's own buffers. After the first write error the
+null device replaces its descriptor, so an error is reported once, and no buffered data fails again
+when the process ends.
 
-What would surprise you: a descriptor that is not open at all (`netlab up >&-`) would be given to the next file or socket that is
-opened, and what is printed would go there. So the null device takes the empty places, before anything else is opened.
+What would surprise you: the kernel would assign a closed descriptor (`netlab up >&-`) to the next
+file or socket that is opened, and the output would go there. So the null device takes the free
+descriptors before anything else is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ STANDARD_STREAMS = (0, 1, 2)
 
 
 class Unheard(io.FileIO):
-    """A descriptor to write to, of which some errors are none; closing it is up to its owner."""
+    """Raw output that ignores selected write errors; its owner closes the descriptor."""
 
     def __init__(self, descriptor: int, name: str, *, harmless: type[OSError]) -> None:
         super().__init__(descriptor, "wb", closefd=False)
@@ -37,7 +39,10 @@ class Unheard(io.FileIO):
         self._harmless = harmless
 
     def write(self, text: ReadableBuffer, /) -> int:
-        """Write some of it and return how much; all of it when nobody gets any more. Raises OSError, by the stream's name."""
+        """Write some bytes and return their number; drop them after an ignored error.
+
+        Raises OSError.
+        """
         try:
             return super().write(text)
         except OSError as error:
@@ -48,7 +53,7 @@ class Unheard(io.FileIO):
 
 
 def point_at_nothing(descriptor: int) -> None:
-    """Put the null device in a descriptor's place."""
+    """Replace a descriptor by the null device."""
     nothing = os.open(os.devnull, os.O_RDWR)
     if nothing != descriptor:
         os.dup2(nothing, descriptor)
@@ -56,21 +61,21 @@ def point_at_nothing(descriptor: int) -> None:
 
 
 def survive_their_readers() -> None:
-    """Have standard output and standard error outlive whoever reads them."""
+    """Make standard output and standard error survive a reader that closes the pipe."""
     for descriptor in STANDARD_STREAMS:
         try:
             os.fstat(descriptor)
         except OSError:
             point_at_nothing(descriptor)
-    sys.stdout = _opened_anew(sys.stdout, Unheard(1, "standard output", harmless=BrokenPipeError))
-    sys.stderr = _opened_anew(sys.stderr, Unheard(2, "standard error", harmless=OSError))
+    sys.stdout = _reopened(sys.stdout, Unheard(1, "standard output", harmless=BrokenPipeError))
+    sys.stderr = _reopened(sys.stderr, Unheard(2, "standard error", harmless=OSError))
 
 
-def _opened_anew(stream: TextIO | None, end: Unheard) -> TextIO:
-    """Return a stream as it was, but for its end; Python has made none of a descriptor that was not open.
+def _reopened(stream: TextIO | None, end: Unheard) -> TextIO:
+    """Return a stream like the given one, on top of `Unheard`; None means a closed descriptor.
 
-    A line is written when it is there where that was so before: to a terminal, on standard error, and where somebody wants no
-    buffers (PYTHONUNBUFFERED), which Python calls by another name.
+    It is line-buffered if the given one was: to a terminal, on standard error, and with
+    PYTHONUNBUFFERED, for which Python sets `write_through`.
     """
     encoding, errors = (stream.encoding, stream.errors) if stream else ("utf-8", "backslashreplace")
     at_once = stream.line_buffering or stream.write_through if isinstance(stream, io.TextIOWrapper) else True

@@ -1,8 +1,9 @@
-"""The order of words: netlab's own options are understood after the verb, too (`netlab up -q` is `netlab -q up`).
+"""The order of arguments: netlab's own options may follow the verb, as in `netlab up -q`.
 
-They are moved to the front before anything is parsed. What `exec` runs keeps its own words: nothing is moved from behind the
-name of the host, nor, for any verb, from behind `--`. One thing is: options of `exec` itself that stand between the host and
-`--`, as who knows kubectl writes them (`exec blue -c color -- ls`). A command does not begin with a dash: nothing else is meant.
+They move to the front before parsing. The command of `exec` keeps its own arguments: nothing after
+the name of the host moves, nor, for any verb, anything after `--`. There is one exception: options
+of `exec` itself may be between the host and `--`, as in kubectl (`exec blue -c color -- ls`). A
+command does not begin with a dash, so this is unambiguous.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from itertools import islice
 
 FLAG = re.compile(r"-q+|-v+|--quiet|--verbose|--log-format=.*")
 WITH_VALUE = "--log-format"
-RUNS_WORDS = "exec"  # the verb whose arguments after the first are another program's
-ITS_VALUES = frozenset({"--lab", "-c", "--container"})  # its options whose value is a word of its own, and not the host
+RUNS_WORDS = "exec"  # the verb whose arguments after the first belong to another program
+ITS_VALUES = frozenset({"--lab", "-c", "--container"})  # its options with a separate value, which is not the host
 
 
 def common_first(words: Sequence[str]) -> list[str]:
-    """Return the words with the options of netlab itself before the verb, and those of `exec` before the host."""
+    """Return the arguments with netlab's options before the verb, `exec`'s before the host."""
     front: list[str] = []
     rest: list[str] = []
-    arguments = 0  # of the verb, and the verb
+    arguments = 0  # index of the verb, and the verb
     remaining = iter(words)
     for word in remaining:
         if word == "--" or (arguments > 1 and _verb(rest) == RUNS_WORDS):
@@ -39,7 +40,7 @@ def common_first(words: Sequence[str]) -> list[str]:
 
 
 def _options_first(called: list[str], behind: list[str]) -> list[str]:
-    """Move what stands between the host and `--` to before the host, when it begins like an option."""
+    """Move the options between the host and `--` to before the host."""
     if behind[0] == "--" or not behind[0].startswith("-") or "--" not in behind:
         return [*called, *behind]
     end = behind.index("--")

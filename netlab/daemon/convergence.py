@@ -1,24 +1,29 @@
-"""Whether everything that was asked for is in place, and what is still being waited for, in sentences.
+"""Whether the lab has converged, and what it still waits for, in sentences.
 
-Theory. A change of an object is in place when the controllers have nothing left to do about it, the kubelet's pods have
-settled, and every agent (and the edge) says in its Lease up to which resourceVersion of each kind its kernel holds the
-rules. The store knows the newest change of each kind, deletions included; comparing the two needs no guess and no sleep:
-whoever waits is woken by the next change of an object, and by the end of a round of controllers, hosts or kubelet, which
-may settle something without changing any object (a pod that was not ready and now is known not to get ready).
+Theory. A change of an object has converged when the controllers have processed it, the kubelet's
+pods have settled, and the Lease of every agent (and of the edge) reports a resourceVersion of each
+kind, up to which the kernel has the rules, that is not older than the newest change. The store has
+the newest change of each kind, deletions included, so the comparison needs no guess and no sleep.
+The next change of an object wakes a waiting client, and so does the end of a round of controllers,
+hosts or kubelet, which may settle something without changing an object (a pod that will not become
+ready).
 
-What a host or container has become outside, an engine tells, perhaps late. Who changes a lab that runs wants to know what is,
-not what was known: then hosts and pods are looked at once more, and until that is done they are not in place. Agents and edge
-are asked to look at their kernel by an annotation of the Lab; a Lease that has come up to that Lab says that its holder has.
+An engine reports changes of hosts and containers, perhaps late. A command that changes a running
+lab needs the present state, not the last observed one: then hosts and pods are checked once more,
+and do not count as converged before. An annotation of the Lab asks agents and edge to check their
+kernel; a Lease with the version of that Lab reports that its holder has done so.
 
-An agent that is behind may have failed at a part of its work; its Lease says which and why, and so does the sentence. What an
-agent left out although all the rest is in place is a note.
+An agent that is behind may have failed at a part of its work; its Lease contains the part and the
+reason, and so does the sentence. A part that an agent left out although all else has converged is a
+note.
 
-That is several hundred looks while a lab comes up, each at everything, so a look must cost little: an object is decoded once
-(a stored body never changes, and every change has a version of its own), and what costs most to find out is asked last, when
-everything else is in place (when an agent was started is a question to the machine).
+While a lab starts there are several hundred checks, each of everything, so a check must be cheap:
+an object is decoded once (a stored body never changes, and every change has its own version), and
+the most expensive question is last, when all else has converged (the machine has the start times of
+agents).
 
-An object that cannot be read, or that its controller or kubelet cannot follow, is a note and not waited for: it can go no
-further by itself, and the notes name it and say why.
+An object that cannot be read, or that its controller or kubelet cannot process, is a note and is
+not waited for: it cannot make progress, and the note names it and the reason.
 """
 
 from __future__ import annotations
@@ -51,37 +56,40 @@ from netlab.edge.frontends import frontends, is_ours
 log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
-LAG_TIMEOUT = 3.0  # seconds for what may never come: a node whose backend does not listen is never healthy
+LAG_TIMEOUT = 3.0  # seconds to wait for what may never happen: a node whose backend does not listen is never healthy
 EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS)
 
 
 class Settling(Protocol):
-    """Part of the daemon that may still be at work (the kubelet)."""
+    """A part of the daemon that may be busy (the kubelet)."""
 
     @property
     def listeners(self) -> set[asyncio.Event]:
-        """Events to set whenever it has done something, even if no object changed by it."""
+        """Events to set after every round, even if it changed no object."""
 
     def settled(self) -> list[str]:
         """Return a sentence for each thing that is not settled yet."""
 
     def look_at_everything(self) -> None:
-        """Look at what there is, whatever was told; until that is done it is not settled."""
+        """Check the machine regardless of reported events.
+
+        Nothing is settled before that is done.
+        """
 
     def notes(self) -> list[str]:
-        """Return a sentence for each thing that is settled in a way the user should know."""
+        """Return a note for the user about each problem that will not settle."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """How far things are: `waiting` is what must come, `lagging` what may never come and is waited for only a while."""
+    """The progress: `waiting` must happen; `lagging` may never happen, so its wait is limited."""
 
     done: int
     total: int
     waiting: tuple[str, ...] = ()
     lagging: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    expired: bool = False  # the time for waiting is over: this is the last report
+    expired: bool = False  # the timeout has passed: this is the last report
 
     def encode(self) -> bytes:
         """Return the report as one JSON line."""
@@ -97,10 +105,11 @@ class Report:
 
 
 class Farthest:
-    """What is counted for who watches: how far things have been, so that no count goes back.
+    """The highest progress so far, so that the count that a user sees never decreases.
 
-    Things are in place more than once: an agent is behind again whenever an endpoint comes, a pod that leaves is no longer waited
-    for. What has been in place stays counted, and what is gone counts as done. What is waited for is told as it is.
+    Progress is not monotonic: an agent is behind again whenever an endpoint is added, and a deleted
+    pod is no longer waited for. What has converged once stays counted, and what is deleted counts
+    as done. The list of what is waited for is reported unchanged.
     """
 
     def __init__(self) -> None:
@@ -113,16 +122,16 @@ class Farthest:
         return replace(report, done=self._done, total=self._total)
 
 
-async def _nobody() -> int:
-    """Ask nobody to look."""
+async def _no_agents() -> int:
+    """Ask no agent to check its kernel."""
     return 0
 
 
 class Convergence:
-    """Looks at a lab's store and its parts.
+    """Checks a lab's store and its parts.
 
-    `ask_agents` asks agents and edge to look at their kernel, and returns the version of the Lab that does. `machine` returns a
-    sentence for each thing that is wrong with the machine.
+    `ask_agents` asks agents and edge to check their kernel, and returns the Lab's version of that
+    request. `machine` returns a sentence for each problem of the machine.
     """
 
     def __init__(
@@ -134,7 +143,7 @@ class Convergence:
         hosts: LabController,
         kubelet: Settling,
         agent_starts: Callable[[str], Collection[int]],
-        ask_agents: Callable[[], Awaitable[int]] = _nobody,
+        ask_agents: Callable[[], Awaitable[int]] = _no_agents,
         machine: Callable[[], Iterable[str]] = tuple,
         lag_timeout: float = LAG_TIMEOUT,
     ) -> None:
@@ -142,17 +151,17 @@ class Convergence:
         self._ask_agents = ask_agents
         self._machine = machine
         self._lag_timeout = lag_timeout
-        self._asked = 0  # the version of the Lab that asked last
+        self._asked = 0  # the Lab's version of the last request to agents
         self._agent_starts = agent_starts
         self._lab = lab
         self._controllers = controllers
         self._hosts = hosts
         self._kubelet = kubelet
-        self._decoded: dict[str, dict[int, Any]] = {}  # by kind, the objects of the last look by version; None: unreadable
+        self._decoded: dict[str, dict[int, Any]] = {}  # by kind, the objects of the last check by version; None: unreadable
         self._unread = Containment(log, "object", time.monotonic)
 
     def look(self) -> Report:
-        """Return how far everything is right now."""
+        """Return the present progress."""
         leases = {lease.key: lease for lease in self._objects(LEASES)}
         parts = [*self._control_plane(), *self._programmed(leases)]
         pods = self._kubelet.settled()
@@ -163,13 +172,13 @@ class Convergence:
         return Report(total - len(waiting), total, waiting, lagging, notes)
 
     def _notes(self) -> tuple[str, ...]:
-        """Return what the user should know, each sentence once however many parts of the daemon say it."""
+        """Return the notes for the user, each sentence once even if several parts report it."""
         unread = (f"{key} cannot be read: {failure.message}" for key, failure in self._unread.failures.items())
         damaged = (str(damaged) for damaged in self._store.damaged())
         return tuple(dict.fromkeys([*damaged, *unread, *self._controllers.problems, *self._kubelet.notes(), *self._machine()]))
 
     def _objects(self, resource: Resource[Kind]) -> list[Kind]:
-        """Return the objects of a kind, decoded when they were not at the last look."""
+        """Return the objects of a kind; decodes those that the last check did not."""
         before = self._decoded.get(resource.plural, {})
         now: dict[int, Any] = {}
         for stored in self._store.list(resource):
@@ -199,7 +208,7 @@ class Convergence:
         yield self._holder(leases.get(EDGE_LEASE), EDGE, EDGE_KINDS, "the edge")
 
     def _holder(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource], who: str) -> tuple[bool, str]:
-        """Return whether a holder of a Lease has programmed everything, and the sentence for while it has not."""
+        """Return whether the holder of a Lease has programmed everything, and the sentence."""
         if self._synced(lease, host, kinds):
             return True, who
         return False, next((f"{who}: {problem}" for problem in (lease.problems if lease else ())), who)
@@ -209,7 +218,7 @@ class Convergence:
         return [node.metadata.name for node in self._objects(NODES)]
 
     def _unhealthy(self, lease: Lease | None) -> Iterable[str]:
-        """Yield the load balancers that do not use every node they should, as far as the edge has found out."""
+        """Yield a sentence for each load balancer with a node that is not healthy yet."""
         healthy = lease.healthy_nodes if lease else {}
         balanced = [service for service in self._objects(SERVICES) if is_balanced(service)]
         ready = self._ready_endpoints({service.key for service in balanced})
@@ -220,7 +229,7 @@ class Convergence:
                 yield f"load balancer {service.key} to find {', '.join(sorted(missing))} healthy"
 
     def _ready_endpoints(self, services: Collection[str]) -> Mapping[str, list[Endpoint]]:
-        """Return the ready endpoints of these Services, by key; the slices are looked through once, or not at all."""
+        """Return the ready endpoints of these Services, by key, in one pass over the slices."""
         found: dict[str, list[Endpoint]] = {}
         for piece in self._objects(ENDPOINT_SLICES) if services else ():
             if piece.service_key in services:
@@ -228,14 +237,17 @@ class Convergence:
         return found
 
     def _serving_nodes(self, service: Service, ready: list[Endpoint]) -> set[str]:
-        """Return the nodes that should answer the edge: all when there is an endpoint, under Local those that have one."""
+        """Return the nodes that should be healthy: all if a Service has an endpoint.
+
+        With the policy Local, only the nodes of its endpoints.
+        """
         if service.spec.external_traffic_policy == "Local":
             return {endpoint.node_name for endpoint in ready if endpoint.node_name}
         nodes = [node.metadata for node in self._objects(NODES)]
         return {node.name for node in nodes if node.deletion_timestamp is None} if ready else set()
 
     def _synced(self, lease: Lease | None, host: str, kinds: Iterable[AnyResource]) -> bool:
-        """Tell whether a Lease says that everything is programmed, and is that of the agent that runs now."""
+        """Return whether a Lease of the present agent reports that everything is programmed."""
         if lease is None or not all(lease.synced(kind.plural) >= self._store.last_change(kind) for kind in kinds):
             return False
         if lease.synced(LABS.plural) < self._asked:
@@ -244,9 +256,9 @@ class Convergence:
         return lease.spec.holder_identity in holders
 
     async def follow(self, seconds: float, *, look: bool = False) -> AsyncIterator[Report]:
-        """Yield reports as they change until all is in place or `seconds` have passed; the last is the state.
+        """Yield reports as they change until all has converged or `seconds` have passed.
 
-        With `look`, nothing is in place that has not been looked at since.
+        With `look`, everything must be checked again before it counts as converged.
         """
         repairs = self._hosts.repairs if look else None
         if look:
@@ -258,7 +270,7 @@ class Convergence:
         sources = (self._store.listeners, self._kubelet.listeners, self._hosts.listeners)
         for listeners in sources:
             listeners.add(changed)
-        quiet = asyncio.get_running_loop().create_task(self._tell_when_quiet(changed))
+        quiet = asyncio.get_running_loop().create_task(self._notify_when_idle(changed))
         try:
             async for report in self._follow(changed, deadline, repairs):
                 yield report
@@ -267,20 +279,21 @@ class Convergence:
             for listeners in sources:
                 listeners.discard(changed)
 
-    async def _tell_when_quiet(self, changed: asyncio.Event) -> None:
-        """Set `changed` whenever the controllers have finished: that is no change of any object."""
+    async def _notify_when_idle(self, changed: asyncio.Event) -> None:
+        """Set `changed` whenever the controllers have finished, which changes no object."""
         while True:
             await self._controllers.wait_round()
             changed.set()
 
     async def _follow(self, changed: asyncio.Event, deadline: float, repairs: int | None) -> AsyncIterator[Report]:
-        """Yield reports; `repairs` of hosts were made before the look that was asked for, None when none was.
+        """Yield reports; `repairs` counts repairs of hosts before the check, None without a check.
 
-        What agents keep leans on their host's links, so they are asked again after these were repaired.
+        The rules that agents keep depend on their host's links, so agents are asked again after a
+        repair of the links.
         """
         last: Report | None = None
         farthest = Farthest()
-        lag_deadline: float | None = None  # until when what lags is waited for
+        lag_deadline: float | None = None  # the end of the wait for what lags
         while True:
             changed.clear()
             if repairs is not None and repairs != self._hosts.repairs:
@@ -300,7 +313,7 @@ class Convergence:
                     await changed.wait()
             except TimeoutError:
                 if not report.waiting:
-                    told = tuple(f"gave up waiting for {sentence}" for sentence in report.lagging)
+                    told = tuple(f"stopped waiting for {sentence}" for sentence in report.lagging)
                     yield replace(report, lagging=(), notes=(*report.notes, *told))
                 else:
                     yield replace(report, notes=self._notes(), expired=True)
@@ -308,5 +321,5 @@ class Convergence:
 
 
 def is_balanced(service: Service) -> bool:
-    """Tell whether the edge serves a Service: it is of our class, and a port can be reached at an address."""
+    """Return whether the edge serves a Service: it has netlab's class, an address and a port."""
     return is_ours(service) and bool(frontends((service,)))

@@ -1,6 +1,6 @@
-"""The processes that belong to a lab's hosts where those are namespaces: agents, workload servers, the edge.
+"""The processes of a lab's hosts that are namespaces: agents, workload servers, the edge.
 
-Where hosts are containers each runs its agent itself, and the daemon has no process of theirs.
+A host that is a container runs its agent itself, so the daemon has no process of it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from netlab.process.spawner import ProcessSpec
 from netlab.state import StateDirectory
 from netlab.workloads.sockets import PRIVILEGES
 
-# What each entry needs once it runs. Nobody else's capabilities are left to it (docs/security.md).
+# The capabilities that each entry needs once it runs; it has no others (docs/security.md).
 CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "agent": ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"),  # links, routes, rules; DNS on port 53; conntrack and ARP
     "edge": ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"),  # addresses, rules; DNS on port 53; conntrack
-    "workloads": PRIVILEGES,  # for the child that makes its sockets; it gives up its own
+    "workloads": PRIVILEGES,  # for the child that creates its sockets; the server drops its own
 }
 
 
@@ -34,7 +34,7 @@ def token_of(state: StateDirectory, host: str) -> Path:
 
 
 def host_processes(state: StateDirectory, lab: Lab, nodes: Sequence[HostStatus]) -> Mapping[str, ProcessSpec]:
-    """Return the processes a lab with these nodes should have, by name."""
+    """Return the processes that a lab with these nodes should have, by name."""
     name, api = lab.metadata.name, AddressPlan.of(lab).api_server
     common = {
         "lab": name,

@@ -1,7 +1,8 @@
-"""What a command sees in /etc on a host of the lab: its name, the other hosts' names, and its resolver.
+"""The files in /etc that a command sees on a host of the lab: its name, the hosts, its resolver.
 
-All hosts, nodes included, ask the DNS server outside the cluster, which the edge runs: it knows the lab's hosts and no name of
-the cluster's zone, as the resolver of a cluster's node (semantics 11.21).
+All hosts, nodes included, use the DNS server outside the cluster, which the edge runs: it resolves
+the lab's hosts and no name of the cluster's zone, as the resolver of a cluster's node (semantics
+11.21).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ LOCAL = "127.0.0.1\tlocalhost\n"
 
 
 def host_files(lab: Lab, hosts: Iterable[HostStatus]) -> Mapping[str, Mapping[str, str]]:
-    """Return by host the content of its resolv.conf, hosts and hostname."""
+    """Return the content of resolv.conf, hosts and hostname, by host."""
     members = list(hosts)
     names = {client.name: client.hostnames for client in lab.spec.clients}
     table = LOCAL + "".join(f"{host.address}\t{' '.join((host.name, *names.get(host.name, ())))}\n" for host in members)
@@ -30,10 +31,10 @@ def host_files(lab: Lab, hosts: Iterable[HostStatus]) -> Mapping[str, Mapping[st
 
 
 def write_host_files(state: StateDirectory, lab: Lab, hosts: Iterable[HostStatus]) -> None:
-    """Write the files that differ from what is there."""
+    """Write the files whose content differs."""
     for host, files in host_files(lab, hosts).items():
         for name, content in files.items():
             path = state.host(host) / name
-            if not holds(path, content.encode()):  # commands on the host write there, too
+            if not holds(path, content.encode()):  # commands on the host may write there, too
                 clear_way(path)
                 write_whole(path, content)

@@ -1,16 +1,17 @@
 """The lab's own controller: from the Lab object to hosts, Node objects and the processes of each.
 
-Theory. `up` writes the Lab object; this controller makes it true, level-triggered like any other:
+Theory. `up` writes the Lab object; this controller reconciles it, level-triggered like any other:
 
     Lab.spec -> plan_hosts -> runtime (namespaces or containers, cables, addresses) -> Node objects -> processes
     -> Lab.status.hosts, observedGeneration
 
-A node that left the file goes the other way round. Its Node object is deleted, but a finalizer keeps it: nothing is scheduled
-to it any more, the edge leaves it out, its pods are deleted with their grace. When the last is gone the finalizer is taken
-away, the other nodes forget its routes, and only then its processes are ended and its namespace is removed.
+A node that left the file is removed in the reverse order. Its Node object is deleted, but a
+finalizer keeps it: no pod is scheduled to it any more, the edge leaves it out, its pods are deleted
+with their grace period. When the last pod is gone, the controller removes the finalizer, the other
+nodes remove its routes, and only then the controller ends its processes and removes its namespace.
 
-Lab.status.hosts is the memory of who has which address, so nobody is renumbered when the file is edited, or when the daemon
-starts anew.
+Lab.status.hosts stores the address of each host, so hosts keep their addresses when the file is
+edited and when the daemon restarts.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from netlab.dataplane.names import EDGE, FABRIC
 from netlab.errors import NetlabError, is_already_exists, is_conflict, is_not_found
 from netlab.hosts.hosts import HostPlan, plan_hosts
 
-DRAIN = "netlab/drain"  # the finalizer of Nodes: a node goes when its pods are gone
+DRAIN = "netlab/drain"  # the finalizer of Nodes: a node is removed after its pods
 log = logging.getLogger("netlab.daemon")
 
 
@@ -56,20 +57,20 @@ class LabController:
         self._machinery = machinery
         self._runtime = machinery.hosts
         self._lab = lab
-        self._before = before  # called before hosts are made: what they are given
-        self._after = after  # called when they are there, with how many changes that took
-        self._lost = False  # a host may not be what it was any more
+        self._before = before  # called before hosts are created: prepares their files
+        self._after = after  # called when they exist, with the number of changes
+        self._lost = False  # a host may have changed
         self._changed = asyncio.Event()
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed)
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
         self._pods: Informer[Pod] = Informer(client, PODS, changed=self._changed)
-        self._made: tuple[HostStatus, ...] | None = None  # the hosts that were last brought to what they should be
-        self.repairs = 0  # rounds in which hosts were not what they should be
-        self.problem = ""  # why the last round failed, empty when it did not
-        self.listeners: set[asyncio.Event] = set()  # set after every round: it may have changed no object
+        self._made: tuple[HostStatus, ...] | None = None  # the hosts as of the last successful round
+        self.repairs = 0  # rounds that had to repair hosts
+        self.problem = ""  # why the last round failed, "" if it did not
+        self.listeners: set[asyncio.Event] = set()  # set after every round, which may change no object
 
     async def run(self) -> None:
-        """Reconcile for ever."""
+        """Reconcile until cancelled."""
         loop = asyncio.get_running_loop()
 
         def lost() -> None:
@@ -82,7 +83,10 @@ class LabController:
             end()
 
     def look_again(self) -> None:
-        """Look at every host in the next round: one may have been lost. Until then they do not stand."""
+        """Check every host in the next round, because one may be lost.
+
+        `standing` is False until then.
+        """
         self._lost = True
         self._changed.set()
 
@@ -94,11 +98,14 @@ class LabController:
 
     @property
     def standing(self) -> bool:
-        """Whether every host was brought to what it should be, and nothing has been heard since of one that was lost."""
+        """Whether every host exists as it should, and no loss of one was reported since."""
         return self._made is not None and not self._lost
 
     async def _round(self, resync: bool) -> bool:
-        """Bring hosts, Node objects and processes to what the Lab says; False when something refused."""
+        """Make hosts, Node objects and processes match the Lab.
+
+        Return False if an operation was refused.
+        """
         done = await self._try(resync=resync)
         for listener in self.listeners:
             listener.set()
@@ -114,10 +121,10 @@ class LabController:
         if error is None:
             self.problem = ""
             return True
-        if is_conflict(error):  # our picture of the lab was older than the lab: the news is on its way, and wakes us
+        if is_conflict(error):  # the controller's copy of the Lab is old: the pending watch event wakes it
             return True
         words = str(error) if isinstance(error, NetlabError) else describe(error)
-        if words != self.problem:  # an engine that is away is told once, not every second
+        if words != self.problem:  # log an unavailable engine once, not every second
             log.warning(
                 "round=failed lab=%s error=%s", self._lab, words, exc_info=None if isinstance(error, NetlabError) else error
             )
@@ -137,14 +144,17 @@ class LabController:
         await self._report(lab, staying, settled=not leaving)
 
     def _all_stand(self, hosts: Sequence[HostStatus]) -> bool:
-        """Tell whether all hosts are there; what runs in a namespace that somebody removed cannot start again before."""
+        """Return whether all hosts exist.
+
+        Processes of a removed namespace cannot restart before.
+        """
         return all(self._runtime.stands(name) for name in (FABRIC, EDGE, *(host.name for host in hosts)))
 
     async def _make(self, lab: Lab, hosts: tuple[HostStatus, ...]) -> None:
-        """Look at the hosts and make them what they should be.
+        """Check the hosts and repair what differs.
 
-        What is homeless is ended first: it keeps a namespace alive that was removed, and in it one end of a cable. What
-        somebody has stopped goes on when `up` has asked for a look.
+        Homeless processes are ended first: they keep a removed namespace alive, and in it one end
+        of a cable. Stopped processes are resumed if `up` has requested a check.
         """
         if self._lost:
             self._machinery.resume()
@@ -179,7 +189,7 @@ class LabController:
             await self._client.patch(NODES, host.name, {"metadata": {"labels": {**stale, **labels}}})
 
     async def _retire(self, node: Node) -> None:
-        """Take a node one step further on its way out: ask for its deletion, drain it, let its object go."""
+        """Perform the next step of a node's removal: delete, drain, remove the finalizer."""
         name = node.metadata.name
         pods = [pod for pod in self._pods.cache.values() if pod.spec.node_name == name]
         try:
@@ -194,7 +204,10 @@ class LabController:
                 raise
 
     async def _report(self, lab: Lab, hosts: Sequence[HostStatus], *, settled: bool) -> None:
-        """Write Lab.status when it changed. Hosts on their way out keep the generation from being called observed."""
+        """Write Lab.status if it changed.
+
+        The generation is not observed while hosts are being removed.
+        """
         generation = lab.metadata.generation if settled else lab.status.observed_generation
         status = LabStatus(hosts=tuple(hosts), observed_generation=generation, conditions=lab.status.conditions)
         if status != lab.status:
@@ -203,7 +216,7 @@ class LabController:
 
 
 def node_labels(name: str, own: Labels) -> Labels:
-    """Return a node's labels: those every node of a cluster has, and its own."""
+    """Return a node's labels: those of every node of a cluster, and its own."""
     return {HOST_NAME_LABEL: name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", **own}
 
 

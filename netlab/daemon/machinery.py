@@ -1,4 +1,7 @@
-"""What of the daemon depends on the lab's runtime; `machinery_netns` and `machinery_docker` put it together."""
+"""The parts of the daemon that depend on the runtime.
+
+`machinery_netns` and `_docker` compose them.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from netlab.state import StateDirectory
 class Machinery:
     """The parts.
 
-    `processes` brings the daemon's processes of the hosts to what a lab with these nodes should have; `end_homeless` ends those
-    whose namespace is another one than it was, `resume` has those go on that somebody has stopped. `agent_starts` tells
-    when a host's agent was started, or what may be it: nobody else's Lease counts. `run` is a task beside the daemon's own; it
-    ends the daemon when the machinery breaks.
+    `processes` starts and ends the hosts' processes so that they match these nodes; `end_homeless`
+    ends those whose namespace was replaced; `resume` resumes stopped ones. `agent_starts` returns
+    the start times of the processes that may be a host's agent: only their Leases count. `run` is
+    an additional task of the daemon; it ends the daemon if the machinery fails.
     """
 
     kernel: Kernel

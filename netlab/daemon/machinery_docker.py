@@ -1,4 +1,7 @@
-"""The daemon's machinery where hosts are containers, which run their agents themselves; pods are containers, too."""
+"""The daemon's machinery for hosts that are containers and run their agents.
+
+Pods are containers, too.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from netlab.state import StateDirectory
 
 
 def make(kernel: Kernel, state: StateDirectory, lab: Lab) -> Machinery:
-    """Connect to the engine and put the parts together."""
+    """Connect to the engine and compose the parts."""
     engine = DockerEngine()
     hosts = DockerRuntime(engine, kernel, state, partial(token_of, state))
     pods = DockerPods(
@@ -31,16 +34,16 @@ def make(kernel: Kernel, state: StateDirectory, lab: Lab) -> Machinery:
     )
 
     async def processes(_lab: Lab, _nodes: Sequence[HostStatus]) -> None:
-        """There are none."""
+        """Do nothing: the daemon has no process of a host."""
 
     async def end_homeless() -> None:
-        """A container's processes are in its namespace for good."""
+        """Do nothing: a container's processes never leave its namespace."""
 
     def resume() -> None:
-        """Hosts that are paused are resumed with the others that do not run."""
+        """Do nothing: the runtime resumes paused hosts."""
 
     async def run() -> None:
-        """The engine looks after everything."""
+        """Do nothing: the engine runs everything."""
 
     return Machinery(
         kernel=kernel,

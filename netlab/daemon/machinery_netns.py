@@ -1,4 +1,4 @@
-"""The daemon's machinery where hosts are network namespaces, whose processes it starts and watches."""
+"""The daemon's machinery for hosts that are network namespaces, whose processes it supervises."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("netlab.daemon")
 
 
 def make(kernel: Kernel, state: StateDirectory, _lab: Lab) -> Machinery:
-    """Fork the spawner and put the parts together."""
+    """Fork the spawner and compose the parts."""
     spawner = Spawner.start(state, ENTRIES)
     supervisor = Supervisor(spawner, state, fabric_path(state.lab))
 
@@ -33,10 +33,10 @@ def make(kernel: Kernel, state: StateDirectory, _lab: Lab) -> Machinery:
         await supervisor.converge(host_processes(state, lab, nodes))
 
     async def run() -> None:
-        """End the daemon when its spawner dies: without it nothing can be started, and `up` starts both anew."""
+        """End the daemon if its spawner dies, which starts its processes. `up` restarts both."""
         spawner.attach()
         await spawner.closed.wait()
-        log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE starts both again; running pods are taken over")
+        log.critical("spawner=gone daemon=ending remedy=%r", "netlab up FILE restarts both and adopts the running pods")
         raise SystemExit(1)
 
     return Machinery(

@@ -2,19 +2,21 @@
 
 The order of a start, and why:
 
-    1. import what the runtime needs       `up` is still preparing the lab; then wait for its order, which lab it is
-    2. record this process                 whoever finds the record can end it; then let go of the lab's lock, and stand
-                                           in the record's folder: `gc` knows us by that when the record is gone; give up
-                                           the capabilities that no part of a lab needs
-    3. the runtime's machinery             with netns it forks the spawner: before there are threads or an event loop, with
-                                           everything imported and read that its children need: that is there once then
+    1. import what the runtime needs       `up` prepares the lab at that time; then wait for its order
+    2. record this process                 a command that reads the record can end it; then release the
+                                           lab's lock, and change to the record's folder, by which
+                                           `gc` finds this process without a record; drop the
+                                           capabilities that no part of a lab needs
+    3. the runtime's machinery             with netns it forks the spawner: before there are threads or an
+                                           event loop, and with everything imported and read that
+                                           its children need, so that they share that memory
     4. open the store, tokens, certificate the lab's objects survive the daemon
-    5. serve on the host's loopback        now `up` may write objects: say `ready`
+    5. serve on the host's loopback        now `up` may write objects: send `ready`
     6. controllers, kubelet, hosts         each a loop that compares wanted with observed; order does not matter
     7. serve on the underlay               as soon as the fabric exists; agents keep trying until then
 
-A daemon that was killed left everything but itself running. The next one finds the store, the namespaces and the
-processes by their records, and goes on.
+If a daemon is killed, everything else keeps running. The next one finds the store, the namespaces
+and the processes by their records, and adopts them.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ MAKERS = {NETNS: _netns, DOCKER: _docker}
 
 
 def main(runtime: str) -> None:
-    """Be the daemon of the lab that `up` names, until SIGTERM."""
+    """Run the daemon of the lab that `up` names, until SIGTERM."""
     make = MAKERS[runtime]()
     order = receive_order()
     if order is None:
@@ -109,41 +111,42 @@ def main(runtime: str) -> None:
     write_record(state, ProcessRecord(DAEMON, pid, start_time(pid) or 0))
     os.close(order.lock)
     os.chdir(state.root)
-    privileges.limit(CAPABILITIES, filtered=False)  # a filter would be its children's as well, who mount and enter namespaces
+    privileges.limit(CAPABILITIES, filtered=False)  # its children would inherit a filter, but they mount and enter namespaces
     trust(str(state.certificate_authority))
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     lab = state.read(state.lab_file, Lab)
     try:
         machinery = make(LinuxKernel(), state, lab)
-        raise_limit()  # after the spawner's fork: a pod's command starts with the limit that `up` had
-        gc.freeze()  # what was imported is never garbage; not looking at it keeps its memory shared with what was forked
+        raise_limit()  # after the spawner's fork: a pod's command starts with the limit of `up`
+        gc.freeze()  # imports are never garbage; not visiting them keeps their memory shared with forked processes
         daemon = Daemon(state, lab, machinery, socket.socket(fileno=order.loopback))
         run_until_terminated(daemon.run(), log, f"daemon=ended lab={state.lab}")
     except Exception as error:
         log.critical("daemon=died lab=%s error=%r", state.lab, _first_cause(error))
-        if isinstance(error, NetlabError):  # a sentence: where in the code it came from says nothing more
+        if isinstance(error, NetlabError):  # the message is enough; a traceback adds nothing
             raise SystemExit(1) from None
         raise
     strike_off(state, DAEMON)
 
 
 def _first_cause(error: BaseException) -> str:
-    """Return in one line what went wrong, out of the groups that tasks wrap their errors in."""
+    """Return the first error in one line, without the groups that tasks wrap their errors in."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"
 
 
 def _first_version(state: StateDirectory) -> int:
-    """Return where the resourceVersions of a new store begin: if the lab's store was lost, above any that its agents have seen.
+    """Return the first resourceVersion of a new store, above all of a lost store.
 
-    They watch from where they were. A number that they know would pass for one that they have programmed.
+    Agents watch from the last version that they have seen. They would take a repeated number for
+    one that they have programmed.
     """
     return time.time_ns() // 1_000_000 if state.recorded_namespaces() else FIRST_VERSION
 
 
 class Daemon:
-    """The parts of the daemon, put together."""
+    """The daemon, composed of its parts."""
 
     def __init__(self, state: StateDirectory, lab: Lab, machinery: Machinery, loopback: socket.socket) -> None:
         self._state = state
@@ -158,7 +161,7 @@ class Daemon:
         self._api = Api(self._store, settings=settings, tokens=self._tokens, validate=LabRules(lab, self._store))
         self._client = LocalClient(self._api)
         self._tls = Pki(state.pki).server_context()
-        self._roster = api_roster()  # of all listeners: their connections share the process's descriptors
+        self._roster = api_roster()  # for all listeners: their connections share the process's descriptors
         self._servers: list[ServerHandle] = []
         self._fabric_door: tuple[int, asyncio.Task[ServerHandle]] | None = None  # the namespace it is in, by inode
 
@@ -209,7 +212,10 @@ class Daemon:
             tasks.create_task(self._api.expiry.run(), name="expiry of events")
 
     async def _ask_agents(self) -> int:
-        """Ask agents and edge to look at their kernel; return the version of the Lab that does, 0 while there is no Lab."""
+        """Ask agents and edge to check their kernel.
+
+        Return the Lab's version, 0 while there is no Lab.
+        """
         asking = {"metadata": {"annotations": {LOOK: str(self._store.version)}}}  # it grows with every write
         try:
             body = await self._client.patch(LABS, self._lab.metadata.name, asking)
@@ -220,7 +226,7 @@ class Daemon:
         return int(body["metadata"]["resourceVersion"])
 
     def _slices_after(self, manager: Manager, pods: int) -> int | None:
-        """Return the version of the newest slices once they follow from the Pods as of a version, None before."""
+        """Return the newest version of slices if they reflect this version of Pods, else None."""
         followed = manager.has_reconciled(SLICES_OF_PODS, PODS.plural, pods)
         return self._store.last_change(ENDPOINT_SLICES) if followed else None
 
@@ -248,7 +254,7 @@ class Daemon:
         say_ready()
 
     def _fresh_door(self) -> Path:
-        """Return the path of the API server's Unix socket, without what an earlier daemon left there."""
+        """Return the path of the API server's Unix socket; remove an earlier daemon's socket."""
         door = self._state.socket(API_SOCKET)
         door.unlink(missing_ok=True)
         return door
@@ -262,7 +268,7 @@ class Daemon:
                 self._tokens.ensure(node_user(host.name))
 
     def _open_fabric_door(self, lab: Lab) -> None:
-        """Serve on the underlay; anew when the fabric is another namespace than the one that was served in."""
+        """Serve on the underlay, and again whenever the fabric is a new namespace."""
         path = fabric_path(lab.metadata.name)
         namespace = Path(path).stat().st_ino
         before = self._fabric_door
@@ -284,7 +290,7 @@ class Daemon:
         return handle
 
     def _fabric_door_opened(self, task: asyncio.Task[ServerHandle]) -> None:
-        """Take in how that went; one that could not be opened is tried again with the next look at the hosts."""
+        """Log a failure; the next check of the hosts tries again."""
         if not task.cancelled() and (error := task.exception()):
             log.error("door=not-opened", exc_info=error)
             self._fabric_door = None

@@ -1,8 +1,8 @@
-"""What the daemon answers besides Kubernetes' paths: `GET /netlab/converged?timeout=SECONDS` for `netlab up`.
+"""The daemon's own path of the API server: `GET /netlab/converged?timeout=SECONDS` for `netlab up`.
 
-With `look=yes` nothing counts that has not been looked at since. The answer is a stream of JSON lines
-(`netlab.daemon.convergence.Report`), one whenever the report changes; the last has `"converged": true`, or says what is still
-missing when the time is over.
+With `look=yes` everything is checked again before it counts as converged. The answer is a stream of
+JSON lines (`netlab.daemon.convergence.Report`), one whenever the report changes; the last has
+`"converged": true`, or what is still missing after the timeout.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The engine of this machine through the Docker SDK: `docker.Engine` put into calls of its HTTP API.
+"""The engine of this machine through the Docker SDK: `protocol.Engine` as calls of its HTTP API.
 
-The SDK's low level is used: a container is started by three calls (create, start, inspect), and the body of the first is
-written by us in the API's own words (`docker_words`), so that what is asked for can be read and tested as a value.
+It uses the SDK's low level: three calls start a container (create, start, inspect), and `codec`
+writes the body of the first in the terms of the API, so that the request can be read and tested as
+a value.
 
-Everything the SDK raises is translated at one place (`docker_refusals`). Running commands (`docker_commands`) and hearing
-events (`docker_events`) have modules of their own.
+One module translates everything that the SDK raises (`errors`). Running commands (`commands`) and
+receiving events (`events`) have separate modules.
 """
 
 from __future__ import annotations
@@ -29,26 +30,27 @@ from netlab.errors import EngineError, is_not_found
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
 ANSWER_TIMEOUT = 120  # seconds for one answer; a busy machine may start a container in ten
-WIDTH = 32  # things worked on at the same time
+WIDTH = 32  # objects processed in parallel
 NOT_FOUND, CONFLICT = 404, 409  # HTTP codes
 
 
 class DockerEngine:
-    """A connection to the engine of this machine; one may serve all threads.
+    """A connection to the engine of this machine, which all threads may share.
 
-    Raises UnsupportedHostError when it does not answer.
+    Raises UnsupportedHostError if the engine does not answer.
     """
 
     def __init__(self) -> None:
         self._address = own_address()
-        with self._translated("tell its version"):
+        with self._translated("report its version"):
             require_answer(self._address)
             self._client = docker.APIClient(self._address, version="auto", timeout=ANSWER_TIMEOUT, max_pool_size=WIDTH)
-            self._client.trust_env = False  # proxies and passwords of the environment: on a Unix socket only a delay, each time
+            # Proxies and passwords of the environment are useless on a Unix socket, and delay every call.
+            self._client.trust_env = False
 
     # ---- containers
     def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
-        """Create and start containers at the same time."""
+        """Create and start containers in parallel."""
         return _at_once(self._start_one, specs)
 
     def _start_one(self, spec: ContainerSpec) -> Container:
@@ -84,7 +86,7 @@ class DockerEngine:
 
     def _inspect(self, container: str) -> Container | None:
         try:
-            with self._translated(f"look at container {container}"):
+            with self._translated(f"inspect container {container}"):
                 return container_of(self._client.inspect_container(container))
         except EngineError as error:
             if is_not_found(error):  # removed since it was listed
@@ -101,7 +103,7 @@ class DockerEngine:
             return container_of(self._client.inspect_container(container))
 
     def resume(self, ids: Sequence[str]) -> None:
-        """Let containers go on that were paused."""
+        """Resume paused containers."""
         _at_once(self._resume, ids)
 
     def _resume(self, container: str) -> None:
@@ -117,7 +119,7 @@ class DockerEngine:
         _at_once(lambda container: self._unless({NOT_FOUND, CONFLICT}, self._client.kill, container, signal), ids)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """End and remove containers with their anonymous volumes."""
+        """Kill and remove containers with their anonymous volumes."""
         _at_once(self._remove_one, ids)
 
     def _remove_one(self, container: str) -> None:
@@ -126,26 +128,28 @@ class DockerEngine:
         except EngineError as error:
             if error.code != CONFLICT:
                 raise
-            self._unless({NOT_FOUND}, self._client.wait, container, condition="removed")  # somebody else removes it just now
+            self._unless(
+                {NOT_FOUND}, self._client.wait, container, condition="removed"
+            )  # another client removes it at the same time
 
     def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
-        """Run a command in a container; TimeoutError, and its end, after `limit` seconds."""
+        """Run a command in a container; kill it and raise TimeoutError after `limit` seconds."""
         with self._translated(f"run {argv[0]} in container {container}"):
             return run_command(self._client, container, argv, limit)
 
     def logs(self, container: str, *, lines: int | None = None) -> str:
-        """Return what a container wrote."""
+        """Return the output of a container."""
         with self._translated(f"read the log of container {container}"):
             said: bytes = self._client.logs(container, tail="all" if lines is None else lines)
         return said.decode(errors="replace")
 
     def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Have news told to `callback` from a thread."""
+        """Call `callback` from a thread for each event."""
         return Listener(self._address, labels, callback).end
 
     # ---- images
     def has_image(self, name: str) -> bool:
-        """Tell whether an image is there."""
+        """Return whether an image exists."""
         return self.image_user(name) is not None
 
     def image_id(self, name: str) -> str:
@@ -157,7 +161,7 @@ class DockerEngine:
         return dict(self._image(name)["Config"].get("Labels") or {})
 
     def image_user(self, name: str) -> str | None:
-        """Return the user that an image runs as, None when it is not there."""
+        """Return the user that an image runs as, None if it is missing."""
         try:
             return str(self._image(name)["Config"].get("User") or "")
         except EngineError as error:
@@ -166,7 +170,7 @@ class DockerEngine:
             raise
 
     def _image(self, name: str) -> dict[str, Any]:
-        with self._translated(f"look at image {name}"):
+        with self._translated(f"inspect image {name}"):
             found: dict[str, Any] = self._client.inspect_image(name)  # type: ignore[no-untyped-call]
             return found
 
@@ -177,7 +181,7 @@ class DockerEngine:
         return sorted((image_of(entry) for entry in listed), key=lambda image: image.tags)
 
     def pull(self, name: str) -> None:
-        """Fetch an image from its registry."""
+        """Pull an image from its registry."""
         tagged = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
         with self._translated(f"pull image {name}"):
             _follow(f"pull image {name}", self._client.pull(tagged, stream=True, decode=True))
@@ -191,7 +195,7 @@ class DockerEngine:
             _follow(f"build image {tag}", news)
 
     def import_image(self, archive: str, name: str, labels: Mapping[str, str], command: str) -> None:
-        """Make an image of a tar archive."""
+        """Create an image from a tar archive."""
         repository, _, tag = name.partition(":")
         changes = [f"LABEL {label}={value}" for label, value in labels.items()]
         changes.append(f'CMD ["{command}"]')
@@ -199,13 +203,13 @@ class DockerEngine:
             self._client.import_image_from_file(archive, repository, tag, changes)
 
     def remove_image(self, name: str) -> None:
-        """Take a name off an image, and the image away with its last name."""
+        """Remove a name of an image, and the image with its last name."""
         self._unless({NOT_FOUND}, self._client.remove_image, name)
 
     # ---- networks
     def create_network(self, spec: NetworkSpec) -> Network:
-        """Make a network."""
-        with self._translated(f"make network {spec.name} with {spec.subnet}"):
+        """Create a network."""
+        with self._translated(f"create network {spec.name} with {spec.subnet}"):
             made = self._client.create_network(
                 spec.name,
                 driver="bridge",
@@ -227,12 +231,12 @@ class DockerEngine:
         self._unless({NOT_FOUND}, self._client.remove_network, network)
 
     def close(self) -> None:
-        """Close the connections that wait for the next question."""
+        """Close the idle connections."""
         self._client.close()
 
-    # ---- the one place where the SDK's errors become ours
+    # ---- calls whose errors are translated
     def _unless(self, codes: set[int], call: Callable[..., object], thing: str, *arguments: object, **options: object) -> None:
-        """Make a call whose wish already holds when the engine answers one of `codes`."""
+        """Make a call; an answer of one of `codes` means that the requested state holds already."""
         try:
             with self._translated(f"{call.__name__.replace('_', ' ')} {thing}"):
                 call(thing, *arguments, **options)
@@ -247,7 +251,7 @@ class DockerEngine:
 
 
 def _at_once(work: Callable[[Argument], Answer], items: Sequence[Argument]) -> list[Answer]:
-    """Do the same with many things at the same time; the first error is raised when all have been tried."""
+    """Process many objects in parallel; raise the first error after all attempts."""
     if len(items) < 2:
         return [work(item) for item in items]
     with ThreadPoolExecutor(min(WIDTH, len(items)), thread_name_prefix="engine") as pool:
@@ -256,7 +260,7 @@ def _at_once(work: Callable[[Argument], Answer], items: Sequence[Argument]) -> l
 
 
 def _follow(doing: str, news: Iterator[dict[str, Any]]) -> None:
-    """Follow a build or pull to its end. Raises EngineError when it failed."""
+    """Follow a build or pull to its end. Raises EngineError if it failed."""
     if failed := failure_of(news):
         words, todo = failed
         raise EngineError(f"the container engine could not {doing}: {words}", remedy=todo)

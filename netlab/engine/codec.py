@@ -1,4 +1,4 @@
-"""What the engine's HTTP API says and is told, in our nouns and back; and what to do about its refusals. Pure."""
+"""The JSON of the engine's HTTP API to values and back, and the remedies for its errors. Pure."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any
 from netlab.engine.protocol import Container, ContainerSpec, Event, Image, Network
 
 LAST_WORDS = 20  # lines of a build that failed
-REMEDIES = (  # words of a refusal -> what to do
-    ("invalid reference format", "An image is named as in registry.example/team/app:1.0, in lower case."),
-    ("no command specified", "The image names no program: give the container a `command`."),
-    ("no such image", "Fetch, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
-    ("pool overlaps", "Give the lab another spec.networking.nodeSubnet; `docker network ls` shows what is there."),
-    ("network with name", "It is not the lab's: give the lab another name (netlab up --name), or docker network rm NAME."),
-    ("is already in use by container", "A lab of that name has left it: netlab gc, or docker rm -f NAME."),
-    ("apply caps", "The engine lacks a capability that a container needs. One that is in a container itself must have all."),
-    ("bind source path does not exist", "The lab's record was removed under it: netlab down, then netlab up FILE."),
-    ("pull access denied", "Is the name right? What is not public: docker login. What is your own: docker build -t NAME ."),
-    ("manifest unknown", "The registry has the image, but not this tag: name another one."),
-    ("toomanyrequests", "The registry gives no more for now: docker login, or fetch it elsewhere: docker save, docker load."),
+REMEDIES = (  # part of an error -> what to do
+    ("invalid reference format", "Use a name like registry.example/team/app:1.0, in lower case."),
+    ("no command specified", "The image has no default command: set `command` of the container."),
+    ("no such image", "Pull, build or load it: docker pull NAME, docker build -t NAME ., docker load."),
+    ("pool overlaps", "Set another spec.networking.nodeSubnet; `docker network ls` lists the networks."),
+    ("network with name", "The lab did not create it: use another lab name (netlab up --name), or docker network rm NAME."),
+    ("is already in use by container", "It is a leftover of a lab of that name: netlab gc, or docker rm -f NAME."),
+    ("apply caps", "The engine lacks a capability. An engine that runs in a container must have all."),
+    ("bind source path does not exist", "The lab's record was removed while the lab ran: netlab down, then netlab up FILE."),
+    ("pull access denied", "Check the name. A private image: docker login. Your own image: docker build -t NAME ."),
+    ("manifest unknown", "The registry has the image, but not this tag: use another tag."),
+    ("toomanyrequests", "The registry limits pulls: docker login, or copy the image: docker save, docker load."),
     (
         "has active endpoints",
-        "`docker network inspect NAME` shows what is connected to it. What a lab has left: netlab gc.",
+        "`docker network inspect NAME` lists its containers. Remove leftovers of labs: netlab gc.",
     ),
 )
 
 LOG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}  # kubelet's, and `log_files.CONTAINER`
-NO_HEALTHCHECK = {"Test": ["NONE"]}  # Kubernetes knows no HEALTHCHECK: probes are the pod's
+NO_HEALTHCHECK = {"Test": ["NONE"]}  # Kubernetes ignores HEALTHCHECK: pods have probes
 
 
 def container_body(spec: ContainerSpec) -> dict[str, Any]:
-    """Return the body of POST /containers/create: a container in the words of the engine's API."""
+    """Return the body of POST /containers/create."""
     host: dict[str, Any] = {
         "NetworkMode": spec.network or "none",
         "Sysctls": dict(spec.sysctls),
@@ -112,10 +112,10 @@ def event_of(entry: Mapping[str, Any]) -> Event:
 
 
 def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return why a build or pull failed, and what to do, from all that was said of it; None when it did not fail.
+    """Return why a build or pull failed, and a remedy, from its progress messages; None on success.
 
-    Where nothing is known to do, the last words of a build's steps are told: its cause is in them. How far a pull has come
-    (`status`) explains nothing.
+    Without a known remedy, the remedy is the last lines of a build's output, which contain the
+    cause. The progress of a pull (`status`) does not explain a failure.
     """
     lines = tuple(news)
     words = next((str(line["error"]) for line in lines if "error" in line), "")
@@ -126,10 +126,13 @@ def failure_of(news: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
 
 
 def moment(nanoseconds: int) -> str:
-    """Return a moment, in nanoseconds since 1970, as the engine reads one: whole seconds would tell older news again."""
+    """Return a time in nanoseconds since 1970 in the engine's format.
+
+    Whole seconds repeat old events.
+    """
     return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
 
 
 def remedy(words: str) -> str:
-    """Return what to do about a refusal, empty when we know nothing better than the engine's words."""
+    """Return the remedy for an error, empty if the engine's message is the best advice."""
     return next((todo for part, todo in REMEDIES if part in words.lower()), "")

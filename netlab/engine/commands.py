@@ -1,7 +1,8 @@
-"""A command in a container: started, listened to until it ends, and ended when it takes too long.
+"""Run a command in a container: start it, read its output to its end, kill it after a timeout.
 
-The engine says nothing of a command but what it is asked: its words come on a connection that ends with it, its exit code and its
-process by questions (`exec_inspect`). A thread reads; who waits for it may give up after a while, and then ends the command.
+The engine sends the output on a connection that ends with the command; exit code and process must
+be queried (`exec_inspect`). A thread reads the output; its caller waits until the timeout, and then
+kills the command.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from docker.utils.socket import frames_iter
 
 from netlab.errors import EngineError
 
-POLL_SECONDS = 0.02  # seconds between questions whether a command has begun
+POLL_SECONDS = 0.02  # seconds between queries whether a command has started
 
 
 def run_command(client: docker.APIClient, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
-    """Run a command and return its exit code and what it said; TimeoutError, and its end, after `limit` seconds.
+    """Run a command and return its exit code and output; after `limit`, kill it: TimeoutError.
 
-    Raises what the SDK raises, and EngineError when the engine does not know how the command ended.
+    Raises the SDK's exceptions, and EngineError if the engine has no exit code of the command.
     """
     with ThreadPoolExecutor(1) as reader:
         made = client.exec_create(container, list(argv))["Id"]
@@ -37,23 +38,24 @@ def run_command(client: docker.APIClient, container: str, argv: Sequence[str], l
     code = client.exec_inspect(made)["ExitCode"]
     if code is None:  # the connection has ended before the command
         raise EngineError(
-            f"the container engine does not know how {argv[0]} in container {container} ended",
-            remedy="Its log may say why: journalctl -u docker.",
+            f"the container engine returned no exit code for {argv[0]} in container {container}",
+            remedy="Show its log: journalctl -u docker",
         )
     return int(code), said.decode(errors="replace")
 
 
 def _output(client: docker.APIClient, command: str) -> bytes:
-    """Start a command that was made ready and return what it says until it ends."""
+    """Start a created command and return its output when it has ended."""
     stream: Any = client.exec_start(command, socket=True)
     with closing(stream._response):  # noqa: SLF001 -- the SDK keeps the connection there; closing the stream leaves it open
         return b"".join(said for _, said in frames_iter(stream, tty=False))  # type: ignore[no-untyped-call]
 
 
 def _kill(client: docker.APIClient, command: str, output: Future[bytes]) -> None:
-    """Kill just this command: its pid is asked for again once it is held, so that it cannot be a stranger's.
+    """Kill exactly this command: a second query after opening the pidfd excludes a reused pid.
 
-    One that has not begun yet has no pid, and that it begins the engine tells nobody who listens for containers.
+    A command that has not started has no pid, and the engine sends no event of containers when it
+    starts.
     """
     while not (pid := client.exec_inspect(command)["Pid"]):
         if wait([output], POLL_SECONDS).done:

@@ -1,7 +1,7 @@
-"""Where the engine of this machine listens, and the one place where what its SDK raises becomes our errors.
+"""The address of this machine's engine, and the translation of the SDK's exceptions.
 
-An engine that does not answer is the machine's fault (UnsupportedHostError), one that refuses is an EngineError with its own
-words and, where we know one, a remedy.
+An unavailable engine is an UnsupportedHostError; an error of the engine is an EngineError with its
+own message and, if there is one, a remedy.
 """
 
 from __future__ import annotations
@@ -20,33 +20,39 @@ from netlab.errors import EngineError, UnsupportedHostError
 
 HOST_VARIABLE = "DOCKER_HOST"
 OWN_SOCKET = "unix:///var/run/docker.sock"
-UNREACHABLE = {  # why the engine's socket does not answer -> what happened, what to do
-    errno.ENOENT: ("is not there", "Install and start the engine: apt-get install -y docker.io. `netlab doctor` looks again."),
-    errno.ECONNREFUSED: ("has nobody behind it", "Start the engine: systemctl start docker (or dockerd by hand)."),
-    errno.EACCES: ("is not yours to use", "Use sudo: a lab of containers is root's, as its networks are."),
+UNREACHABLE = {  # the error of connect(2) -> message, remedy
+    errno.ENOENT: (
+        "no such file or directory (is Docker installed?)",
+        "Install and start the engine: apt-get install -y docker.io. Then check: netlab doctor",
+    ),
+    errno.ECONNREFUSED: (
+        "connection refused (is the Docker daemon running?)",
+        "Start the engine: systemctl start docker (or run dockerd).",
+    ),
+    errno.EACCES: ("permission denied", "Use sudo: labs of containers need root."),
 }
 
 
 def own_address() -> str:
-    """Return where the engine of this machine listens. Raises UnsupportedHostError when another machine's is meant."""
+    """Return the address of this machine's engine. Raises UnsupportedHostError for a remote one."""
     named = os.environ.get(HOST_VARIABLE) or OWN_SOCKET
     if not named.startswith("unix://"):
         raise UnsupportedHostError(
             f"{HOST_VARIABLE} names an engine that is not on this machine: {named}",
-            remedy="A lab of containers is wired by this machine's kernel: unset it, or run netlab where that engine runs.",
+            remedy="Unset it, or run netlab on that machine: netlab wires containers through the kernel.",
         )
     return named
 
 
 def require_answer(address: str) -> None:
-    """Raise OSError when nobody listens there: the HTTP library would wrap it four times."""
+    """Raise OSError if connect(2) fails: the HTTP library would wrap it four times."""
     with socket.socket(socket.AF_UNIX) as door:
         door.connect(address.removeprefix("unix://"))
 
 
 @contextmanager
 def translated(doing: str, address: str) -> Iterator[None]:
-    """Turn what the SDK raises in a `with` block into our errors; `doing` completes "could not"."""
+    """Translate the SDK's exceptions in a `with` block; `doing` completes "could not"."""
     try:
         yield
     except APIError as error:
@@ -59,20 +65,20 @@ def translated(doing: str, address: str) -> Iterator[None]:
         where = address.removeprefix("unix://")
         if cause in UNREACHABLE:
             what, todo = UNREACHABLE[cause]
-            named = f", which {HOST_VARIABLE} names," if os.environ.get(HOST_VARIABLE) else ""
-            raise UnsupportedHostError(f"no container engine answers: {where}{named} {what}", remedy=todo) from error
+            named = f" ({HOST_VARIABLE})" if os.environ.get(HOST_VARIABLE) else ""
+            raise UnsupportedHostError(f"cannot connect to {where}{named}: {what}", remedy=todo) from error
         raise EngineError(
-            f"the container engine at {where} did not {doing}: {error}", remedy="Its log may say why: journalctl -u docker."
+            f"the container engine at {where} could not {doing}: {error}", remedy="Show its log: journalctl -u docker"
         ) from error
 
 
 def code_of(error: APIError) -> int:
-    """Return the HTTP code of a refusal."""
+    """Return the HTTP code of an error."""
     return int(error.response.status_code) if error.response is not None else 0
 
 
 def _cause(error: BaseException) -> int:
-    """Return the number of the kernel's refusal at the bottom of an error of the HTTP library, 0 when there is none."""
+    """Return the errno at the bottom of an error of the HTTP library, 0 if there is none."""
     seen: list[object] = [error]
     while seen:
         item = seen.pop()

@@ -1,4 +1,4 @@
-"""News of containers, told from a thread as the engine tells them, also after it was away."""
+"""Events of containers from the engine, received in a thread that reconnects."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from docker.errors import DockerException
 from netlab.engine.codec import event_of, label_filters, moment
 from netlab.engine.protocol import CONNECTED, Event
 
-ANSWER_TIMEOUT = 120  # seconds for the answer that begins the news
-RECONNECT_SECONDS = 0.5  # seconds between attempts to hear events of an engine that is away
+ANSWER_TIMEOUT = 120  # seconds until the first answer of the stream of events
+RECONNECT_SECONDS = 0.5  # seconds between attempts to reconnect to the engine
 NEWS = ("start", "die", "destroy")
 
 
 class Listener:
-    """A thread that hears the engine's events, and finds it again when it was away."""
+    """A thread that receives the engine's events, and reconnects if the engine was unavailable."""
 
     def __init__(self, address: str, labels: Mapping[str, str], callback: Callable[[Event], None]) -> None:
         self._address = address
@@ -33,21 +33,21 @@ class Listener:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop listening; returns when nothing will be told any more."""
+        """Stop listening; after the return there are no more callbacks."""
         self._ending.set()
-        with suppress(OSError, AttributeError):  # it closed by itself, perhaps this moment
+        with suppress(OSError, AttributeError):  # the engine closed it, perhaps at this moment
             if self._stream is not None:
                 self._stream.close()
         self._thread.join()
 
     def _listen(self) -> None:
         while not self._ending.is_set():
-            with suppress(DockerException, requests.exceptions.RequestException):  # away: it is asked again
+            with suppress(DockerException, requests.exceptions.RequestException):  # unavailable: try again
                 self._hear()
             self._ending.wait(RECONNECT_SECONDS)
 
     def _hear(self) -> None:
-        since = moment(time.time_ns())  # what happens while we connect is told as well
+        since = moment(time.time_ns())  # includes events during the connection setup
         with docker.APIClient(self._address, version="auto", timeout=ANSWER_TIMEOUT) as client:
             self._stream = client.events(since=since, filters=self._filters, decode=True)  # type: ignore[call-overload]
             self._callback(Event(CONNECTED))

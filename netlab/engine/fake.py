@@ -1,11 +1,11 @@
-"""A container engine in memory, for tests: obeys what `docker.Engine` promises and refuses with the same errors.
+"""A container engine in memory, for tests: the contract and the errors of `protocol.Engine`.
 
-As the real one it is asked by many threads, and does what changes or lists containers one at a time.
+Like the real one it serves many threads, and changes or lists containers one at a time.
 
 What a test may set: `images` (name -> labels), `registry` (names that can be pulled), `users`,
-`answers` (what `run` returns), `written` (what `logs` returns, by the container's name).
-What it may do beside the engine: `end` a container as if its process had ended, `pause` or `disconnect` it, `lose` everything as
-a restart does.
+`answers` (what `run` returns), `written` (what `logs` returns, by the container's name). What a
+test may do in addition: `end` a container as if its process had ended, `pause` or `disconnect` it,
+`lose` everything as a restart does.
 """
 
 from __future__ import annotations
@@ -66,19 +66,19 @@ class FakeEngine:
     users: dict[str, str] = field(default_factory=dict)  # by image name
     answers: Callable[[str, Sequence[str]], tuple[int, str]] = lambda _container, _argv: (0, "")
     written: dict[str, str] = field(default_factory=dict)
-    specs: dict[str, ContainerSpec] = field(default_factory=dict)  # by container id: what was asked for
+    specs: dict[str, ContainerSpec] = field(default_factory=dict)  # by container id: its specification
 
     def __post_init__(self) -> None:
         self._containers: dict[str, Container] = {}
         self._networks: dict[str, Network] = {}
         self._listeners: list[tuple[Mapping[str, str], Callable[[Event], None]]] = []
         self._numbers = itertools.count(1)
-        self.turn = threading.RLock()  # whose it is to be asked
+        self.turn = threading.RLock()  # serializes calls
 
     # ---- containers
     @_one_at_a_time
     def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
-        """Start containers one after another; the first error is raised when all have been tried."""
+        """Start containers one after another; raise the first error after all attempts."""
         started, errors = [], []
         for spec in specs:
             try:
@@ -128,20 +128,20 @@ class FakeEngine:
 
     @_one_at_a_time
     def start_again(self, ids: Sequence[str]) -> list[Container]:
-        """Start containers that have ended; one that runs is left alone."""
+        """Start containers that have ended; ignore running ones."""
         found = [self._require(f"start container {one} again", one) for one in ids]
         return [container if container.runs else self._run(container) for container in found]
 
     @_one_at_a_time
     def resume(self, ids: Sequence[str]) -> None:
-        """Let containers go on that were paused."""
+        """Resume paused containers."""
         for one in ids:
             if one in self._containers and self._containers[one].state == PAUSED:
                 self._containers[one] = replace(self._containers[one], state=RUNNING)
 
     @_one_at_a_time
     def signal(self, ids: Sequence[str], signal: str) -> None:
-        """End containers whose process such a signal ends."""
+        """End containers whose process this signal ends."""
         for one in ids:
             if one in self._containers and self._containers[one].runs and signal in KILLING:
                 self.end(one, KILLING[signal])
@@ -155,28 +155,28 @@ class FakeEngine:
                 self._tell("destroy", self._containers.pop(one))
 
     def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:  # noqa: ARG002 -- answers at once
-        """Return what the test has set."""
+        """Return the value that the test has set."""
         if not self._require(f"run {argv[0]} in container {container}", container).runs:
             raise _refused(f"run {argv[0]} in container {container}", f"Container {container} is not running", 409)
         return self.answers(container, argv)
 
     def logs(self, container: str, *, lines: int | None = None) -> str:  # noqa: ARG002 -- all of it
-        """Return what the test has set, nothing by default."""
+        """Return the value that the test has set, "" by default."""
         found = self._require(f"read the log of container {container}", container)
         return self.written.get(found.name, "")
 
     @_one_at_a_time
     def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Have news told to `callback`, from whoever makes them."""
+        """Call `callback` for each event, in the thread that causes it."""
         entry = (dict(labels), callback)
         self._listeners.append(entry)
         callback(Event(CONNECTED))
         return lambda: self._listeners.remove(entry)
 
-    # ---- what a test may do beside the engine
+    # ---- what a test may do in addition
     @_one_at_a_time
     def end(self, container: str, code: int = 0) -> None:
-        """Let a container's process end, if it runs."""
+        """End a container's process, if it runs."""
         found = self._containers[container]
         if found.runs:
             self._containers[container] = replace(found, state=EXITED, pid=0, exit_code=code)
@@ -184,17 +184,17 @@ class FakeEngine:
 
     @_one_at_a_time
     def pause(self, container: str) -> None:
-        """Let a container stand still."""
+        """Freeze the processes of a container."""
         self._containers[container] = replace(self._containers[container], state=PAUSED)
 
     @_one_at_a_time
     def disconnect(self, container: str) -> None:
-        """Take a container off its network."""
+        """Disconnect a container from its network."""
         self._containers[container] = replace(self._containers[container], networks=())
 
     @_one_at_a_time
     def lose(self) -> None:
-        """Be restarted: every container ends."""
+        """Restart the engine: every container ends."""
         for one in tuple(self._containers):
             self.end(one, KILLING["SIGKILL"])
         for _, callback in self._listeners:
@@ -202,7 +202,7 @@ class FakeEngine:
 
     # ---- images
     def has_image(self, name: str) -> bool:
-        """Tell whether an image is there."""
+        """Return whether an image exists."""
         return name in self.images
 
     def image_id(self, name: str) -> str:
@@ -213,13 +213,13 @@ class FakeEngine:
     def image_labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of an image."""
         if name not in self.images:
-            raise _refused(f"look at image {name}", f"No such image: {name}", 404)
+            raise _refused(f"inspect image {name}", f"No such image: {name}", 404)
         return self.images[name]
 
     def image_user(self, name: str) -> str | None:
-        """Return the user that the test has set, root without one; None when the image is not there."""
+        """Return the user that the test has set, by default root; None if the image is missing."""
         if not NAME.match(name):
-            raise _refused(f"look at image {name}", "invalid reference format", 400)
+            raise _refused(f"inspect image {name}", "invalid reference format", 400)
         return self.users.get(name, "") if name in self.images else None
 
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:
@@ -227,13 +227,13 @@ class FakeEngine:
         return [Image(self.image_id(name), (name,), has) for name, has in sorted(self.images.items()) if _has(has, labels)]
 
     def pull(self, name: str) -> None:
-        """Have an image of the registry."""
+        """Copy an image of the registry."""
         if name not in self.registry:
             raise _refused(f"pull image {name}", f"pull access denied for {name}, repository does not exist", 404)
         self.images.setdefault(name, {})
 
     def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:
-        """Have an image with these labels, and those of the Dockerfile."""
+        """Store an image with these labels, and those of the Dockerfile."""
         with tarfile.open(fileobj=io.BytesIO(context)) as archive:
             found = archive.extractfile("Dockerfile")
             lines = found.read().decode().replace("\\\n", "").splitlines() if found else []
@@ -241,17 +241,17 @@ class FakeEngine:
         self.images[tag] = {**dict(word.split("=", 1) for word in words), **labels}
 
     def import_image(self, archive: str, name: str, labels: Mapping[str, str], command: str) -> None:  # noqa: ARG002 -- any will do
-        """Have an image with these labels."""
+        """Store an image with these labels."""
         self.images[name] = dict(labels)
 
     def remove_image(self, name: str) -> None:
-        """Take an image away."""
+        """Remove an image."""
         self.images.pop(name, None)
 
     # ---- networks
     def create_network(self, spec: NetworkSpec) -> Network:
-        """Make a network whose name and addresses are nobody else's."""
-        doing, wanted = f"make network {spec.name} with {spec.subnet}", IPv4Network(spec.subnet)
+        """Create a network; its name and addresses must be free."""
+        doing, wanted = f"create network {spec.name} with {spec.subnet}", IPv4Network(spec.subnet)
         if any(found.name == spec.name for found in self._networks.values()):
             raise _refused(doing, f"network with name {spec.name} already exists", 409)
         if any(wanted.overlaps(IPv4Network(subnet)) for found in self._networks.values() for subnet in found.subnets):
@@ -270,9 +270,9 @@ class FakeEngine:
         self._networks = {key: found for key, found in self._networks.items() if network not in {key, found.name}}
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection."""
 
-    # ---- within
+    # ---- internals
     def _require(self, doing: str, container: str) -> Container:
         if container not in self._containers:
             raise _refused(doing, f"No such container: {container}", 404)
@@ -286,7 +286,7 @@ class FakeEngine:
 
 
 def _has(present: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Tell whether all wanted labels are there; "" is any value."""
+    """Return whether all wanted labels exist; "" matches any value."""
     return all(name in present and value in {"", present[name]} for name, value in wanted.items())
 
 

@@ -1,16 +1,20 @@
-"""Containers as this project needs them: what to start, what is there, and the door to the engine that has them.
+"""Containers as this project needs them: specifications, states, and the interface of an engine.
 
 Rules:
-1. The engine is asked through the Protocol `Engine` alone. `docker_engine.DockerEngine()` is the real one: it and its parts alone
-   import the SDK, which takes 0.1 s, so it is itself imported where an engine is needed. `fake_docker` ships one for tests.
-2. Labels are the database: what is whose is found by them, also when every record on disk was lost.
-3. Calls block and are made from threads. Those that take many things work on them at the same time: starting a container
-   takes the engine a quarter of a second, and it can do several at once.
-4. What is wanted may already hold: removing what is gone and signalling what has ended are no errors.
-5. A container without a network is not the engine's network `none`: for that, too, the engine keeps a sandbox, and starts itself
-   as a hook of the container to enter it, which takes longer than all the rest of a start (85 ms of CPU instead of 37).
-   /etc/hosts and /etc/resolv.conf are then empty, ours to bring.
-6. The engine must be of this machine: a container's network is reached through /proc/<pid>/ns/net of its process.
+1. All code uses the Protocol `Engine`. `client.DockerEngine()` is the real one: only it and its
+   parts import the SDK, which takes 0.1 s, so callers import it where they need an engine. `fake`
+   has one for tests.
+2. Labels are the database: they state the owner of everything, even if every record on disk is
+   lost.
+3. Calls block and are made from threads. Calls with many objects process them in parallel: starting
+   a container takes the engine a quarter of a second, and it can start several at the same time.
+4. Calls are idempotent: removing a missing object and signaling an ended container succeed.
+5. A container without a network does not use the engine's network `none`: for that, too, the engine
+   keeps a sandbox, and starts itself as a hook of the container to enter it, which takes longer
+   than the rest of a start (85 ms of CPU instead of 37). /etc/hosts and /etc/resolv.conf are then
+   empty; netlab provides them.
+6. The engine must run on this machine: netlab reaches a container's network through
+   /proc/<pid>/ns/net.
 """
 
 from __future__ import annotations
@@ -24,20 +28,18 @@ LAB_LABEL = "netlab/lab"
 ROLE_LABEL = "netlab/role"  # fabric node edge client sandbox container; of an image: node edge client workloads
 OWNER_LABEL = "netlab/owner"  # the name of a host, the uid of a pod
 VERSION_LABEL = "netlab/version"
-STATE_LABEL = "netlab/state"  # of a lab's network: the root of records that the lab's own is in
+STATE_LABEL = "netlab/state"  # on a lab's network: the root of records that contains the lab's record
 
-NO_NETWORK = ""  # a network namespace of its own with `lo` alone, which the engine leaves to us
+NO_NETWORK = ""  # a separate network namespace with `lo` only, which netlab wires
 RUNNING, PAUSED = "running", "paused"
-WHOSE = (LAB_LABEL, ROLE_LABEL, OWNER_LABEL)  # labels that tell whose a container is
-IDLE_STOP_SIGNAL = (
-    "SIGKILL"  # the stop signal of what only waits: it would ignore SIGTERM, and an engine that ends would wait ten seconds
-)
-CONNECTED = "connected"  # the action of the event that says: listening (again); look at everything
+WHOSE = (LAB_LABEL, ROLE_LABEL, OWNER_LABEL)  # labels that identify the owner of a container
+IDLE_STOP_SIGNAL = "SIGKILL"  # for programs that only wait: they ignore SIGTERM, and the engine would wait ten seconds
+CONNECTED = "connected"  # the action of the event after each (re)connection: check everything
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A file or folder of the machine, seen in a container."""
+    """A file or folder of the machine that a container mounts."""
 
     source: str
     target: str
@@ -46,7 +48,10 @@ class Mount:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container to start. `None` for entrypoint, command and the like: what the image says."""
+    """A container to start.
+
+    `None` for entrypoint, command and similar fields: the image's value.
+    """
 
     name: str
     image: str
@@ -58,35 +63,35 @@ class ContainerSpec:
     user: str = ""
     network: str = NO_NETWORK  # or the name of a network, or `container:<id>`: that container's
     address: str = ""  # IPv4 on a named network; empty: the engine chooses
-    capabilities: tuple[str, ...] | None = ()  # all others are dropped; None: the engine's default set, as pods have it
+    capabilities: tuple[str, ...] | None = ()  # all others are dropped; None: the engine's default set, as for pods
     no_new_privileges: bool = True
     sysctls: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     read_only: bool = False
     hostname: str = ""
-    stop_signal: str = ""  # what the engine sends first when it is asked to stop it
-    processes: int = 0  # at most; 0: as many as there may be
-    memory: int = 0  # bytes at most, swap included; 0: as much as there is
+    stop_signal: str = ""  # the first signal that the engine sends to stop it
+    processes: int = 0  # the limit; 0: no limit
+    memory: int = 0  # the limit in bytes, swap included; 0: no limit
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container as it is. `pid` is 0 and `exit_code` counts when it does not run."""
+    """The state of a container. If it does not run, `pid` is 0 and `exit_code` is valid."""
 
     id: str
     name: str
-    image: str  # as it was named at the start
+    image: str  # the name given at the start
     labels: Mapping[str, str]
-    state: str  # the engine's words: created running paused restarting removing exited dead
+    state: str  # the engine's states: created running paused restarting removing exited dead
     pid: int = 0
     exit_code: int = 0
     started_at: str = ""
-    stop_signal: str = "SIGTERM"  # what its image wants to be ended with
-    networks: tuple[str, ...] = ()  # ids of the networks that it is on, or was when it ended
+    stop_signal: str = "SIGTERM"  # the stop signal of its image
+    networks: tuple[str, ...] = ()  # ids of its networks, or of those it had when it ended
 
     @property
     def runs(self) -> bool:
-        """Whether it has its process, and so its namespaces; one that somebody has paused has."""
+        """Whether it has a process, and so its namespaces; a paused container has them."""
         return self.state in {RUNNING, PAUSED}
 
     @property
@@ -96,13 +101,13 @@ class Container:
 
 
 def same_owner(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Tell whether two containers with these labels belong to the same."""
+    """Return whether two containers with these labels have the same owner."""
     return all(one.get(label) == other.get(label) for label in WHOSE)
 
 
 @dataclass(frozen=True)
 class Event:
-    """News of a container: `action` is start, die, destroy (the engine's words), or CONNECTED."""
+    """An event of a container: `action` is start, die, destroy (the engine's), or CONNECTED."""
 
     action: str
     id: str = ""
@@ -113,7 +118,10 @@ class Event:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A bridge network to make, without a way out of the machine. `gateway`: the machine's own address on it."""
+    """A bridge network to create, without external access.
+
+    `gateway`: the machine's address on it.
+    """
 
     name: str
     subnet: str
@@ -123,7 +131,7 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class Network:
-    """A network as it is."""
+    """The state of a network."""
 
     id: str
     name: str
@@ -133,7 +141,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Image:
-    """An image as it is. `size` is that of all its layers, also of those it shares."""
+    """An image in the engine's store. `size` includes all its layers, also shared ones."""
 
     id: str
     tags: tuple[str, ...]
@@ -143,81 +151,90 @@ class Image:
 
 
 class Engine(Protocol):
-    """What is asked of a container engine. Raises EngineError with its words, UnsupportedHostError when it does not answer."""
+    """A container engine.
+
+    Raises EngineError with its message, UnsupportedHostError without an answer.
+    """
 
     def start(self, specs: Sequence[ContainerSpec]) -> list[Container]:
-        """Create and start containers, all at the same time; returns them as they run, in the order given.
+        """Create and start containers in parallel; return their states in the given order.
 
-        One that cannot be started is removed again, and its error raised when the others have started. What an earlier attempt
-        has left under its name, with the same lab, role and owner, makes way for it: the engine may have gone away before it
-        answered, or its container has ended.
+        A container that cannot be started is removed, and its error is raised after the others have
+        started. A leftover of an earlier attempt with the same name, lab, role and owner is
+        replaced: the engine may have stopped before it answered, or the container has ended.
         """
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
-        """Return the containers with all these labels, also those that do not run; the value "" is any value."""
+        """Return the containers with all these labels, running or not.
+
+        The value "" matches any value.
+        """
 
     def start_again(self, ids: Sequence[str]) -> list[Container]:
-        """Start containers that have ended; returns them as they run, in the order given."""
+        """Start containers that have ended; return their states in the given order."""
 
     def resume(self, ids: Sequence[str]) -> None:
-        """Let containers go on that were paused; one that is not is no error."""
+        """Resume paused containers; ignore others."""
 
     def signal(self, ids: Sequence[str], signal: str) -> None:
-        """Send a signal ("SIGTERM") to the main process of containers; one that does not run is no error."""
+        """Send a signal ("SIGTERM") to the main process of containers.
+
+        Ignore those that do not run.
+        """
 
     def remove(self, ids: Sequence[str]) -> None:
-        """End and remove containers with their anonymous volumes; one that is not there is no error."""
+        """Kill and remove containers with their anonymous volumes; ignore missing ones."""
 
     def run(self, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
-        """Run a command in a container; returns its exit code and what it said.
+        """Run a command in a container; return its exit code and output.
 
-        One that goes on after `limit` seconds is given up: TimeoutError.
+        Raises TimeoutError after `limit` seconds.
         """
 
     def logs(self, container: str, *, lines: int | None = None) -> str:
-        """Return what a container wrote to stdout and stderr: all of it, or the last `lines`."""
+        """Return the output of a container, stdout and stderr: all of it, or the last `lines`."""
 
     def events(self, labels: Mapping[str, str], callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Have news of containers with these labels told to `callback`, from a thread; returns what ends that.
+        """Call `callback` from a thread for events of these containers; return a stop function.
 
-        Begins with CONNECTED, which comes again when the engine was away for a while.
+        The first event is CONNECTED, which is repeated after every reconnection to the engine.
         """
 
     def has_image(self, name: str) -> bool:
-        """Tell whether an image is there without a registry."""
+        """Return whether the engine's store has an image."""
 
     def image_id(self, name: str) -> str:
-        """Return the identity of an image. Raises EngineError when it is not there."""
+        """Return the identity of an image. Raises EngineError if it is missing."""
 
     def image_labels(self, name: str) -> Mapping[str, str]:
-        """Return the labels of an image. Raises EngineError when it is not there."""
+        """Return the labels of an image. Raises EngineError if it is missing."""
 
     def find_images(self, labels: Mapping[str, str]) -> list[Image]:
-        """Return the images with all these labels; the value "" is any value."""
+        """Return the images with all these labels; the value "" matches any value."""
 
     def image_user(self, name: str) -> str | None:
-        """Return the user that an image runs as, "" for root; None when it is not there."""
+        """Return the user that an image runs as, "" for root; None if it is missing."""
 
     def pull(self, name: str) -> None:
-        """Fetch an image from its registry."""
+        """Pull an image from its registry."""
 
     def import_image(self, archive: str, name: str, labels: Mapping[str, str], command: str) -> None:
-        """Make an image of a file system: the path of a tar archive, as `docker import` takes it; `command` is what it runs."""
+        """Create an image from the tar archive of a file system, as `docker import` does."""
 
     def build(self, context: bytes, tag: str, labels: Mapping[str, str]) -> None:
         """Build an image from a context (a tar archive with a Dockerfile) and name it."""
 
     def remove_image(self, name: str) -> None:
-        """Take a name off an image, and the image away with its last name; one that is not there is no error."""
+        """Remove a name of an image, and the image with its last name; ignore a missing one."""
 
     def create_network(self, spec: NetworkSpec) -> Network:
-        """Make a network."""
+        """Create a network."""
 
     def networks(self, labels: Mapping[str, str]) -> list[Network]:
         """Return the networks with all these labels; without labels, all."""
 
     def remove_network(self, network: str) -> None:
-        """Remove a network; one that is not there is no error."""
+        """Remove a network; ignore a missing one."""
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Close the connection to the engine."""

@@ -1,13 +1,15 @@
-"""Whose a network namespace is: the lab's that has it on record.
+"""The owner of a network namespace: the lab that has recorded it.
 
-A lab records a namespace before it creates it, so one that exists without a record was created by somebody else: by hand, by
-another program, or by a lab whose name and host's name give the same text (`a` + `b-node1`, `a-b` + `node1`). netlab never
-enters, programs or removes such a namespace. The same holds for anything else at the path: a symbolic link, a folder, a
-file. A name on record is the lab's, also when somebody removed the namespace by hand and made another one of that name; but a
-symbolic link, a folder or a file with content is never what the lab made.
+A lab records a namespace before it creates it, so one that exists without a record has another
+origin: it was created by hand, by another program, or by a lab whose name and host's name give the
+same text (`a` + `b-node1`, `a-b` + `node1`). netlab never enters, programs or removes such a
+namespace. The same holds for anything else at the path: a symbolic link, a folder, a file. A
+recorded name belongs to the lab, even if a user has removed the namespace by hand and created
+another one of that name; but a symbolic link, a folder or a file with content never belongs to the
+lab.
 
-Hosts and pods follow the same rules: `foreign` before creating, `record` before creating, `release` to remove. `netlab gc`
-recognizes by the marks inside which namespaces a lab without a record has left.
+Hosts and pods follow the same rules: `foreign` before creating, `record` before creating, `release`
+to remove. `netlab gc` recognizes the namespaces of a lab without a record by the marks inside.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from netlab.state import OWN_NETNS_DIRECTORY, StateDirectory
 
 
 def foreign(state: StateDirectory, occupants: Mapping[str, Occupant]) -> tuple[str, ...]:
-    """Return the paths, of those given with what they hold, that hold something the lab did not make."""
+    """Return the given paths whose occupant was not created by the lab."""
     recorded = set(state.recorded_namespaces())
     return tuple(
         path
@@ -32,26 +34,26 @@ def foreign(state: StateDirectory, occupants: Mapping[str, Occupant]) -> tuple[s
 
 
 def refuse_foreign(state: StateDirectory, occupants: Mapping[str, Occupant]) -> None:
-    """Raise ForeignNamespaceError when one of these paths holds something the lab did not make."""
+    """Raise ForeignNamespaceError if the lab did not create what exists at one of these paths."""
     if found := foreign(state, occupants):
         raise ForeignNamespaceError(
-            f"these names exist in {NETNS_DIRECTORY}, and lab {state.lab!r} did not make them: "
+            f"these names exist in {NETNS_DIRECTORY} but were not created by lab {state.lab!r}: "
             f"{', '.join(Path(where).name for where in found)}",
-            remedy="Give the lab another name (netlab up --name), or remove them: `netlab down` or `netlab gc` what a lab "
-            "left behind, `ip netns delete NAME` another namespace, `rm` a file.",
+            remedy="Use another lab name (netlab up --name), or remove them: a lab with `netlab down` or `netlab gc`, "
+            "another namespace with `ip netns delete NAME`, a file with `rm`.",
         )
 
 
 def pod_refusal(state: StateDirectory, path: str) -> str:
-    """Return why a pod gets no namespace at a path that holds something the lab did not make."""
+    """Return why a pod gets no namespace at a path with a foreign occupant."""
     return (
-        f"{path} exists, and lab {state.lab!r} did not make it. Remove it (ip netns delete {Path(path).name}; a file: rm), "
-        "or give the pod another name."
+        f"{path} exists but was not created by lab {state.lab!r}. "
+        f"Remove it (ip netns delete {Path(path).name}, or rm for a file), or rename the pod."
     )
 
 
 def record(state: StateDirectory, paths: Iterable[str]) -> None:
-    """Put namespaces on the lab's record; do it before they are created."""
+    """Record namespaces; call this before creating them."""
     wanted = list(paths)
     if wanted and not Path(NETNS_DIRECTORY).exists():
         (state.root.parent / OWN_NETNS_DIRECTORY).touch()
@@ -60,7 +62,7 @@ def record(state: StateDirectory, paths: Iterable[str]) -> None:
 
 
 def release(kernel: Kernel, state: StateDirectory, paths: Iterable[str]) -> None:
-    """Remove those of these namespaces that are on the lab's record, then strike them off."""
+    """Remove those of these namespaces that the lab has recorded, then their records."""
     recorded = set(state.recorded_namespaces())
     ours = [where for where in paths if Path(where).name in recorded]
     kernel.delete_namespaces(ours)

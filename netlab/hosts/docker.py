@@ -4,15 +4,19 @@
     br-... 172.30.0.3/16  -- eth0 -- underlay 172.30.0.2/16 ------ eth0 172.30.1.1/16
     the lab's Docker network         outside                ------ eth1, eth0 ...
 
-- Every container's network namespace is bound to /run/netns/<lab>-<host>. From there on it is a namespace like any other:
-  the fabric is wired, packets are captured and probes are sent by the code that runtime `netns` has.
-- Only the fabric is on the lab's Docker network, and its interface there becomes a port of the underlay: so the network's
-  segment is the underlay, and the machine reaches the nodes through it. Were every node attached by Docker, the rules of an
-  `internal` network would drop each bridged packet that keeps a client's address, which a load balancer's packets do.
-- A container that has ended is started again, one that was removed is made anew, and so is a fabric that is not on the network
-  any more; either way it has another namespace. The old one, which its name has kept alive, is emptied, the name is bound anew,
-  and the difference is wired. A container that is paused has its own, and goes on.
-- Whose a container is, say its labels. Nothing is compared but whether it runs: a host keeps the image it was made from.
+- Every container's network namespace is bound to /run/netns/<lab>-<host>. From then on it is a
+  namespace like any other: the code of runtime `netns` wires the fabric, captures packets and sends
+  probes.
+- Only the fabric is on the lab's Docker network, and its interface there becomes a port of the
+  underlay. So the network's segment is the underlay, and the machine reaches the nodes through it.
+  If Docker attached every node, the rules of an `internal` network would drop each bridged packet
+  with a client's address, such as the packets of a load balancer.
+- A container that has ended is restarted; one that was removed is recreated, and so is a fabric
+  that is no longer on the network. Both get a new namespace. The old one, which its name has kept
+  alive, is emptied, the name is bound to the new one, and the difference is wired. A paused
+  container keeps its namespace, and is resumed.
+- The labels of a container state its owner. Only whether it runs is compared: a host keeps the
+  image that it was created from.
 """
 
 from __future__ import annotations
@@ -49,14 +53,17 @@ from netlab.kernel.door import Kernel
 from netlab.process.identity import children, end, start_time
 from netlab.state import StateDirectory
 
-UPLINK = "eth0"  # as Docker calls the interface of a container on a network
+UPLINK = "eth0"  # Docker's name for the interface of a container on a network
 LEAVING, ENDED = ("removing", "dead"), ("created", "exited")  # states, in the engine's words
 LOSSES = ("die", "destroy")  # events, in the engine's words
 log = logging.getLogger("netlab.hosts")
 
 
 class DockerRuntime:
-    """Makes and removes the hosts of one lab. `token_of` names the file with the token of a host's agent."""
+    """Creates and removes the hosts of one lab.
+
+    `token_of` returns the token file of a host's agent.
+    """
 
     def __init__(self, engine: Engine, kernel: Kernel, state: StateDirectory, token_of: Callable[[str], Path]) -> None:
         self._engine = engine
@@ -64,10 +71,10 @@ class DockerRuntime:
         self._state = state
         self._token_of = token_of
         self._pids: dict[str, int] = {}  # host -> the first process of its container
-        self._starts: dict[str, int | None] = {}  # and when that was started
+        self._starts: dict[str, int | None] = {}  # and its start time
 
     def converge(self, lab: Lab, hosts: Sequence[HostStatus]) -> int:
-        """Make fabric, edge and hosts what they should be; return how many changes that took."""
+        """Create or repair fabric, edge and hosts; return the number of changes."""
         members = fabric_hosts(lab, hosts)
         self._write_arguments(lab, members)
         running, started = self._run_containers(lab, members)
@@ -85,29 +92,29 @@ class DockerRuntime:
         return started + len(bound) + changes
 
     def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:
-        """Remove hosts that are not wanted any more, and strike them off."""
+        """Remove hosts that are no longer wanted, and their records."""
         leaving = {host.name for host in hosts}
         if leaving:
             self._engine.remove([container.id for host, container in self._present(lab).items() if host in leaving])
         release(self._kernel, self._state, [path(lab, name) for name in leaving])
 
     def stands(self, host: str) -> bool:
-        """Tell whether a host's namespace is there, and its container runs: its name keeps a namespace beyond that."""
+        """Return whether a host's container runs and its namespace, kept by a name, exists."""
         there = self._kernel.namespace_exists(path(self._state.lab, host))
-        pid, start = self._pids.get(host), self._starts.get(host)  # of a daemon that has just begun: nothing is known
+        pid, start = self._pids.get(host), self._starts.get(host)  # the daemon has just started and has no data yet
         return there and (pid is None or (start is not None and start_time(pid) == start))
 
     def agent_starts(self, host: str) -> Collection[int]:
-        """Return when the processes were started that may be a host's agent: the children of its container's first, `keep`."""
+        """Return the start times of a host's possible agents: the children of `keep`, its pid 1."""
         pid = self._pids.get(host)
         starts = (start_time(child) for child in children(pid)) if pid else ()
         return {start for start in starts if start is not None}
 
     def _renew_agents(self, hosts: Iterable[str]) -> None:
-        """End agents whose host has lost its cable with the fabric: the next ones begin anew.
+        """End agents whose host has lost its cable to the fabric: the engine restarts them.
 
-        A node has lost all that was upon the cable; and everyone a connection with an API server whose end nobody has told,
-        so that for half a minute no news would come.
+        A node has lost all devices on the cable. Every agent has lost its connection to the API
+        server without notice, so for half a minute it would receive no events.
         """
         for pid in filter(None, map(self._pids.get, hosts)):
             for child in children(pid):
@@ -115,8 +122,8 @@ class DockerRuntime:
                     end(child, start)
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
-        """Have `lost` called when a host's container has ended or is gone, or the engine was away."""
-        first = [CONNECTED]  # who begins to listen looks at everything anyway
+        """Call `lost` after the end or removal of a host's container, or an engine's outage."""
+        first = [CONNECTED]  # a new listener checks everything anyway
 
         def hear(event: Event) -> None:
             if event.action == CONNECTED and first:
@@ -133,7 +140,10 @@ class DockerRuntime:
         return {c.labels[OWNER_LABEL]: c for c in found if c.labels.get(ROLE_LABEL) in HOST_ROLES}
 
     def _run_containers(self, lab: Lab, members: Sequence[Host]) -> tuple[dict[str, Container], int]:
-        """Start what does not run, all at once; return the containers by host, and how many were started or resumed."""
+        """Start stopped hosts in parallel.
+
+        Return the containers by host, and the number of changes.
+        """
         name = lab.metadata.name
         spec = network_spec(lab, str(self._state.root.parent))
         network = next(iter(self._engine.networks({LAB_LABEL: name})), None) or self._engine.create_network(spec)
@@ -168,5 +178,5 @@ class DockerRuntime:
 
 
 def _is_cut_off(container: Container, network: Network) -> bool:
-    """Tell whether a fabric is not on the lab's network any more."""
+    """Return whether a fabric is no longer on the lab's network."""
     return container.labels[ROLE_LABEL] == FABRIC_ROLE and network.id not in container.networks

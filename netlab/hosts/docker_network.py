@@ -1,8 +1,9 @@
 """The Docker network of a lab: its subnet is the lab's node subnet, and its segment is the lab's underlay.
 
-A subnet that the file does not state is the first of 172.30.0.0/16, 172.29.0.0/16 ... that nobody has: no other network of
-the engine, and no route of the machine. The network is made as soon as the lab is, for that is how the engine gives a subnet
-to one lab alone: of two labs that want the same one at the same time the second is refused it, and takes the next.
+If the file states no subnet, netlab takes the first of 172.30.0.0/16, 172.29.0.0/16 ... that no
+other network of the engine and no route of the machine uses. It creates the network together with
+the lab, because that is how the engine reserves a subnet: of two labs that request the same one at
+the same time, the second is refused and takes the next.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ def network_name(lab: str) -> str:
 
 
 def network_spec(lab: Lab, state_root: str) -> NetworkSpec:
-    """Return the network of a lab with this node subnet. The machine gets the address after the API server's."""
+    """Return the network of a lab. The machine's address in it follows the API server's."""
     addresses, name = AddressPlan.of(lab), lab.metadata.name
     labels = {LAB_LABEL: name, STATE_LABEL: state_root, VERSION_LABEL: __version__}
     return NetworkSpec(network_name(name), lab.spec.networking.node_subnet, addresses.machine, labels)
 
 
 def choose_network(engine: Engine, machine: NamespaceState, lab: Lab, state_root: str, *, stated: bool) -> str:
-    """Make the network of a new lab and return its subnet: the lab's if that is free, another unless it is `stated`.
+    """Create the network of a new lab and return its subnet: the lab's, or else a free one.
 
-    `machine` holds the routes of this machine. A network that an earlier `up` of this lab has left is taken over, or made
-    anew when another subnet is stated now. Raises LabError that names the holder of the stated subnet, or when none is free.
+    A `stated` subnet is never replaced.
+
+    `machine` has the routes of this machine. A network that an earlier `up` of this lab has left is
+    adopted, or recreated if the stated subnet has changed. Raises LabError with the holder of the
+    stated subnet, or if no subnet is free.
     """
     subnet = lab.spec.networking.node_subnet
     networks = engine.networks({})
@@ -57,14 +61,14 @@ def choose_network(engine: Engine, machine: NamespaceState, lab: Lab, state_root
             except EngineError as error:
                 if error.code != CLASH:
                     raise
-                holder = "a network that was made this moment"
+                holder = "a network that another client has just created"
             else:
                 return wanted
         if stated:
             raise clash(wanted, holder)
     raise LabError(
         f"all of {CANDIDATES[0]} to {CANDIDATES[-1]} are in use on this machine",
-        remedy="State a range that is free: spec.networking.nodeSubnet. `docker network ls` and `ip route` show what is taken.",
+        remedy="Set spec.networking.nodeSubnet to a free range; `docker network ls` and `ip route` show those in use.",
     )
 
 
@@ -75,15 +79,16 @@ def with_node_subnet(lab: Lab, subnet: str) -> Lab:
 
 
 def clash(subnet: str, holder: str) -> LabError:
-    """Return the error for a node subnet that somebody else has."""
+    """Return the error for a node subnet that is in use."""
     return LabError(
         f"spec.networking.nodeSubnet: {subnet} overlaps with {holder}",
-        remedy="State another one, or none: then the first that is free is taken. (What a lab left behind: netlab gc.)",
+        remedy="Set another range, or omit the field: netlab then takes the first free range. "
+        "Remove leftovers of labs: netlab gc.",
     )
 
 
 def holders(networks: Iterable[Network], machine: NamespaceState) -> tuple[tuple[IPv4Network, str], ...]:
-    """Return the ranges that are in use, each with who has it."""
+    """Return the ranges that are in use, each with its holder."""
     of_networks = (
         (IPv4Network(subnet), f"the Docker network {network.name}" + _of_lab(network))
         for network in networks

@@ -1,15 +1,16 @@
-"""What container each host of a lab is: its image, what it may do, what it is given. Pure.
+"""The container of each host of a lab: its image, its capabilities, its files. Pure.
 
     role     capabilities                     why
     fabric   none                             holds the bridges; the daemon programs them from outside
-    client   NET_RAW, SETUID, SETGID, KILL    tcpdump: packet sockets, then it gives up being root; to end it all the same
+    client   NET_RAW, SETUID, SETGID, KILL    tcpdump: packet sockets, then it drops root; KILL ends it
     edge     those, NET_ADMIN,                addresses, rules; DNS on port 53
              NET_BIND_SERVICE
     node     the edge's                       links, routes, rules; DNS on port 53
 
-Node and edge run their agent. It is given, read-only: its arguments, the lab, the lab's authority, and the one token that is
-its own. Every container has its /etc/hosts, resolv.conf and hostname from the lab. All but the fabric's are made without a
-network; settings (sysctls) are written from outside, so /proc/sys stays read-only in all of them.
+Node and edge run their agent. It gets, read-only: its arguments, the lab, the lab's authority, and
+its own token only. Every container has its /etc/hosts, resolv.conf and hostname from the lab. All
+but the fabric's are created without a network; the daemon writes settings (sysctls) from outside,
+so /proc/sys stays read-only in all of them.
 """
 
 from __future__ import annotations
@@ -40,24 +41,24 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     Role.EDGE.value: ("NET_ADMIN", *PACKETS, "NET_BIND_SERVICE"),
     Role.CLIENT.value: PACKETS,
 }
-IMAGES = {FABRIC_ROLE: Role.CLIENT.value}  # roles without an image of their own -> whose they have
+IMAGES = {FABRIC_ROLE: Role.CLIENT.value}  # roles without a separate image -> the role whose image they use
 WITH_AGENT = (Role.NODE, Role.EDGE)
 WAIT = ("sleep", "infinity")
-GIVEN = "/run/netlab"  # the folder in a container with what its agent is given
+GIVEN = "/run/netlab"  # the folder in a container with the files of its agent
 ARGUMENTS, LAB, AUTHORITY, TOKEN = (f"{GIVEN}/{name}" for name in ("arguments.json", "lab.json", "ca.crt", "token"))
 ETC = ("hosts", "resolv.conf", "hostname")
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "MALLOC_ARENA_MAX": "1",
-    "SSL_CERT_FILE": "/dev/null",  # the lab's own authority is the only one that is trusted
+    "SSL_CERT_FILE": "/dev/null",  # only the lab's own authority is trusted
     "SSL_CERT_DIR": "/dev/null",
 }
 
 
 @dataclass(frozen=True)
 class Given:
-    """Files of the machine that a host's container is given; a token when it has an agent."""
+    """Files of the machine for a host's container; a token if it has an agent."""
 
     folder: str
     lab_file: str
@@ -71,12 +72,12 @@ def container_name(lab: str, host: str) -> str:
 
 
 def labels(lab: str, role: str, owner: str) -> dict[str, str]:
-    """Return the labels that say whose a container is."""
+    """Return the labels that state the owner of a container."""
     return {LAB_LABEL: lab, ROLE_LABEL: role, OWNER_LABEL: owner, VERSION_LABEL: __version__}
 
 
 def fabric_spec(lab: str, images: Mapping[str, str], network: str, address: str) -> ContainerSpec:
-    """Return the container that holds the bridges: nothing runs in it that could be asked for anything."""
+    """Return the container with the bridges: it runs no server."""
     return ContainerSpec(
         name=container_name(lab, FABRIC),
         image=images[IMAGES[FABRIC_ROLE]],
@@ -92,7 +93,7 @@ def fabric_spec(lab: str, images: Mapping[str, str], network: str, address: str)
 
 
 def host_spec(lab: str, host: Host, images: Mapping[str, str], given: Given) -> ContainerSpec:
-    """Return the container of an edge, a node or a client; what runs in it says its image."""
+    """Return the container of an edge, a node or a client; its image names the program."""
     role = host.role.value
     return ContainerSpec(
         name=container_name(lab, host.name),

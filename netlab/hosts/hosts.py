@@ -1,7 +1,8 @@
 """Which hosts a lab has, and their addresses: decided once per host and kept while it exists. Pure.
 
-A host's index gives its address (`netlab.ipam`). A lab made anew counts in the order of the file, so the same file always
-gives the same addresses; a host added to a running lab takes the lowest index that is free, and nobody is renumbered.
+A host's index determines its address (`netlab.ipam`). A new lab counts in the order of the file, so
+the same file always gives the same addresses. A host that is added to a running lab takes the
+lowest free index, and the other hosts keep theirs.
 """
 
 from __future__ import annotations
@@ -19,24 +20,30 @@ NODE, CLIENT = Role.NODE.value, Role.CLIENT.value
 
 
 class Runtime(Protocol):
-    """Makes and removes the hosts of one lab. All calls block."""
+    """Creates and removes the hosts of one lab. All calls block."""
 
     def converge(self, lab: Lab, hosts: Sequence[HostStatus]) -> int:
-        """Make fabric, edge and hosts what they should be; return how many changes that took."""
+        """Create or repair fabric, edge and hosts; return the number of changes."""
 
     def remove(self, lab: str, hosts: Iterable[HostStatus]) -> None:
-        """Remove hosts that are not wanted any more, and strike them off."""
+        """Remove hosts that are no longer wanted, and their records."""
 
     def stands(self, host: str) -> bool:
-        """Tell whether a host is there: its namespace and, of a container, what runs in it. Known without asking an engine."""
+        """Return whether a host exists: its namespace and, if it has one, its container.
+
+        Asks no engine.
+        """
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
-        """Have `lost` called, from any thread, when a host may not be any more what it was; returns what ends that."""
+        """Call `lost`, from any thread, when a host may have changed.
+
+        Returns a function that stops this.
+        """
 
 
 @dataclass(frozen=True)
 class HostPlan:
-    """The hosts a lab should have, and those it had that nobody wants any more."""
+    """The hosts that a lab should have, and those to remove."""
 
     wanted: tuple[HostStatus, ...]
     removed: tuple[HostStatus, ...]
@@ -47,7 +54,7 @@ class HostPlan:
 
 
 def plan_hosts(lab: Lab, previous: Sequence[HostStatus]) -> HostPlan:
-    """Return the hosts of the lab with their indices and addresses, given those it has."""
+    """Return the hosts of the lab with their indices and addresses, given the existing ones."""
     addresses = AddressPlan.of(lab)
     nodes = _indexed([node.name for node in lab.spec.nodes], NODE, previous)
     clients = _indexed([client.name for client in lab.spec.clients], CLIENT, previous)
@@ -60,7 +67,7 @@ def plan_hosts(lab: Lab, previous: Sequence[HostStatus]) -> HostPlan:
 
 
 def _indexed(names: Iterable[str], role: str, previous: Sequence[HostStatus]) -> list[tuple[str, int]]:
-    """Return each name with the index it has, or the lowest that is free; indices of hosts on their way out are not."""
+    """Return each name with its index, or the lowest free one; hosts to remove keep theirs."""
     known = {host.name: host.index for host in previous if host.role == role}
     taken = set(known.values())
     result = []
@@ -73,7 +80,7 @@ def _indexed(names: Iterable[str], role: str, previous: Sequence[HostStatus]) ->
 
 
 def fabric_hosts(lab: Lab, hosts: Iterable[HostStatus]) -> tuple[Host, ...]:
-    """Return the hosts as the fabric sees them: the edge first, then nodes and clients with their cables."""
+    """Return the hosts on the fabric: the edge first, then nodes and clients with their cables."""
     addresses, name = AddressPlan.of(lab), lab.metadata.name
     edge = Host(
         EDGE,

@@ -1,4 +1,4 @@
-"""The first thing an agent does in a container: set up its log, and read the arguments that it is given there."""
+"""The start of an agent in a container: set up its log, and read its arguments from a file."""
 
 from __future__ import annotations
 

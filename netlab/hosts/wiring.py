@@ -1,8 +1,8 @@
-"""Cables, addresses and routes of a lab's hosts, in namespaces that are there: the same for every runtime.
+"""Cables, addresses and routes of a lab's hosts, in existing namespaces of every runtime.
 
-Level-triggered: what is there is looked at, and the difference is done. So it wires a new lab, finishes one that a crash left
-half-made, repairs one that somebody broke by hand, and does nothing to one that is right. Cables are looked at first, as they
-have an end in two namespaces (`dataplane.cables`).
+Level-triggered: it reads the present state and applies the difference. So it wires a new lab,
+completes one that a crash left incomplete, repairs one that was broken by hand, and does not change
+a correct one. Cables come first, because they have an end in two namespaces (`dataplane.cables`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("netlab.hosts")
 
 
 def wire(kernel: Kernel, lab: Lab, members: Sequence[Host], *, uplink: str = "") -> int:
-    """Make fabric and hosts what they should be; return how many changes that took. `uplink`: see `fabric_state`."""
+    """Wire fabric and hosts; return the number of changes. `uplink`: see `fabric_state`."""
     name, addresses = lab.metadata.name, AddressPlan.of(lab)
     near = fabric_path(name)
     fabric = fabric_state(name, f"{addresses.api_server}/{addresses.node_prefix}", members, uplink=uplink)
@@ -40,12 +40,12 @@ def wire(kernel: Kernel, lab: Lab, members: Sequence[Host], *, uplink: str = "")
 
 
 def _remove_severed(kernel: Kernel, near: str, fabric: NamespaceState, observed: dict[str, NamespaceState]) -> int:
-    """Remove what is left of cables that are not whole, and look again where that was."""
+    """Remove the remaining ends of broken cables, and read the state of those namespaces again."""
     broken = severed(near, fabric, observed)
     for path, operations in broken.items():
         _perform(kernel, path, operations)
     if broken:
-        log.warning("cables=severed namespaces=%s remedy=%r", ",".join(broken), "made again")
+        log.warning("cables=severed namespaces=%s remedy=%r", ",".join(broken), "recreated")
         observed[near] = _observe(kernel, near, fabric)
     return sum(map(len, broken.values()))
 

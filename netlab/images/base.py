@@ -1,10 +1,11 @@
-"""The base of all images, `debian:bookworm-slim`: the one that is there, else the registry's, else one made here.
+"""The base of all images, `debian:bookworm-slim`: the present one, else pulled, else built here.
 
-Made here: `mmdebstrap` puts the same Debian release together from Debian's packages, with what the official image leaves out
-left out too (manual pages, documentation, translations), and the engine imports it under the same name, with the label
-`netlab/base=mmdebstrap`. It takes packages from where the machine's own apt does, when that is Debian's archive, else from
-Debian's own mirrors. The engine's store is the cache: as long as the image is there, nothing is made again. `netlab images pull`
-replaces it by the official one when a registry answers.
+To build it, `mmdebstrap` installs the same Debian release from Debian's packages, without the parts
+that the official image omits (manual pages, documentation, translations), and the engine imports it
+under the same name, with the label `netlab/base=mmdebstrap`. The packages come from the source of
+the machine's own apt if that is Debian's archive, else from Debian's mirrors. The engine's store is
+the cache: as long as the image exists, it is not built again. `netlab images pull` replaces it by
+the official one if a registry responds.
 """
 
 from __future__ import annotations
@@ -34,37 +35,37 @@ log = logging.getLogger("netlab.images")
 
 
 def ensure_base(engine: Engine, say: Callable[[str], None]) -> str:
-    """Return the identity of the base image; fetch or make it when it is not there."""
+    """Return the identity of the base image; pull or build it if it is missing."""
     if not engine.has_image(BASE):
         try:
             pull_base(engine, say)
         except EngineError as error:
-            say(f"no registry gave {BASE}: {_first_line(error.message)}")
+            say(f"could not pull {BASE}: {_first_line(error.message)}")
             _make(engine, say)
     return engine.image_id(BASE)
 
 
 def pull_base(engine: Engine, say: Callable[[str], None]) -> None:
-    """Fetch the official base. Raises EngineError when no registry answers."""
-    say(f"fetching {BASE} from its registry")
+    """Pull the official base. Raises EngineError if no registry responds."""
+    say(f"pulling {BASE}")
     engine.pull(BASE)
 
 
 def _make(engine: Engine, say: Callable[[str], None]) -> None:
     if shutil.which("mmdebstrap") is None:
         raise UnsupportedHostError(
-            f"the images stand on {BASE}, which no registry gave, and mmdebstrap, which could make it, is not installed",
+            f"could not pull {BASE}, the base of the images, and mmdebstrap, which builds it, is not installed",
             remedy="Install it: apt-get install -y mmdebstrap debian-archive-keyring. Or load the image: docker load.",
         )
-    say(f"making {BASE} from Debian's packages with mmdebstrap (once; half a minute)")
+    say(f"building {BASE} from Debian's packages with mmdebstrap (once; about 30 s)")
     with tempfile.TemporaryDirectory(prefix="netlab-base-") as folder:
         archive = Path(folder) / "root.tar"
-        programs.run(f"make {BASE} from Debian's packages", command(archive, machine_sources()), limit=MAKING_LIMIT)
-        engine.import_image(str(archive), BASE, {MADE_LABEL: "mmdebstrap"}, "bash")  # as the official one
+        programs.run(f"build {BASE} from Debian's packages", command(archive, machine_sources()), limit=MAKING_LIMIT)
+        engine.import_image(str(archive), BASE, {MADE_LABEL: "mmdebstrap"}, "bash")  # as in the official one
 
 
 def command(archive: Path, sources: Sequence[str]) -> list[str]:
-    """Return the command that makes the base; no `sources` means Debian's own mirrors."""
+    """Return the command that builds the base; without `sources` it uses Debian's own mirrors."""
     certificates = ["--include=ca-certificates"] if any("https://" in line for line in sources) else []
     return [
         "mmdebstrap",
@@ -82,14 +83,17 @@ def command(archive: Path, sources: Sequence[str]) -> list[str]:
 
 
 def machine_sources() -> tuple[str, ...]:
-    """Return apt's lines for Debian's archive as this machine's apt has them; none: it is another's, or of another release."""
+    """Return this machine's apt lines for Debian's archive.
+
+    Return no lines for another archive or another release.
+    """
     files = [APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))]
     return archive_sources((path.suffix, path.read_text(errors="replace")) for path in files if path.is_file())
 
 
-# ---- where the machine's own apt takes Debian from
+# ---- Debian's archive in the configuration of the machine's apt
 def archive_sources(files: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return apt's lines for Debian's own archive of the release; none when the machine is not of this release.
+    """Return apt's lines for Debian's own archive of the release, none for another release.
 
     `files`: suffix and text of each of apt's files: `.list` with a line per source, `.sources` with paragraphs.
     """
@@ -126,7 +130,7 @@ def _stanzas(text: str) -> Iterable[tuple[str, str]]:
 
 
 def _is_debians_key(options: str) -> bool:
-    """Tell whether a source is not signed by somebody else than Debian."""
+    """Return whether Debian's key signs a source, as far as its options state."""
     return ("signed-by" not in options.lower() and "/" not in options) or "debian-archive" in options
 
 

@@ -1,8 +1,9 @@
 """The libraries that the agents import, as files for the images: wheels that pip unpacks on the machine.
 
-A build has no way to a package index of its own; the machine has, whichever pip is set up for. Versions and hashes are those
-of `requirements.lock`, which netlab ships: pip refuses a file that is another, wherever it comes from. The names are given in
-full, not resolved: conditions on the version of Python would be answered for the machine's. Kept in the user's cache folder
+A build has no access to a package index; the machine has, through the configuration of its pip.
+Versions and hashes are those of `requirements.lock`, which netlab ships: pip refuses any other
+file, whatever its source. The names are listed in full and not resolved, because pip would evaluate
+conditions on the version of Python for the machine's. The files are in the user's cache folder,
 under their hash.
 """
 
@@ -22,7 +23,7 @@ from netlab.errors import LabError, UnsupportedHostError
 from netlab.process import programs
 
 PYTHON = "3.11"  # of Debian bookworm
-# What the entries of node, edge and workloads import; tests/unit/runtime/test_runtime_images.py computes it.
+# The imports of node, edge and workloads; tests/unit/runtime/test_runtime_images.py computes them.
 DISTRIBUTIONS = (
     "dnspython",
     "h11",
@@ -32,15 +33,15 @@ DISTRIBUTIONS = (
     "typing-extensions",
 )
 LOCK = "requirements.lock"
-C_LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")  # wheels' words for a libc not newer than bookworm's
+C_LIBRARIES = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")  # wheel tags for a libc not newer than bookworm's
 FETCHING_LIMIT = 600  # seconds
 
 
 def requirements() -> tuple[str, ...]:
-    """Return the libraries as the lock names them, each with its version and its hashes: lines for pip."""
+    """Return the libraries of the lock, each with its version and its hashes: lines for pip."""
     found = {name: line for line in _lock_lines() if (name := line.partition("==")[0]) in DISTRIBUTIONS}
     if missing := [name for name in DISTRIBUTIONS if name not in found]:
-        raise LabError(f"{LOCK} does not name {', '.join(missing)}", remedy="In netlab's source: make lock.")
+        raise LabError(f"{LOCK} does not contain {', '.join(missing)}", remedy="Update it in netlab's source: make lock")
     return tuple(found[name] for name in DISTRIBUTIONS)
 
 
@@ -49,23 +50,23 @@ def _lock_lines() -> list[str]:
     package = Path(str(resources.files(netlab)))
     found = next((path for path in (package / "_images" / LOCK, package.parent / LOCK) if path.is_file()), None)
     if found is None:
-        raise LabError(f"{LOCK} is not beside {package}", remedy="Install netlab again.")
+        raise LabError(f"{LOCK} is missing: it belongs next to {package}", remedy="Reinstall netlab.")
     return found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
 
 
 def digest() -> str:
-    """Return the hash of everything that decides what is fetched."""
+    """Return the hash of everything that determines the downloaded files."""
     return hashlib.sha256("\n".join((PYTHON, platform.machine(), *requirements())).encode()).hexdigest()
 
 
 def fetch(cache: Path) -> Path:
-    """Return the folder with the libraries, fetched when it is not in the cache."""
+    """Return the folder with the libraries; download them if they are not in the cache."""
     folder = cache / "dependencies" / digest()[:16]
     if folder.exists():
         return folder
     if importlib.util.find_spec("pip") is None:
         raise UnsupportedHostError(
-            f"the images need libraries that pip fetches, and this Python has no pip: {sys.executable}",
+            f"the images need libraries that pip downloads, but this Python has no pip: {sys.executable}",
             remedy=f"Install it: {sys.executable} -m ensurepip (Debian: apt-get install -y python3-pip)",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,7 @@ def fetch(cache: Path) -> Path:
         lock = Path(scratch).with_suffix(".lock")
         lock.write_text("\n".join(requirements()), encoding="utf-8")
         try:
-            programs.run("fetch the libraries for the images", command(Path(scratch), lock), limit=FETCHING_LIMIT)
+            programs.run("download the libraries for the images", command(Path(scratch), lock), limit=FETCHING_LIMIT)
         finally:
             lock.unlink()
         shutil.rmtree(Path(scratch) / "bin", ignore_errors=True)

@@ -1,13 +1,14 @@
-"""The images of a lab's containers: `ensure` returns the tag of each role, and builds what is not there.
+"""The images of a lab's containers: `ensure` builds missing images and returns a tag per role.
 
-    images/<name>/Dockerfile  -> recipes        what each stands on and copies          (image_recipes, pure)
-    images/, netlab, libraries -> digests       what would be in it                     (here, dependencies)
-    debian:bookworm-slim      -> identity       fetched or made when it is not there    (base)
-    all of that               -> plan           a tag per image, parents first          (image_recipes, pure)
-    the plan and the engine   -> builds         only tags that are not there
+    images/<name>/Dockerfile  -> recipes        the parent and the sources of each      (recipes, pure)
+    images/, netlab, libraries -> digests       the content of the image                (here, dependencies)
+    debian:bookworm-slim      -> identity       pulled or built if it is missing        (base)
+    all of that               -> plan           a tag per image, parents first          (recipes, pure)
+    the plan and the engine   -> builds         only missing tags
 
-The libraries are fetched only for a build: to know a tag their versions are enough. Two commands at once build one after the
-other, under a lock in the user's cache folder; the second finds the first one's images.
+The libraries are downloaded only for a build: their versions are enough to compute a tag. Two
+commands at the same time build one after the other, under a lock in the user's cache folder; the
+second finds the images of the first.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Wanted:
 
 
 def ensure(engine: Engine, say: Say) -> Mapping[str, str]:
-    """Return the tag of each role's image; what is not there is built, and `say` hears of it."""
+    """Return the tag of each role's image; build missing ones, and announce that with `say`."""
     if engine.has_image(base.BASE):
         wanted = wanted_images(engine.image_id(base.BASE))
         if not missing(engine, wanted):
@@ -64,7 +65,10 @@ def ensure(engine: Engine, say: Say) -> Mapping[str, str]:
 
 
 def missing(engine: Engine, wanted: Wanted) -> tuple[PlannedImage, ...]:
-    """Return what has to be built, parents first; a parent that nothing to be built stands on is not asked for."""
+    """Return the images to build, parents first.
+
+    A parent without a child to build is not needed.
+    """
     absent = [image for image in wanted.images if not engine.has_image(image.tag)]
     parents = {image.parent_tag for image in absent}
     return tuple(image for image in absent if image.name in ROLES or image.tag in parents)
@@ -101,13 +105,13 @@ def archive(files: Sequence[File]) -> bytes:
     return packed.getvalue()
 
 
-# ---- where the parts come from
+# ---- the sources
 def folder() -> Path:
     """Return the folder `images`: of the installed package, else of the source tree."""
     package = Path(str(resources.files(netlab)))
     found = next((place for place in (package / "_images", package.parent / "images") if place.is_dir()), None)
     if found is None:
-        raise LabError(f"the images' Dockerfiles are not beside {package}", remedy="Install netlab again.")
+        raise LabError(f"the images' Dockerfiles are missing: they belong next to {package}", remedy="Reinstall netlab.")
     return found
 
 
@@ -116,7 +120,7 @@ def _dockerfiles() -> dict[str, str]:
 
 
 def _digests(recipes: Iterable[Recipe]) -> dict[str, str]:
-    """Return the hash of every source; that of the libraries without having them."""
+    """Return the hash of every source; it is computed without the libraries themselves."""
     sources = {source for recipe in recipes for source in recipe.sources}
     return {source: dependencies.digest() if source == DEPENDENCIES else digest_of_files(_files_of(source)) for source in sources}
 
@@ -147,7 +151,10 @@ def _tree(root: Path, name: str) -> Iterator[File]:
 
 
 def _file(path: Path, name: str) -> File:
-    """Read a file. Scripts can be executed, whatever the file system says: one shared with another system may keep no modes."""
+    """Read a file.
+
+    Scripts are executable regardless of their mode: a shared file system may lack modes.
+    """
     content = path.read_bytes()
     return File(name, content, content.startswith(b"#!"))
 
@@ -164,6 +171,6 @@ def _one_at_a_time(say: Say) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another netlab that builds images")
+            say("waiting for another netlab process that builds images")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

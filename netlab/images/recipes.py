@@ -1,14 +1,16 @@
-"""What an image is made of, computed from the texts of its Dockerfile and files. Pure.
+"""The content of an image, computed from the texts of its Dockerfile and files. Pure.
 
-A Dockerfile in `images/` says everything, in two kinds of lines that are read here:
+A Dockerfile in `images/` defines everything; this module reads two kinds of lines:
 
-    FROM debian:bookworm-slim | netlab/NAME   what it stands on: the base, or another image of this folder
-    COPY SOURCE... TARGET                     what it takes: a path in `images/`, or one of the generated parts
-                                              `netlab` (this program) and `dependencies` (the libraries it imports)
+    FROM debian:bookworm-slim | netlab/NAME   the parent: the base, or another image of this folder
+    COPY SOURCE... TARGET                     the sources: a path in `images/`, or one of the generated
+                                              parts `netlab` (this program) and `dependencies` (the
+                                              libraries that it imports)
 
-An image's *content* is the hash of its Dockerfile, of all it copies and of the content of what it stands on, down to the
-identity of the base. It is the image's tag: `netlab/node:0a1b2c3d4e5f`. So an image is there or is to be built, nothing is
-ever out of date, and two versions of netlab on one machine do not get in each other's way.
+An image's *content* is the hash of its Dockerfile, of all that it copies and of the content of its
+parent, down to the identity of the base. It is the image's tag: `netlab/node:0a1b2c3d4e5f`. So an
+image exists or must be built, is never out of date, and two versions of netlab on one machine do
+not conflict.
 """
 
 from __future__ import annotations
@@ -38,18 +40,18 @@ class Recipe:
 
     name: str
     text: str
-    parent: str  # as FROM says it
+    parent: str  # as in FROM
     sources: tuple[str, ...]
 
     @property
     def parent_recipe(self) -> str:
-        """The name of the recipe it stands on; empty when that is the base."""
+        """The name of the parent's recipe; empty if the parent is the base."""
         return self.parent.removeprefix(PREFIX) if self.parent.startswith(PREFIX) else ""
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image as it should be: its tag says what is in it."""
+    """An image as it should be: its tag identifies its content."""
 
     name: str
     tag: str
@@ -58,9 +60,9 @@ class PlannedImage:
     recipe: Recipe
 
     def dockerfile(self, labels: Mapping[str, str]) -> str:
-        """Return the Dockerfile: it stands on exactly the parent whose content was counted.
+        """Return the Dockerfile, with the exact parent that the content includes.
 
-        The labels are one instruction: the engine would make one of each, and every instruction costs it 0.1 s and more.
+        The labels are one instruction, because every instruction costs the engine 0.1 s or more.
         """
         text = self.recipe.text.replace(f"FROM {self.recipe.parent}\n", f"FROM {self.parent_tag}\n", 1)
         words = " ".join(f'{name}="{value}"' for name, value in labels.items())
@@ -68,11 +70,11 @@ class PlannedImage:
 
 
 def read_recipe(name: str, text: str) -> Recipe:
-    """Return what a Dockerfile refers to."""
+    """Return the parent and the sources of a Dockerfile."""
     instructions = [words for line in text.splitlines() if len(words := line.split()) > 1]
     parents = [words[1] for words in instructions if words[0] == "FROM"]
     if len(parents) != 1:
-        raise LabError(f"images/{name}/Dockerfile has {len(parents)} FROM instructions, one is understood")
+        raise LabError(f"images/{name}/Dockerfile has {len(parents)} FROM instructions; netlab supports exactly one")
     sources = [source for words in instructions if words[0] == "COPY" for source in words[1:-1]]
     return Recipe(name, text, parents[0], tuple(sources))
 
@@ -87,7 +89,7 @@ def digest_of_files(files: Iterable[File]) -> str:
 
 
 def plan(recipes: Mapping[str, Recipe], digests: Mapping[str, str], base: str) -> tuple[PlannedImage, ...]:
-    """Return all images, each after the one it stands on.
+    """Return all images, each after its parent.
 
     `digests`: the hash of every source that a recipe copies; `base`: the identity of the base image.
     """
@@ -100,7 +102,7 @@ def plan(recipes: Mapping[str, Recipe], digests: Mapping[str, str], base: str) -
         ]
         if not ready:
             left = ", ".join(sorted(set(recipes) - set(planned)))
-            raise LabError(f"images/: no order to build {left} in: a FROM names what is not there, or goes in a circle")
+            raise LabError(f"images/: cannot order the builds of {left}: a FROM names a missing image, or the FROMs form a cycle")
         for recipe in ready:
             planned[recipe.name] = _planned(recipe, digests, base, planned.get(recipe.parent_recipe))
     return tuple(planned.values())

@@ -7,19 +7,21 @@ Theory. An applied object remembers the manifest it came from in the annotation
     manifest      what the user writes now
     live          what the server has: that and defaults, allocated addresses, status, other people's annotations
 
-A key that left the manifest is removed, a key of the manifest that was edited or differs in the live object is set, and
-everything else stays. Lists are replaced as a whole, as in a merge patch; the server carries allocated node ports over.
-What the server has filled into a list's items is no difference, but what the user has taken out of them is an edit: the
-live list alone does not tell one from the other, the last manifest does. So a second `up` of the same file yields an
-empty patch and the server is not asked for anything.
+A key that left the manifest is removed, a key of the manifest that was edited or differs in the
+live object is set, and everything else stays. Lists are replaced as a whole, as in a merge patch;
+the server keeps allocated node ports. A value that the server has added to a list's items is not a
+difference, but a value that the user has removed is an edit: only the last manifest distinguishes
+the two, the live list does not. So a second `up` of the same file yields an empty patch and sends
+no write.
 
 Objects that carry netlab's mark and are no longer in the file are pruned.
 
-Order (`_rank`). Whatever the order in the file, the outcome is the same: namespaces before what is in them; Services that
-leave or change before those that come, who may want their node port or address; and all Services before pods, which learn
-of Services by environment variables once, when they start (semantics 12.1). What leaves goes after that, and a new lab's own
-description at the very end: the scheduler waits for its nodes, so all pods are placed in one go, in the order of their names,
-and not as they happen to arrive.
+Order (`_rank`). The order in the file does not affect the outcome: namespaces before what is in
+them; Services that are removed or changed before new ones, which may need their node port or
+address; and all Services before pods, whose environment variables list the Services once, when they
+start (semantics 12.1). Deletions follow. The Lab object of a new lab is last: the scheduler waits
+for its nodes, so it places all pods at once, in the order of their names, and not in the order of
+arrival.
 
 Nothing here has effects: the result is a list of `Change`, which `netlab.lab.converge` performs and `--dry-run` prints.
 """
@@ -42,7 +44,7 @@ Identity = tuple[str, str, str]  # plural, namespace, name
 
 
 class Verb(Enum):
-    """What to do with an object; the values are the words shown to the user."""
+    """What to do with an object; the values are shown to the user."""
 
     CREATE = "created"
     PATCH = "configured"
@@ -65,13 +67,13 @@ class Change:
 
 
 def identity(resource: Resource[Any], body: Json) -> Identity:
-    """Return what makes an object the same object."""
+    """Return the identity of an object."""
     meta = body["metadata"]
     return (resource.plural, meta.get("namespace", "") if resource.namespaced else "", meta["name"])
 
 
 def merge_patch(last: Json, wanted: Json, live: Json) -> Json:
-    """Return the merge patch that makes `live` what `wanted` says, given what was wanted `last` time."""
+    """Return the merge patch from `live` to `wanted`; `last` is the last applied manifest."""
     patch: Json = {key: None for key in last if key not in wanted and key in live}
     for key, value in wanted.items():
         current = live.get(key)
@@ -86,7 +88,10 @@ def merge_patch(last: Json, wanted: Json, live: Json) -> Json:
 
 
 def _covers(live: Any, wanted: Any) -> bool:
-    """Tell whether a live value says all that is wanted; what the server filled in beside it does not count."""
+    """Return whether a live value contains all that is wanted.
+
+    Additions of the server do not count.
+    """
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(key in live and _covers(live[key], value) for key, value in wanted.items())
     if isinstance(wanted, list):
@@ -97,7 +102,7 @@ def _covers(live: Any, wanted: Any) -> bool:
 def plan(
     manifests: Iterable[Manifest], live: Mapping[Identity, Json], resources: Mapping[str, Resource[Any]]
 ) -> tuple[Change, ...]:
-    """Return the writes that take the server from `live` to the manifests, in an order that works.
+    """Return the writes that change `live` to match the manifests, in a valid order.
 
     `live` holds at least every object that the manifests name and every object that carries the mark.
     """
@@ -111,7 +116,7 @@ def plan(
 
 
 def _of_the_user(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
-    """Leave out Endpoints of a Service with a selector: a controller writes them, so whatever the file says is replaced."""
+    """Leave out Endpoints of a Service with a selector: a controller overwrites their content."""
     everything = tuple(manifests)
     selecting = {
         identity(m.resource, m.body)[1:] for m in everything if m.resource is SERVICES and m.body.get("spec", {}).get("selector")
@@ -119,7 +124,7 @@ def _of_the_user(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
     return tuple(m for m in everything if m.resource is not ENDPOINTS or identity(m.resource, m.body)[1:] not in selecting)
 
 
-FIRST = (  # kind and verb: these in this order, then the others, then workloads, then what leaves
+FIRST = (  # kind and verb: these in this order, then the others, then workloads, then deletions
     ("Namespace", Verb.CREATE),
     ("Namespace", Verb.PATCH),
     ("Lab", Verb.PATCH),
@@ -155,13 +160,13 @@ def _change(manifest: Manifest, live: Mapping[Identity, Json]) -> Change | None:
 
 
 def adoption(change: Change, live: Json) -> Change:
-    """Return the patch that makes an object which exists what a creation wanted."""
+    """Return the patch that changes an existing object to what its creation requested."""
     patch = merge_patch({}, _desired(change.body), live)
     return Change(Verb.PATCH, change.resource, change.namespace, change.name, patch)
 
 
 def _with_annotations(body: Json) -> Json:
-    """Return the manifest with the mark and the memory of itself."""
+    """Return the manifest with netlab's mark and the annotation that contains the manifest."""
     text = msgspec.json.encode(body, order="sorted").decode()
     meta = body["metadata"]
     annotations = {**(meta.get("annotations") or {}), LAST_APPLIED: text, APPLIED: "true"}
@@ -169,5 +174,5 @@ def _with_annotations(body: Json) -> Json:
 
 
 def _desired(body: Json) -> Json:
-    """Return what of a manifest takes part in the comparison: not its type, and no status."""
+    """Return the compared part of a manifest: without its type and status."""
     return {key: value for key, value in body.items() if key not in {"apiVersion", "kind", "status"}}

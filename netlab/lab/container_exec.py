@@ -1,6 +1,7 @@
-"""To run a command in a container with this terminal: the engine's own client does it, in place of this process.
+"""Run a command in a container with this terminal: the engine's own client replaces this process.
 
-It knows all about terminals: sizes, raw mode, signals, an end of input. Its exit code is the command's.
+The client handles terminals: sizes, raw mode, signals, the end of input. Its exit code is the
+command's.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from netlab.errors import UnsupportedHostError
 from netlab.process.enter import replace_process
 
 CLIENT = "docker"
-TERMINAL = ("TERM", "LANG")  # what of the caller's environment a command needs
+TERMINAL = ("TERM", "LANG")  # variables of the caller that a command needs
 
 
 def execute(container: str, command: Sequence[str], *, user: str = "") -> NoReturn:
-    """Become the command. Raises UnsupportedHostError when the client is not installed."""
+    """Become the command. Raises UnsupportedHostError if the client is not installed."""
     if shutil.which(CLIENT) is None:
         raise UnsupportedHostError(
-            f"the program {CLIENT} is not installed, which runs commands in containers",
-            remedy="Install it: apt-get install -y docker.io (or docker-cli, where that is a package of its own)",
+            f"the program {CLIENT}, which runs commands in containers, is not installed",
+            remedy="Install it: apt-get install -y docker.io (or docker-cli, if that is a separate package)",
         )
     replace_process(client_command(container, command, os.environ, user=user, terminal=os.isatty(0) and os.isatty(1)), os.environ)
     raise AssertionError("unreachable: the process was replaced, or has ended")

@@ -1,4 +1,4 @@
-"""Images of a lab of containers: there, or fetched, before anything of the lab is made."""
+"""Images of a lab of containers: present or pulled before anything of the lab is created."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from netlab.topology.manifest import NamedImage
 
 
 def require_images(engine: Engine, images: Iterable[NamedImage], workloads: str, say: Callable[[str], None]) -> None:
-    """Fetch what has to be fetched, and hear of all that cannot be had. `workloads` is the tag of netlab's own.
+    """Pull missing images. `workloads` is the tag of netlab's own image.
 
-    Raises InvalidTopologyError with the place of each image that is missing, and what to do.
+    Raises InvalidTopologyError with the place of each missing image, and what to do.
     """
     problems, seen = [], set()
     for named in images:

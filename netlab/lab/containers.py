@@ -1,4 +1,4 @@
-"""What a lab of containers needs besides a lab of namespaces: its images and a free subnet."""
+"""What a lab of containers needs in addition to a lab of namespaces: images and a free subnet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from netlab.topology import Topology
 class DockerPreparation:
     """The `Preparation` of containers: images, then the network of a new lab, then the lab.
 
-    The engine keeps a subnet for a lab from the moment that the network exists.
+    The engine reserves a subnet for a lab as soon as the network exists.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class DockerPreparation:
         self._kernel = kernel or LinuxKernel()
 
     def keep_networks(self, topology: Topology, running: Lab) -> Topology:
-        """Keep the node subnet, which the file need not state."""
+        """Keep the node subnet, which is optional in the file."""
         if topology.states_node_subnet:
             return topology
         return _with_node_subnet(topology, running.spec.networking.node_subnet)
@@ -56,7 +56,7 @@ class DockerPreparation:
             return _with_node_subnet(topology, subnet)
 
     def write_lab(self, lab: Lab) -> None:
-        """Keep the file if it exists: it is mounted in the containers of the lab."""
+        """Keep the file if it exists: the containers of the lab mount it."""
         content = msgspec.json.encode(lab)
         if self._state.lab_file.exists():
             self._state.lab_file.write_bytes(content)
@@ -69,9 +69,9 @@ def _require_images(
     topology: Topology,
     say: Callable[[str], None],
 ) -> dict[str, str]:
-    """Return the image of each role, once those of roles and pods exist.
+    """Return the image of each role, after those of roles and pods exist.
 
-    Raises InvalidTopologyError for images that cannot be had.
+    Raises InvalidTopologyError for images that cannot be pulled.
     """
     from netlab.images.images import ensure  # noqa: PLC0415 -- slow to import, as the engine
 

@@ -1,4 +1,4 @@
-"""Make a lab whose daemon serves what its file says: write the objects that differ, wait until all is programmed."""
+"""Update a running lab to match its file: write changed objects, wait until all is programmed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from netlab.process import logs
 from netlab.state import StateDirectory
 from netlab.topology import Manifest, Topology
 
-TRY_AGAIN = "`netlab up FILE` again goes on where it stopped; `netlab logs daemon` shows why."
-LEAST_WAIT = 0.5  # seconds for one look at a lab, however long its daemon took to start
+TRY_AGAIN = "Run `netlab up FILE` again to resume; `netlab logs daemon` shows the cause."
+LEAST_WAIT = 0.5  # seconds for one check of a lab, however long its daemon took to start
 # Kinds whose objects `up` never prunes or reads as a whole: too many, and never in a file.
 UNPRUNED = frozenset({"events", "leases", "labs", "nodes"})
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far `up` is: steps done of a total, and what is being waited for, as sentences."""
+    """The progress of `up`: steps done, their total, and what `up` waits for, as sentences."""
 
     done: int
     total: int
@@ -43,10 +43,11 @@ def converge(
     *,
     look: bool,
 ) -> tuple[tuple[Change, ...], tuple[str, ...]]:
-    """Write what differs, and wait; return the writes, in order, and what the user should know.
+    """Write what differs, and wait; return the writes, in order, and notes for the user.
 
-    `deadline` is a time of `time.monotonic()`, `timeout` what it was to be, for the LabError when it has come. With `look`,
-    what is there is looked at once more: of a lab that has been running for long, news may be late.
+    `deadline` is a time of `time.monotonic()`; `timeout` is the number of seconds that the LabError
+    reports. With `look`, the daemon checks hosts and pods once more: events of a lab that has been
+    running for long may be late.
     """
     with _daemon_watched(state):
         client = connect(state)
@@ -56,19 +57,19 @@ def converge(
 
 
 def planned_changes(state: StateDirectory, topology: Topology, *, running: bool) -> tuple[Change, ...]:
-    """Return what `converge` would write; of a lab that does not run, everything."""
+    """Return what `converge` would write; everything if the lab does not run."""
     return plan(_manifests(topology), _live(connect(state)) if running else {}, BY_PLURAL)
 
 
 @contextmanager
 def _daemon_watched(state: StateDirectory) -> Iterator[None]:
-    """Tell a broken connection to a daemon that died in the words of its log."""
+    """Report the end of the daemon's log if the daemon died during the `with` block."""
     try:
         yield
     except (ApiError, LabError) as error:
         if daemon_alive(state):
             raise
-        raise LabError(f"the daemon of lab {state.lab!r} died", remedy=logs.tail(state.log("daemon"))) from error
+        raise LabError(f"the daemon of lab {state.lab!r} exited unexpectedly", remedy=logs.tail(state.log("daemon"))) from error
 
 
 def _manifests(topology: Topology) -> tuple[Manifest, ...]:
@@ -94,10 +95,11 @@ def _apply(client: SyncClient, topology: Topology) -> tuple[Change, ...]:
 
 
 def _perform(client: SyncClient, change: Change) -> Change:
-    """Do one write, and return what was done.
+    """Perform one write, and return what was done.
 
-    An object to be created may exist by then: a controller makes Endpoints for a Service, and a ReplicaSet for a Deployment of
-    the same file. It is adopted, as `kubectl apply` adopts it: changed to what the file says.
+    An object to create may exist by then: a controller creates Endpoints for a Service, and a
+    ReplicaSet for a Deployment of the same file. netlab adopts it, as `kubectl apply` does: it
+    patches the object to match the file.
     """
     match change.verb:
         case Verb.CREATE:
@@ -118,7 +120,10 @@ def _perform(client: SyncClient, change: Change) -> Change:
 def _wait(
     client: SyncClient, left: float, timeout: float, on_progress: Callable[[Progress], None], *, look: bool
 ) -> tuple[str, ...]:
-    """Follow the daemon's reports until everything is programmed. Raises LabError when the time that is left runs out."""
+    """Follow the daemon's reports until everything is programmed.
+
+    Raises LabError after `left` seconds.
+    """
     last: Json = {}
     for report in follow(client, left, look=look):
         last = report
@@ -127,11 +132,11 @@ def _wait(
         on_progress(Progress(report["done"], report["total"], tuple(report["waiting"])))
     said = [*(f"waiting for {item}" for item in last.get("waiting", ())), *last.get("notes", ())]
     waiting = "\n".join(f"  {words}" for words in said)
-    if not last.get("expired"):  # the answer broke off
+    if not last.get("expired"):  # the connection closed early
         raise LabError(
-            "the daemon stopped reporting before everything had come up", remedy="\n".join(filter(None, (waiting, TRY_AGAIN)))
+            "the daemon stopped reporting before the lab was ready", remedy="\n".join(filter(None, (waiting, TRY_AGAIN)))
         )
-    raise LabError(f"not everything came up within {timeout:g} s", remedy=waiting)
+    raise LabError(f"the lab was not ready within {timeout:g} s", remedy=waiting)
 
 
 def follow(client: SyncClient, timeout: float, *, look: bool) -> Iterator[Any]:

@@ -1,7 +1,7 @@
-"""`netlab doctor`: what a lab needs of this machine, whether it is there, and the one command that brings it.
+"""`netlab doctor`: what a lab needs, what this machine lacks, and the command that installs it.
 
-The kernel is asked by trying, in a network namespace made for the question and dropped after it: a module that could
-be loaded, a built-in feature and a forbidden one look alike in /proc, and only the attempt tells them apart.
+It tests the kernel by attempts, in a temporary network namespace: a module that can be loaded, a
+built-in feature and a forbidden one look alike in /proc, and only the attempt distinguishes them.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ PRIVILEGE = "privilege"
 ENGINE = "container engine"
 NEIGHBOURS = "neighbor table"
 ENGINE_SOCKET = "/var/run/docker.sock"
-INSTALL_ENGINE = "apt-get install -y docker.io mmdebstrap"  # mmdebstrap makes the base image where no registry answers
-USE_SUDO = "sudo netlab up --runtime docker FILE; being in the group docker is not enough"
-USEFUL_TOOLS = ("ip", "curl", "ping")  # what the examples use inside a lab
+INSTALL_ENGINE = "apt-get install -y docker.io mmdebstrap"  # mmdebstrap builds the base image if the registry does not respond
+USE_SUDO = "sudo netlab up --runtime docker FILE (the group docker is not enough)"
+USEFUL_TOOLS = ("ip", "curl", "ping")  # the examples use them inside a lab
 RULES = "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade fully-random"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `needed`: no lab without it; `package`: what installs it; `remedy`: what else to do."""
+    """One check. `needed`: a lab requires it; `package`: installs it; `remedy`: what else to do."""
 
     name: str
     good: bool
@@ -61,7 +61,7 @@ class Finding:
 
 
 def diagnose() -> tuple[Finding, ...]:
-    """Return all findings, the ones everything else depends on first."""
+    """Return all findings, those that the others depend on first."""
     as_root = os.geteuid() == 0  # and not of a user namespace
     found = [
         Finding("Linux", sys.platform == "linux", f"{platform.system()} {platform.release()}"),
@@ -76,7 +76,7 @@ def diagnose() -> tuple[Finding, ...]:
 
 
 def _privilege() -> Finding:
-    """Say as what a lab would run; of an ordinary user by becoming root of a user namespace, for the rest of this process."""
+    """Check the privilege; as an ordinary user, become root of a user namespace for good."""
     if os.geteuid() == 0:
         return Finding(PRIVILEGE, good=True, found="running as root")
     try:
@@ -84,11 +84,11 @@ def _privilege() -> Finding:
         user_namespace.make()
     except UnsupportedHostError as error:
         return Finding(PRIVILEGE, good=False, found=error.message, remedy=error.remedy)
-    return Finding(PRIVILEGE, good=True, found="an ordinary user, in a user namespace")
+    return Finding(PRIVILEGE, good=True, found="running as an ordinary user, in a user namespace")
 
 
 def remedy(findings: tuple[Finding, ...]) -> str:
-    """Return the closing sentences: all is well, or the one command that installs what is missing; then what is optional."""
+    """Return the closing sentences: verdict or command to install packages, optional advice."""
     needed = [finding.remedy for finding in findings if finding.blocks and finding.remedy]
     optional = [f"Runtime docker: {finding.remedy}" for finding in findings if finding.remedy and not finding.needed]
     return "\n".join([_verdict(findings), *needed, *optional])
@@ -97,7 +97,7 @@ def remedy(findings: tuple[Finding, ...]) -> str:
 def _verdict(findings: tuple[Finding, ...]) -> str:
     packages = [finding.package for finding in findings if not finding.good and finding.package]
     if packages:
-        return f"Install what is missing: apt-get install -y {' '.join(packages)}"
+        return f"Install the missing packages: apt-get install -y {' '.join(packages)}"
     blocking = [finding for finding in findings if finding.blocks]
     return f"A lab cannot run here: {'; '.join(f.found for f in blocking)}." if blocking else "A lab can run here."
 
@@ -117,13 +117,13 @@ def _container_engine(*, as_root: bool) -> Finding:
 
 
 def engine_finding(refusal: UnsupportedHostError | None, *, installed: bool = True, as_root: bool = True) -> Finding:
-    """Return what to say of the engine; labs of runtime netns need none, and those of containers are root's."""
+    """Return the finding about the engine: runtime netns needs none, runtime docker needs root."""
     if refusal is None and as_root:
-        return Finding(ENGINE, good=True, found="answers", needed=False)
+        return Finding(ENGINE, good=True, found="running", needed=False)
     if refusal is None:
-        return Finding(ENGINE, good=False, found="answers; runtime docker needs root", needed=False, remedy=USE_SUDO)
+        return Finding(ENGINE, good=False, found="running; runtime docker needs root", needed=False, remedy=USE_SUDO)
     found, remedy = (refusal.message, refusal.remedy) if installed else ("not installed", INSTALL_ENGINE)
-    return Finding(ENGINE, good=False, found=f"{found}; needed for runtime docker alone", needed=False, remedy=remedy)
+    return Finding(ENGINE, good=False, found=f"{found}; only runtime docker needs it", needed=False, remedy=remedy)
 
 
 def _other_netlab() -> Finding:
@@ -131,12 +131,15 @@ def _other_netlab() -> Finding:
     path = shutil.which("netlab")
     foreign = path is not None and b"networklab" in Path(path).read_bytes()[:4096]
     return Finding(
-        "command", not foreign, f"{path} is ipspace netlab's: use k8s-netlab" if foreign else path or "k8s-netlab", needed=False
+        "command",
+        not foreign,
+        f"{path} belongs to ipspace netlab; use k8s-netlab" if foreign else path or "k8s-netlab",
+        needed=False,
     )
 
 
 def _neighbours() -> Finding:
-    """Ask the kernel about the table that all labs share; no lab depends on the answer."""
+    """Check the neighbor table, which all labs share; a lab does not depend on the result."""
     try:
         return neighbour_finding(LinuxKernel().neighbour_table())
     except KernelError as error:
@@ -144,14 +147,14 @@ def _neighbours() -> Finding:
 
 
 def neighbour_finding(table: NeighbourTable) -> Finding:
-    """Return what to say of the machine's neighbor table: an overflow since it booted is told, also one of another program."""
+    """Return the finding about the neighbor table: overflows since boot by any program."""
     words = sentence(table, table.overflows, "since the machine booted")
     found = words or f"{table.limit} learned entries, for all network namespaces together; no overflow since the machine booted"
     return Finding(NEIGHBOURS, not words, found, needed=False)
 
 
 def _kernel_features() -> list[Finding]:
-    """Try every kernel feature in a namespace of its own."""
+    """Try every kernel feature in a temporary namespace."""
     kernel = LinuxKernel()
     scratch = [namespace_path(f"netlab-doctor-{os.getpid()}-{side}") for side in ("a", "b")]
     existed = Path(scratch[0]).parent.exists()

@@ -1,11 +1,13 @@
-"""`netlab down`: return the host to what it was, from the record alone, whatever state the lab is in.
+"""`netlab down`: restore the host from the record alone, in whatever state the lab is.
 
-    stop the daemon (it would restart the others) -> stop everything recorded -> remove the containers -> stop whatever
-    else sits in the lab's namespaces -> remove the namespaces, the Docker network, the record -> look whether anything is left
+    stop the daemon (it would restart the others) -> stop everything recorded -> remove the
+    containers -> stop all other processes in the lab's namespaces -> remove the namespaces, the
+    Docker network, the record -> check that nothing is left
 
-The order matters for a crash in between: the record goes last, so a second `down` finds what the first left.
-An engine goes on with what it was asked for, also when the daemon that asked was killed: a container may come to be a tenth of
-a second later. So the containers are removed as first and, with the network, as last.
+The order matters for a crash in between: the record is removed last, so a second `down` finds what
+the first one left. An engine completes requests even if the daemon that sent them was killed: a
+container may appear a tenth of a second later. So containers are removed first and, with the
+network, last.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Removed:
 
 
 def down_locked(state: StateDirectory) -> Removed:
-    """Take a lab down under its lock; what the verb `down` calls."""
+    """Remove a lab under its lock; the verb `down` calls this."""
     return apart(lambda: _down_locked(state), Removed)
 
 
@@ -62,7 +64,7 @@ def down(state: StateDirectory, access: HostAccess | None = None) -> Removed:
     access = access or access_of(state)
     ended = access.remove_containers()
     paths = [namespace_path(name) for name in state.recorded_namespaces()]
-    stopped += _stop_strangers(paths)
+    stopped += _stop_others(paths)
     namespaces.delete(paths)
     unrecorded = [path for path, lab in marked_namespaces(f"{state.lab}-") if lab == state.lab]
     namespaces.delete(unrecorded)
@@ -70,7 +72,8 @@ def down(state: StateDirectory, access: HostAccess | None = None) -> Removed:
     left = [path for path in paths if namespaces.occupant(path) in {Occupant.NAMESPACE, Occupant.NAME}]
     if left:
         raise LabError(
-            f"these namespaces of lab {state.lab!r} would not go: {', '.join(left)}", remedy="See `ip netns pids NAME`."
+            f"cannot remove these namespaces of lab {state.lab!r}: {', '.join(left)}",
+            remedy="List the processes in one: ip netns pids NAME",
         )
     ended += access.remove_containers()
     access.remove_networks()
@@ -81,13 +84,16 @@ def down(state: StateDirectory, access: HostAccess | None = None) -> Removed:
 
 
 def _remove_logs(state: StateDirectory) -> None:
-    """Give back what a lab has most of on the disk, whatever else of it will not go."""
+    """Free most of the lab's disk space, even if other parts cannot be removed."""
     for path in (*state.root.glob("logs/*"), *state.root.glob("pods/*/*.log*")):
         path.unlink(missing_ok=True)
 
 
 def _stop_processes(state: StateDirectory) -> int:
-    """Stop the daemon, everything else on record, and what lost its record; return how many there were."""
+    """Stop the daemon, all other recorded processes, and those without a record.
+
+    Return the number.
+    """
     daemons = stop_daemons(state)
     others = [record for record in read_records(state) if record.name != DAEMON]
     stop(others)
@@ -97,7 +103,10 @@ def _stop_processes(state: StateDirectory) -> int:
 
 
 def stop_daemons(state: StateDirectory) -> int:
-    """Stop the lab's daemon, and one that lost its record; return how many there were. The caller holds the lab's lock."""
+    """Stop the lab's daemon, and one without a record; return the number.
+
+    The caller holds the lock.
+    """
     recorded = read_record(state, DAEMON)
     found = [i.record for i in inhabitants() if i.is_daemon and i.folder == state.root and not i.lost]
     daemons = {record.pid: record for record in (*found, *([recorded] if recorded else []))}
@@ -105,8 +114,8 @@ def stop_daemons(state: StateDirectory) -> int:
     return len(daemons)
 
 
-def _stop_strangers(paths: list[str]) -> int:
-    """Stop whatever else is in the lab's namespaces: a shell left open, a child of a pod's command."""
+def _stop_others(paths: list[str]) -> int:
+    """Stop all other processes in the lab's namespaces, such as a shell or a pod's child."""
     inodes = {Path(path).stat().st_ino for path in paths if namespaces.occupant(path) is Occupant.NAMESPACE}
     records = [record for record in _processes() if record.pid != os.getpid() and network_namespace(record.pid) in inodes]
     stop(records)
@@ -119,10 +128,10 @@ def _processes() -> list[ProcessRecord]:
 
 
 def remove_netns_directory(root: Path) -> None:
-    """Remove /run/netns when netlab made it and the last lab is gone."""
+    """Remove /run/netns if netlab created it and the last lab is removed."""
     mark = root / OWN_NETNS_DIRECTORY
     if not mark.exists() or any(entry.is_dir() for entry in mark.parent.iterdir()):
         return
-    with suppress(OSError):  # somebody else's namespace is in it: it stays
+    with suppress(OSError):  # it contains a foreign namespace: it stays
         Path(NETNS_DIRECTORY).rmdir()
     mark.unlink(missing_ok=True)

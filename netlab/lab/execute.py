@@ -21,10 +21,11 @@ from netlab.topology.problem import printable
 def execute(state: StateDirectory, target: str, command: Sequence[str], *, container: str = "") -> int:
     """Run a command inside a host or a pod with this terminal and return its exit code.
 
-    A host is found from the record alone, so this works when the daemon is dead. Raises UsageError for an unknown name.
+    A host is found from the record alone, so this works without the daemon. Raises UsageError for
+    an unknown name.
     """
     if not command:
-        raise UsageError(f"no command to run in {target}", remedy=f"Say it after two dashes: netlab exec {target} -- ip address")
+        raise UsageError(f"no command to run in {target}", remedy=f"Add it after two dashes: netlab exec {target} -- ip address")
     obtain(state, "exec")
     access = access_of(state)
     if host_namespace(state.lab, target) in state.recorded_namespaces():
@@ -37,13 +38,13 @@ def run_in_pod(access: HostAccess, pod: Pod, command: Sequence[str], container: 
     names = [c.name for c in pod.spec.containers]
     if container and container not in names:
         what = f"pod {pod.key} has no container {container!r}"
-        raise UsageError(what, remedy=f"It has: {', '.join(names)}.")
+        raise UsageError(what, remedy=f"Containers: {', '.join(names)}.")
     return access.run_in_pod(pod, container or names[0], command)
 
 
 @dataclass(frozen=True)
 class Others:
-    """What a name might mean besides a pod: one and several of the kind in words, and the names there are."""
+    """What a name may mean besides a pod: the kind, singular and plural, and all names."""
 
     kind: str
     kinds: str
@@ -51,9 +52,10 @@ class Others:
 
 
 def find_pod(state: StateDirectory, target: str, others: Others | None = None) -> Pod:
-    """Return the pod meant by `[namespace/]name`; the beginning of a name will do when one pod (or its twins) has it.
+    """Return the pod for `[namespace/]name`, or for the beginning of the name if it is unambiguous.
 
-    Raises UsageError that lists what there is; `others` are the lab's hosts when not said.
+    Replicas of one owner are not ambiguous. Raises UsageError, which lists the existing names;
+    `others` defaults to the lab's hosts.
     """
     pods = PODS.readable(connect(state).list(PODS).items)
     meant = pods_meant(pods, target)
@@ -61,9 +63,11 @@ def find_pod(state: StateDirectory, target: str, others: Others | None = None) -
         return meant[0]
     others = others or Others("host", "Hosts", _hosts(state, pods))
     shown = ", ".join(sorted(pod.key for pod in (meant or filter(is_alive, pods)))[:12])
-    what = "means several pods" if meant else f"is no {others.kind} and no pod of this lab"
+    name = f"'{printable(target)}'"
+    absent = f"no {others.kind} or pod named {name} in lab {state.lab}"
     raise UsageError(
-        f"'{printable(target)}' {what}", remedy=f"{others.kinds}: {', '.join(others.names)}. Pods: {shown or 'none'}."
+        f"{name} matches several pods" if meant else absent,
+        remedy=f"{others.kinds}: {', '.join(others.names)}. Pods: {shown or 'none'}.",
     )
 
 

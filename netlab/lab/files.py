@@ -1,4 +1,4 @@
-"""Which file is meant, and what is in it: the only place that reads files the user named."""
+"""Find and read the user's files; no other module reads them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ LARGEST_FILE = 16 * 1024 * 1024  # bytes; a topology of a thousand Services has 
 
 
 def default_file(folder: Path) -> Path:
-    """Return the one topology file of a folder. Raises UsageError when there is none, or more than one."""
+    """Return the only topology file of a folder. Raises UsageError for none or several."""
     found = [folder / name for name in DEFAULT_NAMES if (folder / name).is_file()] + sorted(folder.glob(DEFAULT_PATTERN))
     if len(found) == 1:
         return found[0]
     if not found:
         raise UsageError(
             f"no topology file here: none of {', '.join(DEFAULT_NAMES)}, {DEFAULT_PATTERN} in {folder}",
-            remedy="Name one: netlab up FILE. To see one: netlab up topologies/quickstart.yaml in netlab's source.",
+            remedy="Name one: netlab up FILE. An example in netlab's source: topologies/quickstart.yaml",
         )
     raise UsageError(f"several topology files here: {', '.join(path.name for path in found)}", remedy="Name one: netlab up FILE.")
 
 
 def read_topology(file: Path, *, runtime: str = "") -> Topology:
-    """Read a topology file and the manifests it points to, for another runtime than its own if one is given.
+    """Read a topology file and its manifests; `runtime` replaces the runtime of the file.
 
     Raises InvalidTopologyError with every problem found.
     """
@@ -72,13 +72,18 @@ def _read(path: Path) -> Source:
 
 
 def _standard_input() -> bytes:
-    if sys.stdin is None:  # Python makes no stream of a descriptor that is closed
-        raise UsageError("cannot read standard input: it is closed", remedy="Name a file, or send one: netlab validate - < FILE")
+    if sys.stdin is None:  # Python creates no stream for a closed descriptor
+        raise UsageError(
+            "cannot read standard input: it is closed", remedy="Name a file, or redirect one: netlab validate - < FILE"
+        )
     return sys.stdin.buffer.read(LARGEST_FILE + 1)
 
 
 def _content(path: Path) -> bytes:
-    """Return what is in a file or a pipe, as far as it may be needed. Nothing that has no end is waited for."""
+    """Return the content of a file or a pipe up to the limit.
+
+    Raises UsageError if it has no end.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -91,13 +96,16 @@ def _content(path: Path) -> bytes:
         try:
             return _to_the_end(descriptor)
         except BlockingIOError as error:  # some files of /proc wait for events, like kmsg
-            raise UsageError(f"cannot read {path}: it has no end, it waits for events") from error
+            raise UsageError(f"cannot read {path}: it has no end (reads wait for events)") from error
     finally:
         os.close(descriptor)
 
 
 def _of_pipe(descriptor: int, path: Path) -> bytes:
-    """Return what is written into a pipe, however late. Without a writer it is at its end at once."""
+    """Return what a process writes into a pipe, however late.
+
+    Raises UsageError without a writer.
+    """
     try:
         start = os.read(descriptor, LARGEST_FILE + 1)
     except BlockingIOError:  # a writer has written nothing yet
@@ -109,7 +117,7 @@ def _of_pipe(descriptor: int, path: Path) -> bytes:
 
 
 def _of_device(descriptor: int, path: Path) -> bytes:
-    """Return what comes from a terminal or the null device. Other devices hold no text; some of them have no end."""
+    """Return the input of a terminal or the null device. Other devices have no text or no end."""
     if os.isatty(descriptor):
         os.set_blocking(descriptor, True)
         return _to_the_end(descriptor)  # typed by hand, as for `-`
@@ -120,7 +128,7 @@ def _of_device(descriptor: int, path: Path) -> bytes:
 
 
 def _to_the_end(descriptor: int, start: bytes = b"") -> bytes:
-    """Return `start` and what follows, until the end or until it is larger than a topology may be."""
+    """Return `start` and what follows, up to the end or to the size limit of a topology."""
     pieces, size = [start], len(start)
     while size <= LARGEST_FILE and (piece := os.read(descriptor, LARGEST_FILE + 1 - size)):
         pieces.append(piece)

@@ -1,4 +1,4 @@
-"""Which labs there are, and which one is meant; the connection to its API server; its lock."""
+"""Which labs exist, and which one a command means; the connection to its API server; its lock."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from netlab.process.marks import running_daemon
 from netlab.process.records import DAEMON, ProcessRecord, has_ended, inode, is_alive, read_record
 from netlab.state import API_SOCKET, StateDirectory, state_root
 
-ANSWER_TIMEOUT = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
+ANSWER_TIMEOUT = 10.0  # seconds that a command waits for an answer of the API server, which takes milliseconds
 AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"
 LOCKS = Path("/proc/locks")  # proc(5)
-NAMED = re.compile(r"\(pid (\d{1,9})\)$", re.ASCII)  # in what a holder writes into the lock
-ORPHAN_TIMEOUT = 15.0  # seconds in which the daemon of a killed command serves, or ends
+NAMED = re.compile(r"\(pid (\d{1,9})\)$", re.ASCII)  # in the text that a holder writes into the lock
+ORPHAN_TIMEOUT = 15.0  # seconds until the daemon of a killed command serves or ends
 
 
 def recorded_labs() -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def recorded_labs() -> tuple[str, ...]:
 
 
 def lab_named(name: str) -> StateDirectory:
-    """Return the record of the lab meant: the one named, or the only one there is. Raises UsageError otherwise."""
+    """Return the record of the named lab, or of the only one. Raises UsageError otherwise."""
     labs = recorded_labs()
     if name:
         if name in labs:
@@ -45,17 +45,20 @@ def lab_named(name: str) -> StateDirectory:
     if not labs:
         raise UsageError("no lab is running", remedy=how_to_see_one())
     raise UsageError(
-        f"several labs are running: {', '.join(labs)}", remedy=f"Name the one you mean, as in: {AS_IN.format(lab=labs[0])}."
+        f"several labs are running: {', '.join(labs)}", remedy=f"Name one, for example: {AS_IN.format(lab=labs[0])}."
     )
 
 
 def how_to_see_one() -> str:
-    """Return what to do where no lab is running."""
-    return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " Labs started with sudo are seen with sudo.")
+    """Return what to do if no lab is running."""
+    return "Start one: netlab up FILE." + ("" if os.geteuid() == 0 else " To see labs that were started with sudo, use sudo.")
 
 
 def daemon_record(state: StateDirectory) -> ProcessRecord | None:
-    """Return the lab's daemon, None when it does not run. One whose record is damaged or gone is found by its marks."""
+    """Return the lab's daemon, None if it does not run.
+
+    Without a valid record, its marks identify it.
+    """
     record = read_record(state, DAEMON)
     if record is None:
         return running_daemon(state)
@@ -63,21 +66,24 @@ def daemon_record(state: StateDirectory) -> ProcessRecord | None:
 
 
 def daemon_alive(state: StateDirectory) -> bool:
-    """Tell whether the lab's daemon runs."""
+    """Return whether the lab's daemon runs."""
     return daemon_record(state) is not None
 
 
 def connect(state: StateDirectory) -> SyncClient:
-    """Return a client of the lab's API server, as its administrator. Raises LabError when the daemon does not run."""
+    """Return an administrator's client of the lab's API server.
+
+    Raises LabError without a daemon.
+    """
     require_daemon(state)
     endpoint = state.read_endpoint()
     if endpoint is None and state.api.exists():
-        raise _unreachable(state, state.api, "does not say where the API server listens")
+        raise _unreachable(state, state.api, "does not contain the address of the API server")
     if endpoint is None or not daemon_serves(state):
-        remedy = f"`netlab up FILE` (again) brings it up; `netlab down {state.lab}` removes it."
-        raise LabError(f"lab {state.lab!r} is half-made: its daemon does not serve yet", remedy=remedy)
+        remedy = f"Complete it: netlab up FILE. Remove it: netlab down {state.lab}."
+        raise LabError(f"lab {state.lab!r} is incomplete: its daemon does not serve yet", remedy=remedy)
     if not is_token(state.admin_token):
-        raise _unreachable(state, state.admin_token, "holds no token")
+        raise _unreachable(state, state.admin_token, "does not contain a token")
     if not state.certificate_authority.exists():
         raise _unreachable(state, state.certificate_authority, "is missing")
     token, door = state.admin_token.read_text(encoding="ascii"), state.socket(API_SOCKET)
@@ -87,37 +93,40 @@ def connect(state: StateDirectory) -> SyncClient:
             server, state.certificate_authority, token, timeout=ANSWER_TIMEOUT, door=door if door.exists() else None
         )
     except ssl.SSLError as error:
-        raise _unreachable(state, state.certificate_authority, f"holds no certificate ({error.strerror})") from error
+        raise _unreachable(state, state.certificate_authority, f"does not contain a certificate ({error.strerror})") from error
 
 
 def _unreachable(state: StateDirectory, path: Path, why: str) -> DamagedRecordError:
-    """Return the error for a file without which the daemon cannot be reached, and that another daemon makes again."""
+    """Return the error for a damaged file that clients need and that a new daemon recreates."""
     return DamagedRecordError(
         f"the record of lab {state.lab!r} is damaged: {path} {why}",
-        remedy=f"`netlab up FILE` makes it again; `netlab down {state.lab}` removes the lab.",
+        remedy=f"Recreate it: netlab up FILE. Remove the lab: netlab down {state.lab}.",
     )
 
 
 def require_daemon(state: StateDirectory) -> None:
-    """Raise LabError when the lab's daemon does not run."""
+    """Raise LabError if the lab's daemon does not run."""
     if not daemon_alive(state):
         raise LabError(
             f"the daemon of lab {state.lab!r} is not running (the data plane may be)",
-            remedy=f"Start it again with `netlab up FILE`, or remove the lab with `netlab down {state.lab}`.",
+            remedy=f"Restart it: netlab up FILE. Remove the lab: netlab down {state.lab}.",
         )
 
 
 def daemon_serves(state: StateDirectory) -> bool:
-    """Tell whether the lab's daemon runs and has got as far as serving; one that has not may have been left by a killed `up`."""
+    """Return whether the lab's daemon runs and serves.
+
+    A killed `up` may leave one that does not.
+    """
     record, endpoint = daemon_record(state), state.read_endpoint()
     return record is not None and endpoint is not None and endpoint.pid == record.pid
 
 
 @contextmanager
 def locked(lab: str, doing: str) -> Iterator[int]:
-    """Hold the lab's lock for a `with` block. Raises LabBusyError at once when another command changes the lab.
+    """Hold the lab's lock for a `with` block. Raises LabBusyError at once if it is taken.
 
-    Yields the lock's descriptor: it is held as long as any process has it open.
+    Yields the lock's descriptor: the lock is held as long as any process has it open.
     """
     root = state_root()
     path = root / f".{lab}.lock"
@@ -133,11 +142,12 @@ def locked(lab: str, doing: str) -> Iterator[int]:
 def _acquire(path: Path, lab: str, holder: str = "", *, wait: float = 0.0) -> int:
     """Return the descriptor of the lab's lock, with `holder` written into the file if given.
 
-    The daemon that a killed command had started keeps the lock until it serves or ends: up to `wait` seconds are spent on that.
+    A daemon that a killed command has started keeps the lock until it serves or ends; this function
+    waits up to `wait` seconds for that.
     """
     deadline = time.monotonic() + wait
     while True:
-        with suppress(FileExistsError):  # not exist_ok, which looks once more and wants to see it
+        with suppress(FileExistsError):  # exist_ok would fail if the folder disappeared again
             path.parent.mkdir(mode=0o755, parents=True)
         words = ""
         with suppress(FileNotFoundError), _turn(path.parent) as folder:
@@ -147,16 +157,16 @@ def _acquire(path: Path, lab: str, holder: str = "", *, wait: float = 0.0) -> in
             words = taken
         left = deadline - time.monotonic()
         if words and (left <= 0 or not _has_ended(words)):
-            raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.")
+            raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until that command has finished.")
         if words:
             _await_release(path, left)
 
 
 def _take(path: Path, folder: int, holder: str) -> int | str:
-    """Open and lock the file; return its descriptor, or who holds the lock.
+    """Open and lock the file; return its descriptor, or the holder of the lock.
 
-    Empty text: a holder that ended removed the file it held, so the file locked is not the one at `path`. It may remove the
-    folder, too, when it was the last: between any two steps here.
+    The text is empty if the locked file is no longer the one at `path`, because a holder that ends
+    removes its file. The last holder removes the folder, too, and may do so between any two steps.
     """
     descriptor = os.open(path.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
@@ -189,7 +199,7 @@ def _has_ended(words: str) -> bool:
 
 
 def _await_release(path: Path, seconds: float) -> None:
-    """Return when the lock is free, or after `seconds`; in a thread, because flock(2) has no timeout."""
+    """Wait for a free lock for at most `seconds`: in a thread, as flock(2) has no timeout."""
 
     def wait() -> None:
         with suppress(FileNotFoundError), path.open() as file:
@@ -201,14 +211,14 @@ def _await_release(path: Path, seconds: float) -> None:
 
 
 def _sign(descriptor: int, holder: str) -> None:
-    """Write into a lock who holds it. A full disk has no room for that: the lock holds without, so that `down` works."""
+    """Write the holder into a lock. On a full disk the lock works without, so that `down` works."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.write(descriptor, holder.encode())
 
 
 def _holder(descriptor: int) -> str:
-    """Return who holds a lock: what it says itself, else the process that the kernel names."""
+    """Return the holder of a lock: the name in the file, else the kernel's process number."""
     if words := os.pread(descriptor, 200, 0).decode(errors="replace"):
         return words
     found = os.fstat(descriptor)
@@ -222,7 +232,7 @@ def _holder(descriptor: int) -> str:
 
 @contextmanager
 def _turn(folder: Path) -> Iterator[int]:
-    """Yield a folder's descriptor, one command at a time: who finds a lock held also finds who holds it."""
+    """Serialize access to the lock, so a caller that finds it taken can also read its holder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -232,13 +242,16 @@ def _turn(folder: Path) -> Iterator[int]:
 
 
 def idle_locks(*, remove: bool) -> tuple[str, ...]:
-    """Return the labs that have no record but the lock of a command that was killed, and take that away if told to."""
+    """Return labs without a record whose lock a killed command left.
+
+    With `remove`, remove the locks.
+    """
     root, found = state_root(), []
     for path in sorted(root.glob(".*.lock")):
         lab = path.name.removeprefix(".").removesuffix(".lock")
         if (root / lab).exists():
             continue
-        with suppress(LabBusyError):  # a command that has just begun
+        with suppress(LabBusyError):  # a command that has just started
             descriptor = _acquire(path, lab)
             if remove:
                 path.unlink()
@@ -248,6 +261,6 @@ def idle_locks(*, remove: bool) -> tuple[str, ...]:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Leave no empty folder behind; another lab's record in it is a reason to keep it."""
+    """Remove a folder if it is empty; it may contain the record of another lab."""
     with suppress(OSError):
         folder.rmdir()

@@ -1,12 +1,14 @@
 """`netlab port-forward`: ports of this machine's loopback that lead into a pod.
 
-A connection is taken on loopback in the namespace that netlab was started in; for each one a socket is made inside the pod's
-network namespace and connected to 127.0.0.1 there, as a kubelet's runtime does it. So the server sees a connection from itself:
-no Service, no proxy rule and no overlay is on the way.
+netlab accepts a connection on loopback in the namespace that it was started in. For each one it
+creates a socket inside the pod's network namespace and connects it to 127.0.0.1 there, as a
+kubelet's runtime does. So the server sees a connection from itself, which no Service, proxy rule or
+overlay affects.
 
-- When one side has said its last word, the other side is told and may go on talking (half-closed connections work).
-- What goes wrong on one side goes wrong on the other: a refused or broken connection is reset, and told to the user.
-- When the pod is gone the forwarding ends: the next one has to choose another pod.
+- When one side shuts down its sending direction, the other side receives the end of the stream and
+  can continue to send (half-closed connections work).
+- A refused or broken connection on one side is reset on the other side, and reported to the user.
+- If the pod is removed, the forwarding ends: the next one must choose another pod.
 - ^C and SIGTERM are the ordinary end of a forwarding, not a fault.
 """
 
@@ -62,7 +64,7 @@ class Forwarding:
 
 
 def find(state: StateDirectory, target: Target, requests: Sequence[PortRequest]) -> Plan:
-    """Choose the pod and the ports from what the lab's API server has."""
+    """Choose the pod and the ports from the objects of the lab's API server."""
     with connect(state) as client:
         pods = tuple(PODS.readable(client.list(PODS).items))
         named = () if target.resource is PODS else tuple(target.resource.readable(client.list(target.resource).items))
@@ -74,7 +76,10 @@ def find(state: StateDirectory, target: Target, requests: Sequence[PortRequest])
 
 @contextmanager
 def listening(chosen: Plan, addresses: Sequence[str]) -> Iterator[dict[Forwarding, socket.socket]]:
-    """Listen on every address and port of a plan for a `with` block. Raises UsageError when one of them is taken."""
+    """Listen on every address and port of a plan for a `with` block.
+
+    Raises UsageError if one is in use.
+    """
     with ExitStack() as stack:
         opened = {}
         for pair in chosen.ports:
@@ -93,7 +98,7 @@ def _listen(address: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         taken = error.errno == errno.EADDRINUSE
-        remedy = "Choose another local port, the one before the colon; 0:80 takes any that is free." if taken else ""
+        remedy = "Choose another local port (before the colon); 0:80 takes any free port." if taken else ""
         raise UsageError(f"cannot listen on {address} port {port}: {os.strerror(error.errno or 0)}", remedy=remedy) from error
     return listener
 
@@ -101,11 +106,11 @@ def _listen(address: str, port: int) -> socket.socket:
 def serve(
     state: StateDirectory, pod: Pod, listeners: dict[Forwarding, socket.socket], ready: Callable[[], None], trouble: Tell
 ) -> None:
-    """Carry connections until the process is asked to end. Raises LabError when the pod is gone.
+    """Carry connections until a signal ends the process. Raises LabError if the pod is removed.
 
-    `ready` is called when the process can be asked: who reads what it prints may send ^C at once.
+    `ready` is called once the signals have a handler: a reader of its output may send ^C at once.
     """
-    obtain(state, "port-forward")  # the listeners are the machine's: they were made before
+    obtain(state, "port-forward")  # the listeners belong to the machine: they were created before
     raise_limit()
 
     async def until_asked() -> None:
@@ -119,7 +124,7 @@ def serve(
 
 
 class Forwarder:
-    """Takes connections and carries them into one pod. Made inside a running event loop."""
+    """Accepts connections and carries them into one pod. Needs a running event loop."""
 
     def __init__(self, pod: str, path: str, trouble: Tell) -> None:
         self._pod = pod
@@ -134,7 +139,10 @@ class Forwarder:
             self._ended.set_result(None)
 
     async def run(self, listeners: dict[Forwarding, socket.socket]) -> None:
-        """Carry connections until `stop`; those still open are then reset. Raises LabError when the pod is gone."""
+        """Carry connections until `stop`; those still open are then reset.
+
+        Raises LabError if the pod is removed.
+        """
         most = max(1, room(2 * MOST_CONNECTIONS) // 2)  # two descriptors for each connection
         roster = Roster(Limits(most, most, most, math.inf, math.inf))
         servers = [
@@ -152,7 +160,7 @@ class Forwarder:
 
     def _accepted(self, forwarding: Forwarding) -> Accepted:
         def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seat: Seat) -> None:
-            seat.begin()  # for good: a connection that is carried makes no room for another
+            seat.begin()  # for good: a carried connection is never closed for another
             task = asyncio.get_running_loop().create_task(self._carry(forwarding, (reader, writer)))
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
@@ -184,21 +192,24 @@ class Forwarder:
             raise
 
     def _failed(self, forwarding: Forwarding, error: BaseException) -> None:
-        """Tell about one connection, or end the forwarding when there is no namespace, and so no pod, any more."""
+        """Report a failed connection.
+
+        End the forwarding if the namespace, and so the pod, is removed.
+        """
         number = getattr(error, "errno", None) or 0
         if not (isinstance(error, KernelError) and number in NO_NAMESPACE):
             words = os.strerror(number).lower() if number else str(error)
             self._trouble(f"connection to port {forwarding.local} -> {forwarding.remote} of pod {self._pod}: {words}")
         elif not self._ended.done():
-            gone = LabError(f"pod {self._pod} is gone", remedy="Start the forwarding again to choose another pod.")
+            gone = LabError(f"pod {self._pod} no longer exists", remedy="Run the command again to forward to another pod.")
             gone.__cause__ = error
             self._ended.set_exception(gone)
 
 
 async def _both_ways(one: Streams, other: Streams) -> None:
-    """Carry bytes both ways until both sides have said their last word and everything has been taken."""
+    """Carry bytes both ways until both sides have ended their stream and received everything."""
     for _, writer in (one, other):
-        writer.transport.set_write_buffer_limits(0)  # `drain` returns when everything has left
+        writer.transport.set_write_buffer_limits(0)  # `drain` returns when everything is sent
     async with asyncio.TaskGroup() as directions:
         directions.create_task(_carry_one_way(one[0], other[1]))
         directions.create_task(_carry_one_way(other[0], one[1]))
@@ -215,7 +226,7 @@ async def _carry_one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection that is still open with a reset; one that has been closed in order is left alone."""
+    """Reset a connection that is still open; an orderly closed one stays as it is."""
     connection = writer.get_extra_info("socket")
     if connection.fileno() >= 0:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -1,14 +1,17 @@
-"""`netlab port-forward`, from words to one pod and its ports, as kubectl understands them. Pure.
+"""`netlab port-forward`: from arguments to one pod and its ports, as kubectl parses them. Pure.
 
-1. The target is `pod/NAME`, `svc/NAME`, `deploy/NAME`, `rs/NAME`, `ds/NAME` (any of kubectl's words for them), or a pod as
-   `netlab exec` takes it: `[NAMESPACE/]NAME`, of which the beginning will do.
-2. A port is `80` (local port the same), `8080:80`, or `:80` and `0:80` (any free local port). The remote one may be a name.
-3. A Service is no load balancer here: one ready endpoint is taken when the forwarding starts, and stays. The Service's port is
-   translated to what that pod has behind it; a headless Service's is not, because its clients talk to the pods themselves.
-4. A workload means a running pod of its selector, one that is ready before one that is not.
+1. The target is `pod/NAME`, `svc/NAME`, `deploy/NAME`, `rs/NAME`, `ds/NAME` (or another of
+   kubectl's names of the type), or a pod as `netlab exec` accepts it: `[NAMESPACE/]NAME` or the
+   beginning of it.
+2. A port is `80` (the same local port), `8080:80`, or `:80` and `0:80` (any free local port). The
+   remote port may be a name.
+3. A Service does not balance load here: one ready endpoint is chosen when the forwarding starts,
+   and stays. The Service's port is translated to the target port of that pod; the port of a
+   headless Service is not, because its clients connect to the pods themselves.
+4. A workload means a running pod of its selector, preferably a ready one.
 5. Only TCP is forwarded.
 
-Of equals the first by name is taken: the same command means the same pod.
+Among equal pods the first by name is chosen, so the same command means the same pod.
 """
 
 from __future__ import annotations
@@ -43,14 +46,14 @@ WORDS = {
 }
 PORT_NAME = re.compile(r"(?=[^a-z]*[a-z])[a-z0-9-]{1,15}")  # an IANA service name, as Kubernetes has it
 HIGHEST_PORT = 65535
-NOT_RUNNING = {"Pending": "`netlab status` shows what it waits for."}  # of a pod that has ended, its log tells
+NOT_RUNNING = {"Pending": "`netlab status` shows what it waits for."}  # if a pod has ended, its log shows the cause
 LOCALHOST = "127.0.0.1"
 TYPES = "svc/NAME, deploy/NAME, rs/NAME or ds/NAME"
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to forward to, before anybody looked whether it exists. An empty namespace: not said."""
+    """What to forward to; it may not exist. The namespace is empty if not given."""
 
     resource: Resource[Any]
     namespace: str
@@ -59,7 +62,10 @@ class Target:
 
 @dataclass(frozen=True)
 class PortRequest:
-    """A pair of ports as asked for. `local` is None for the same as the remote, 0 for any that is free."""
+    """A requested pair of ports.
+
+    `local` is None for the same as the remote one, 0 for any free one.
+    """
 
     local: int | None
     remote: int | str
@@ -67,7 +73,7 @@ class PortRequest:
 
 @dataclass(frozen=True)
 class PortPair:
-    """A pair of ports as it will be: the one on this machine (0: any), and the one inside the pod."""
+    """A resolved pair of ports: the one on this machine (0: any), and the one inside the pod."""
 
     local: int
     remote: int
@@ -75,7 +81,7 @@ class PortPair:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The objects that decide: pods; those of the target's kind, if it is another; EndpointSlices."""
+    """The objects that decide: pods; objects of the target's kind; EndpointSlices."""
 
     pods: Sequence[Pod]
     services: Sequence[Service] = ()
@@ -85,7 +91,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Plan:
-    """One pod, and which ports lead to which of its own."""
+    """One pod, and which local ports lead to which of its ports."""
 
     pod: Pod
     ports: tuple[PortPair, ...]
@@ -93,12 +99,13 @@ class Plan:
 
 # ---- words
 def parse_target(text: str, namespace: str = "") -> Target:
-    """Read `TYPE/NAME` or `[NAMESPACE/]NAME`; `namespace` is what --namespace said."""
+    """Read `TYPE/NAME` or `[NAMESPACE/]NAME`; `namespace` is the value of --namespace."""
     first, slash, name = text.rpartition("/")
     resource = WORDS.get(first.lower()) if slash else PODS
     if not name or "/" in first or (slash and not first):
         raise UsageError(
-            f"'{printable(text)}' names nothing to forward to", remedy="Say svc/NAME, deploy/NAME, pod/NAME or [NAMESPACE/]POD."
+            f"invalid target '{printable(text)}'",
+            remedy="Use svc/NAME, deploy/NAME, pod/NAME or [NAMESPACE/]POD.",
         )
     if resource is not None:
         return Target(resource, namespace, name)
@@ -115,8 +122,8 @@ def parse_port(text: str) -> PortRequest:
     local, colon, remote = text.rpartition(":")
     if not remote or (local and not _is_port(local, lowest=0)) or not (_is_port(remote, lowest=1) or PORT_NAME.fullmatch(remote)):
         raise UsageError(
-            f"'{printable(text)}' is no pair of ports",
-            remedy="Say [LOCAL:]REMOTE: 8080:80, 80, or 0:http for any free local port.",
+            f"invalid port mapping '{printable(text)}'; expected [LOCAL:]REMOTE, for example 8080:80",
+            remedy="80 uses the same local port; 0:http uses any free local port.",
         )
     return PortRequest(int(local or 0) if colon else None, int(remote) if remote.isdigit() else remote)
 
@@ -126,7 +133,7 @@ def _is_port(text: str, *, lowest: int) -> bool:
 
 
 def parse_addresses(words: Iterable[str]) -> tuple[str, ...]:
-    """Return the addresses to listen on: loopback ones only, as everything that a lab opens on its host."""
+    """Return the addresses to listen on: loopback only, as for all sockets of labs on the host."""
     names = [name for word in words for name in word.split(",")]
     return tuple(dict.fromkeys(_loopback(name) for name in names)) or (LOCALHOST,)
 
@@ -135,11 +142,13 @@ def _loopback(name: str) -> str:
     try:
         address = ipaddress.ip_address(LOCALHOST if name == "localhost" else name)
     except ValueError as error:
-        raise UsageError(f"--address '{printable(name)}' is no IP address", remedy="Say localhost, 127.0.0.1 or ::1.") from error
+        raise UsageError(
+            f"--address '{printable(name)}' is not an IP address", remedy="Use localhost, 127.0.0.1 or ::1."
+        ) from error
     if not address.is_loopback:
         raise UsageError(
-            f"--address {name} is not a loopback address: a lab opens nothing to the machine's own network",
-            remedy="Leave it out, or say an address of 127.0.0.0/8 or ::1.",
+            f"--address {name} is not a loopback address: netlab listens on loopback only",
+            remedy="Omit --address, or use ::1 or an address of 127.0.0.0/8.",
         )
     return str(address)
 
@@ -157,15 +166,15 @@ def plan(target: Target, requests: Sequence[PortRequest], cluster: Cluster) -> P
 def _plan_pod(pod: Pod, requests: Sequence[PortRequest]) -> Plan:
     if pod.status.phase != "Running":
         phase = pod.status.phase or "Pending"
-        remedy = NOT_RUNNING.get(phase, "`netlab logs {pod}` shows what it said.").format(pod=pod.key)
-        raise LabError(f"pod {pod.key} is not running, it is {phase}", remedy=remedy)
+        remedy = NOT_RUNNING.get(phase, "Show its output: netlab logs {pod}").format(pod=pod.key)
+        raise LabError(f"pod {pod.key} is not running (phase {phase})", remedy=remedy)
     numbers = [(request, _pod_port(pod, request.remote)) for request in requests]
     return Plan(pod, tuple(PortPair(number if r.local is None else r.local, number) for r, number in numbers))
 
 
 def _plan_service(service: Service, requests: Sequence[PortRequest], cluster: Cluster) -> Plan:
     if service.spec.type == "ExternalName":
-        remedy = f"It is a name for {service.spec.external_name}; forward to a pod or to another Service."
+        remedy = f"It is an alias of {service.spec.external_name}; forward to a pod or to another Service."
         raise UsageError(f"Service {service.key} is an ExternalName and has no pods", remedy=remedy)
     wanted = [(request, _service_port(service, request.remote)) for request in requests]
     ready = _ready_pods(service, cluster)
@@ -175,7 +184,7 @@ def _plan_service(service: Service, requests: Sequence[PortRequest], cluster: Cl
     pod = next((pod for pod in cluster.pods if pod.key == chosen), None)
     if chosen is None or pod is None:
         lacking = ", ".join(str(request.remote) for request in requests)
-        raise LabError(f"no ready pod behind Service {service.key} has what its port {lacking} leads to")
+        raise LabError(f"no ready pod behind Service {service.key} has the target port of its port {lacking}")
     numbers = ready[chosen]
     return Plan(
         pod,
@@ -228,17 +237,18 @@ def _only_tcp(ports: Sequence[Port], what: str) -> Port:
 
 def _choices(ports: Iterable[tuple[int, str]]) -> str:
     shown = ", ".join(f"{number} ({name})" if name else str(number) for number, name in ports)
-    return f"It has: {shown or 'none'}."
+    return f"Ports: {shown or 'none'}."
 
 
 def _named_pod(target: Target, pods: Sequence[Pod]) -> Pod:
     text = f"{target.namespace}/{target.name}" if target.namespace else target.name
-    meant = pods_meant(pods, text) or [p for p in pods if text in {p.key, p.metadata.name}]  # the latter: not yet alive
+    meant = pods_meant(pods, text) or [p for p in pods if text in {p.key, p.metadata.name}]  # the latter have not started yet
     if len(meant) == 1:
         return meant[0]
     shown = ", ".join(sorted(pod.key for pod in meant or pods)[:12])
-    what = "means several pods" if meant else "is no pod of this lab"
-    raise UsageError(f"'{printable(text)}' {what}", remedy=f"Pods: {shown or 'none'}. Or say {TYPES}.")
+    name = f"'{printable(text)}'"
+    what = f"{name} matches several pods" if meant else f"no pod named {name} in this lab"
+    raise UsageError(what, remedy=f"Pods: {shown or 'none'}. Other targets: {TYPES}.")
 
 
 def _pod_of_workload(target: Target, cluster: Cluster) -> Pod:
@@ -263,4 +273,6 @@ def _named(target: Target, objects: Sequence[Named]) -> Named:
         if candidate.key == key:
             return candidate
     known = ", ".join(sorted(candidate.key for candidate in objects)[:12])
-    raise UsageError(f"there is no {target.resource.kind} {printable(key)}", remedy=f"There are: {known or 'none'}.")
+    raise UsageError(
+        f"there is no {target.resource.kind} {printable(key)}", remedy=f"{target.resource.kind}s: {known or 'none'}."
+    )

@@ -1,10 +1,11 @@
-"""`netlab gc`: remove what labs that no longer run have left.
+"""`netlab gc`: remove leftovers of labs that are no longer running.
 
-Five kinds of leftovers: labs on record whose daemon is dead; what the container engine has with the label of a lab that has
-no record; processes whose lab's record was removed under them; namespaces that carry netlab's ownership mark (the alias
-of a link) but are on no record; and the lock of a command that was killed before there was a record. The three before the last
-are there after somebody emptied /run by hand. Nothing without a mark
-(`netlab.lab.marks`, the label) is ever touched, and nothing of a lab whose record is kept elsewhere (K8SNETLAB_STATE).
+There are five kinds of leftovers: recorded labs whose daemon is dead; objects of the container
+engine with the label of a lab without a record; processes whose lab's record was removed while they
+ran; namespaces with netlab's ownership mark (the alias of a link) and without a record; and the
+lock of a command that was killed before the record existed. The second, third and fourth kind exist
+after a user emptied /run by hand. netlab never touches anything without a mark (`netlab.lab.marks`,
+the label), nor anything of a lab whose record is elsewhere (K8SNETLAB_STATE).
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from netlab.state import StateDirectory, state_root
 
 
 def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
-    """Remove all leftovers and return what they were; with `dry_run` only look. `say` hears of what was left alone."""
+    """Remove all leftovers and return their names; with `dry_run` only list.
+
+    `say` reports skipped labs.
+    """
     removed = []
     for name in recorded_labs():
         state = StateDirectory.of(name)
@@ -32,8 +36,8 @@ def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
         try:
             if not dry_run:
                 down_locked(state)
-        except LabBusyError as error:  # it is coming up or going down: no leftover
-            say(f"Left alone: {error.message}.")
+        except LabBusyError as error:  # it starts or stops right now, so it is not a leftover
+            say(f"Skipped: {error.message}.")
         else:
             removed.append(f"lab {name}")
     lost = _lost_processes()
@@ -60,12 +64,12 @@ def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
 
 
 def _lost_processes() -> list[Inhabitant]:
-    """Return the processes of labs whose record below our root is gone."""
+    """Return the processes of labs whose record below our root was removed."""
     root = state_root()
     return sorted((found for found in inhabitants() if found.lost and found.folder.parent == root), key=lambda f: f.record.pid)
 
 
 def _orphaned_namespaces() -> list[str]:
-    """Return the paths of namespaces whose links say they belong to a lab that has no record."""
+    """Return the paths of namespaces whose marks name a lab without a record."""
     labs = set(recorded_labs())
     return [path for path, lab in marked_namespaces() if lab not in labs]

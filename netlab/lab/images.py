@@ -1,4 +1,4 @@
-"""`netlab images`: what the images of runtime `docker` are, whether they are there, and how they come and go."""
+"""`netlab images`: list, build, pull and remove the images of runtime `docker`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ DOCKER_HUB = "docker.io"
 
 @dataclass(frozen=True)
 class Row:
-    """One image. `state` STAND_IN: the workloads image serves in its place; OTHER: one of ours that this netlab does not use."""
+    """One image.
+
+    `state` STAND_IN: the workloads image replaces it; OTHER: of another version of netlab.
+    """
 
     role: str
     image: str
@@ -38,19 +41,19 @@ class Row:
 
 
 def build(say: Callable[[str], None]) -> tuple[str, ...]:
-    """Build what is not there and return the tags of all roles."""
+    """Build missing images and return the tags of all roles."""
     with closing(DockerEngine()) as engine:
         return tuple(images.ensure(engine, say).values())
 
 
 def listing() -> tuple[Row, ...]:
-    """Return all images: the base, those this netlab uses, those of the catalogue, those of other versions."""
+    """Return all images: the base, those in use, of built-in workloads, of other versions."""
     with closing(DockerEngine()) as engine:
         return rows(engine)
 
 
 def rows(engine: Engine) -> tuple[Row, ...]:
-    """Return what `listing` does, of any engine."""
+    """Return the rows of `listing` for any engine."""
     ours = {tag: image for image in engine.find_images({images.CONTENT_LABEL: ""}) for tag in image.tags}
     if not engine.has_image(BASE):
         wanted = {}
@@ -73,7 +76,7 @@ def _row(role: str, tag: str, state: str, image: Image) -> Row:
 
 
 def prune() -> tuple[list[str], list[str]]:
-    """Remove our images that this netlab does not use; returns those removed, and those that containers still use."""
+    """Remove images of other versions of netlab; return those removed, and those still in use."""
     with closing(DockerEngine()) as engine:
         return remove_others(engine)
 
@@ -82,7 +85,7 @@ def remove_others(engine: Engine) -> tuple[list[str], list[str]]:
     """Do what `prune` does, in any engine."""
     removed, used = [], []
     others = [row for row in rows(engine) if row.state == OTHER]
-    for row in sorted(others, key=lambda row: row.role not in images.ROLES):  # children before what they stand on
+    for row in sorted(others, key=lambda row: row.role not in images.ROLES):  # children before their parents
         try:
             engine.remove_image(row.image)
         except EngineError as error:
@@ -95,23 +98,23 @@ def remove_others(engine: Engine) -> tuple[list[str], list[str]]:
 
 
 def pull(names: Sequence[str], say: Callable[[str], None]) -> None:
-    """Fetch images from their registries: these, or the base and those the built-in workloads stand in for.
+    """Pull these images, or the base and those that built-in workloads replace.
 
-    Raises LabError when some could not be had.
+    Raises LabError if an image could not be pulled.
     """
     with closing(DockerEngine()) as engine:
         fetch(engine, names or (BASE, *CATALOGUE), say)
 
 
 def fetch(engine: Engine, names: Sequence[str], say: Callable[[str], None]) -> None:
-    """Do what `pull` does, in any engine; a registry that does not answer is asked once."""
+    """Do what `pull` does, in any engine; a registry that does not respond is asked once."""
     failed: list[str] = []
     silent: list[str] = []
     for name in names:
         if (registry := registry_of(name)) in silent:
             failed.append(name)
             continue
-        say(f"fetching {name}")
+        say(f"pulling {name}")
         try:
             engine.pull(name)
         except EngineError as error:
@@ -121,12 +124,14 @@ def fetch(engine: Engine, names: Sequence[str], say: Callable[[str], None]) -> N
                 silent.append(registry)
     if failed:
         raise LabError(
-            f"not fetched: {', '.join(failed)}" + (f"\nno answer, and asked once each: {', '.join(silent)}" if silent else ""),
-            remedy="No lab needs them: the base is made from Debian's packages, the workloads image stands in for the others.",
+            f"could not pull: {', '.join(failed)}"
+            + (f"\nregistry did not respond (one attempt each): {', '.join(silent)}" if silent else ""),
+            remedy="No lab needs these images: netlab builds the base from Debian's packages, "
+            "and the workloads image replaces the others.",
         )
 
 
 def registry_of(image: str) -> str:
-    """Return the registry that an image's name leads to."""
+    """Return the registry of an image's name."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB

@@ -1,4 +1,4 @@
-"""What the lab's processes and the pods' containers wrote."""
+"""`netlab logs`: the output of the lab's processes and the pods' containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def log_names(state: StateDirectory) -> tuple[str, ...]:
 
 
 def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
-    """Return the log of a process or a container. Raises UsageError if nothing has that name."""
+    """Return the log of a process or a container. Raises UsageError for an unknown name."""
     access = access_of(state)
     if (text := access.process_log(target)) is not None:
         return text
@@ -24,10 +24,10 @@ def read_log(state: StateDirectory, target: str, *, container: str = "") -> str:
 
 
 def container_meant(pod: Pod, container: str) -> str:
-    """Return the container of a pod that the user means; only a single one needs no name."""
+    """Return the requested container of a pod; the name is optional if there is only one."""
     names = [c.name for c in (*pod.spec.init_containers, *pod.spec.containers)]
     if container and container not in names:
-        raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"It has: {', '.join(names)}.")
+        raise UsageError(f"pod {pod.key} has no container {container!r}", remedy=f"Containers: {', '.join(names)}.")
     if not container and len(pod.spec.containers) > 1:
         raise UsageError(f"pod {pod.key} has several containers: {', '.join(names)}", remedy="Choose one with -c.")
     return container or pod.spec.containers[0].name

@@ -1,9 +1,10 @@
-"""What a look at the machine adds to what the API server says of a lab, for `status`.
+"""What the machine shows in addition to the API objects of a lab, for `status`.
 
-The API shows what the daemon knows: a node whose agent is stopped is Ready there until its Lease is 40 seconds old, as on a
-cluster, and a namespace that somebody removed is missed at the next look, within 30 seconds. `status` looks itself, so it
-never calls something up that is not. A lab of an ordinary user keeps its namespaces in a mount namespace of its own, where
-only a command that enters it could look; of such a lab the processes are looked at.
+The API shows the state that the daemon has observed: a node whose agent is stopped is Ready there
+until its Lease is 40 seconds old, as on a cluster, and the daemon detects a removed namespace at
+its next check, within 30 seconds. `status` checks the machine itself, so it never reports a broken
+part as up. A lab of an ordinary user keeps its namespaces in its own mount namespace, which only a
+command that enters it can see; of such a lab `status` checks the processes only.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from netlab.kernel.door import Occupant
 from netlab.lab.access.interface import AgentState, HostAccess
 from netlab.process.records import agent_name
 
-NO_NAMESPACE = "its network namespace is gone; netlab up FILE makes it again"
+NO_NAMESPACE = "its network namespace does not exist; recreate it: netlab up FILE"
 AGENT_PROBLEMS = {
-    AgentState.DEAD: "its agent is not running; netlab logs {name} tells why",
-    AgentState.STOPPED: "its agent is stopped; netlab up FILE has it go on",
+    AgentState.DEAD: "its agent is not running; show the cause: netlab logs {name}",
+    AgentState.STOPPED: "its agent is stopped (SIGSTOP); resume it: netlab up FILE",
 }
 SILENT = "its agent has not reported for {seconds:.0f} s"
-SANDBOX_GONE = "SandboxChanged"  # Kubernetes' word for a pod whose network is gone and will be made again
+SANDBOX_GONE = "SandboxChanged"  # Kubernetes' reason for a pod whose network was removed and will be recreated
 
 
 class MachineView:
-    """The machine, as far as a lab concerns it."""
+    """The parts of the machine that belong to a lab."""
 
     def __init__(self, lab: str, access: HostAccess) -> None:
         self._lab = lab
@@ -38,14 +39,14 @@ class MachineView:
         self._sees_namespaces = os.geteuid() == 0
 
     def host_problem(self, host: str) -> str:
-        """Return why a node or the edge is not up, "" when nothing is seen that speaks against it."""
+        """Return why a node or the edge is not up, "" if no problem is visible."""
         if self._is_gone(host_namespace(self._lab, host)):
             return NO_NAMESPACE
         problem = AGENT_PROBLEMS.get(self._access.agent_state(host), "")
         return problem.format(name=agent_name(host))
 
     def has_sandbox(self, pod: Pod) -> bool:
-        """Tell whether a pod's network namespace is there, as far as that can be seen."""
+        """Return whether a pod's network namespace exists; True if this process cannot see it."""
         meta = pod.metadata
         return pod.spec.host_network or not self._is_gone(pod_namespace(self._lab, meta.namespace, meta.name))
 
@@ -54,6 +55,9 @@ class MachineView:
 
 
 def lease_problem(lease: Lease | None) -> str:
-    """Return why the holder of a Lease does not count as up, "" when it does. A clock that was set back makes nobody silent."""
+    """Return why the holder of a Lease is not up, "" if it is.
+
+    A clock that was set back has no effect.
+    """
     age = time.time() - seconds_of(lease.spec.renew_time or 0) if lease else 0.0
     return SILENT.format(seconds=age) if lease and age >= lease.spec.lease_duration_seconds else ""

@@ -1,7 +1,7 @@
-"""What is a lab's, found without its record: by the marks that its processes (`process_marks`) and namespaces carry.
+"""Find what belongs to a lab without its record: by the marks of its processes and namespaces.
 
 A namespace of a lab holds links with the ownership mark as their alias (`netlab.dataplane.names`). The mark names the
-lab but not the root of records it belongs to, so only the machine's own root may judge by it.
+lab but not the root of its records, so only the machine's own root may rely on it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from netlab.state import MACHINE_ROOT, state_root
 
 
 def stop_inhabitants(found: list[Inhabitant]) -> None:
-    """End processes, the daemons first: they would start the others again."""
+    """End processes, the daemons first: they would restart the others."""
     stop([inhabitant.record for inhabitant in found if inhabitant.is_daemon])
     stop([inhabitant.record for inhabitant in found if not inhabitant.is_daemon])
 
 
 def marked_namespaces(prefix: str = "", known: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield (path, lab) of the namespaces whose name begins with `prefix` and whose links say that they are a lab's.
+    """Yield (path, lab) of the namespaces with this prefix whose links have a mark.
 
     Those named in `known` are left out.
     """
@@ -37,10 +37,10 @@ def marked_namespaces(prefix: str = "", known: Collection[str] = ()) -> Iterator
 
 
 def _owner(path: str) -> str:
-    """Return the lab named in the ownership marks of a namespace, empty when it is not netlab's."""
+    """Return the lab named in the ownership marks of a namespace, "" without a mark."""
     try:
         links = LinuxKernel().observe(path).links
-    except KernelError:  # not a live namespace: not ours to judge
+    except KernelError:  # not a live namespace
         return ""
     marks = [link.alias for link in links if link.alias and link.alias.startswith("netlab:")]
     return marks[0].split(":")[1] if marks else ""

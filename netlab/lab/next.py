@@ -1,4 +1,4 @@
-"""Five commands to try next in a running lab, made from what is in it, so that each works as printed."""
+"""Five commands to try next, computed from a running lab, so that each works as printed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from netlab.api.resources import Json
 
 @dataclass(frozen=True)
 class Words:
-    """How to say a command so that it works where the user is: the program as it was called, and which lab is meant."""
+    """How to write a command for the user: the program as it was called, and the lab's name."""
 
     program: str = "netlab"
-    lab: str = ""  # empty when just one runs
+    lab: str = ""  # empty if only one runs
 
     def __call__(self, text: str) -> str:
-        """Return a command line, given as one of a user with netlab on the path and a single lab."""
+        """Return a command line from the one of a user with netlab on the path and one lab."""
         verb, _, rest = text.removeprefix("netlab ").partition(" ")
         named = {"exec": f"exec --lab {self.lab} {rest}", "test": f"test {rest} {self.lab}"}.get(verb) if self.lab else None
         return f"{self.program} {named or f'{verb} {rest}'.rstrip()}"
@@ -29,10 +29,13 @@ def suggestions(status: Json, words: Words) -> tuple[tuple[str, str], ...]:
         *_from_a_pod(status),
         (f"netlab exec {node} -- nft list table ip kube-proxy", "the service proxy's rules on a node"),
         (f"netlab exec {node} -- ip route", "flannel's routes to the other nodes' pods"),
-        (f"netlab exec {node} -- bridge fdb show dev flannel.1", "where the overlay sends what is for another node"),
-        (f"netlab logs agent-{node}", "what the node's agent did"),
+        (
+            f"netlab exec {node} -- bridge fdb show dev flannel.1",
+            "the overlay's forwarding table: MAC and underlay address of each other node",
+        ),
+        (f"netlab logs agent-{node}", "the log of the node's agent"),
     ]
-    last = (f"netlab down {status['name']}", "remove all of it; the host is as before")
+    last = (f"netlab down {status['name']}", "remove the lab and restore the host")
     return tuple((words(command), why) for command, why in (*found[:4], last))
 
 
@@ -44,16 +47,26 @@ def _from_outside(status: Json) -> list[tuple[str, str]]:
         address = service["externalIP"].split(",")[0]
         if service["type"] == "LoadBalancer" and address[0].isdigit() and service["endpoints"]:
             port = service["ports"].split(":")[0]
-            return [(f"netlab exec {client} -- curl -s http://{address}:{port}/", "through the load balancer; repeat it")]
+            return [
+                (
+                    f"netlab exec {client} -- curl -s http://{address}:{port}/",
+                    "a request through the load balancer; repeat it to reach other pods",
+                )
+            ]
     for service in status["services"]:
         if service["type"] == "NodePort" and service["endpoints"] and "/TCP" in service["ports"]:
             port = service["ports"].split(":")[1].split("/")[0]
-            return [(f"netlab exec {client} -- curl -s http://{status['nodes'][0]['address']}:{port}/", "through a NodePort")]
+            return [
+                (
+                    f"netlab exec {client} -- curl -s http://{status['nodes'][0]['address']}:{port}/",
+                    "a request through a NodePort",
+                )
+            ]
     return []
 
 
 def _from_a_pod(status: Json) -> list[tuple[str, str]]:
-    on_node = {node["address"] for node in status["nodes"]}  # hostNetwork: a node's resolver knows no Service
+    on_node = {node["address"] for node in status["nodes"]}  # hostNetwork: a node's resolver does not resolve Services
     pods = [pod for pod in status["pods"] if pod["status"] == "Running" and pod["ip"] not in on_node]
     services = [
         service
@@ -70,4 +83,9 @@ def _from_a_pod(status: Json) -> list[tuple[str, str]]:
     if not services:
         return [(f"netlab exec {target} -- cat /etc/resolv.conf", "how a pod finds the cluster's DNS")]
     port = services[0]["ports"].split("/")[0].split(":")[0]
-    return [(f"netlab exec {target} -- curl -s http://{services[0]['name']}:{port}/", "a Service by its name, from a pod")]
+    return [
+        (
+            f"netlab exec {target} -- curl -s http://{services[0]['name']}:{port}/",
+            "a request to a Service by its name, from a pod",
+        )
+    ]

@@ -9,15 +9,16 @@ from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 
 
 def is_alive(pod: Pod) -> bool:
-    """Tell whether there may be something to look into: it runs, or has a sandbox."""
+    """Return whether a pod may have processes or a network: it runs, or has a sandbox."""
     return pod.status.phase == "Running" or bool(pod.status.pod_ip)
 
 
 def pods_meant(pods: Iterable[Pod], target: str) -> list[Pod]:
-    """Return what may be meant by `[namespace/]name` among pods that are alive: one pod when the name is understood.
+    """Return the live pods that `[namespace/]name` may mean: one pod if the name is unambiguous.
 
-    Without a namespace all are searched. The beginning of a name will do when one pod, or twins of one owner, have it; then
-    the first of them is meant. An empty list says that there is no such pod, several that the name is ambiguous.
+    Without a namespace all are searched. The beginning of a name is enough if one pod, or replicas
+    of one owner, have it; then the first of them is returned. An empty list means that there is no
+    such pod, several pods mean that the name is ambiguous.
     """
     namespace, _, name = target.rpartition("/")
     here = [pod for pod in pods if is_alive(pod) and (not namespace or pod.metadata.namespace == namespace)]

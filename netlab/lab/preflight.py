@@ -1,7 +1,7 @@
-"""What must hold before a verb touches anything: the capabilities, the tools, and names that are free.
+"""What must hold before a verb changes anything: the capabilities, the tools, and free names.
 
-A verb that needs the kernel asks here first, so that a root without capabilities reads one sentence, nothing has been made
-that would have to be removed again, and nobody else's namespace is ever taken for the lab's own.
+A verb that needs the kernel checks this first, so that a root user without capabilities gets one
+sentence, nothing needs to be rolled back, and the lab never takes a foreign namespace for its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from netlab.state import StateDirectory
 NEEDED_TOOLS = ("nft",)
 PACKAGES = {"nft": "nftables", "ip": "iproute2", "curl": "curl", "ping": "iputils-ping"}  # Debian's and Ubuntu's names
 SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
-NEEDS_ROOT = {DOCKER: "the containers' networks are wired from outside"}  # runtime -> why
+NEEDS_ROOT = {DOCKER: "netlab wires the containers' networks from the host"}  # runtime -> why
 # linux/capability.h: what a container's root may lack
 CAPABILITIES = {
     12: "CAP_NET_ADMIN",  # links, routes, rules
@@ -35,7 +35,7 @@ def require_capabilities(doing: str) -> None:
     """Raise UnsupportedHostError unless this root may change the kernel's network."""
     if lacking := lacking_capabilities(Path("/proc/self/status").read_text()):
         raise UnsupportedHostError(
-            f"`netlab {doing}` needs {', '.join(lacking)}, which this root does not have",
+            f"`netlab {doing}` needs {', '.join(lacking)}, which this root user lacks",
             remedy="In a container: docker run --cap-add NET_ADMIN --cap-add SYS_ADMIN ...",
         )
 
@@ -55,18 +55,18 @@ def lacking_capabilities(status: str) -> tuple[str, ...]:
 
 
 def require_tools(names: Iterable[str] = NEEDED_TOOLS) -> None:
-    """Raise UnsupportedHostError when a program that no lab can do without is not installed."""
+    """Raise UnsupportedHostError if a program that every lab needs is not installed."""
     if missing := [name for name in names if find_tool(name) is None]:
         packages = " ".join(PACKAGES[name] for name in missing)
         raise UnsupportedHostError(f"not installed: {', '.join(missing)}", remedy=f"Install it: apt-get install -y {packages}")
 
 
 def require_free_names(state: StateDirectory, lab: Lab) -> None:
-    """Raise LabError when a host of the lab would get the name of a namespace that somebody else made."""
+    """Raise LabError if a host of the lab would get the name of a foreign namespace."""
     hosts = (FABRIC, EDGE, *(node.name for node in lab.spec.nodes), *(client.name for client in lab.spec.clients))
     refuse_foreign(state, {where: namespaces.occupant(where) for where in (path(state.lab, host) for host in hosts)})
 
 
 def find_tool(name: str) -> str | None:
-    """Return where a tool is, looking in the sbin folders too, which an ordinary user's PATH may lack."""
+    """Return the path of a tool; searches the sbin folders, too, which a user's PATH may lack."""
     return shutil.which(name) or shutil.which(name, path=SBIN)

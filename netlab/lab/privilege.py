@@ -1,12 +1,14 @@
-"""Who may change a lab's network: root directly, an ordinary user in a user namespace of the lab's own, without being asked.
+"""The privilege to change a lab's network: root has it; an ordinary user gets a user namespace.
 
-The user namespace is kept by the lab's processes, and by nothing else. The first `up` makes it and everything it starts is
-born in it; a later command joins it through any of them that is on record and alive. When the last has ended, by `down` or
-by force, it is gone with all network namespaces in it, and the next `up` makes another.
+Only the lab's processes keep the user namespace alive. The first `up` creates it and starts
+everything in it; a later command joins it through any recorded process that is alive. When the last
+process has ended, by `down` or by force, the kernel removes it with all network namespaces in it,
+and the next `up` creates another.
 
-A command that has obtained its privilege is in the lab for good (`netlab.kernel.user_namespace`): it is root there, its own
-folder of records is still the user's, and of the machine's network it has nothing but the sockets made before. One that
-works on several labs does each in a child (`apart`).
+A command that has obtained its privilege cannot leave the lab (`netlab.kernel.user_namespace`): it
+is root there, its folder of records is still the user's, and of the machine's network it has only
+the sockets that it created before. A command that works on several labs does each in a child
+(`apart`).
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ ERRORS: dict[str, type[NetlabError]] = {
 
 
 def obtain(state: StateDirectory, doing: str) -> None:
-    """Make this process one that may change the lab's network, for good; `doing` is the verb, for messages.
+    """Give this process the privilege to change the lab's network; `doing` is the verb.
 
-    Call it before there are threads. Raises UnsupportedHostError when the machine does not let us.
+    Call it before there are threads. Raises UnsupportedHostError if the machine refuses it.
     """
     if os.geteuid() == 0:
         require_capabilities(doing)
@@ -43,11 +45,16 @@ def obtain(state: StateDirectory, doing: str) -> None:
     if not _join(state):
         user_namespace.make()
     os.environ[STATE_ROOT_VARIABLE] = str(state.root.parent)  # of the user we were, not of the root we are
-    os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), SBIN))  # root's tools are ours now
+    os.environ["PATH"] = os.pathsep.join(
+        (os.environ.get("PATH", os.defpath), SBIN)
+    )  # this process is root now, so it needs root's tools
 
 
 def _join(state: StateDirectory) -> bool:
-    """Join the lab's processes where they are; False when none of them lives. Pods' commands have mounts of their own."""
+    """Join the namespaces of the lab's processes; False if none is alive.
+
+    Pods have separate mounts.
+    """
     for record in read_records(state):
         if record.name.startswith(COMMAND_PREFIXES):
             continue
@@ -59,7 +66,7 @@ def _join(state: StateDirectory) -> bool:
 
 
 class _Outcome(msgspec.Struct):
-    """What a child tells: the result, or the error's kind, message and remedy."""
+    """What a child returns: the result, or the error's kind, message and remedy."""
 
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: str = ""
@@ -68,9 +75,9 @@ class _Outcome(msgspec.Struct):
 
 
 def apart(work: Callable[[], T], kind: type[T]) -> T:
-    """Run work that obtains privilege, and leave this process as it is; `kind` is the type of the result.
+    """Run work that obtains privilege without changing this process; `kind` is the result's type.
 
-    Root needs no way back, so root works here; an ordinary user's work is done by a child.
+    As root the work runs here; for an ordinary user it runs in a child.
     """
     if os.geteuid() == 0:
         return work()
@@ -90,7 +97,7 @@ def apart(work: Callable[[], T], kind: type[T]) -> T:
         answer = answers.read()
     os.waitpid(pid, 0)
     if not answer:
-        raise LabError("the work was broken off", remedy="Do it again: it goes on where it ended.")
+        raise LabError("interrupted", remedy="Run the command again; it resumes where it stopped.")
     outcome = msgspec.json.decode(answer, type=_Outcome)
     if outcome.error:
         raise ERRORS.get(outcome.error, LabError)(outcome.message, remedy=outcome.remedy)
@@ -109,18 +116,16 @@ def _outcome(work: Callable[[], T]) -> _Outcome:
 
 
 def require_state_root(root: Path) -> None:
-    """Raise UnsupportedHostError when there is no folder for what a lab keeps while it runs, or it cannot be written."""
+    """Raise UnsupportedHostError if the folder for the lab's record is missing or not writable."""
     folder = root if root.is_dir() else root.parent
     if os.access(folder, os.W_OK | os.X_OK):
         return
     variable = STATE_ROOT_VARIABLE if STATE_ROOT_VARIABLE in os.environ else "XDG_RUNTIME_DIR"
     why = f"{variable} is {os.environ[variable]}" if variable in os.environ else f"{variable} is not set"
-    fault = "cannot be written" if folder.exists() else "is not there"
-    login = (
-        "Log in as this user rather than `su` or `sudo -u` to it, or name a private folder: export XDG_RUNTIME_DIR=$(mktemp -d)"
-    )
-    other = f"Make it (mkdir -p {shlex.quote(str(folder))}), or name another: export {STATE_ROOT_VARIABLE}=$(mktemp -d)"
+    fault = "is not writable" if folder.exists() else "does not exist"
+    login = "Log in as this user instead of using `su` or `sudo -u`, or set a private folder: export XDG_RUNTIME_DIR=$(mktemp -d)"
+    other = f"Create it (mkdir -p {shlex.quote(str(folder))}), or set another: export {STATE_ROOT_VARIABLE}=$(mktemp -d)"
     raise UnsupportedHostError(
-        f"there is no folder for the lab's record: {why}, and {folder} {fault}",
+        f"no folder for the lab's record: {why}, and {folder} {fault}",
         remedy=other if variable == STATE_ROOT_VARIABLE else login,
     )

@@ -1,8 +1,9 @@
-"""Put a lab on record before any host is made: images, network, the lab, certificates.
+"""Record a lab before any host is created: images, network, the lab, certificates.
 
 The order matters for a crash in between. The record of a lab of containers begins with its images,
-so `down` asks the engine. What the lab is comes last, and whole: its networks are decided then, and
-exist. Until then the next `up` decides again, and takes over the network that this one has left.
+so `down` asks the engine. The file `lab.json` is written last and in one step: at that time the
+lab's networks are chosen and exist. Until then the next `up` chooses again, and reuses the network
+that an interrupted `up` has left.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from netlab.topology import Topology
 
 
 class Preparation(Protocol):
-    """What a runtime provides before the daemon makes the hosts of a lab."""
+    """What a runtime provides before the daemon creates the hosts of a lab."""
 
     def keep_networks(self, topology: Topology, running: Lab) -> Topology:
-        """Return the topology with networks of the running lab where the file states none."""
+        """Return the topology with the running lab's networks for those that the file omits."""
 
     def provide(self, topology: Topology, say: Callable[[str], None], *, new: bool) -> Topology:
         """Create the record and what the lab needs; return the topology with the lab's networks."""
@@ -77,7 +78,7 @@ def record(
     say: Callable[[str], None],
     preparation: Preparation | None = None,
 ) -> Topology:
-    """Put the lab on record; the topology returned has the networks that the lab keeps."""
+    """Record the lab; the returned topology has the networks that the lab keeps."""
     preparation = preparation or PREPARATIONS[topology.lab.spec.runtime](state)
     running = recorded_lab(state)
     if running:
@@ -89,7 +90,7 @@ def record(
 
 
 def make_certificates(state: StateDirectory, lab: Lab) -> None:
-    """Make the lab's certificates, if they are not there: the daemon then need not carry the library that does."""
+    """Create missing certificates here, so that the daemon does not load the library for it."""
     from netlab.controlplane.certificates import ensure_pki
 
     addresses = AddressPlan.of(lab)
@@ -98,10 +99,10 @@ def make_certificates(state: StateDirectory, lab: Lab) -> None:
 
 def _refuse_new_networks(running: Lab, wanted: Lab) -> None:
     """A lab's networks are decided when it is created, as a cluster's are."""
-    for field in ("runtime", "networking", "load_balancer", "dns"):  # the networks of another runtime may be others
+    for field in ("runtime", "networking", "load_balancer", "dns"):  # another runtime may have other networks
         before, now = getattr(running.spec, field), getattr(wanted.spec, field)
         if before != now:
             raise UsageError(
                 f"spec.{field} of the running lab {running.metadata.name!r} cannot change",
-                remedy=f"Take it down first: netlab down {running.metadata.name}",
+                remedy=f"Remove the lab first: netlab down {running.metadata.name}",
             )

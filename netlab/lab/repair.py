@@ -1,17 +1,17 @@
-"""Rebuild what is damaged in a lab's record, before `up` goes on with the lab.
+"""Rebuild damaged files of a lab's record, before `up` continues with the lab.
 
-Each file of a record is written whole, so damage comes from outside: a full disk, a hand, a failing
-memory. What a file says is either known from elsewhere, or is made again:
+netlab writes each file of a record in one step, so damage comes from outside: a full disk, a user,
+failing memory. The content of a file is either available elsewhere, or is created again:
 
     processes/<name>              from /proc, by the marks of the lab's processes
     netns/<name>                  from the ownership marks of the links inside the namespace
     lab.json                      from the API server's objects: the daemon's, or store.db
     ipam/<node>                   from the pods' status, by the kubelet
     api.json, sockets/api, kubeconfig, tokens/<user>, pki/
-                                  by another daemon: `up` replaces one that can no longer be reached;
-                                  agents that were given an older file are started again
-    store.db                      nothing else has it: `up` says so, `down` works without it; a
-                                  damaged object in it is put aside by the daemon
+                                  by another daemon: `up` replaces one that is unreachable; agents
+                                  that received an older file are restarted
+    store.db                      there is no other copy: `up` reports that, `down` works without it;
+                                  the daemon leaves out a damaged object in it
 
 The caller holds the lab's lock.
 """
@@ -41,7 +41,7 @@ log = logging.getLogger("netlab.lab")
 
 
 def restore(state: StateDirectory) -> None:
-    """Record what runs and exists of a lab and has lost its record."""
+    """Record the processes and namespaces of a lab that have lost their record."""
     from netlab.lab.marks import marked_namespaces  # noqa: PLC0415 -- the kernel's door takes 0.1 s
 
     restored = [*restore_records(state)]
@@ -59,12 +59,12 @@ def restore(state: StateDirectory) -> None:
 
 
 def can_be_reached(state: StateDirectory) -> bool:
-    """Tell whether the lab's daemon serves and everything that clients need to reach it is whole."""
+    """Return whether the lab's daemon serves and the files that clients need are valid."""
     return daemon_serves(state) and not damaged_access(state)
 
 
 def damaged_access(state: StateDirectory) -> tuple[Path, ...]:
-    """Return the files for access to the API server that are missing or damaged. A daemon that starts makes them again."""
+    """Return missing or damaged files for access to the API server; a new daemon recreates them."""
     damaged = [path for path in sorted(state.tokens.glob("[!.]*")) if not is_token(path)]
     if not is_token(state.admin_token) and state.admin_token not in damaged:
         damaged.append(state.admin_token)
@@ -94,12 +94,15 @@ def _is_kubeconfig(path: Path) -> bool:
 
 
 def recorded_lab(state: StateDirectory) -> Lab | None:
-    """Return the lab as it was made, None when it has not got as far. Raises LabError when nothing says what it was."""
+    """Return the lab as it was created, None if `up` ended before.
+
+    Raises LabError if its data is lost.
+    """
     try:
         lab = state.read(state.lab_file, Lab)
         if lab.metadata.name == state.lab:
             return lab
-        log.warning("record=%s state=damaged error=%r", state.lab_file, "it is about another lab")
+        log.warning("record=%s state=damaged error=%r", state.lab_file, "it belongs to another lab")
     except FileNotFoundError:
         if not state.store.exists():
             return None

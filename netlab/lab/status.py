@@ -1,12 +1,14 @@
-"""What a lab is made of right now, as one JSON document: the API server's objects, condensed to what a user asks for.
+"""The present state of a lab as one JSON document, condensed from the API server's objects.
 
     {"name", "running", "hosts": [...], "nodes": [...], "edge": {...}, "pods": [...], "services": [...], "problems": [...]}
 
-`problems` are the notes of `up`: what failed or cannot be read, by name, and what Services ask for and do not get
-(`netlab.proxy.remarks`). An object that cannot be read stands there alone.
+`problems` are the notes of `up`: objects that failed or cannot be read, by name, and requests of
+Services that cannot be met (`netlab.proxy.remarks`). An object that cannot be read is listed only
+there.
 
-A node or the edge that is not up has the reason as its `message`; whether it is up, the machine is asked as well
-(`machine_view`). When the daemon does not run only `name`, `running: false` and the namespaces on record are known.
+A node or the edge that is not up has the reason as its `message`; `status` checks the machine for
+that, too (`machine_view`). If the daemon does not run, the document has only `name`, `running:
+false` and the namespaces on record.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def status(state: StateDirectory) -> Json:
 
 
 def _problems(client: SyncClient) -> list[str]:
-    """Return what the daemon would tell `up` of failed and unreadable objects at this moment."""
+    """Return the daemon's present notes about failed and unreadable objects."""
     report: Json = {}
     for line in client.stream("GET", "/netlab/converged?timeout=0"):
         report = msgspec.json.decode(line)
@@ -75,14 +77,16 @@ def _problems(client: SyncClient) -> list[str]:
 
 
 def _lab(client: SyncClient, name: str) -> Lab:
-    """Return the Lab object. Raises LabError when an `up` ended before it had written one."""
+    """Return the Lab object. Raises LabError if an `up` was interrupted before it wrote one."""
     try:
         return LABS.decode(client.get(LABS, name))
     except ApiError as error:
         if not is_not_found(error):
             raise
         remedy = f"Bring it up: netlab up FILE. Remove it: netlab down {name}."
-        raise LabError(f"lab {name!r} is half-made: its `up` ended before it had begun", remedy=remedy) from error
+        raise LabError(
+            f"lab {name!r} is incomplete: `netlab up` was interrupted before it created the lab", remedy=remedy
+        ) from error
 
 
 def _edge_lease(client: SyncClient) -> Lease | None:
@@ -143,10 +147,10 @@ def _pod(pod: Pod, machine: MachineView) -> Json:
 
 
 def _endpoints(service: Service, slices: list[EndpointSlice]) -> dict[tuple[str, ...], bool]:
-    """Return the endpoints of a Service and whether each is ready, in the better state if several slices list it.
+    """Return the endpoints of a Service, and whether each is ready in any of its slices.
 
-    An endpoint is known by its first address, which is the one used, and the ports it serves: two pods of one node's network
-    share the address.
+    The key of an endpoint is its first address, which is the one in use, and its ports: two pods in
+    one node's network share the address.
     """
     found: dict[tuple[str, ...], bool] = {}
     for piece in slices:
@@ -176,7 +180,7 @@ def _service(service: Service, slices: list[EndpointSlice], healthy: Health) -> 
 
 
 def _serves(service: Service, piece: EndpointSlice) -> bool:
-    """Tell whether a slice has any port: pods that lack a named targetPort stand in one without, and serve nothing (4.8)."""
+    """Return whether a slice has a port: one without lists pods without the targetPort (4.8)."""
     return bool(piece.ports) or not service.spec.ports
 
 

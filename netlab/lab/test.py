@@ -1,4 +1,4 @@
-"""`netlab test connectivity`: ask the API server what there is, let `netlab.probe` prove it."""
+"""`netlab test connectivity`: `netlab.probe` tests the objects of the API server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from netlab.process.lifetime import run_interruptible
 from netlab.process.podfiles import PodFiles
 from netlab.state import StateDirectory
 
-LARGEST_RESOLV_CONF = 65536  # bytes; what runs in a pod may write there
-SETTLE_TIMEOUT: Final = 30.0  # seconds for a change that is made during the test to be programmed
+LARGEST_RESOLV_CONF = 65536  # bytes; programs in a pod may write there
+SETTLE_TIMEOUT: Final = 30.0  # seconds until a change that is made during the test is programmed
 
 
 def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_progress: Callable[[int, int], None]) -> Json:
     """Run the connectivity test of a lab and return its record (`netlab.connectivity/v1`).
 
-    Raises CannotTestError when the lab's API server does not answer.
+    Raises CannotTestError if the lab's API server does not answer.
     """
     obtain(state, "test")
 

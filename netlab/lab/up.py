@@ -1,12 +1,12 @@
-"""`netlab up`: create a lab, or make a running one what the file says.
+"""`netlab up`: create a lab, or update a running lab to match its file.
 
     read the files -> lock -> start a daemon, unless one serves -> engine and images, if containers -> record
-    -> order: the daemon's, whose lab it is -> apply the objects -> wait until all is programmed
+    -> send the daemon its order: which lab -> apply the objects -> wait until all is programmed
 
-A daemon needs a third of a second to load. The steps up to its order are done meanwhile (`netlab.process.launch`), and what
-they need is imported then, not before.
-Nothing is created before the files are known to be right. When a lab that did not exist before does not come up,
-everything is taken down again and the reason is told, unless the user asked to keep it.
+A daemon needs a third of a second to load. `up` runs the steps before the order in that time
+(`netlab.process.launch`), and imports what they need then, not before. `up` creates nothing before
+it has validated the files. If a new lab does not come up, `up` rolls back everything and reports
+the reason, unless the user asked to keep it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What `up` did: the writes, in order, and what the user should know (a pod that is not ready, say)."""
+    """What `up` did: the writes, in order, and notes, such as a pod that is not ready."""
 
     lab: str
     created: bool
@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Options:
-    """How to bring a lab up. `timeout`: seconds for the whole of it."""
+    """How to bring a lab up. `timeout`: seconds for all of it."""
 
     name: str = ""
     runtime: str = ""
@@ -60,17 +60,17 @@ class Options:
 
 
 def up(file: Path, options: Options, on_progress: Callable[[Progress], None], say: Callable[[str], None]) -> Result:
-    """Bring the lab of a topology file up and return what was done; `say` hears of what takes long before it begins.
+    """Bring the lab of a topology file up and return what was done; `say` announces long steps.
 
-    Raises InvalidTopologyError (nothing was created), UsageError, or LabError when it did not come up in time.
+    Raises InvalidTopologyError (nothing was created), UsageError, or LabError after the timeout.
     """
     if options.runtime and options.runtime not in RUNTIMES:
-        raise UsageError(f"--runtime: there is no runtime {options.runtime!r}", remedy=f"There are {' and '.join(RUNTIMES)}.")
+        raise UsageError(f"--runtime: unknown runtime {options.runtime!r}", remedy=f"Runtimes: {', '.join(RUNTIMES)}.")
     topology = _with_name(read_topology(file, runtime=options.runtime), options.name)
     state = StateDirectory.of(topology.lab.metadata.name)
     if options.dry_run:
         return _dry_run(state, topology)
-    require_user(topology.lab.spec.runtime)  # first: an ordinary user would install tools in vain
+    require_user(topology.lab.spec.runtime)  # first: installing tools does not help an ordinary user
     require_tools()
     require_state_root(state.root.parent)
     with locked(state.lab, "up") as lock, socket.socket() as loopback:  # before `obtain`, so that it is the machine's
@@ -78,11 +78,11 @@ def up(file: Path, options: Options, on_progress: Callable[[Progress], None], sa
         created = not state.root.exists()
         try:
             return _bring_up(state, topology, options, Handed(lock, loopback), created=created, on_progress=on_progress, say=say)
-        except BaseException:  # also an interrupt: a half-made lab is never left without being asked for
+        except BaseException:  # also an interrupt: an incomplete lab stays only on request
             if created and state.root.exists() and not options.keep_on_failure:
                 from netlab.lab.down import down
 
-                say(f"Removing what was made of lab {state.lab}.")
+                say(f"Rolling back lab {state.lab}.")
                 down(state)
             raise
 
@@ -100,7 +100,10 @@ def _with_name(topology: Topology, name: str) -> Topology:
 
 
 def _renamed(lab: Lab, name: str) -> Lab:
-    """Return the lab under another name. Raises UsageError when no lab can have it: it becomes part of paths."""
+    """Return the lab under another name.
+
+    Raises UsageError for an invalid name: paths contain it.
+    """
     renamed = msgspec.structs.replace(lab, metadata=msgspec.structs.replace(lab.metadata, name=name))
     for problem in problems_of(LABS, LABS.encode(renamed)):
         if problem.path == "metadata.name":
@@ -128,10 +131,10 @@ def _bring_up(
 
         require_free_names(state, topology.lab)
         topology = record(state, topology, say)
-        deadline = time.monotonic() + options.timeout  # images may have taken minutes: they are the machine's, not the lab's
+        deadline = time.monotonic() + options.timeout  # the time for images, which may be minutes, does not count
         if daemon:
             make_certificates(state, topology.lab)
-            stop_daemons(state)  # one that got half-way
+            stop_daemons(state)  # one whose start was interrupted
             daemon.begin(state, handed, options.timeout)
     changes, notes = converge(state, topology, deadline, options.timeout, on_progress, look=daemon is None)
     return Result(state.lab, created, changes, (*topology.notes, *notes))

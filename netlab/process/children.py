@@ -1,7 +1,7 @@
-"""A child process that is never lost: whatever happens once it is born, somebody knows its pid.
+"""Start a child process that is never lost: as soon as it exists, its parent has its pid.
 
-Signals are held back while it is started, or an interrupt between its birth and our knowing its pid would lose it. One that
-came meanwhile is raised when the pid is known.
+Signals are blocked during the start, because an interrupt between the fork and the return of the
+pid would lose the child. A signal that arrives in that time is raised after the start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def child(spawn: Callable[[], int], end: Callable[[int], None]) -> Iterator[int]:
-    """Yield the pid of the child that `spawn` starts, for a `with` block; `end` ends it when the block is left by an error."""
+    """Yield the pid of the child that `spawn` starts; an error in the `with` block calls `end`."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         pid = spawn()

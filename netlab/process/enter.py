@@ -1,14 +1,16 @@
-"""To enter a host or a pod, as `kubectl exec` enters a container: network, files, name.
+"""Enter a host or a pod, as `kubectl exec` enters a container: network, files, name.
 
 A process that enters gets
   - the network namespace of the host or pod;
-  - a mount namespace of its own, in which the pod's resolv.conf, hosts and hostname lie over /etc's (semantics 1.10)
-    and /sys shows the network devices of the namespace entered. Mounts flow in from the machine, never out (MS_SLAVE);
-  - a UTS namespace of its own with the pod's hostname.
+  - a new mount namespace, in which the pod's resolv.conf, hosts and hostname cover /etc's
+    (semantics 1.10) and /sys shows the network devices of the entered namespace. Mounts propagate
+    from the machine, but not back (MS_SLAVE);
+  - a new UTS namespace with the pod's hostname.
 Nothing else is separate: users, processes and the rest of the file system are the machine's.
 
-Only a single-threaded process may enter: do it after fork, before exec. What can fail in a way that a user can mend
-(the namespace is not there, the command is not there) is reported in the words a shell would use: 127, 126, 128 + n.
+Only a single-threaded process may enter: do it after fork, before exec. Errors that a user can
+correct (a missing namespace, a missing command) are reported with a shell's exit codes: 127, 126,
+128 + n.
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ from netlab.process.podfiles import INJECTED, LONGEST_HOSTNAME, Environment, Pod
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128  # a shell's exit codes
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # a terminal sends them to the command as well
+FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # a terminal sends them to the command, too
 
 
 def enter(descriptor: int, files: PodFiles | None) -> None:
-    """Enter for good: the network namespace of `descriptor` and, with `files`, private mounts and hostname."""
+    """Enter the network namespace of `descriptor`; with `files`, private mounts and hostname."""
     libc.setns(descriptor, CLONE_NEWNET)
     libc.unshare(CLONE_NEWNS | (CLONE_NEWUTS if files else 0))
     libc.mount("none", "/", "none", MS_REC | MS_SLAVE)
@@ -53,30 +55,30 @@ def enter(descriptor: int, files: PodFiles | None) -> None:
 
 
 def hostname_in(content: bytes) -> bytes:
-    """Return the name that a hostname file sets, b"" when it holds none: what runs there may have written anything."""
+    """Return the name in a hostname file, b"" if invalid: programs there may write anything."""
     name = content.partition(b"\n")[0].strip()
     return name if len(name) <= LONGEST_HOSTNAME and b"\0" not in name else b""
 
 
 def _show_devices() -> None:
-    """Mount /sys anew, so that /sys/class/net shows the namespace entered (as `ip netns exec` does).
+    """Mount a new /sys, as `ip netns exec` does: /sys/class/net shows the entered namespace.
 
-    It goes on top of the machine's: an ordinary user may not take that one away.
+    It covers the machine's /sys, which an ordinary user may not unmount.
     """
     if not os.path.ismount("/sys"):
         return
     try:
         libc.mount("sysfs", "/sys", "sysfs")
-    except PermissionError:  # a container hides parts of /sys, so the kernel gives no new one: better none than the machine's
+    except PermissionError:  # a container hides parts of /sys, so the kernel refuses a new one: none is better than the machine's
         libc.mount("tmpfs", "/sys", "tmpfs")
     except OSError as error:
-        if error.errno != errno.EBUSY:  # it shows this namespace already: `exec` inside of `exec`
+        if error.errno != errno.EBUSY:  # /sys shows this namespace already: `exec` inside of `exec`
             raise
 
 
 def _lay_over(sources: Mapping[str, str]) -> None:
-    """Bind each source over its target; a symbolic link is followed to the file it names."""
-    if not all(Path(target).exists() for target in sources):  # a dangling link does not
+    """Bind-mount each source over its target; follow a symbolic link of the target."""
+    if not all(Path(target).exists() for target in sources):  # a dangling link does not exist
         mounts.rebuild("/etc", leave_out={Path(target).name for target in sources})
         for target in sources:
             Path(target).touch()
@@ -85,7 +87,7 @@ def _lay_over(sources: Mapping[str, str]) -> None:
 
 
 def stored_environment(files: PodFiles, container: str) -> Environment:
-    """Return the environment that a container was started with; nothing where none is on record that can be read."""
+    """Return the environment that a container was started with; empty without a readable record."""
     try:
         return msgspec.json.decode(files.environment(container).read_bytes(), type=Environment)
     except (OSError, msgspec.DecodeError, RecursionError):
@@ -95,8 +97,8 @@ def stored_environment(files: PodFiles, container: str) -> Environment:
 def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None = None) -> int:
     """Run a command inside a host or pod with this terminal, and return its exit code.
 
-    127: no such command; 126: it cannot be executed; 128 + n: it was ended by signal n. Raises KernelError when the
-    namespace is not there or the kernel does not let us in.
+    127: no such command; 126: it cannot be executed; 128 + n: signal n ended it. Raises KernelError
+    if the namespace does not exist or the kernel refuses to enter it.
     """
     descriptor = namespaces.open_namespace(namespace_path)
     reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -120,14 +122,14 @@ def execute(namespace_path: str, argv: Sequence[str], env: Mapping[str, str], fi
 
 
 def exit_code(status: int) -> int:
-    """Return what a shell would show for a wait status: the code itself, or 128 + signal."""
+    """Return a shell's exit code for a wait status: the code itself, or 128 + signal."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else SIGNALLED - code
 
 
 def _become(descriptor: int, argv: Sequence[str], env: Mapping[str, str], files: PodFiles | None, failures: int) -> None:
     """Enter and execute in a forked child; never returns."""
-    with Contained() as attempt:  # nothing may unwind into the stack of the process that was forked
+    with Contained() as attempt:  # no exception may unwind into the stack of the forked process
         enter(descriptor, files)
     if attempt.error is not None:
         number = attempt.error.errno if isinstance(attempt.error, OSError) else None
@@ -138,8 +140,8 @@ def _become(descriptor: int, argv: Sequence[str], env: Mapping[str, str], files:
 
 
 def replace_process(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Execute a command in place of this process, with a shell's exit codes when it cannot be."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; commands expect to die of it
+    """Replace this process by a command; on failure exit with a shell's exit code."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; commands expect its default, which ends them
     environment = {"PATH": DEFAULT_PATH, **env}
     try:
         os.execvpe(argv[0], list(argv), environment)  # noqa: S606 -- the command is the user's own, no shell
@@ -158,11 +160,11 @@ def _refuse(code: int, words: str) -> None:
 
 @contextmanager
 def _forwarding(pid: int) -> Iterator[None]:
-    """Pass signals on to the child while it runs; those a terminal sends to both are not sent twice."""
+    """Forward signals to the child while it runs, except those that a terminal sends to both."""
 
     def forward(number: int, _frame: FrameType | None) -> None:
         if number not in FROM_TERMINAL or not os.isatty(0):
-            os.kill(pid, number)  # our own child, not yet waited for: the number is still its
+            os.kill(pid, number)  # the pid is valid: no code has waited for the child
 
     previous = {number: signal.signal(number, forward) for number in (*FORWARDED, *FROM_TERMINAL)}
     try:

@@ -1,8 +1,8 @@
-"""Which process: who wrote a Lease, whom a record means.
+"""The identity of a process, for Leases and records.
 
-A pid alone is no identity: the kernel gives it out again, and a container counts its own. When a process was started, in
-clock ticks since boot, is the same seen from anywhere on the machine, and two processes that did the same work one after the
-other differ in it.
+A pid alone does not identify a process: the kernel reuses it, and a container has its own pids. The
+start time of a process, in clock ticks since boot, is the same in all namespaces of the machine,
+and differs between two processes that did the same work one after the other.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FIELDS_BEFORE_STATE = 2  # pid and (comm); comm may hold spaces and brackets
 
 
 def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None when there is no such process."""
+    """Return the start time of a process, in clock ticks since boot; None if it does not exist."""
     return _start_time(str(pid))
 
 
 def own_start_time() -> int:
-    """Return when this process started."""
+    """Return the start time of this process."""
     return _start_time("self") or 0
 
 
@@ -38,7 +38,7 @@ def _start_time(process: str) -> int | None:
 
 
 def end(pid: int, start: int, timeout: float = STOP_TIMEOUT) -> None:
-    """End just this process: SIGTERM, and SIGKILL when it has not ended after `timeout` seconds."""
+    """End exactly this process: SIGTERM, and SIGKILL after `timeout` seconds."""
     with suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
@@ -51,7 +51,7 @@ def end(pid: int, start: int, timeout: float = STOP_TIMEOUT) -> None:
 
 
 def children(pid: int) -> tuple[int, ...]:
-    """Return the children of a process's main thread, none when it has ended."""
+    """Return the children of a process's main thread, none if it has ended."""
     try:
         return tuple(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     except (FileNotFoundError, ProcessLookupError):

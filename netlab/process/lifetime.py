@@ -1,7 +1,7 @@
-"""How asyncio code is asked to end: a signal cancels its main task, so that everything is closed on the way out.
+"""End asyncio code on a signal: it cancels the main task, so everything is closed in order.
 
-A handler that raises an exception instead would raise it wherever the loop happens to be: asyncio then logs it as the fault of
-a callback, or loses it, and the other tasks are destroyed while they wait.
+If a handler raised an exception instead, it would raise it at any place in the loop: asyncio would
+log it as an error of a callback, or lose it, and destroy the other tasks while they wait.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def run_until_terminated(work: Coroutine[Any, Any, None], log: logging.Logger, words: str) -> None:
-    """Run the process's work to its end or to SIGTERM, and log `words` for the latter. Other errors come through."""
+    """Run the process's work to its end or to SIGTERM, and log `words` for the latter."""
     try:
         asyncio.run(_cancelled_by_signal(work))
     except asyncio.CancelledError:
@@ -34,7 +34,7 @@ async def _cancelled_by_signal(work: Coroutine[Any, Any, None]) -> None:
 def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     """Run the work of a command to its end, and return its result.
 
-    A signal to end cancels the work; once it has ended, the handler that was there before receives the signal.
+    A signal to end cancels the work; after its end, the previous handler receives the signal.
     """
     handlers = {number: handler for number in INTERRUPTS if callable(handler := signal.getsignal(number))}
     received: list[int] = []

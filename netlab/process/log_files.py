@@ -1,10 +1,10 @@
-"""A log that has a size: the file NAME and, before it, NAME.1 (newer) to NAME.4 (oldest).
+"""A log of limited size: the file NAME and, before it, NAME.1 (newer) to NAME.4 (oldest).
 
 A log is rotated when its next bytes would not fit, so the sum of its files never exceeds
 `Limits.total`. The file system may be smaller than the sum of all logs (the record of a lab is in
 memory, below /run), so a writer also keeps some of it free (`is_nearly_full`): it removes rotated
-files, the oldest of any container first, and empties its own file when there is no other. Bytes
-that cannot be stored are dropped, because the process that writes a log must not stop for it.
+files, the oldest of any container first, and empties its own file if there is no other. It drops
+bytes that it cannot store, because the process that writes a log must not wait for space.
 
 Readers see the files as one text. They open the newest first, so that a rotation in between
 repeats a file (the same inode) but skips none.
@@ -22,19 +22,19 @@ from typing import BinaryIO, Final
 MIB: Final = 1024 * 1024
 FREE_SHARE: Final = 10  # a log leaves one tenth of its file system free,
 FREE: Final = 32 * MIB  # or this much of a large one
-ASK_EVERY: Final = 256 * 1024  # bytes written between two looks at how much is free
+ASK_EVERY: Final = 256 * 1024  # bytes written between two checks of the free space
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How large a log may become: `files` files of `size` bytes."""
+    """The limits of a log: `files` files of `size` bytes."""
 
     size: int
     files: int
 
     @property
     def total(self) -> int:
-        """The bytes that all files of a log may have together."""
+        """The limit in bytes of all files of a log together."""
         return self.size * self.files
 
 
@@ -51,10 +51,10 @@ class RotatingFile:
         self._unasked = ASK_EVERY
         self._descriptor = -1
         self._size = 0
-        self.lost = 0  # bytes dropped for want of space
+        self.lost = 0  # bytes dropped for lack of space
 
     def append(self, data: bytes) -> None:
-        """Add bytes behind what is there. Drops those that there is no space for."""
+        """Append bytes. Drops those without space."""
         if self._descriptor < 0:
             with suppress(OSError):
                 self._opened()
@@ -71,27 +71,27 @@ class RotatingFile:
         self.append(text.encode(errors="backslashreplace"))
 
     def rotate(self) -> None:
-        """Begin a new file; the oldest goes when there are too many."""
+        """Start a new file; remove the oldest if there are too many."""
         self.close()
         names = log_names(self.path, self._limits.files)
         for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
-            with suppress(OSError):  # the file is not there, or its folder was removed
+            with suppress(OSError):  # the file does not exist, or its folder was removed
                 newer.replace(older)
         self._size = 0
 
     def close(self) -> None:
-        """Close the file; the next bytes open it again."""
+        """Close the file; the next bytes reopen it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _written(self, data: bytes) -> int:
-        """Write what there is space for, and return how much that was."""
+        """Write as much as there is space for, and return the number of bytes."""
         try:
             done = os.write(self._opened(), data)
             while done < len(data):
                 done += os.write(self._opened(), data[done:])
-        except OSError:  # no space, or the folder was removed: the pod is gone
+        except OSError:  # no space, or the folder was removed with its pod
             self._unasked = ASK_EVERY
             return 0
         finally:
@@ -125,13 +125,13 @@ def log_names(path: Path, files: int) -> tuple[Path, ...]:
 
 
 def is_nearly_full(folder: Path) -> bool:
-    """Tell whether a folder's file system has less free space than logs have to leave."""
+    """Return whether a folder's file system has less free space than logs must leave."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize < min(found.f_blocks * found.f_frsize // FREE_SHARE, FREE)
 
 
 def read_log(path: Path, limits: Limits = CONTAINER) -> str | None:
-    """Return the text of a log, of all its files; None when there is none."""
+    """Return the text of all files of a log; None if there is none."""
     with ExitStack() as stack:
         files = _opened_files(path, limits, stack)
         return b"".join(file.read() for file in files).decode(errors="replace") if files else None

@@ -1,22 +1,21 @@
-"""The lab's log keeper: a process that reads what pods' commands write, into logs of limited size.
+"""The lab's log keeper: a process that stores the output of pods' commands in logs of limited size.
 
 A command writes to a pipe. If it writes faster than the keeper stores, the pipe is full and the
-command waits; no watcher of a file could be fast enough (`yes` writes gigabytes in a second). One
-process serves all commands with epoll: it reads at most 64 KiB of each that has written, then of
-the next.
+command waits; a watcher of a file is too slow (`yes` writes gigabytes in a second). One process
+serves all commands with epoll: it reads at most 64 KiB of each that has written, then of the next.
 
-Nothing that dies takes a command with it:
+A command survives the death of every other process:
   - The pipe has a name, `pods/<uid>/<container>.pipe`. The command has it open for reading and
-    writing, so that it always has a reader: no write fails because the keeper has ended. It waits
-    when the pipe is full, until the next keeper reads.
-  - The keeper is not the daemon's child to end: it reads on when the daemon and its spawner are
+    writing, so it always has a reader: no write fails because the keeper has ended. If the pipe is
+    full, the command waits until the next keeper reads.
+  - The keeper does not end with the daemon: it continues to read if the daemon and its spawner are
     killed. The next spawner connects to its socket. A spawner that finds no keeper, or loses it,
-    starts one; that finds the pipes by their names.
-  - A pipe reaches the keeper as a descriptor, sent before the command starts (`log_pipes`): also
-    the words of a command that ends at once are kept.
+    starts one, which finds the pipes by their names.
+  - The keeper receives a pipe as a descriptor before the command starts (`log_pipes`), so it also
+    stores the output of a command that ends at once.
 
-It ends when no spawner is connected and no command is left. What a command wrote while there was
-no keeper, and that is still in the pipe when the command ends, is lost: 64 KiB at most.
+It ends when no spawner is connected and no command is left. Output that a command wrote without a
+keeper, and that is still in the pipe when the command ends, is lost: 64 KiB at most.
 """
 
 from __future__ import annotations
@@ -34,40 +33,40 @@ from netlab.process.log_files import CONTAINER, Limits, RotatingFile
 from netlab.serving.descriptors import raise_limit
 from netlab.state import StateDirectory
 
-NAME: Final = "log-keeper"  # of its record, its socket and its own log
+NAME: Final = "log-keeper"  # the name of its record, its socket and its own log
 PIPE_SUFFIX: Final = ".pipe"
 CHUNK: Final = 1 << 16
 LONGEST_NAME: Final = 4096  # bytes of a path
-NICENESS: Final = 5  # commands that flood their logs slow down before the lab does
-FULL: Final = "free some space: until then what the command writes is dropped"
+NICENESS: Final = 5  # slows down commands that flood their logs, not the lab
+FULL: Final = "free disk space; until then the command's output is dropped"
 log = logging.getLogger("netlab.process")
 
 
 def pipe_of(log_file: Path) -> Path:
-    """Return the pipe through which the lines of a log come."""
+    """Return the pipe of a log."""
     return log_file.with_suffix(PIPE_SUFFIX)
 
 
 def log_of(pipe: Path) -> Path:
-    """Return the log that is written from a pipe."""
+    """Return the log of a pipe."""
     return pipe.with_suffix(".log")
 
 
 def open_to_read(pipe: Path) -> int:
-    """Return a descriptor that reads a pipe and never waits."""
+    """Return a non-blocking descriptor to read a pipe."""
     return os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 @dataclass
 class _Source:
-    """A pipe that is read, and the log it goes to."""
+    """A pipe, and its log."""
 
     output: RotatingFile
     lost: int = 0  # bytes, as last reported
 
 
 class LogKeeper:
-    """Reads pipes into logs. `run` returns when nobody is left to read for."""
+    """Reads pipes into logs. `run` returns when no spawner is connected and no pipe is open."""
 
     def __init__(self, listener: socket.socket, limits: Limits = CONTAINER) -> None:
         self._listener = listener
@@ -79,15 +78,15 @@ class LogKeeper:
         self._poll.register(listener, select.EPOLLIN)
 
     def resume(self, state: StateDirectory) -> None:
-        """Read the pipes that an earlier keeper has left."""
+        """Read the pipes of an earlier keeper."""
         for pipe in state.root.glob(f"pods/*/*{PIPE_SUFFIX}"):
-            with suppress(OSError):  # the pod has just been removed
+            with suppress(OSError):  # the pod was removed at this moment
                 reading = open_to_read(pipe)
                 self.add(log_of(pipe), reading)
                 self._read(reading)  # epoll does not report a pipe that had no writer when it was opened
 
     def add(self, log_file: Path, reading: int) -> None:
-        """Read a pipe from now on. A log has one source: the former, of the same pipe, is closed."""
+        """Start to read a pipe. A log has one source: an earlier one of the same pipe is closed."""
         for descriptor in [known for known, source in self._sources.items() if source.output.path == log_file]:
             self._drop(descriptor)
         self._sources[reading] = _Source(RotatingFile(log_file, self._limits))
@@ -133,7 +132,7 @@ class LogKeeper:
             data = os.read(descriptor, CHUNK)
         except BlockingIOError:
             return
-        if not data:  # nobody has the pipe open for writing
+        if not data:  # no process has the pipe open for writing
             self._drop(descriptor)
             return
         source.output.append(data)
@@ -141,7 +140,7 @@ class LogKeeper:
             log.warning(
                 "log=%s state=full remedy=%r",
                 source.output.path,
-                "free some space; what is written meanwhile is dropped",
+                FULL,
             )
         source.lost = source.output.lost
 
@@ -152,7 +151,7 @@ class LogKeeper:
 
 
 def keep_logs(listener: socket.socket, state: StateDirectory) -> None:
-    """Be the lab's log keeper until nobody is left to read for."""
+    """Run the lab's log keeper until no spawner is connected and no pipe is open."""
     raise_limit()  # two descriptors for each command
     os.nice(NICENESS)
     keeper = LogKeeper(listener)

@@ -1,8 +1,8 @@
 """The spawner's side of the log keeper (theory: `log_keeper`): pipes for commands, and their reader.
 
-The keeper is started when the first command needs it, or when a spawner finds pipes that an
-earlier one has made. If it ends while the spawner is connected, another one is started: at once
-the first time, then not more often than once a second.
+The first command starts the keeper, or a spawner that finds pipes of an earlier one. If the keeper
+ends while the spawner is connected, the spawner starts another one: at once the first time, then at
+most once a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from netlab.state import StateDirectory
 RESTART_SECONDS: Final = 1.0  # between two starts of a keeper that ends at once
 
 log = logging.getLogger("netlab.process")
-Fork = Callable[[socket.socket], None]  # start a recorded keeper that serves this listening socket
+Fork = Callable[[socket.socket], None]  # starts a recorded keeper that serves this listening socket
 
 
 class LogPipes:
@@ -38,16 +38,19 @@ class LogPipes:
 
     @property
     def channel(self) -> socket.socket | None:
-        """The connection, which becomes readable when the keeper has ended."""
+        """The connection, which becomes readable when the keeper ends."""
         return self._channel
 
     def resume(self) -> None:
-        """Make sure that the pipes of an earlier spawner are read."""
+        """Ensure that a keeper reads the pipes of an earlier spawner."""
         if any(self._state.root.glob(f"pods/*/*{PIPE_SUFFIX}")):
             self.restore(ended=False)
 
     def open(self, log_file: Path) -> int:
-        """Make the pipe of a command's log and hand it to the keeper; returns what the command writes to."""
+        """Create the pipe of a command's log and send it to the keeper.
+
+        Return the command's end.
+        """
         pipe = pipe_of(log_file)
         pipe.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -61,7 +64,10 @@ class LogPipes:
         return output
 
     def restore(self, *, ended: bool) -> float | None:
-        """Have a keeper again when it has ended; returns how many seconds to wait until the next call, None when there is one."""
+        """Restart a keeper that has ended.
+
+        Return the seconds until the next call, None if one runs.
+        """
         if ended and self._channel:
             self._channel.close()
             self._channel = None
@@ -79,7 +85,7 @@ class LogPipes:
 
     def _send(self, log_file: Path, reading: int) -> None:
         try:
-            for _attempt in range(2):  # the second is for a keeper that has just ended
+            for _attempt in range(2):  # the second attempt is for a keeper that has just ended
                 channel = self._channel or self._connect()
                 try:
                     socket.send_fds(channel, [os.fsencode(log_file)], [reading])
@@ -92,7 +98,7 @@ class LogPipes:
             os.close(reading)
 
     def _connect(self) -> socket.socket:
-        """Connect to the keeper that there is, or start one."""
+        """Connect to the running keeper, or start one."""
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = self._state.socket(NAME)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,7 +111,10 @@ class LogPipes:
         return channel
 
     def _start(self, path: Path, address: str, channel: socket.socket) -> None:
-        """Start a keeper and connect to it. One that nobody can reach, because its socket was removed, is ended first."""
+        """Start a keeper and connect to it.
+
+        First end one that is unreachable: its socket was removed.
+        """
         if record := read_record(self._state, NAME):
             stop([record])
         self._last_start = time.monotonic()
@@ -113,5 +122,5 @@ class LogPipes:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(address)
             listener.listen()
-            channel.connect(address)  # before the fork: a keeper ends when its last spawner has gone
+            channel.connect(address)  # before the fork: a keeper ends with its last spawner
             self._fork(listener)

@@ -1,8 +1,8 @@
-"""How a lab's processes log: one line per record, `key=value`, on standard error: their log file.
+"""The logging of a lab's processes: one line per record, `key=value`, on stderr, their log file.
 
-The file has a size (`log_files.PROCESS`): the process itself begins a new one when a record has
-made it too large. Standard error may also be a pipe (in a container, where the engine limits the
-log) or a terminal: those are left as they are.
+The file has a limit (`log_files.PROCESS`): the process itself starts a new one if a record has made
+it too large. Standard error may also be a pipe (in a container, where the engine limits the log) or
+a terminal: those have no limit here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STREAMS: Final = (1, 2)
 
 
 class _LimitedLog(logging.StreamHandler[TextIO]):
-    """Writes to standard error, and begins a new file when that has become too large."""
+    """Writes to standard error, and starts a new file if it has become too large."""
 
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
@@ -32,12 +32,15 @@ class _LimitedLog(logging.StreamHandler[TextIO]):
 
 
 def configure() -> None:
-    """Set up logging of a process of the lab, whatever was set up before it was forked."""
+    """Set up logging of a process of the lab; replaces the setup from before the fork."""
     logging.basicConfig(level=logging.INFO, format=FORMAT, force=True, handlers=[_LimitedLog(sys.stderr)])
 
 
 def renew_streams() -> None:
-    """Rotate the file that standard output and error go to; empty it when there is no space for another, or it has no name."""
+    """Rotate the file of stdout and stderr.
+
+    If there is no space for another file, or the file has no name, empty it.
+    """
     path = Path(f"/proc/self/fd/{STREAMS[-1]}").readlink()
     try:
         if not path.exists():
@@ -53,12 +56,12 @@ def renew_streams() -> None:
 
 
 def tail(log: Path) -> str:
-    """Return what a log says of trouble, for an error message: its records above INFO, without the tracebacks between."""
+    """Return the end of a log for an error message: records above INFO, without tracebacks."""
     text = read_log(log, PROCESS)
     if text is None:
-        return f"It left no log at {log}."
+        return f"It wrote no log: {log} does not exist."
     records = [line for line in text.splitlines() if line.startswith("time=")]
     trouble = [line for line in records if "level=INFO" not in line] or records
     if not trouble:
-        return f"It has written nothing to its log ({log})."
+        return f"Its log is empty ({log})."
     return "\n".join([f"From its log ({log}):", *(f"  {line}" for line in trouble[-TAIL:])])

@@ -1,12 +1,12 @@
-"""The processes of a lab, found without their records: by marks that the kernel shows in /proc.
+"""Find the processes of a lab without their records: by marks that the kernel shows in /proc.
 
-A process of the lab itself has two marks together: its title `netlab: <lab> <name>`, and the folder
-it stands in. The daemon stands in the lab's record and what it starts inherits that; when the
-folder is gone the kernel remembers the place, with the words ` (deleted)`. The title alone could be
-anybody's, the folder alone is that of a shell somebody left there.
+A process of the lab itself has two marks: its title `netlab: <lab> <name>`, and its working
+directory. The daemon's is the lab's record, and its children inherit it; if the folder is removed,
+the kernel keeps its path, with the suffix ` (deleted)`. Neither mark is enough: any process may
+have the title, and a shell of the user may have the folder.
 
-A pod's command has the title and the folder of its own program. It is known by its standard output,
-the pipe of its log (`log_keeper`), and by being the leader of a session, which its children are not.
+A pod's command has the title and the folder of another program. Its marks are its standard output,
+the pipe of its log (`log_keeper`), and that it leads a session, which its children do not.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from netlab.process.records import CONTAINER_PREFIX, DAEMON, SOCKETS_PREFIX, Pro
 from netlab.state import StateDirectory
 
 TITLE: Final = b"netlab: "
-SPAWNER: Final = "spawner"  # has no record: it ends with its daemon
+SPAWNER: Final = "spawner"  # it has no record: it ends with its daemon
 DELETED: Final = " (deleted)"
 PROC: Final = Path("/proc")
 
 
 @dataclass(frozen=True)
 class Inhabitant:
-    """A process of a lab. `lost`: its lab's record was removed under it."""
+    """A process of a lab. `lost`: its lab's record was removed while it ran."""
 
     record: ProcessRecord
     folder: Path
@@ -40,10 +40,10 @@ class Inhabitant:
 
 
 def inhabitants(proc: Path = PROC) -> Iterator[Inhabitant]:
-    """Yield the processes of all labs on this machine, whatever root of records they belong to."""
+    """Yield the processes of all labs on this machine, with any root of records."""
     for entry in proc.iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):  # it ended while we looked
+            with suppress(OSError):  # it has ended at this moment
                 if found := _look(entry):
                     yield found
 
@@ -59,7 +59,7 @@ def _look(entry: Path) -> Inhabitant | None:
 
 
 def running_daemon(state: StateDirectory, proc: Path = PROC) -> ProcessRecord | None:
-    """Return the lab's daemon that runs, whatever its record says."""
+    """Return the lab's running daemon, regardless of its record."""
     for found in inhabitants(proc):
         if found.is_daemon and found.folder == state.root.resolve() and not found.lost:
             return ProcessRecord(DAEMON, found.record.pid, found.record.start)
@@ -67,7 +67,10 @@ def running_daemon(state: StateDirectory, proc: Path = PROC) -> ProcessRecord | 
 
 
 def restore_records(state: StateDirectory, proc: Path = PROC) -> tuple[str, ...]:
-    """Record the lab's running processes whose records are damaged or gone; returns their names."""
+    """Record running processes of the lab whose records are damaged or missing.
+
+    Return their names.
+    """
     found = [*_own_processes(state, proc), *_commands(state, proc)]
     lost = [record for record in found if read_record(state, record.name) is None]
     for record in lost:
@@ -76,7 +79,7 @@ def restore_records(state: StateDirectory, proc: Path = PROC) -> tuple[str, ...]
 
 
 def running_process(state: StateDirectory, name: str, proc: Path = PROC) -> ProcessRecord | None:
-    """Return the lab's own process of that name, also when its record is damaged or gone."""
+    """Return the lab's own process of a name, even if its record is damaged or missing."""
     recorded = read_record(state, name)
     return recorded or next((found for found in _own_processes(state, proc) if found.name == name), None)
 
@@ -94,7 +97,7 @@ def _commands(state: StateDirectory, proc: Path) -> Iterator[ProcessRecord]:
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
-        with suppress(OSError):  # it ended while we looked, or is another user's
+        with suppress(OSError):  # it has ended at this moment, or is another user's
             pid, output = int(entry.name), (entry / "fd/1").readlink()
             if output.suffix == PIPE_SUFFIX and output.parent.parent == pods and os.getsid(pid) == pid:
                 yield ProcessRecord(f"{CONTAINER_PREFIX}{output.parent.name}-{output.stem}", pid, start_time(pid) or 0)

@@ -1,9 +1,12 @@
-"""What a pod finds inside: resolv.conf, hosts, hostname and its containers' environment (semantics 1.10, 11.20, 12).
+"""The files and environment of a pod: resolv.conf, hosts, hostname (semantics 1.10, 11.20, 12).
 
-All text is computed here from objects, nothing is read or written. Two rules of Kubernetes that surprise:
-  - the environment is fixed when a container starts; a Service made later is not in it (semantics 12.6);
-  - `$(NAME)` in env values, command and args is replaced by Kubernetes, `$NAME` is left to a shell; `$$(NAME)`
-    escapes; a name that is not defined (yet) stays as it is written, also PATH and HOSTNAME, which no manifest declares.
+This module computes all text from objects; it reads and writes nothing. Two rules of Kubernetes
+surprise:
+  - the environment is fixed when a container starts; it lacks a Service that is created later
+    (semantics 12.6);
+  - Kubernetes replaces `$(NAME)` in env values, command and args, and leaves `$NAME` to a shell;
+    `$$(NAME)` escapes; a name that is not defined (yet) stays as written, also PATH and HOSTNAME,
+    which no manifest declares.
 """
 
 from __future__ import annotations
@@ -33,9 +36,9 @@ LOCALHOST_LINES = (
     "fe00::1\tip6-allnodes",
     "fe00::2\tip6-allrouters",
 )
-ETC_SIZE = 256 * 1024  # bytes that a pod's resolv.conf, hosts and hostname may have together (CVE-2020-8557)
-INJECTED = ("resolv.conf", "hosts", "hostname")  # what lies over /etc in a pod
-LONGEST_HOSTNAME = 64  # Linux' own limit (semantics 11.28)
+ETC_SIZE = 256 * 1024  # the limit in bytes of a pod's resolv.conf, hosts and hostname together (CVE-2020-8557)
+INJECTED = ("resolv.conf", "hosts", "hostname")  # the files mounted over /etc in a pod
+LONGEST_HOSTNAME = 64  # Linux's own limit (semantics 11.28)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -44,27 +47,33 @@ MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 
 
 class ConfigError(LabError):
-    """A container cannot be made as its manifest says; `reason` is kubelet's word for it."""
+    """A container cannot be created from its manifest; `reason` is the kubelet's reason."""
 
     reason: ClassVar[str] = "CreateContainerConfigError"
 
 
 class UnusableValueError(ConfigError):
-    """A value cannot be handed to a container: kubelet finds that out when it has the container made."""
+    """A value that a container cannot have.
+
+    The kubelet reports it when it creates the container.
+    """
 
     reason: ClassVar[str] = "CreateContainerError"
 
 
 @dataclass(frozen=True)
 class PodFiles:
-    """The folder of a pod, `StateDirectory.pod(uid)`, or of a host, which has nothing but the files for /etc."""
+    """The folder of a pod, `StateDirectory.pod(uid)`, or of a host (only the files for /etc)."""
 
     folder: Path
     of_host: bool = False
 
     @property
     def etc(self) -> Path:
-        """The folder of resolv.conf, hosts and hostname. Containers may write these: a pod's has a size (`ETC_SIZE`)."""
+        """The folder of resolv.conf, hosts and hostname.
+
+        Containers may write them, up to `ETC_SIZE`.
+        """
         return self.folder if self.of_host else self.folder / "etc"
 
     def environment(self, container: str) -> Path:
@@ -78,7 +87,7 @@ class PodFiles:
 
 @dataclass(frozen=True)
 class Sources:
-    """What an environment may refer to: addresses, and the ConfigMaps and Secrets by `namespace/name`."""
+    """The sources of an environment: addresses; ConfigMaps and Secrets by `namespace/name`."""
 
     pod_ip: str = ""
     host_ip: str = ""
@@ -88,9 +97,10 @@ class Sources:
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """A container's environment. `given` comes from image and runtime (PATH, HOME, HOSTNAME), `declared` from the manifest.
+    """A container's environment: `given` by image and runtime (PATH, HOME, ...), and `declared`.
 
-    `$(NAME)` refers to declared variables and those of Services only: the kubelet does not know the others.
+    `$(NAME)` refers to declared variables and those of Services only: the kubelet does not have the
+    others.
     """
 
     given: dict[str, str] = {}
@@ -98,7 +108,7 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def whole(self) -> dict[str, str]:
-        """What the container's program finds: a declared variable replaces a given one."""
+        """The environment of the container's program: a declared variable replaces a given one."""
         return {**self.given, **self.declared}
 
 
@@ -111,12 +121,15 @@ def fully_qualified_name(pod: Pod, domain: str) -> str:
 
 
 def short_hostname(pod: Pod) -> str:
-    """Return spec.hostname, else the pod's name, cut to what a hostname may hold."""
+    """Return spec.hostname, else the pod's name, cut to the length of a hostname."""
     return (pod.spec.hostname or pod.metadata.name)[: LONGEST_HOSTNAME - 1].rstrip("-.")
 
 
 def hostname(pod: Pod, domain: str) -> str:
-    """Return what `hostname` prints in the pod. Raises ConfigError when it would be too long (semantics 11.28)."""
+    """Return what `hostname` prints in the pod.
+
+    Raises ConfigError if it is too long (semantics 11.28).
+    """
     if pod.spec.host_network:
         return pod.spec.node_name
     name = fully_qualified_name(pod, domain)
@@ -146,8 +159,9 @@ def hosts(pod: Pod, address: str, domain: str) -> str:
 def environment(pod: Pod, container: Container, sources: Sources, *, name: str, base: Mapping[str, str]) -> Environment:
     """Return a container's environment: `base`, services, then envFrom, then env, each overriding the former.
 
-    `name` is the pod's hostname. Raises ConfigError with kubelet's words when a reference that is not optional fails, and
-    for a value that no process can be given, as Kubernetes does from 1.34 on: a Secret holds any bytes.
+    `name` is the pod's hostname. Raises ConfigError with the kubelet's message if a required
+    reference fails, and for a value that no process can have, as Kubernetes does since 1.34: a
+    Secret may have any bytes.
     """
     given, found = {**base, "HOSTNAME": name}, dict(sources.services)
     for source in container.env_from:
@@ -164,7 +178,7 @@ def environment(pod: Pod, container: Container, sources: Sources, *, name: str, 
 
 
 def _require_usable(name: str, value: str) -> None:
-    """Refuse what is not UTF-8 (such a byte of a Secret is a surrogate here) or has a NUL in it."""
+    """Refuse a value with a NUL or that is not UTF-8 (its bytes are surrogates here)."""
     if "\0" in name or "\0" in value:
         raise UnusableValueError(f"environment variable {printable(name)}: the value contains a NUL byte")
     if SURROGATE.search(value):
@@ -190,7 +204,10 @@ def command_line(container: Container, variables: Mapping[str, str]) -> tuple[st
 
 
 def _all_of(pod: Pod, source: EnvFromSource, sources: Sources) -> dict[str, str]:
-    """Return every key of a ConfigMap or Secret that can be a variable's name; kubelet skips the others too."""
+    """Return every key of a ConfigMap or Secret that is a valid name.
+
+    The kubelet skips others, too.
+    """
     content: Mapping[str, str] = {}
     if source.config_map_ref:
         content = _content(pod, "configmap", source.config_map_ref.name, sources, optional=source.config_map_ref.optional)
@@ -271,7 +288,10 @@ def _formatted(labels: Mapping[str, str]) -> str:
 
 
 def port_of(container: Container, port: int | str) -> int:
-    """Return the number of a port given by number or by name; 0 when the container declares no such name."""
+    """Return the number of a port given by number or by name.
+
+    Return 0 if the container does not declare it.
+    """
     if isinstance(port, int) or is_digits(port):
         return whole_number(port)
     declared: Sequence[int] = [p.container_port for p in container.ports if p.name == port]

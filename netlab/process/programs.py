@@ -1,7 +1,8 @@
-"""Programs of the machine that make something for us and end: mmdebstrap, pip. Their words are kept for the error.
+"""Run programs of the machine to their end: mmdebstrap, pip. An error contains their last output.
 
-They do not outlive us: when we are interrupted, or have waited long enough, they get SIGTERM and a moment to clean up; they and
-their children, a process group of its own (mmdebstrap leaves it to them to end).
+They do not outlive this process: after an interrupt or the timeout, they get SIGTERM and some time
+to clean up, together with their children, which share their process group (mmdebstrap does not end
+them itself).
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from typing import IO
 from netlab.errors import LabError
 from netlab.process.children import child
 
-LAST_LINES = 12  # of what a program said, in an error
-CLEANUP_TIMEOUT = 10.0  # seconds to clean up when it is ended
-PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # and a child would, too
+LAST_LINES = 12  # of a program's output, in an error
+CLEANUP_TIMEOUT = 10.0  # seconds to clean up after SIGTERM
+PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # a child would inherit this
 log = logging.getLogger("netlab.process")
 
 
 def run(doing: str, argv: Sequence[str], *, limit: float) -> None:
-    """Run a program to its end. Raises LabError with its last words when it fails or is not done after `limit` seconds."""
+    """Run a program to its end.
+
+    Raises LabError with its last output on failure or after `limit` seconds.
+    """
     log.info("program=%r", shlex.join(argv))
     with tempfile.TemporaryFile() as output:
         code = _run(argv, output, limit)
@@ -34,14 +38,14 @@ def run(doing: str, argv: Sequence[str], *, limit: float) -> None:
             return
         output.seek(0)
         lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()][-LAST_LINES:]
-    why = f"not done after {limit:.3g} s" if code is None else f"exit code {code}"
+    why = f"timed out after {limit:.3g} s" if code is None else f"exit code {code}"
     raise LabError(
-        f"could not {doing}: {why}", remedy="\n".join([f"The command was: {shlex.join(argv)}", *(f"  {line}" for line in lines)])
+        f"could not {doing}: {why}", remedy="\n".join([f"Command: {shlex.join(argv)}", *(f"  {line}" for line in lines)])
     )
 
 
 def _run(argv: Sequence[str], output: IO[bytes], limit: float) -> int | None:
-    """Return a program's exit code (minus the number of the signal that killed it), None when it took too long."""
+    """Return a program's exit code (minus the signal that killed it), None on timeout."""
     with child(partial(_spawn, argv, output), _end) as pid:
         code = _wait(pid, limit)
     if code is None:
@@ -75,7 +79,10 @@ def _wait(pid: int, limit: float) -> int | None:
 
 
 def _end(pid: int) -> None:
-    """End our own child, which nobody has waited for, and its group: the number is still theirs."""
+    """End this process's child and its group.
+
+    The pid is valid because no code has waited for it.
+    """
     os.killpg(pid, signal.SIGTERM)
     if _wait(pid, CLEANUP_TIMEOUT) is None:
         os.killpg(pid, signal.SIGKILL)

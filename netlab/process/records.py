@@ -1,9 +1,10 @@
-"""A lab's processes as they are recorded on disk: who is alive, and how to end them.
+"""The records of a lab's processes on disk: which are alive, and how to end them.
 
-A record `processes/<name>` is written before the process may run and struck off after it has been reaped, so after
-any crash the records name every process that may exist. A pid alone is no identity, the kernel gives it out again: the
-pair (pid, start time in clock ticks since boot) is one (`netlab.process.identity`). Ending a process goes through a pidfd,
-whose identity is checked after it is open, so that a signal can never reach a stranger.
+A record `processes/<name>` is written before the process may run and removed after it has been
+reaped, so after any crash the records name every process that may exist. A pid alone does not
+identify a process, because the kernel reuses it; the pair (pid, start time in clock ticks since
+boot) does (`netlab.process.identity`). A process is ended through a pidfd, whose identity is
+checked after it is open, so a signal can never reach another process.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from netlab.process.identity import STOP_TIMEOUT, start_time
 from netlab.state import StateDirectory
 
 DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
-SOCKETS_PREFIX = "sockets-"  # of the title of a child of workloads, which has no record: it ends with its parent
-CONTAINER_PREFIX, PROBE_PREFIX = COMMAND_PREFIXES = ("container-", "probe-")  # names of pods' own commands
+SOCKETS_PREFIX = "sockets-"  # in the title of a child of workloads, which has no record: it ends with its parent
+CONTAINER_PREFIX, PROBE_PREFIX = COMMAND_PREFIXES = ("container-", "probe-")  # the prefix of the names of pods' own commands
 KILL_TIMEOUT = 5.0  # seconds for the kernel to end a process on SIGKILL
 
 
@@ -45,29 +46,29 @@ def agent_name(host: str) -> str:
 
 
 def network_namespace(pid: int) -> int | None:
-    """Return the inode of a process's network namespace, None when it has ended or may not be looked at (another user's)."""
+    """Return the inode of a process's network namespace, None if it ended or is not accessible."""
     return inode(f"/proc/{pid}/ns/net")
 
 
 def inode(path: str) -> int | None:
-    """Return the inode of a file: a namespace that was removed and made anew under the same path has another."""
+    """Return the inode of a file: a namespace that was recreated at a path has another one."""
     with suppress(OSError):
         return Path(path).stat().st_ino
     return None
 
 
 def write_record(state: StateDirectory, record: ProcessRecord) -> None:
-    """Record a process; a reader sees all of it or nothing."""
+    """Record a process atomically."""
     write_whole(state.processes / record.name, json.dumps({"pid": record.pid, "start": record.start}))
 
 
 def strike_off(state: StateDirectory, name: str) -> None:
-    """Remove a record, if it is there."""
+    """Remove a record, if it exists."""
     (state.processes / name).unlink(missing_ok=True)
 
 
 def read_record(state: StateDirectory, name: str) -> ProcessRecord | None:
-    """Return the record of a name, None when there is none (or a crash left an empty one)."""
+    """Return the record of a name, None if there is none (or a crash left an empty one)."""
     try:
         content = json.loads((state.processes / name).read_text(encoding="utf-8"))
         return ProcessRecord(name, int(content["pid"]), int(content["start"]))
@@ -85,7 +86,7 @@ def read_records(state: StateDirectory) -> tuple[ProcessRecord, ...]:
 
 @contextmanager
 def opened(record: ProcessRecord) -> Iterator[int | None]:
-    """Yield a pidfd of just this process, None when it has ended."""
+    """Yield a pidfd of exactly this process, None if it has ended."""
     try:
         descriptor = os.pidfd_open(record.pid)
     except ProcessLookupError:
@@ -99,26 +100,26 @@ def opened(record: ProcessRecord) -> Iterator[int | None]:
 
 
 def has_ended(descriptor: int) -> bool:
-    """Tell whether the process of a pidfd has ended (a zombie has)."""
+    """Return whether the process of a pidfd has ended (a zombie has)."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def is_alive(record: ProcessRecord) -> bool:
-    """Tell whether the recorded process, and not another with its number, runs."""
+    """Return whether the recorded process runs, and not another one with its pid."""
     with opened(record) as descriptor:
         return descriptor is not None
 
 
 def send(record: ProcessRecord, number: signal.Signals) -> bool:
-    """Send a signal to just this process; False when it has ended."""
+    """Send a signal to exactly this process; False if it has ended."""
     with opened(record) as descriptor:
         return descriptor is not None and _signal(descriptor, number)
 
 
 def is_stopped(record: ProcessRecord) -> bool:
-    """Tell whether just this process is stopped (SIGSTOP): it lives, and does nothing until SIGCONT."""
+    """Return whether exactly this process is stopped (SIGSTOP): alive, but frozen until SIGCONT."""
     try:
         stat = Path(f"/proc/{record.pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -128,7 +129,7 @@ def is_stopped(record: ProcessRecord) -> bool:
 
 
 def stop(records: Iterable[ProcessRecord], timeout: float = STOP_TIMEOUT) -> None:
-    """End processes: SIGTERM to all, `timeout` seconds for all together, then SIGKILL. Returns when all have ended."""
+    """End processes: SIGTERM to all, `timeout` seconds in total, then SIGKILL. Returns after their end."""
     waiting = tuple(records)
     for number, seconds in ((signal.SIGTERM, timeout), (signal.SIGKILL, KILL_TIMEOUT)):
         waiting = _end(waiting, number, seconds)
@@ -137,12 +138,12 @@ def stop(records: Iterable[ProcessRecord], timeout: float = STOP_TIMEOUT) -> Non
     names = ", ".join(f"{r.name} (pid {r.pid})" for r in waiting)
     raise LabError(
         f"These processes did not end on SIGKILL: {names}.",
-        remedy="They hang in the kernel; look at /proc/<pid>/stack and the kernel's log.",
+        remedy="The kernel blocks them: see /proc/<pid>/stack and the kernel's log.",
     )
 
 
 def _end(records: Sequence[ProcessRecord], number: signal.Signals, timeout: float) -> tuple[ProcessRecord, ...]:
-    """Send a signal to each and return those that still run after `timeout` seconds."""
+    """Send a signal to each, and return those that still run after `timeout` seconds."""
     poll, descriptors = select.poll(), {}
     try:
         for record in records:

@@ -1,4 +1,4 @@
-"""The daemon's side of the spawner: start records, hear of their end (theory: `netlab.process.zygote`).
+"""The daemon's side of the spawner: start processes, receive their end (theory: `zygote`).
 
 Before any thread or event loop: `spawner = Spawner.start(state, {"agent": agent.main, "workloads": workloads.main})`.
 Then inside the event loop: `spawner.attach(on_exit)`, `pid = await spawner.spawn(ProcessSpec(name="agent-node1", ...))`.
@@ -31,7 +31,7 @@ log = logging.getLogger("netlab.process")
 class ProcessSpec:
     """A process of the lab: `entry` names a function given to `Spawner.start`, run in `namespace` ("": the host's).
 
-    `capabilities`: those that it keeps (`netlab.kernel.privileges`).
+    It keeps only `capabilities` (`netlab.kernel.privileges`).
     """
 
     name: str
@@ -39,9 +39,9 @@ class ProcessSpec:
     arguments: dict[str, str]
     log: str
     namespace: str = ""
-    reads: tuple[str, ...] = ()  # files that it reads when it starts, and never again
+    reads: tuple[str, ...] = ()  # files that it reads only when it starts
     socket: str = ""  # the Unix socket at which it serves, if it does
-    title: str = ""  # what ps shows after "netlab: <lab> "; the name when empty
+    title: str = ""  # what ps shows after "netlab: <lab> "; if empty, the name
     capabilities: tuple[str, ...] = ()
 
 
@@ -50,7 +50,7 @@ class ContainerSpec:
     """A pod's command. `files` is the pod's folder (resolv.conf, hosts, hostname); "" leaves the machine's files.
 
     The lab's log keeper writes `log`. If the command is not `kept`, it writes to the file or pipe `log` itself.
-    `capabilities`: those that it keeps.
+    It keeps only `capabilities`.
     """
 
     name: str
@@ -66,7 +66,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class Exit:
-    """The end of a process. `code` is a shell's (128 + n for signal n), None when it was not our child any more."""
+    """The end of a process.
+
+    `code` is a shell's (128 + n for signal n), None if it was not a child.
+    """
 
     name: str
     pid: int
@@ -74,7 +77,7 @@ class Exit:
 
 
 class ProcessSpawner(Protocol):
-    """What the kubelet asks of a spawner; tests give it a fake."""
+    """What the kubelet needs of a spawner; tests use a fake."""
 
     async def spawn(self, spec: ProcessSpec) -> int:
         """Start an entry; returns its pid once it is recorded."""
@@ -83,10 +86,10 @@ class ProcessSpawner(Protocol):
         """Start a command; returns its pid once it is recorded."""
 
     def adopt(self, name: str, namespace: str) -> int | None:
-        """Take over a process of an earlier daemon: its pid, None when it does not run in what `namespace` is now."""
+        """Adopt an earlier daemon's process: its pid, None if not in the present `namespace`."""
 
     def subscribe(self, listener: Callable[[Exit], None]) -> None:
-        """Have every end of a process told to `listener`."""
+        """Call `listener` for every end of a process."""
 
 
 class Spawner:
@@ -118,14 +121,14 @@ class Spawner:
         return cls(ours, pid, state)
 
     def attach(self, on_exit: Callable[[Exit], None] | None = None) -> None:
-        """Begin to read the spawner's answers and news in the running event loop."""
+        """Start to read the spawner's answers and notifications in the running event loop."""
         if on_exit:
             self.subscribe(on_exit)
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read(), name="spawner")
 
     def subscribe(self, listener: Callable[[Exit], None]) -> None:
-        """Have every end of a process told to `listener`."""
+        """Call `listener` for every end of a process."""
         self._listeners.append(listener)
 
     async def spawn(self, spec: ProcessSpec) -> int:
@@ -137,9 +140,9 @@ class Spawner:
         return await self._ask("container", asdict(spec))
 
     def adopt(self, name: str, namespace: str) -> int | None:
-        """Take over a process of an earlier daemon and tell its end; returns its pid, None when it does not run.
+        """Adopt an earlier daemon's process and report its end; return its pid, None if it ended.
 
-        One that is left in a network namespace that was removed and made anew since is of no use: it is ended.
+        A process in a network namespace that was recreated since is useless, so it is ended.
         """
         record = records.read_record(self._state, name)
         if record is None:
@@ -163,7 +166,7 @@ class Spawner:
         return record.pid
 
     async def close(self) -> None:
-        """Let go of the spawner: it leaves, what it started goes on."""
+        """Close the connection to the spawner: it exits, and its children keep running."""
         for descriptor in tuple(self._adopted):
             self._forget(descriptor)
         if self._reading:
@@ -172,7 +175,7 @@ class Spawner:
         self._channel.close()
         await asyncio.to_thread(os.waitpid, self.pid, 0)
 
-    # ---- the conversation
+    # ---- requests, answers, notifications
     async def _ask(self, kind: str, request: dict[str, Any]) -> int:
         self.attach()
         if self.closed.is_set():
@@ -210,7 +213,7 @@ class Spawner:
         self.closed.set()
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_result({"error": "the lab's spawner has died"})
+                answer.set_result({"error": "the lab's spawner exited unexpectedly"})
         self._answers.clear()
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -221,7 +224,7 @@ class Spawner:
 
     def _announce(self, news: Exit) -> None:
         for listener in self._listeners:
-            with Contained() as attempt:  # the others are to hear of it, and of the ends to come
+            with Contained() as attempt:  # the other listeners must receive this end, and later ones
                 listener(news)
             if attempt.error is not None:
                 log.error("process=%s news=broken", news.name, exc_info=attempt.error)
@@ -240,6 +243,6 @@ class Spawner:
 
 def _gone(name: str) -> LabError:
     return LabError(
-        f"Process {name} could not be started: the lab's spawner has died.",
-        remedy="`netlab up` starts the daemon anew; running pods are taken over.",
+        f"Process {name} could not be started: the lab's spawner exited unexpectedly.",
+        remedy="Run `netlab up FILE`: it restarts the daemon, which adopts the running pods.",
     )

@@ -1,16 +1,16 @@
 """Keeps the lab's own processes running: one agent and one workload server per node, and the edge.
 
-Theory. `converge()` is given the processes that should run. One that is on record and alive is adopted as it is (it
-may have been started by an earlier daemon), one that is missing is started, one that is not wanted any more is ended.
-A process that ends by itself is started again: at once the first time, then after 0.5 s doubling to 30 s, so that a
-process that cannot run does not eat the machine; a minute of life clears the account.
-A process that an earlier daemon started with a token or an authority that has been replaced since, or whose socket was removed,
-is ended and started again.
-A process is homeless when its namespace is not its host's any more, since somebody removed that by hand, or when the fabric
-is another one than it was: then its connection to the API server leads nowhere, and no packet would say so. `end_homeless`
-ends such processes; they start again in the present namespace. One that was stopped (SIGSTOP) is left as it is and logged
-once; `resume` has it go on.
-The data plane is the kernel's: none of these processes is in a packet's way, and their death changes nothing at once.
+Theory. `converge()` receives the processes that should run. It adopts a recorded process that is
+alive (an earlier daemon may have started it), starts a missing one, and ends one that is no longer
+wanted. A process that ends by itself is restarted: at once the first time, then after 0.5 s,
+doubling to 30 s, so that a process that cannot run does not overload the machine; the delay is
+reset after a minute of life. A process is ended and restarted if an earlier daemon started it with
+a token or an authority that has been replaced since, or if its socket was removed. A process is
+homeless if its namespace is no longer its host's, because that was removed by hand, or if the
+fabric was replaced: then its connection to the API server is dead, and no packet shows it.
+`end_homeless` ends such processes; they restart in the present namespace. A stopped process
+(SIGSTOP) is logged once; `resume` resumes it. The data plane is in the kernel: no packet passes
+these processes, and their death has no immediate effect.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from netlab.process.spawner import Exit, ProcessSpawner, ProcessSpec
 from netlab.state import StateDirectory
 
 FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
-WITHOUT_API = frozenset({"workloads"})  # entries that do not talk to the API server
-Home = tuple[int | None, int | None]  # inodes of a process's namespace and of the fabric's
+WITHOUT_API = frozenset({"workloads"})  # entries without a connection to the API server
+Home = tuple[int | None, int | None]  # the inodes of a process's namespace and of the fabric's
 log = logging.getLogger("netlab.daemon")
 
 
 @dataclass
 class Account:
-    """How often a process ended lately, and when it was last started (event loop time)."""
+    """How often a process ended recently, and when it last started (event loop time)."""
 
     deaths: int = 0
     started: float = 0.0
 
     def delay(self, now: float) -> float:
-        """Return how long to wait before the next start, and count the death."""
+        """Return the delay before the next start, and count the end."""
         if now - self.started > FORGIVEN_AFTER:
             self.deaths = 0
         self.deaths += 1
@@ -62,15 +62,15 @@ class Supervisor:
         self._accounts: dict[str, Account] = {}
         self._pids: dict[str, int] = {}
         self._fabric = fabric
-        self._homes: dict[str, Home] = {}  # where each was started or adopted
-        self._stopped: frozenset[str] = frozenset()  # which are known to be stopped
+        self._homes: dict[str, Home] = {}  # the namespaces in which each was started or adopted
+        self._stopped: frozenset[str] = frozenset()  # those that were found stopped
         self._restarts: dict[str, asyncio.TimerHandle] = {}
-        self._starting: dict[str, asyncio.Task[None] | None] = {}  # by name; a task where nobody waits for it
-        self._stillborn: set[int] = set()  # pids whose end was told before their start
+        self._starting: dict[str, asyncio.Task[None] | None] = {}  # by name; the task of a start that no caller awaits
+        self._stillborn: set[int] = set()  # pids whose end was reported before their start
         spawner.subscribe(self._ended)
 
     async def converge(self, wanted: Mapping[str, ProcessSpec]) -> None:
-        """Make the running processes those of `wanted`, by name."""
+        """Start and end processes so that exactly those of `wanted` run, by name."""
         extra = [name for name in self._wanted if name not in wanted]
         self._wanted = dict(wanted)
         await self._stop(extra)
@@ -89,7 +89,7 @@ class Supervisor:
         self._note_stopped()
 
     def _is_outdated(self, spec: ProcessSpec) -> bool:
-        """Tell whether a process on record was started before a file that it has read, or has lost its socket."""
+        """Return whether a recorded process is older than its files, or has lost its socket."""
         record = self._state.processes / spec.name
         with suppress(FileNotFoundError):
             if spec.socket and not Path(spec.socket).is_socket():
@@ -100,22 +100,25 @@ class Supervisor:
 
     async def _end(self, name: str) -> None:
         if record := records.read_record(self._state, name):
-            log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "started again with what is there now")
+            log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "restarted with the present files")
             await asyncio.to_thread(records.stop, [record])
             records.strike_off(self._state, name)
 
     async def end_homeless(self) -> None:
-        """End processes whose namespace is another one than it was; the next `converge` starts them in the present one."""
+        """End processes whose namespace was replaced.
+
+        The next `converge` starts them in the present one.
+        """
         lost = [name for name in self._pids if self._homes.get(name) != self._home(self._wanted[name])]
         present = [record for name in lost if (record := self._record(name))]
         if present:
-            log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "started again in the new namespace")
+            log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "restarted in the new namespace")
             for name in lost:
-                del self._pids[name]  # so that its end is no news
+                del self._pids[name]  # so that its end is not handled as unexpected
             await asyncio.to_thread(records.stop, present)
 
     def _record(self, name: str) -> ProcessRecord | None:
-        """Return the record of a process that we have started or adopted; its file may have been lost."""
+        """Return the record of a started or adopted process; its file may be lost."""
         pid = self._pids.get(name)
         start = None if pid is None else start_time(pid)
         return records.read_record(self._state, name) or (ProcessRecord(name, pid, start) if pid and start else None)
@@ -125,7 +128,7 @@ class Supervisor:
         return records.inode(spec.namespace), records.inode(fabric) if fabric else None
 
     def resume(self) -> None:
-        """Have all processes of the lab go on that somebody has stopped."""
+        """Resume all stopped processes of the lab."""
         ours = filter(None, (self._record(name) for name in self._pids))
         for record in {*records.read_records(self._state), *ours}:
             if records.is_stopped(record) and records.send(record, signal.SIGCONT):
@@ -139,7 +142,7 @@ class Supervisor:
         self._stopped = stopped
 
     def starts(self, name: str) -> Collection[int]:
-        """Return when the process that runs under a name was started, nothing while none does."""
+        """Return the start time of the running process of a name, nothing if there is none."""
         start = start_time(self._pids[name]) if name in self._pids else None
         return () if start is None else (start,)
 
@@ -169,7 +172,7 @@ class Supervisor:
             await asyncio.to_thread(records.stop, present)
 
     def _ended(self, news: Exit) -> None:
-        """Have a process that ended by itself start again; the end of one that was ended here is no news."""
+        """Restart a process that ended by itself; ignore the end of one that was ended here."""
         spec = self._wanted.get(news.name)
         if spec is None or (news.name not in self._starting and self._pids.get(news.name) != news.pid):
             return
@@ -191,6 +194,6 @@ class Supervisor:
             task.add_done_callback(partial(self._started, name))
 
     def _started(self, name: str, task: asyncio.Task[None]) -> None:
-        """Take in how a start went; one that broke is tried again as a process that has ended."""
+        """Handle a failed start like the end of a process."""
         if not task.cancelled() and (error := task.exception()):
             self._start_later(name, f"not started: {error}")

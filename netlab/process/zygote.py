@@ -1,4 +1,4 @@
-"""The spawner's own process: one thread, everything imported, that forks the lab's processes when told.
+"""The spawner's own process: one thread, with everything imported, that forks the lab's processes.
 
 Theory. Forking a process that has threads or an event loop is unsafe, starting an interpreter costs 300 ms and 40 MB.
 So the daemon forks this process before it has either; it imports nothing more, waits on one socket and forks: a
@@ -7,9 +7,9 @@ child starts in about a millisecond and shares its memory.
 Rules:
 1. A child waits on a pipe until its record is on disk (`netlab.process.records`); if the spawner dies first, the
    pipe closes and the child ends unborn. Hence every process that has run is recorded.
-2. A record is struck off when the child has been reaped; then the daemon is told.
-3. When the daemon's end of the socket closes, the spawner leaves and its children go on: the next daemon finds
-   them by their records.
+2. A record is removed when the child has been reaped; then the spawner notifies the daemon.
+3. When the daemon's end of the socket closes, the spawner exits and its children keep running: the
+   next daemon finds them by their records.
 4. A command of a pod writes to a pipe that the lab's log keeper reads (`log_keeper`); every other process writes to its
    log file.
 
@@ -49,13 +49,13 @@ STANDARD_STREAMS = (0, 1, 2)
 
 
 def run(channel: socket.socket, entries: Mapping[str, Entry], state: StateDirectory) -> NoReturn:
-    """Be the spawner: the forked process's whole life."""
+    """Run the spawner; the forked process does nothing else."""
     status = 1
     try:
         _shed(keep={channel.fileno()})
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is for the daemon; we leave when it does
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is for the daemon; the spawner exits with it
         setproctitle.setproctitle(f"netlab: {state.lab} spawner")
-        gc.freeze()  # what is there now is never collected, so its memory stays shared
+        gc.freeze()  # present objects are never collected, so their memory stays shared
         _Zygote(channel, entries, state).serve()
         status = 0
     except BaseException:  # noqa: BLE001 -- the last frame of a process: nothing may unwind into the daemon's stack
@@ -71,14 +71,14 @@ class _Zygote:
         self._children: dict[int, str] = {}
         self._received = b""
         self._pipes = LogPipes(state, self._start_log_keeper)
-        # SIGCHLD writes into a pipe, so that one poll waits for the socket and for children alike.
+        # SIGCHLD writes into a pipe, so that one poll waits for the socket and for children.
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> None:
         self._pipes.resume()
-        wait: float | None = None  # seconds until a log keeper that has ended is started again
+        wait: float | None = None  # seconds until a log keeper that has ended is restarted
         while True:
             poll = select.poll()
             for source in filter(None, (self._channel, self._pipes.channel)):
@@ -108,7 +108,7 @@ class _Zygote:
         try:
             self._channel.sendall(json.dumps(message).encode() + b"\n")
         except ConnectionError:
-            return  # the daemon has gone; `serve` sees it too
+            return  # the daemon has exited; `serve` detects it, too
 
     def _reap(self) -> None:
         while self._children:
@@ -120,7 +120,7 @@ class _Zygote:
                 self._tell({"exit": name, "pid": pid, "status": status})
 
     def _start(self, request: Message) -> Message:
-        """Start what the daemon asks for; returns the answer."""
+        """Start the requested process; return the answer."""
         name, container = request["name"], request["kind"] == "container"
         log = Path(request["log"])
 
@@ -139,12 +139,12 @@ class _Zygote:
             return {"id": request["id"], "error": f"{error.filename or 'fork'}: {error.strerror}"}
 
     def _start_log_keeper(self, listener: socket.socket) -> None:
-        """Start the log keeper, which listens on a socket that we have made for it."""
+        """Start the log keeper, which listens on a socket that the spawner has created for it."""
 
         def work() -> None:
             setproctitle.setproctitle(f"netlab: {self._state.lab} {log_keeper.NAME}")
             logs.configure()
-            privileges.limit(())  # it opens the lab's own files alone
+            privileges.limit(())  # it opens only the lab's own files
             log_keeper.keep_logs(listener, self._state)
 
         output = _opened_log(self._state.log(log_keeper.NAME))
@@ -192,7 +192,7 @@ def _be_child(waiting: int, name: str, output: int, work: Callable[[], None], ke
 
 
 def _prepare(output: int, keep: Collection[int]) -> None:
-    """A session of its own, no descriptor but the standard streams and `keep`, default signals, output to the log."""
+    """Prepare a child: new session, only standard streams and `keep`, default signals, its log."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
@@ -201,7 +201,7 @@ def _prepare(output: int, keep: Collection[int]) -> None:
     for stream in (1, 2):
         os.dup2(output, stream)
     _shed(keep=set(keep))
-    # Whatever the daemon had put in place of the streams (a test's capture, a buffer half full) is not the child's.
+    # The daemon's replacements of the streams (a test's capture, a partly full buffer) are not the child's.
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, errors="backslashreplace", closefd=False) for stream in (1, 2))
 
 
@@ -217,7 +217,7 @@ def _run_entry(request: Message, entry: Entry, lab: str) -> None:
 
 
 def _run_command(request: Message) -> None:
-    """Become a pod's command: its namespaces, its folder, its environment."""
+    """Execute a pod's command with its namespaces, its folder and its environment."""
     descriptor = namespaces.open_namespace(request["namespace"])
     enter.enter(descriptor, PodFiles(Path(request["files"])) if request["files"] else None)
     os.close(descriptor)
@@ -227,10 +227,10 @@ def _run_command(request: Message) -> None:
 
 
 def _shed(keep: set[int]) -> None:
-    """Let go of every file but the standard streams and `keep`; nothing is read from standard input.
+    """Release every file but the standard streams and `keep`; standard input is empty.
 
-    A descriptor is turned to /dev/null, not closed: a Python object may still own its number, and would one day close
-    whatever had been opened under it since.
+    A descriptor is redirected to /dev/null, not closed: a Python object may still own its number,
+    and would later close a file that was opened under the same number.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)

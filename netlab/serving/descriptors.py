@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
-OWN_SHARE: Final = 4  # one descriptor in four stays free for files, pipes and the process's own connections
+OWN_SHARE: Final = 4  # a quarter of the descriptors stays free for files, pipes and the process's own connections
 
 
 def raise_limit() -> int:
@@ -19,6 +19,6 @@ def raise_limit() -> int:
 
 
 def room(wanted: int) -> int:
-    """Return how many connections a process may hold: `wanted`, or what its limit of open files leaves room for."""
+    """Return how many connections a process may hold: `wanted`, or fewer if its limit is lower."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft < 0 else max(1, min(wanted, soft - soft // OWN_SHARE))

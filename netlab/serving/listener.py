@@ -3,13 +3,13 @@
 asyncio's own loop, when the process has no free descriptor, logs a traceback for each of up to `backlog` attempts and starts
 again after a second as many times: 1,005 idle connections wrote 56 MB of log in 26 s. This one
 
-- takes at most ACCEPTS_PER_TURN connections before other work of the process gets its turn,
-- asks the server's roster about each (`netlab.serving.roster`), and closes at once what is refused,
-- on EMFILE and the like closes the connection that has been idle longest and accepts again; when there is none it waits
-  RETRY_ACCEPT_SECONDS. The log gets one line per LOG_INTERVAL, whatever happens,
+- accepts at most ACCEPTS_PER_TURN connections before it lets other work of the process run,
+- asks the server's roster about each (`netlab.serving.roster`), and closes refused ones at once,
+- on EMFILE and similar errors closes the connection that has been idle longest and accepts again;
+  if none is idle, it waits RETRY_ACCEPT_SECONDS. It logs at most one line per LOG_INTERVAL,
 - closes connections whose deadline has passed, once per SWEEP_SECONDS; this includes TLS handshakes,
-- with `stall_seconds`, has the kernel end a TCP connection whose client has not taken (or acknowledged) anything of what is
-  due to it for so long (TCP_USER_TIMEOUT, tcp(7)).
+- with `stall_seconds`, makes the kernel end a TCP connection whose client has not received or
+  acknowledged pending data for that time (TCP_USER_TIMEOUT, tcp(7)).
 
 The protocol that `factory` makes gets the `Seat` and calls `seat.leave()` in `connection_lost`.
 """
@@ -34,14 +34,14 @@ ACCEPTS_PER_TURN: Final = 8
 RETRY_ACCEPT_SECONDS: Final = 0.5  # without a free descriptor
 LOG_INTERVAL: Final = 10.0
 SWEEP_SECONDS: Final = 1.0
-TLS_SHUTDOWN_SECONDS: Final = 2.0  # a client that does not answer close_notify keeps its descriptor no longer
+TLS_SHUTDOWN_SECONDS: Final = 2.0  # how long a client that does not answer close_notify keeps its descriptor
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 Factory = Callable[[Seat], asyncio.Protocol]
 log = logging.getLogger("netlab.serving")
 
 
 class Listener:
-    """Accepts the connections of one bound socket until `close`. Made inside a running event loop."""
+    """Accepts the connections of one bound socket until `close`. Needs a running event loop."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Listener:
         self._stall_seconds = stall_seconds
         self._sweep_seconds = sweep_seconds
         self._retry_accept_seconds = retry_accept_seconds
-        self._report = report  # of what would be logged else, for a user
+        self._report = report  # receives for a user what would otherwise be logged
         self._loop = asyncio.get_running_loop()
         self._starting: set[asyncio.Task[None]] = set()  # transports being made, TLS handshakes included
         self._pause: asyncio.TimerHandle | None = None
@@ -77,7 +77,10 @@ class Listener:
         self._sweeper: asyncio.TimerHandle | None = None  # runs while there are connections that have deadlines
 
     def close(self) -> None:
-        """Stop accepting, close the socket and give up handshakes. Connections that have a transport stay."""
+        """Stop accepting, close the socket and abort handshakes.
+
+        Connections with a transport stay.
+        """
         for timer in filter(None, (self._sweeper, self._pause)):
             timer.cancel()
         if self.socket.fileno() >= 0:
@@ -106,7 +109,7 @@ class Listener:
         seat = self._roster.admit(peer, self._loop.time())
         if seat is None:
             connection.close()
-            self._warn(f"a connection from {peer} is refused: as many as are allowed are in use")
+            self._warn(f"refused a connection from {peer}: the connection limit is reached")
             return
         connection.setblocking(False)
         if self._sweeper is None and math.isfinite(self._roster.limits.stranger_seconds):
@@ -122,14 +125,14 @@ class Listener:
         task.cancel()
 
     def _begun(self, connection: socket.socket, seat: Seat, task: asyncio.Task[None]) -> None:
-        """Clean up behind a connection that did not get its transport; a cancelled task may not even have started."""
+        """Clean up a connection that got no transport; a cancelled task may not have started."""
         self._starting.discard(task)
         if task.cancelled():
             seat.leave()
             connection.close()
 
     async def _begin(self, connection: socket.socket, seat: Seat) -> None:
-        """Make the transport; with TLS this takes as long as the handshake."""
+        """Create the transport; with TLS this takes as long as the handshake."""
         try:
             transport, _ = await self._loop.connect_accepted_socket(
                 partial(self._factory, seat),
@@ -138,7 +141,7 @@ class Listener:
                 ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if self._tls else None,
             )
             seat.close = transport.abort
-        except OSError as error:  # not TLS, or gone before the handshake was over
+        except OSError as error:  # not TLS, or closed before the handshake ended
             seat.leave()
             connection.close()
             log.debug("listener=%s peer=%s connection=lost error=%r", self._name, seat.peer, str(error))
@@ -146,7 +149,7 @@ class Listener:
     # ---- no free descriptor
     def _relieve(self, error: OSError) -> None:
         relieved = self._roster.relieve()
-        remedy = "an idle one is closed" if relieved else "the next attempt follows when one has ended"
+        remedy = "closed an idle connection" if relieved else f"retrying in {self._retry_accept_seconds:g} s"
         self._warn(f"cannot accept a connection: {os.strerror(error.errno or 0)}; {remedy}")
         if not relieved:
             self._loop.remove_reader(self.socket)
@@ -156,7 +159,7 @@ class Listener:
         self._loop.add_reader(self.socket, self._accept)
 
     def _warn(self, message: str) -> None:
-        """Log or report one line per interval; the log has in it how many were left out."""
+        """Log or report one line per interval; the log line counts those left out."""
         now = self._loop.time()
         if now - self._logged < LOG_INTERVAL:
             self._unlogged += 1

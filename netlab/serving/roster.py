@@ -1,20 +1,23 @@
-"""The connections of a server: how many a peer may have, and which one makes room for a new one (pure).
+"""The connections of a server: the limits per peer, and which one is closed for a new one (pure).
 
 A connection has a `Seat` from accept(2) on, also during its TLS handshake. A seat is
 
     busy        a request is being served (a watch is a request that takes long)
-    idle        it is not; `since` says from when on. Only idle connections are ever closed for others
-    known       a request on it had a valid token. The others are strangers. A server without tokens has strangers only
+    idle        no request since the time `since`. Only idle connections are closed for others
+    known       a request on it had a valid token. The others are anonymous. A server without tokens
+                has anonymous connections only
 
 Rules:
-1. Three bounds hold for each new connection: strangers of its peer, all of its peer, all of the server. Where one is
-   reached, the connection of that group that has been idle longest is closed, strangers before known ones. If every one
-   is busy, the new connection is refused.
-2. So a peer without a token disturbs its own strangers only: idle connections of others, and all that are known, stay.
-   Its newest connection always gets in, so that a pod behind the same address as an attacker is still served.
-3. A seat has a deadline: an idle stranger's is short (it covers the TLS handshake and slow headers), an idle known
-   connection's is the keep-alive time, a busy seat has none.
-4. Peers whose address is "" (a Unix socket, which only root can open) are counted in no group and never make room.
+1. Three limits apply to each new connection: anonymous ones of its peer, all of its peer, all of
+   the server. If a limit is reached, the connection of that group that has been idle longest is
+   closed, anonymous before known ones. If all are busy, the new connection is refused.
+2. So a peer without a token affects its own anonymous connections only: idle connections of other
+   peers, and all known ones, stay. Its newest connection is always accepted, so a pod behind the
+   same address as an attacker is still served.
+3. A seat has a deadline. It is short for an idle anonymous connection (it covers the TLS handshake
+   and slow headers) and the keep-alive time for an idle known one; a busy seat has none.
+4. Peers whose address is "" (a Unix socket, which only root can open) count in no group and are
+   never closed for others.
 
 Time comes in as `now`, in seconds of a clock that does not go back.
 """
@@ -41,12 +44,12 @@ class Limits:
 
 
 def _close_nothing() -> None:
-    """Stand in for the end of a connection that has no transport yet."""
+    """Do nothing: the connection has no transport to close yet."""
 
 
 @dataclass(eq=False)
 class Seat:
-    """One connection. `close` ends it at once; whoever has the transport sets it."""
+    """One connection. `close` ends it at once; the owner of the transport sets it."""
 
     roster: Roster
     peer: str
@@ -57,31 +60,31 @@ class Seat:
 
     @property
     def deadline(self) -> float | None:
-        """Return when the connection is to be closed if nothing happens on it."""
+        """Return when an inactive connection must be closed."""
         if self.busy or self.peer == TRUSTED:
             return None
         limits = self.roster.limits
         return self.since + (limits.idle_seconds if self.known else limits.stranger_seconds)
 
     def prove(self) -> None:
-        """Note that a request on this connection had a valid token."""
+        """Record that a request on this connection had a valid token."""
         self.known = True
 
     def touch(self, now: float) -> None:
-        """Note that the client has just done something, for a server whose requests take no time."""
+        """Record activity of the client, for a server whose requests take no time."""
         self.since = now
 
     def begin(self) -> None:
-        """Note that a request is being served."""
+        """Record the start of a request."""
         self.busy += 1
 
     def finish(self, now: float) -> None:
-        """Note that a request has been served."""
+        """Record the end of a request."""
         self.busy -= 1
         self.since = now
 
     def leave(self) -> None:
-        """Note that the connection has ended. May be called more than once."""
+        """Record the end of the connection. May be called more than once."""
         self.roster.remove(self)
 
 
@@ -96,7 +99,10 @@ class Roster:
     _per_peer: Counter[str] = field(default_factory=Counter)
 
     def admit(self, peer: str, now: float) -> Seat | None:
-        """Return the seat of a new connection, None when it is to be refused. Closes an idle connection to make room."""
+        """Return the seat of a new connection, None to refuse it.
+
+        May close an idle connection for it.
+        """
         if peer != TRUSTED:
             for members, limit in self._bounds(peer):
                 if len(members) >= limit and not self._evict(members):
@@ -126,7 +132,7 @@ class Roster:
             self._end(seat)
 
     def _bounds(self, peer: str) -> Iterable[tuple[list[Seat], int]]:
-        """Yield the groups that a new connection joins and their limits; each is looked at after the last has made room."""
+        """Yield each group that a new connection joins, and its limit; each after the previous."""
         if self._per_peer[peer] >= min(self.limits.strangers_per_peer, self.limits.per_peer):
             own = [seat for seat in self.seats if seat.peer == peer]
             yield [seat for seat in own if not seat.known], self.limits.strangers_per_peer

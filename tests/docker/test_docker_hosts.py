@@ -262,4 +262,4 @@ def test_a_stated_subnet_that_clashes(lab: LabDriver, tmp_path: Path) -> None:
 def test_the_runtime_of_a_lab_does_not_change(lab: LabDriver) -> None:
     """A running lab keeps its runtime; another one is refused with what to do."""
     assert "spec.runtime of the running lab" in lab.up(TOPOLOGY, "--runtime", "netns", check=2).stderr
-    assert "there is no runtime 'podman'" in lab.up(TOPOLOGY, "--runtime", "podman", check=2).stderr
+    assert "unknown runtime 'podman'" in lab.up(TOPOLOGY, "--runtime", "podman", check=2).stderr

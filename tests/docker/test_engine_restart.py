@@ -74,7 +74,7 @@ def test_what_ended_with_the_engine_comes_back(engine: OwnEngine, lab: LabDriver
     assert engine.start()
     lab.up(TOPOLOGY)
 
-    assert "no container engine answers" in away.stderr
+    assert "cannot connect to /" in away.stderr
     assert addresses(lab) == before
     assert len(processes(engine)) == CONTAINERS
     assert lab.test(check=0)["checks"]

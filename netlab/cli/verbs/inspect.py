@@ -1,4 +1,4 @@
-"""Verbs that look at a lab and change nothing: status, exec, port-forward, logs, next."""
+"""Verbs that inspect a lab and do not change it: status, exec, port-forward, logs, next."""
 
 from __future__ import annotations
 

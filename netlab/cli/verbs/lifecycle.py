@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs of this module, with the other names they are known by."""
+    """Add the verbs of this module, with their aliases."""
     app.command()(up)
     app.command()(down)
     app.command()(gc)
@@ -56,13 +56,13 @@ def up(
 
 
 class _Line:
-    """One line on the terminal that says how far `up` is; nothing at all where nobody looks."""
+    """One line on the terminal with the progress of `up`; prints nothing unless interactive."""
 
     def __enter__(self) -> Self:
         return self
 
     def say(self, text: str) -> None:
-        """Say something in the line's place."""
+        """Replace the line by a message."""
         self._clear()
         note(text)
 
@@ -85,7 +85,7 @@ class _Line:
 
 
 def _tell(result: Result, dry_run: bool, seconds: float) -> None:
-    """Say what was done."""
+    """Print what was done."""
     shown = result.changes if dry_run or not result.created or TALK.verbose else ()
     for change in shown:
         print(f"{change}{' (dry run)' if dry_run else ''}")
@@ -130,7 +130,7 @@ def down(
         removed = down_locked(lab)
         counts = {"namespace": removed.namespaces, "process": removed.processes, "container": removed.containers}
         gone = ", ".join(counted(number, noun) for noun, number in counts.items() if number)
-        note(f"Lab {removed.lab} is gone: {gone or 'only its record was left'}.")
+        note(f"Lab {removed.lab} removed: {gone or 'only its record remained'}.")
 
 
 def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what gc would remove; remove nothing.")] = False) -> None:

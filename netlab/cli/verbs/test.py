@@ -1,4 +1,4 @@
-"""Verbs that prove a lab: test connectivity."""
+"""Verbs that test a lab: test connectivity."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from netlab.errors import CannotTestError, UsageError
 
 NOTHING_MATCHED = """nothing was tested: {!r} matches no path class and no check id of this lab
 Without --only the report lists the classes; an id is CLASS/SOURCE->TARGET/PROTOCOL, and * matches any text."""
-UNBOUND = 1000  # columns of what is no terminal: there a sentence is one line, to be searched
+UNBOUND = 1000  # columns if stdout is not a terminal: a sentence is then one line, for grep
 
 app = typer.Typer(help="Test a lab's network with real packets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def _tests() -> None:
-    """Keep `connectivity` a word of its own while it is the only test."""
+    """Keep `connectivity` a separate word while it is the only test."""
 
 
 @app.command()
@@ -55,7 +55,7 @@ def connectivity(
     state = lab_named(name)
     try:
         record = run_test(state, only=only or None, timeout=timeout, on_progress=_progress)
-    except CannotTestError as error:  # whoever reads the files must not find those of an earlier run
+    except CannotTestError as error:  # a reader must not find the files of an earlier run
         from netlab.probe.report.record import untestable
 
         record = untestable(state.lab, error.message, only or None)
@@ -97,12 +97,12 @@ def _conclude(record: Json) -> None:
         note(NOTHING_MATCHED.format(record["only"]) if record["only"] else "nothing was tested")
         raise typer.Exit(INVALID)
     if count := untested(record):
-        note(f"{count} checks could not be tested, so the test did not pass")
+        note(f"{count} checks could not be run, so the test did not pass")
         raise typer.Exit(INVALID)
 
 
 def _require_writable(*files: Path | None) -> None:
-    """Raise UsageError for a file that cannot be written, before the test has taken its time."""
+    """Raise UsageError for a file that cannot be written, before the test runs."""
     for file in filter(None, files):
         try:
             file.open("a").close()
@@ -111,7 +111,7 @@ def _require_writable(*files: Path | None) -> None:
 
 
 def _write(record: Json, junit_file: Path | None, markdown_file: Path | None) -> None:
-    """Write the renderings asked for beside what is printed."""
+    """Write the requested files in addition to the printed result."""
     if junit_file:
         from netlab.probe.report.junit import junit
 

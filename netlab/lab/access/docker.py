@@ -31,7 +31,7 @@ from netlab.process.records import agent_name
 from netlab.state import MACHINE_ROOT, StateDirectory
 
 Connect = Callable[[], AbstractContextManager[Engine]]
-REASON = "`netlab status` tells why."
+REASON = "`netlab status` shows the cause."
 AGENT_ROLES = {role.value for role in WITH_AGENT}
 
 
@@ -66,7 +66,7 @@ class DockerAccess:
         with self._connect() as connected:
             newest = self._newest(connected, pod, container)
         if newest is None or not newest.runs:
-            raise UsageError(f"container {container} of pod {pod.key} does not run", remedy=REASON)
+            raise UsageError(f"container {container} of pod {pod.key} is not running", remedy=REASON)
         return self._client(newest.id, command)
 
     def process_logs(self) -> tuple[str, ...]:

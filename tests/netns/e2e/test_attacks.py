@@ -35,7 +35,7 @@ def test_foreign_namespace(lab, foreign):
     """A name that is taken is refused at once; nothing is made, the stranger's namespace stays as it was."""
     result = lab.up(SMALL, check=1)
 
-    assert f"did not make them: {foreign}" in result.stderr
+    assert f"not created by lab {lab.name!r}: {foreign}" in result.stderr
     assert not lab.state.exists()
     assert "" == inside(foreign, "ip", "route")
     assert "" == inside(foreign, "nft", "list", "ruleset")

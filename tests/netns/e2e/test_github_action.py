@@ -83,11 +83,11 @@ def annotations(output):
     ("inputs", "words"),
     [
         ({"topology": "broken.yaml"}, "netlab-file broken.yaml 1 1 apiVersion: Required value"),
-        ({"runtime": "cloud"}, "netlab --runtime: there is no runtime 'cloud'"),
+        ({"runtime": "cloud"}, "netlab --runtime: unknown runtime 'cloud'"),
         ({"topology": ""}, "the input 'topology' is empty"),
         ({"topology": "--help"}, "error: cannot read --help: No such file or directory"),
         ({"topology": "--timeout=1"}, "error: cannot read --timeout=1: No such file or directory"),
-        ({"runtime": "--help"}, "netlab --runtime: there is no runtime '--help'"),
+        ({"runtime": "--help"}, "netlab --runtime: unknown runtime '--help'"),
     ],
     ids=["an invalid file", "a runtime that is not there", "no file", "an option", "an option with a value", "as a runtime"],
 )

@@ -163,4 +163,4 @@ def test_the_pod_goes(lab):
         is_reset(local)
 
         assert 1 == process.wait(TIME_LIMIT)
-        assert "is gone" in process.stderr.read()
+        assert "no longer exists" in process.stderr.read()

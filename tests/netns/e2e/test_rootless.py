@@ -196,7 +196,7 @@ def test_two_labs(user):
 
     down = user.netlab("down", "--all").stderr
 
-    assert ("Lab one is gone" in down, "Lab two is gone" in down) == (True, True)
+    assert ("Lab one removed" in down, "Lab two removed" in down) == (True, True)
 
 
 def test_forbidden(user):

@@ -289,7 +289,7 @@ async def test_what_lags_is_given_up():
         *_, report = await follow(healthy=["node1"], seconds=60.0, lag_timeout=0.01)
 
     assert json.loads(report.encode())["converged"]
-    assert ("gave up waiting for load balancer default/blue to find node2 healthy",) == report.notes
+    assert ("stopped waiting for load balancer default/blue to find node2 healthy",) == report.notes
 
 
 async def test_what_must_come_is_not_given_up():

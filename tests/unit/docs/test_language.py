@@ -1,15 +1,22 @@
-"""Plain technical English: pages, topology comments and help texts contain no refused phrase.
+"""Plain technical English: pages, topology comments, help texts and code contain no refused phrase.
+
+Of the code in `PACKAGES` every comment, docstring and string literal of several words is checked,
+whether it reaches a user or not.
 
 A row of `REFUSED` is a pattern, the reason, and what to write instead. A space in a pattern matches
 any white space, so a line break hides no phrase. Inline code is not checked: it quotes names,
 commands and printed messages.
 
-To check more text, for example the messages of the code, yield it from `texts`.
+To check more code, add its package to `PACKAGES`; to check more text, yield it from `texts`.
 """
 
 from __future__ import annotations
 
+import ast
+import io
 import re
+import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +29,10 @@ from netlab.cli.main import app
 ROOT = Path(__file__).parents[3]
 TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 SPECIFICATION = "semantics.md"  # written in the words of its sources
+PACKAGES = (  # packages and modules of netlab
+    *("cli", "containment.py", "daemon", "engine", "errors.py", "files.py", "hosts", "images", "lab"),
+    *("process", "serving", "state.py"),
+)
 INLINE_CODE = re.compile(r"(?<!`)`(?!`)[^`]*`(?!`)")
 LINK_TARGET = re.compile(r"\]\([^)]*\)")
 
@@ -80,7 +91,32 @@ def texts() -> Iterator[tuple[str, str]]:
         yield str(page.relative_to(ROOT)), _prose(page.read_text())
     for topology in sorted(ROOT.glob("topologies/*.yaml")):
         yield str(topology.relative_to(ROOT)), _comments(topology.read_text())
+    for module in _modules():
+        yield str(module.relative_to(ROOT)), _literals(module.read_text())
     yield from _helps("netlab", typer.main.get_command(app))
+
+
+def _modules() -> Iterator[Path]:
+    for name in PACKAGES:
+        place = ROOT / "netlab" / name
+        assert place.exists(), f"{place}: change PACKAGES"
+        yield from sorted(place.rglob("*.py")) or [place]
+
+
+def _literals(source: str) -> str:
+    """Return the comments, docstrings and string literals of a module, each in its line.
+
+    A semicolon ends a string, so that a phrase does not continue in the next one.
+    """
+    lines: defaultdict[int, str] = defaultdict(str)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0]] += f" {_prose(token.string.lstrip('# '))}"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            for number, line in enumerate(f"{_prose(node.value)};".split("\n"), node.lineno):
+                lines[number] += f" {line}"
+    return "\n".join(lines[number] for number in range(1, max(lines, default=0) + 1))
 
 
 def _prose(page: str) -> str:
@@ -116,7 +152,7 @@ def refused(place: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize(("place", "text"), [pytest.param(*both, id=both[0]) for both in texts()])
 def test_text_is_plain_english(place: str, text: str) -> None:
-    """A page, the comments of a topology and a help text contain no refused phrase."""
+    """A page, a topology, a module and a help text contain no refused phrase."""
     found = refused(place, text)
 
     assert not found, "\n" + "\n".join(found)
@@ -137,9 +173,18 @@ def test_phrases_are_found(text: str, phrases: list[str]) -> None:
     assert phrases == [": ".join(line.split(": ")[:2]) for line in refused("p", _prose(text))]
 
 
+def test_phrases_of_code_are_found() -> None:
+    """A phrase is found in a comment, a docstring and an f-string; names and code are not text."""
+    source = 'def told():\n    """Ask\n    nobody."""  # it\n    # hears `x says`\n    x = f"is {said} " "anew"\n'
+
+    found = [": ".join(line.split(": ")[:2]) for line in refused("p", _literals(source))]
+
+    assert sorted(found) == ["p:3: 'nobody'", "p:4: 'hears'", "p:5: 'anew'"]
+
+
 def test_every_kind_of_text_is_checked() -> None:
-    """The places include top-level pages, docs, topologies, and the help of nested verbs."""
+    """The places include pages, topologies, modules, and the help of nested verbs."""
     places = {place for place, _ in texts()}
 
     assert {"README.md", "docs/cli.md", "topologies/quickstart.yaml", "netlab up --help"} <= places
-    assert "netlab images list --help" in places
+    assert {"netlab images list --help", "netlab/errors.py", "netlab/lab/up.py"} <= places

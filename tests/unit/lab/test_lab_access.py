@@ -103,7 +103,7 @@ def test_ended_container_runs_no_command(docker: DockerWorld) -> None:
     """A command needs a container that runs; the message names container and pod."""
     docker.engine.end(docker.start_container(named_pod(), "main", "").id)
 
-    words = r"container main of pod default/web does not run\n.*netlab status"
+    words = r"container main of pod default/web is not running\n.*netlab status"
     with pytest.raises(UsageError, match=words):
         docker.access.run_in_pod(named_pod(), "main", ["true"])
 

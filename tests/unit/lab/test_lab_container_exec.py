@@ -28,5 +28,5 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
     """Without the client the package that has it is named."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(UnsupportedHostError, match=r"docker is not installed(.|\n)*apt-get install"):
+    with pytest.raises(UnsupportedHostError, match=r"the program docker, which .* is not installed(.|\n)*apt-get install"):
         container_exec.execute("c", ["true"])

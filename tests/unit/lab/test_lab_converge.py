@@ -30,19 +30,19 @@ NOTE = "Service default/bad cannot be read: Expected `array`"
     [
         pytest.param(
             [WAITING, {**WAITING, "notes": [NOTE], "expired": True}],
-            "not everything came up within 60 s",
+            "the lab was not ready within 60 s",
             f"  waiting for node node1 to be ready\n  {NOTE}",
             id="time is over",
         ),
         pytest.param(
             [WAITING],
-            "the daemon stopped reporting before everything had come up",
+            "the daemon stopped reporting before the lab was ready",
             f"  waiting for node node1 to be ready\n{TRY_AGAIN}",
             id="the reports break off",
         ),
         pytest.param(
             [],
-            "the daemon stopped reporting before everything had come up",
+            "the daemon stopped reporting before the lab was ready",
             TRY_AGAIN,
             id="no report",
         ),

@@ -8,19 +8,21 @@ from netlab.errors import UnsupportedHostError
 from netlab.kernel.door import NeighbourTable
 from netlab.lab.doctor import Finding, engine_finding, neighbour_finding, remedy
 
-AWAY = UnsupportedHostError("no container engine answers: /x has nobody behind it", remedy="Start the engine.")
+AWAY = UnsupportedHostError(
+    "cannot connect to /x: connection refused (is the Docker daemon running?)", remedy="Start the engine."
+)
 
 
 @pytest.mark.parametrize(
     ("refusal", "known", "mark", "found", "words"),
     [
-        (None, {}, "ok", "answers", "A lab can run here."),
+        (None, {}, "ok", "running", "A lab can run here."),
         (
             None,
             {"as_root": False},
             "note",
-            "answers; runtime docker needs root",
-            "A lab can run here.\nRuntime docker: sudo netlab up --runtime docker FILE; being in the group docker is not enough",
+            "running; runtime docker needs root",
+            "A lab can run here.\nRuntime docker: sudo netlab up --runtime docker FILE (the group docker is not enough)",
         ),
         (AWAY, {}, "note", AWAY.message, "A lab can run here.\nRuntime docker: Start the engine."),
         (
@@ -31,7 +33,7 @@ AWAY = UnsupportedHostError("no container engine answers: /x has nobody behind i
             "A lab can run here.\nRuntime docker: apt-get install -y docker.io mmdebstrap",
         ),
     ],
-    ids=["answers", "answers an ordinary user", "does not run", "not installed"],
+    ids=["runs", "runs, for an ordinary user", "does not run", "not installed"],
 )
 def test_the_container_engine(refusal, known, mark, found, words):
     """An engine that is missing, away or not enough is told with its remedy, and keeps no lab of runtime netns from running."""
@@ -52,7 +54,7 @@ def test_what_is_missing_comes_in_one_command():
     """All packages are named at once, the needed and the useful."""
     missing = [Finding(name, good=False, found="not installed", needed=name == "nft", package=name) for name in ("nft", "curl")]
 
-    assert "Install what is missing: apt-get install -y nft curl" == remedy(tuple(missing))
+    assert "Install the missing packages: apt-get install -y nft curl" == remedy(tuple(missing))
 
 
 @pytest.mark.parametrize(

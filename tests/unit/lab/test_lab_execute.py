@@ -26,7 +26,7 @@ def test_container_of_a_command(container: str, meant: str) -> None:
 def test_unknown_container_runs_nothing() -> None:
     """An unknown container is named with those that the pod has."""
     access = FakeAccess()
-    words = r"pod default/web has no container 'x'\nIt has: main, side"
+    words = r"pod default/web has no container 'x'\nContainers: main, side"
     with pytest.raises(UsageError, match=words):
         run_in_pod(access, POD, ["true"], "x")
 

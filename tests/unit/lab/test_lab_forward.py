@@ -42,7 +42,7 @@ def test_targets(text, namespace, expected):
 )
 def test_no_targets(text, namespace):
     """What names nothing is refused in words."""
-    with pytest.raises(UsageError, match=r"names nothing|neither a type"):
+    with pytest.raises(UsageError, match=r"invalid target|neither a type"):
         parse_target(text, namespace)
 
 
@@ -68,7 +68,7 @@ def test_ports(text, expected):
 )
 def test_no_ports(text):
     """Numbers out of range and what is no name are refused."""
-    with pytest.raises(UsageError, match="no pair of ports"):
+    with pytest.raises(UsageError, match="invalid port mapping"):
         parse_port(text)
 
 
@@ -89,7 +89,7 @@ def test_addresses(words, expected):
 @pytest.mark.parametrize("word", ["0.0.0.0", "::", "192.0.2.1", "example", "127.0.0.1,10.0.0.1", ""])
 def test_nothing_but_loopback(word):
     """No other address is listened on."""
-    with pytest.raises(UsageError, match=r"not a loopback|no IP address"):
+    with pytest.raises(UsageError, match=r"not a loopback|not an IP address"):
         parse_addresses([word])
 
 
@@ -186,22 +186,29 @@ def test_one_pod_for_all_ports():
 
 
 REFUSALS = [
-    pytest.param("svc/web", "82", {}, UsageError, r"Service default/web has no port 82\nIt has: 80 \(http\)", id="no such port"),
+    pytest.param("svc/web", "82", {}, UsageError, r"Service default/web has no port 82\nPorts: 80 \(http\)", id="no such port"),
     pytest.param("svc/web", "dns", {}, UsageError, "is UDP: only TCP", id="UDP of a Service"),
     pytest.param("pod/a", "dns", {}, UsageError, "is UDP: only TCP", id="UDP of a pod"),
-    pytest.param("pod/a", "nope", {}, UsageError, r"no port named 'nope'\nIt has: 8080 \(http\)", id="no such name"),
-    pytest.param("svc/other", "80", {}, UsageError, r"no Service default/other\nThere are: default/web", id="no such Service"),
-    pytest.param("pod/x", "80", {}, UsageError, "'x' is no pod of this lab", id="no such pod"),
-    pytest.param("statefulset/x", "80", {}, UsageError, "Or say svc/NAME", id="a kind that is none"),
+    pytest.param("pod/a", "nope", {}, UsageError, r"no port named 'nope'\nPorts: 8080 \(http\)", id="no such name"),
+    pytest.param("svc/other", "80", {}, UsageError, r"no Service default/other\nServices: default/web", id="no such Service"),
+    pytest.param("pod/x", "80", {}, UsageError, "no pod named 'x' in this lab", id="no such pod"),
+    pytest.param("statefulset/x", "80", {}, UsageError, "Other targets: svc/NAME", id="a kind that is none"),
     pytest.param(
-        "pod/p", "80", {"pods": (pod("p", phase="Failed"),)}, LabError, "`netlab logs default/p`", id="a pod that has ended"
+        "pod/p", "80", {"pods": (pod("p", phase="Failed"),)}, LabError, "netlab logs default/p", id="a pod that has ended"
     ),
     pytest.param("svc/web", "80", {"slices": (piece([LATE], http=1),)}, LabError, "no pod behind Service", id="nothing ready"),
-    pytest.param("svc/web", "80", {"slices": (piece([A], admin=1),)}, LabError, "leads to", id="nobody has the port"),
+    pytest.param(
+        "svc/web", "80", {"slices": (piece([A], admin=1),)}, LabError, "target port of its port", id="nobody has the port"
+    ),
     pytest.param("svc/web", "80", {"services": (service(type="ExternalName"),)}, UsageError, "ExternalName", id="ExternalName"),
     pytest.param("deploy/web", "80", {"pods": ()}, LabError, "no pod of Deployment default/web is running", id="no pod"),
     pytest.param(
-        "pod/p", "80", {"pods": (pod("p", phase="Pending", address=""),)}, LabError, "not running, it is Pending", id="pending"
+        "pod/p",
+        "80",
+        {"pods": (pod("p", phase="Pending", address=""),)},
+        LabError,
+        r"not running \(phase Pending\)",
+        id="pending",
     ),
 ]
 

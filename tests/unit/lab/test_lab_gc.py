@@ -38,4 +38,4 @@ def test_a_lab_that_is_being_changed_is_no_leftover(monkeypatch: pytest.MonkeyPa
     assert () == removed
     assert (tmp_path / "busy").exists()
     [words] = said
-    assert words.startswith("Left alone: lab 'busy' is being changed by netlab up (pid ")
+    assert words.startswith("Skipped: lab 'busy' is being changed by netlab up (pid ")

@@ -27,7 +27,7 @@ def test_container_meant(name: str, meant: str) -> None:
     ("name", "words"),
     [
         ("", r"has several containers: init, main, side\nChoose one with -c."),
-        ("x", r"has no container 'x'\nIt has: init, main, side."),
+        ("x", r"has no container 'x'\nContainers: init, main, side."),
     ],
 )
 def test_unclear_container(name: str, words: str) -> None:

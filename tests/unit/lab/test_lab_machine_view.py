@@ -42,10 +42,10 @@ def test_all_is_well(look, agent):
 
 def test_a_namespace_that_is_gone(look):
     """A host without namespace is not up; of an ordinary user's lab the namespaces cannot be seen from here."""
-    assert "namespace is gone" in look(gone="demo-node1").host_problem("node1")
+    assert "namespace does not exist" in look(gone="demo-node1").host_problem("node1")
     assert "" == look(gone="demo-node1", user=1000).host_problem("node1")
     unknown = look(gone="demo-edge", agent=AgentState.UNKNOWN)
-    assert "namespace is gone" in unknown.host_problem("edge")
+    assert "namespace does not exist" in unknown.host_problem("edge")
 
 
 def test_an_agent_that_is_stopped(look):
@@ -59,7 +59,7 @@ def test_an_agent_that_is_dead(look):
 
     assert "netlab logs agent-node1" in dead.host_problem("node1")
     assert "netlab logs edge" in dead.host_problem("edge")
-    assert "its network namespace is gone" in dead.host_problem("node2")
+    assert "its network namespace does not exist" in dead.host_problem("node2")
 
 
 @pytest.mark.parametrize(("gone", "host_network", "there"), [("", False, True), ("web", False, False), ("web", True, True)])

@@ -78,7 +78,7 @@ def test_foreign_namespaces(tmp_path, recorded, existing, foreign):
     if not foreign:
         refuse_foreign(state, occupants)
         return
-    with pytest.raises(LabError, match=rf"did not make them: {foreign}\n"):
+    with pytest.raises(LabError, match=rf"not created by lab '.*': {foreign}\n"):
         refuse_foreign(state, occupants)
 
 

@@ -61,7 +61,7 @@ def test_what_the_machine_refuses_a_child(monkeypatch):
 def test_a_child_that_is_killed(monkeypatch):
     """A child that says nothing is an error, not a success."""
     monkeypatch.setattr(os, "geteuid", lambda: ORDINARY)
-    with pytest.raises(LabError, match="broken off"):
+    with pytest.raises(LabError, match="interrupted"):
         privilege.apart(lambda: os._exit(0), Answer)
 
 
@@ -103,7 +103,7 @@ def test_whom_to_join(monkeypatch, tmp_path, records, joined):
     [
         ("", None),
         ("k8s-netlab", None),
-        ("missing/k8s-netlab", r"XDG_RUNTIME_DIR is not set, and .*missing is not there\n.*mktemp -d"),
+        ("missing/k8s-netlab", r"XDG_RUNTIME_DIR is not set, and .*missing does not exist\n.*mktemp -d"),
     ],
     ids=["its parent is there", "it is there", "no runtime directory"],
 )
@@ -129,6 +129,6 @@ def test_a_state_root_named_by_the_variable_is_named_by_it(tmp_path, monkeypatch
     with pytest.raises(UnsupportedHostError) as error:
         privilege.require_state_root(state_root())
 
-    why = f"K8SNETLAB_STATE is rel/x, and {tmp_path}/rel is not there"
-    assert f"there is no folder for the lab's record: {why}" == error.value.message
+    why = f"K8SNETLAB_STATE is rel/x, and {tmp_path}/rel does not exist"
+    assert f"no folder for the lab's record: {why}" == error.value.message
     assert f"mkdir -p {tmp_path}/rel)" in error.value.remedy

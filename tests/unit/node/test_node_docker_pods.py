@@ -41,7 +41,7 @@ TOOL = RunKey(UID, "tool", 0)
 PREFIX = "netlab_lab_default_p"
 DEADLINE = 10.0
 NO_ANSWER = EngineError("the container engine did not answer")
-AWAY = UnsupportedHostError("no container engine answers")
+AWAY = UnsupportedHostError("cannot connect to /run/engine")
 
 
 class HookedEngine(FakeEngine):
@@ -198,7 +198,7 @@ async def test_foreign_namespace_is_refused(world, found):
         while not (problem := await world.problem()).startswith(SANDBOX_REFUSED):
             await world.pause()
 
-    assert f"{world.path} exists, and lab 'lab' did not make it. Remove it" in problem
+    assert f"{world.path} exists but was not created by lab 'lab'. Remove it" in problem
     assert not world.kernel.namespace_exists(world.path)
     assert list(world.state.namespaces.iterdir()) == []
 
@@ -394,7 +394,7 @@ async def test_probe_fails_while_engine_is_away(world):
     world.fake.before["run"] = refuses(AWAY)
     result = await world.pods.probe(world.run(world.program), ("true",), 1.0)
 
-    assert (result.success, result.message) == (False, "no container engine answers")
+    assert (result.success, result.message) == (False, "cannot connect to /run/engine")
 
 
 async def test_host_network_ends_with_its_node(world):

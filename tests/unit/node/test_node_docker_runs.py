@@ -121,7 +121,7 @@ def test_events_change_adopted_containers(event, mine, state):
         (EngineError("unable to find user nosuch", code=500), "CreateContainerError"),
         (EngineError("cannot join network of a container", code=409), "RunContainerError"),
         (EngineError("the pod's sandbox has ended"), "RunContainerError"),
-        (UnsupportedHostError("no container engine answers"), "RunContainerError"),
+        (UnsupportedHostError("cannot connect to /run/engine"), "RunContainerError"),
         (TypeError("unexpected"), "CreateContainerError"),
     ],
 )

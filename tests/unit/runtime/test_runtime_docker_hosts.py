@@ -244,7 +244,7 @@ def test_a_strangers_namespace_is_not_taken(scene: Scene) -> None:
     """A name that exists without a record is somebody else's."""
     scene.kernel.create_namespaces([f"{NETNS}node1"])
 
-    with pytest.raises(LabError, match="did not make them: demo-node1"):
+    with pytest.raises(LabError, match="not created by lab 'demo': demo-node1"):
         scene.converge()
 
 
@@ -314,7 +314,7 @@ def test_two_at_the_same_moment(scene: Scene, stated: bool) -> None:
     """Whom the engine refuses a subnet that was free a moment ago takes the next, or is told when none but this will do."""
     engine = Crowded()
     if stated:
-        with pytest.raises(LabError, match=r"172\.30\.0\.0/16 overlaps with a network that was made this moment"):
+        with pytest.raises(LabError, match=r"172\.30\.0\.0/16 overlaps with a network that another client has just created"):
             choose_network(engine, NamespaceState(), scene.lab, "/run", stated=True)
     else:
         assert choose_network(engine, NamespaceState(), scene.lab, "/run", stated=False) == "172.29.0.0/16"

@@ -82,7 +82,7 @@ def test_a_daemon_that_cannot_load_says_why(state):
     with (
         socket.socket() as loopback,
         state.store.open("w") as lock,
-        pytest.raises(LabError, match=r"daemon of lab 'demo' \(pid \d+\) ended(.|\n)*KeyError: 'none'"),
+        pytest.raises(LabError, match=r"daemon of lab 'demo' \(pid \d+\) exited before it was ready(.|\n)*KeyError: 'none'"),
         launch.loading_daemon("none") as daemon,
     ):
         daemon.begin(state, launch.Handed(lock.fileno(), loopback), 30)

@@ -162,4 +162,4 @@ def test_what_may_be_wrong_is_told_once(rendering):
 
     lines = [line.strip("- *").replace("**", "") for line in text.splitlines() if " is down (" in line]
     assert ["a is down (2 checks)", "b is down (1 check)"] == lines
-    assert "What may be wrong" not in as_text(report(record(GOOD, BAD)))
+    assert "Likely causes" not in as_text(report(record(GOOD, BAD)))
