@@ -36,6 +36,7 @@ from netlab.edge.names import OutsideNames
 from netlab.edge.programming import Programmer
 from netlab.edge.reporting import Reporter, health_report
 from netlab.edge.rules import Balancing
+from netlab.family import Family
 from netlab.kernel.door import Kernel
 from netlab.process.identity import own_start_time
 
@@ -59,7 +60,7 @@ class Balancer:
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
         self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
         self._checker = Checker(probe, self._changed)
-        self._programmer = Programmer(kernel, path)
+        self._programmer = Programmer(kernel, path, Family.IPV4)
         self._names = names
         self._reporter = Reporter(client)
         self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())

@@ -13,9 +13,10 @@ from dataclasses import replace
 from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
 from netlab.edge.frontends import Backend
-from netlab.edge.rules import FAMILY, TABLE, Balancing, compile_rules, stale_flows
+from netlab.edge.rules import TABLE, Balancing, compile_rules, stale_flows
 from netlab.edge.steering import steering_state
 from netlab.errors import KernelError
+from netlab.family import Family
 from netlab.kernel.door import Kernel
 from netlab.kernel.tables import TableKeeper
 
@@ -34,11 +35,12 @@ def steered(balancing: Balancing) -> tuple[Backend, ...]:
 
 
 class Programmer:
-    """Brings the edge's namespace to what is wanted. `path` names the namespace."""
+    """Brings the edge's namespace, at `path`, to what is wanted of one family."""
 
-    def __init__(self, kernel: Kernel, path: str) -> None:
+    def __init__(self, kernel: Kernel, path: str, family: Family) -> None:
         self._kernel = kernel
         self._path = path
+        self._family = family
         self._tables = TableKeeper(kernel, path)
         self._balancing: Balancing | None = None
         self._placed: tuple[frozenset[str], tuple[Backend, ...]] | None = None  # addresses, and nodes with a route
@@ -46,13 +48,13 @@ class Programmer:
     @property
     def refused(self) -> Mapping[str, Exception]:
         """The Services whose rules were left out: `service ns/name` -> why."""
-        refused = self._tables.refused(FAMILY, TABLE)
+        refused = self._tables.refused(self._family.nft, TABLE)
         return {f"service {path.rsplit('/', 2)[0]}": error for path, error in refused.items()}
 
     def program(self, balancing: Balancing, addresses: frozenset[str], *, resync: bool = False) -> None:
         """Make it so; `resync` also looks for what somebody else has changed. After a KernelError the next call looks afresh."""
         try:
-            wanted = compile_rules(balancing, self._tables.written(FAMILY, TABLE))
+            wanted = compile_rules(self._family, balancing, self._tables.written(self._family.nft, TABLE))
             if self._tables.keep(wanted, resync=resync):
                 log.info("rules=changed frontends=%d", len(balancing.healthy))
             placed = (addresses, steered(balancing))
@@ -76,7 +78,7 @@ class Programmer:
     def _forget_flows(self, balancing: Balancing) -> None:
         """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_parts`)."""
         stale = stale_flows(self._balancing, balancing)
-        if self._tables.was_unknown(FAMILY, TABLE):
+        if self._tables.was_unknown(self._family.nft, TABLE):
             stale += stale_flows(None, balancing)
         self._balancing = balancing
         if stale:

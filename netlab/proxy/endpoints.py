@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from netlab.api import values
 from netlab.api.discovery import Endpoint, EndpointSlice
 from netlab.api.values import Ipv4
+from netlab.family import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ class UsableEndpoints:
 NO_ENDPOINTS = UsableEndpoints()
 
 
-def order(endpoint: EndpointInfo) -> tuple[tuple[int, ...], int]:
+def order(endpoint: EndpointInfo) -> tuple[int, int]:
     """Sort addresses as numbers: the same endpoints always give the same rules."""
-    return (tuple(map(int, endpoint.address.split("."))), endpoint.port)
+    return (number(endpoint.address), endpoint.port)
 
 
 PortKey = tuple[str, str]  # name of the service port ("" when it has none), protocol in upper case
@@ -95,8 +96,8 @@ def parse_slice(piece: EndpointSlice, node_name: str) -> Offer:
     for port in piece.ports:
         protocol = values.transport(port.protocol, f"the protocol of port {values.shown(port.name)}").upper()
         if port.port:  # "all ports" has no meaning for a proxy
-            number = values.port(port.port, f"port {values.shown(port.name)}")
-            infos = (_parse_endpoint(endpoint, number, node_name) for endpoint in piece.endpoints if endpoint.addresses)
+            target = values.port(port.port, f"port {values.shown(port.name)}")
+            infos = (_parse_endpoint(endpoint, target, node_name) for endpoint in piece.endpoints if endpoint.addresses)
             offer[port.name, protocol] = (*offer.get((port.name, protocol), ()), *infos)
     return offer
 

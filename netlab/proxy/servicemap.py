@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from netlab.api import values
 from netlab.api.cluster import Node
@@ -201,4 +201,4 @@ def affinity_timeout(service: Service) -> int:
 
 def contains(source_ranges: Iterable[str], address: str) -> bool:
     """Tell whether an address is in one of the prefixes."""
-    return any(IPv4Address(address) in IPv4Network(prefix) for prefix in source_ranges)
+    return any(ip_address(address) in ip_network(prefix) for prefix in source_ranges)

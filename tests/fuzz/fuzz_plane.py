@@ -52,6 +52,7 @@ from netlab.dns.zone import Zone
 from netlab.edge.frontends import backends, load_balancer_addresses, offered, unserved
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import ApiError, InvalidTopologyError, InvalidValueError
+from netlab.family import Family
 from netlab.hosts.hosts import plan_hosts
 from netlab.kernel.fake_nft import FakeNft
 from netlab.lab import apply
@@ -349,7 +350,7 @@ def look_from_edge(objects: dict[str, list[Any]]) -> None:
     services, nodes = objects["services"], backends(objects["nodes"])
     found = offered(services)
     [frontend.check(node) for frontend in found.frontends for node in nodes]
-    load_rules([compile_rules(Balancing(dict.fromkeys(found.frontends, nodes), nodes))])
+    load_rules([compile_rules(Family.IPV4, Balancing(dict.fromkeys(found.frontends, nodes), nodes))])
     list(unserved(services, found.refused))
     [load_balancer_addresses(service) for service in services]
 

@@ -17,6 +17,7 @@ from netlab.dataplane import names
 from netlab.edge.frontends import offered, usable
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import KernelError
+from netlab.family import IN_USE
 from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel
 from netlab.netfilter.listing import Listing, compare
@@ -83,7 +84,7 @@ def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
     for frontend in offered(snapshot.services).frontends:
         found = lease.healthy_nodes.get(frontend.service_key, {}).get(frontend.port_key, ())
         healthy[frontend] = tuple(node for node in nodes if node.name in found)
-    return (compile_rules(Balancing(healthy, nodes)),)
+    return tuple(compile_rules(family, Balancing(healthy, nodes)) for family in IN_USE)
 
 
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:

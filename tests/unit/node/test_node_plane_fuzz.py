@@ -33,6 +33,7 @@ from netlab.edge.frontends import offered, unserved, usable
 from netlab.edge.programming import Programmer
 from netlab.edge.rules import Balancing
 from netlab.errors import UnreadableError
+from netlab.family import Family
 from netlab.ipam import AddressPlan
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent.parts import PartsKeeper
@@ -158,7 +159,7 @@ class Plane:
         self.kernel.create_namespaces([NODE, EDGE, "/run/netns/far"])
         self.kernel.perform(NODE, [Operation(Verb.ADD, Link("eth0", Veth("far", "/run/netns/far")))])
         self.parts = PartsKeeper(self.kernel, NODE, parts(LAB))
-        self.programmer = Programmer(self.kernel, EDGE)
+        self.programmer = Programmer(self.kernel, EDGE, Family.IPV4)
         self.zone: Zone | None = None
         self.tracker: ServiceTracker | None = None
         self.known: dict[str, set[str]] = {"services": set(), "endpointslices": set()}

@@ -1,0 +1,85 @@
+"""Compilers write the rules of either family from the same code."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+
+import pytest
+from familytables import (
+    BALANCER,
+    CLIENT,
+    EDGE,
+    FLANNEL,
+    LOCAL,
+    NODE,
+    OTHER_NODE,
+    PROXY,
+    REMOTE,
+    SERVICE,
+    STRANGER,
+    TABLES,
+)
+
+from netlab.family import FAMILIES, Family
+from netlab.netfilter.language import Packet
+from netlab.netfilter.ruleset import Ruleset
+from netlab.netfilter.script import render
+from netlab.netfilter.trace import Host, trace
+from netlab.netfilter.vetting import vet
+
+IPV4_ONLY = re.compile(r"\bip (table|[sd]addr)|ipv4_addr|\d+\.\d+\.\d+\.\d+|\btable ip ")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_facts_of_a_family_agree(family: Family) -> None:
+    """All prefixes of a family parse as that family, and its words match its addresses."""
+    network = ip_network(family.loopback)
+    address = str(network.network_address + 1 - int(network.prefixlen == family.bits))
+
+    assert all(Family.of(text) is family for text in (family.any, family.multicast, address))
+    assert re.fullmatch(f"{family.characters}+", address)
+    assert family.network(family.host(address)).num_addresses == 1
+    assert ip_address(address).max_prefixlen == family.bits
+
+
+@pytest.mark.parametrize("ruleset", TABLES, ids=lambda ruleset: ruleset.table)
+def test_ipv6_table_has_nothing_of_ipv4(ruleset: Ruleset) -> None:
+    """A compiler called with Family.IPV6 writes an `ip6` table that the last gate before nft lets through."""
+    text = render(ruleset)
+
+    assert text.startswith(f"add table ip6 {ruleset.table}")
+    assert [] == IPV4_ONLY.findall(text)
+    assert {} == vet(ruleset, {})[1]
+
+
+def test_sets_and_translation_are_of_ipv6() -> None:
+    """Sets have the type `ipv6_addr`, and an address with a port is in brackets."""
+    assert f"dnat to [{LOCAL}]:8080" in render(PROXY)
+    assert f"dnat to [{OTHER_NODE}]:30080" in render(EDGE)
+    for table in (PROXY, EDGE):
+        assert "type ipv6_addr . inet_proto . inet_service : verdict" in render(table)
+        assert "type ipv6_addr; flags dynamic,timeout; timeout 60s" in render(table)
+    assert "ip6 daddr != ff00::/8 masquerade" in render(FLANNEL)
+
+
+NOBODY_KNOWN = {name: frozenset[str]() for table in TABLES for name in table.sets}
+WAYS = [
+    ("ClusterIP", (PROXY, FLANNEL), REMOTE, SERVICE, 80, {f"{LOCAL}:8080", f"{REMOTE}:8080 masqueraded"}),
+    ("node port, Local", (PROXY,), CLIENT, NODE, 30080, {f"{LOCAL}:8080"}),
+    ("outside the source ranges", (PROXY,), STRANGER, BALANCER, 80, {"drop"}),
+    ("no endpoint", (PROXY,), LOCAL, "fd00:96::6", 53, {"reject"}),
+    ("load balancer", (EDGE,), CLIENT, BALANCER, 80, {f"{NODE}:30080", f"{OTHER_NODE}:30080"}),
+    ("source ranges at the edge", (EDGE,), STRANGER, BALANCER, 80, {"drop"}),
+    ("pod to outside", (FLANNEL,), LOCAL, CLIENT, 443, {f"{CLIENT}:443 masqueraded"}),
+    ("own loopback", (PROXY,), "::1", "::1", 80, {"::1:80"}),
+]
+
+
+@pytest.mark.parametrize(("what", "tables", "source", "destination", "port", "expected"), WAYS)
+def test_ipv6_packet_takes_the_same_way(what, tables, source, destination, port, expected) -> None:
+    """The rules of IPv6 mean what those of IPv4 mean."""
+    protocol = "udp" if port == 53 else "tcp"
+    outcomes = trace(tables, Packet(source, protocol, destination, port), Host(frozenset({NODE}), NOBODY_KNOWN))
+
+    assert expected == {str(outcome) for outcome in outcomes}, what
