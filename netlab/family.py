@@ -43,6 +43,7 @@ class Family:
     IPV4: ClassVar[Family]
     IPV6: ClassVar[Family]
 
+    version: int
     name: str  # as Kubernetes writes it in ipFamilies and addressType
     nft: str  # the family of a table, and the header of the expressions in its rules
     set_type: str  # nft's type of an element that is an address
@@ -77,6 +78,7 @@ class Family:
 
 
 Family.IPV4 = Family(
+    version=4,
     name="IPv4",
     nft="ip",
     set_type="ipv4_addr",
@@ -93,6 +95,7 @@ Family.IPV4 = Family(
     multicast="224.0.0.0/4",
 )
 Family.IPV6 = Family(
+    version=6,
     name="IPv6",
     nft="ip6",
     set_type="ipv6_addr",
@@ -110,7 +113,7 @@ Family.IPV6 = Family(
 )
 FAMILIES: Final = (Family.IPV4, Family.IPV6)
 IN_USE: Final = (Family.IPV4,)  # the families of a lab's networks
-_BY_VERSION: Final = {4: Family.IPV4, 6: Family.IPV6}
+_BY_VERSION: Final = {family.version: family for family in FAMILIES}
 
 
 @lru_cache(maxsize=65536)

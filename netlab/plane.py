@@ -93,8 +93,8 @@ class Overlay(Part):
 
     name, keeper, noun = "overlay", OVERLAY, "node"
 
-    def __init__(self, lab: Lab, _family: Family) -> None:
-        self._backend = backend(lab.metadata.name, lab.spec.networking)
+    def __init__(self, lab: Lab, family: Family) -> None:
+        self._backend = backend(lab.metadata.name, lab.spec.networking, family)
         self.watched = frozenset(self._backend.watched)
 
     def wanted(self, view: View) -> Wanted:
@@ -125,7 +125,7 @@ class Masquerade(Part):
         if not node.spec.pod_cidr:
             return Wanted()
         try:
-            own = values.cidr(node.spec.pod_cidr, "spec.podCIDR")
+            own = values.cidr(node.spec.pod_cidr, "spec.podCIDR", self._family)
         except InvalidValueError as error:
             return Wanted(refused={f"node {node.metadata.name}": error})
         return Wanted(tables=(flannel_rules(self._family, self._pods, own),))

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from netlab.api import values
 from netlab.api.meta import INERT, Condition, Inert, Labels, Object, Quantity, Struct
-from netlab.api.values import Ipv4
+from netlab.api.values import Ip
 from netlab.errors import InvalidValueError
+from netlab.family import Family
 
 
 class NamespaceSpec(Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ class Node(Object, frozen=True, kw_only=True):
     status: NodeStatus = NodeStatus()
 
     @property
-    def internal_ip(self) -> Ipv4 | Literal[""]:
+    def internal_ip(self) -> Ip | Literal[""]:
         """The node's address on the underlay, empty while it has none that can be one."""
         try:
             return self.address
@@ -66,10 +67,10 @@ class Node(Object, frozen=True, kw_only=True):
             return ""
 
     @property
-    def address(self) -> Ipv4:
+    def address(self) -> Ip:
         """The node's address on the underlay. Raises InvalidValueError when it has none that can be one."""
         text = next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
-        return values.unicast(text, "its InternalIP")
+        return values.unicast(text, "its InternalIP", Family.IPV4)
 
     @property
     def has_address(self) -> bool:

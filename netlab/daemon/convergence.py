@@ -47,6 +47,7 @@ from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController
 from netlab.dataplane.names import EDGE
 from netlab.edge.frontends import frontends, is_ours
+from netlab.family import Family
 
 log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
@@ -307,4 +308,4 @@ class Convergence:
 
 def is_balanced(service: Service) -> bool:
     """Tell whether the edge serves a Service: it is of our class, and a port can be reached at an address."""
-    return is_ours(service) and bool(frontends((service,)))
+    return is_ours(service) and bool(frontends((service,), Family.IPV4))

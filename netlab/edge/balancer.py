@@ -41,6 +41,7 @@ from netlab.kernel.door import Kernel
 from netlab.process.identity import own_start_time
 
 log = logging.getLogger("netlab.edge")
+FAMILY = Family.IPV4  # of the outside network and the pool
 
 
 class Balancer:
@@ -60,7 +61,7 @@ class Balancer:
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
         self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
         self._checker = Checker(probe, self._changed)
-        self._programmer = Programmer(kernel, path, Family.IPV4)
+        self._programmer = Programmer(kernel, path, FAMILY)
         self._names = names
         self._reporter = Reporter(client)
         self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())
@@ -101,7 +102,7 @@ class Balancer:
         synced = synced_versions(self._balanced)
         look = resync or self._look
         services = tuple(self._services.cache.values())
-        found, nodes = offered(services), usable(self._nodes.cache.values())
+        found, nodes = offered(services, FAMILY), usable(self._nodes.cache.values())
         balancing = self._ask(found, nodes)
         if not (self._started or self._checker.all_asked):
             return named
@@ -117,7 +118,7 @@ class Balancer:
             if self._started:
                 more = {LOAD_BALANCERS: health_report(balancing), PROBLEMS: self._left_out.problems}
                 await self._lease.renew(self._synced, more)
-            for service, message in unserved(services, {**found.refused, **self._programmer.refused}):
+            for service, message in unserved(services, {**found.refused, **self._programmer.refused}, FAMILY):
                 await self._reporter.tell(service, message)
         return named and not (programmed.error or told.error)
 

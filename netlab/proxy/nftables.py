@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from netlab.api.values import Cidr, Ipv4
+from netlab.api.values import Cidr, Ip
 from netlab.netfilter import blocks
 from netlab.netfilter.ruleset import FRAME, Chain, Fragment, Ruleset, Set
 from netlab.proxy.endpoints import EndpointInfo
@@ -181,7 +181,7 @@ class _CompiledPort:
             yield f"goto {self.local}"
 
     def _firewall_rule(self) -> str:
-        sources: tuple[Cidr | Ipv4, ...] = self.port.source_ranges
+        sources: tuple[Cidr | Ip, ...] = self.port.source_ranges
         if contains(sources, self.config.node_ip):
             # A node that holds the address itself sends to it from it (semantics 6.12).
             sources = (*sources, *(ip for ip in self.port.load_balancer_ips if not contains(sources, ip)))

@@ -17,6 +17,7 @@ from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.services import Service
 from netlab.containment import Contained
+from netlab.family import Family
 from netlab.ipam import AddressPlan, Pool
 from netlab.proxy.claims import settle
 from netlab.proxy.endpoints import NodeTopology
@@ -47,7 +48,7 @@ def lost_claims(services: Iterable[Service]) -> dict[Claimed, str]:
     asked: dict[str, tuple[ServicePortInfo, ...]] = {}
     for service in services:
         with Contained():  # one that cannot be read asks for nothing
-            if ports := service_ports(service, (), NO_NODE):
+            if ports := service_ports(service, (), NO_NODE, Family.IPV4):
                 asked[service.key] = ports
     owners: dict[tuple[str, str, int], str] = {}
     for key, ports in settle(asked).items():

@@ -155,6 +155,7 @@ def lab(request: pytest.FixtureRequest, linux: LinuxKernel, make_namespace: Call
         [s for s, _ in OBJECTS],  # type: ignore[misc]
         [p for _, p in OBJECTS],  # type: ignore[misc]
         Node(metadata=ObjectMeta(name="node1")),
+        Family.IPV4,
     )
     proxy = compile_services(service_map, ProxyConfig(Family.IPV4, NODE, "10.244.0.0/16", "10.96.0.0/16"))
     tables = [proxy, flannel_rules(Family.IPV4, "10.244.0.0/16", "10.244.1.0/24")]

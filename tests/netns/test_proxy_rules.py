@@ -47,7 +47,7 @@ def services(count: int, *endpoints: str, **spec: object) -> ServicePortMap:
         members = [{"addresses": [e], "nodeName": f"node{e.split('.')[2]}"} for e in endpoints]
         labels = {"kubernetes.io/service-name": f"s{number}"}
         slices.append(ENDPOINT_SLICES.decode({"metadata": {**name, "labels": labels}, "ports": targets, "endpoints": members}))
-    return build(made, slices, NODE)
+    return build(made, slices, NODE, Family.IPV4)
 
 
 ONE, TWO = ("10.244.1.5",), ("10.244.1.5", "10.244.2.5")

@@ -10,9 +10,11 @@ from familytables import (
     BALANCER,
     CLIENT,
     EDGE,
+    EMPTY_SERVICE,
     FLANNEL,
     LOCAL,
     NODE,
+    OBJECTS,
     OTHER_NODE,
     PROXY,
     REMOTE,
@@ -21,12 +23,16 @@ from familytables import (
     TABLES,
 )
 
+from netlab.dataplane.state import Address, ForwardingEntry, Neighbour, Route, Vxlan
+from netlab.edge.frontends import offered
 from netlab.family import FAMILIES, Family
 from netlab.netfilter.language import Packet
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import render
 from netlab.netfilter.trace import Host, trace
 from netlab.netfilter.vetting import vet
+from netlab.overlay.vxlan import VxlanLease, overlay
+from netlab.proxy.servicemap import build
 
 IPV4_ONLY = re.compile(r"\bip (table|[sd]addr)|ipv4_addr|\d+\.\d+\.\d+\.\d+|\btable ip ")
 
@@ -59,7 +65,7 @@ def test_sets_and_translation_are_of_ipv6() -> None:
     assert f"dnat to [{OTHER_NODE}]:30080" in render(EDGE)
     for table in (PROXY, EDGE):
         assert "type ipv6_addr . inet_proto . inet_service : verdict" in render(table)
-        assert "type ipv6_addr; flags dynamic,timeout; timeout 60s" in render(table)
+        assert "type ipv6_addr; flags dynamic,timeout; timeout 10800s" in render(table)
     assert "ip6 daddr != ff00::/8 masquerade" in render(FLANNEL)
 
 
@@ -68,7 +74,7 @@ WAYS = [
     ("ClusterIP", (PROXY, FLANNEL), REMOTE, SERVICE, 80, {f"{LOCAL}:8080", f"{REMOTE}:8080 masqueraded"}),
     ("node port, Local", (PROXY,), CLIENT, NODE, 30080, {f"{LOCAL}:8080"}),
     ("outside the source ranges", (PROXY,), STRANGER, BALANCER, 80, {"drop"}),
-    ("no endpoint", (PROXY,), LOCAL, "fd00:96::6", 53, {"reject"}),
+    ("no endpoint", (PROXY,), LOCAL, EMPTY_SERVICE, 53, {"reject"}),
     ("load balancer", (EDGE,), CLIENT, BALANCER, 80, {f"{NODE}:30080", f"{OTHER_NODE}:30080"}),
     ("source ranges at the edge", (EDGE,), STRANGER, BALANCER, 80, {"drop"}),
     ("pod to outside", (FLANNEL,), LOCAL, CLIENT, 443, {f"{CLIENT}:443 masqueraded"}),
@@ -83,3 +89,24 @@ def test_ipv6_packet_takes_the_same_way(what, tables, source, destination, port,
     outcomes = trace(tables, Packet(source, protocol, destination, port), Host(frozenset({NODE}), NOBODY_KNOWN))
 
     assert expected == {str(outcome) for outcome in outcomes}, what
+
+
+def test_objects_of_another_family_are_left_out() -> None:
+    """A proxy serves the Services of its family; a load balancer refuses addresses of another."""
+    assert {} == build(*OBJECTS, Family.IPV4)
+    assert ["service ns/web"] == list(offered(OBJECTS[0], Family.IPV4).refused)
+
+
+def test_ipv6_overlay() -> None:
+    """flannel-v6.1 and three entries per node: the header of IPv6 costs 20 bytes more."""
+    local = VxlanLease("node1", "fd00:244:1::/64", NODE, "02:00:00:00:00:01")
+    remote = VxlanLease("node2", "fd00:244:2::/64", OTHER_NODE, "02:00:00:00:00:02")
+    found = overlay("lab", local, [remote], pods="fd00:244::/32")
+    state, device = found.state.whole, "flannel-v6.1"
+
+    assert () == found.ignored
+    assert [(device, Vxlan(1, 8472, NODE, "eth0"), 1430)] == [(x.name, x.kind, x.mtu) for x in state.links]
+    assert (Address(device, "fd00:244:1::/128"),) == state.addresses
+    assert (Neighbour(device, "fd00:244:2::", "02:00:00:00:00:02"),) == state.neighbours
+    assert (ForwardingEntry(device, "02:00:00:00:00:02", OTHER_NODE),) == state.forwarding
+    assert (Route("fd00:244:2::/64", device, "fd00:244:2::", onlink=True),) == state.routes

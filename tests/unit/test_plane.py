@@ -40,7 +40,7 @@ def services(*addresses: str):
     endpoints = [{"addresses": [address], "nodeName": "node1"} for address in addresses]
     made = SERVICES.decode({"metadata": name, "spec": {"clusterIP": "10.96.0.1", "ports": [port]}})
     offered = {"metadata": {**name, "labels": labels}, "ports": [port], "endpoints": endpoints}
-    return build([made], [ENDPOINT_SLICES.decode(offered)], NODES[0])
+    return build([made], [ENDPOINT_SLICES.decode(offered)], NODES[0], Family.IPV4)
 
 
 def test_the_overlay_is_kept_apart_and_the_tables_change_together():

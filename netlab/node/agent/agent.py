@@ -48,6 +48,7 @@ from netlab.controlplane.loop import asked_to_look, run_rounds
 from netlab.dns.forwarding import Forwarding
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
+from netlab.family import Family
 from netlab.kernel.door import Monitor
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.monitor import ANY
@@ -210,7 +211,7 @@ class Agent:
     def _service_map(self, node: Node) -> ServicePortMap:
         """Return the ports of all Services as this node sees them; only those with news are computed anew."""
         if self._tracker is None:
-            self._tracker = ServiceTracker(node)
+            self._tracker = ServiceTracker(node, Family.IPV4)
             self._news = {("services", key) for key in self._services} | {("endpointslices", key) for key in self._slices}
         tracker, news = self._tracker, self._news
         self._news = set()

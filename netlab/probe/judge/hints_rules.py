@@ -17,7 +17,7 @@ from netlab.dataplane import names
 from netlab.edge.frontends import offered, usable
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import KernelError
-from netlab.family import IN_USE
+from netlab.family import Family
 from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel
 from netlab.netfilter.listing import Listing, compare
@@ -51,7 +51,7 @@ class RulesHints:
         if not node.internal_ip:
             return  # its agent writes no rules either
         snapshot = self._snapshot
-        services = build(snapshot.services, snapshot.slices, node)
+        services = build(snapshot.services, snapshot.slices, node, Family.IPV4)
         view = View(node, snapshot.nodes, services)
         for part in parts(snapshot.lab):
             if part.keeper == RULES:
@@ -81,10 +81,10 @@ def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
     if lease is None or not lease.has_reported:
         return ()
     nodes, healthy = usable(snapshot.nodes).backends, {}
-    for frontend in offered(snapshot.services).frontends:
+    for frontend in offered(snapshot.services, Family.IPV4).frontends:
         found = lease.healthy_nodes.get(frontend.service_key, {}).get(frontend.port_key, ())
         healthy[frontend] = tuple(node for node in nodes if node.name in found)
-    return tuple(compile_rules(family, Balancing(healthy, nodes)) for family in IN_USE)
+    return (compile_rules(Family.IPV4, Balancing(healthy, nodes)),)
 
 
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:

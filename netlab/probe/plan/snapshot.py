@@ -23,6 +23,7 @@ from netlab.api.pods import Pod
 from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABEL
 from netlab.dataplane import names
+from netlab.family import Family
 from netlab.ipam import AddressPlan
 from netlab.overlay import backends
 from netlab.probe.plan.checks import Kind, Place, Talk
@@ -143,7 +144,7 @@ class Snapshot:
     @cached_property
     def overlay(self) -> backends.Backend:
         """How packets travel between nodes."""
-        return backends.backend(self.name, self.lab.spec.networking)
+        return backends.backend(self.name, self.lab.spec.networking, Family.IPV4)
 
     @cached_property
     def addresses(self) -> dict[str, NodeAddresses]:

@@ -33,7 +33,7 @@ def services(*endpoints: str):
     members = [{"addresses": [address], "nodeName": "node1"} for address in endpoints]
     made = SERVICES.decode({"metadata": name, "spec": {"clusterIP": "10.96.0.1", "ports": [port]}})
     offered = {"metadata": {**name, "labels": labels}, "ports": [{**port, "port": 5353}], "endpoints": members}
-    return build([made], [ENDPOINT_SLICES.decode(offered)], NODE)
+    return build([made], [ENDPOINT_SLICES.decode(offered)], NODE, Family.IPV4)
 
 
 BOTH, ONE = services("10.244.1.5", "10.244.1.77"), services("10.244.1.5")

@@ -170,7 +170,7 @@ class Plane:
         nodes, services, slices = world["nodes"] | {"node1": own}, world["services"], world["endpointslices"]
         announcement(LAB, nodes["node1"])
         if self.tracker is None:
-            self.tracker = ServiceTracker(own)
+            self.tracker = ServiceTracker(own, Family.IPV4)
         for key in self.known["services"] | services.keys():
             self.tracker.set_service(key, services.get(key))
         for key in self.known["endpointslices"] | slices.keys():
@@ -179,10 +179,10 @@ class Plane:
         ports = self.tracker.current()
         self.parts.keep(View(own, tuple(nodes.values()), ports), resync=True)
         health_check_answers(ports)
-        found, backends = offered(services.values()), usable(nodes.values())
+        found, backends = offered(services.values(), Family.IPV4), usable(nodes.values())
         healthy = dict.fromkeys(found.frontends, backends.backends)
         self.programmer.program(Balancing(healthy, backends.backends), found.addresses, resync=True)
-        list(unserved(services.values(), found.refused))
+        list(unserved(services.values(), found.refused, Family.IPV4))
         self.serve_names(world, [*nodes.values()])
 
     def serve_names(self, world: dict[str, Any], nodes: list[Any]) -> None:

@@ -71,7 +71,9 @@ def service(
 
 
 def service_map(*objects: Service | EndpointSlice, node: Node = NODE) -> ServicePortMap:
-    return build([o for o in objects if isinstance(o, Service)], [o for o in objects if isinstance(o, EndpointSlice)], node)
+    return build(
+        [o for o in objects if isinstance(o, Service)], [o for o in objects if isinstance(o, EndpointSlice)], node, Family.IPV4
+    )
 
 
 def outcomes(
