@@ -55,6 +55,7 @@ class Family:
     bits: int  # of an address
     header: int  # bytes of the header of a packet
     any: str  # the prefix of all addresses: the default route, every client
+    forwarding: str  # the setting by which a namespace routes, below /proc/sys
     loopback: str  # the range of a host's own addresses
     loopback_address: str  # of `lo`, with its prefix length
     multicast: str
@@ -90,6 +91,7 @@ Family.IPV4 = Family(
     bits=32,
     header=20,
     any="0.0.0.0/0",
+    forwarding="net/ipv4/ip_forward",
     loopback="127.0.0.0/8",
     loopback_address="127.0.0.1/8",
     multicast="224.0.0.0/4",
@@ -107,6 +109,7 @@ Family.IPV6 = Family(
     bits=128,
     header=40,
     any="::/0",
+    forwarding="net/ipv6/conf/all/forwarding",
     loopback="::1/128",
     loopback_address="::1/128",
     multicast="ff00::/8",

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
+from netlab.dataplane.diff import LOOPBACK, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
 from netlab.edge.frontends import Backend
 from netlab.edge.rules import TABLE, Balancing, compile_rules, stale_flows
@@ -23,10 +23,14 @@ from netlab.kernel.tables import TableKeeper
 log = logging.getLogger("netlab.edge")
 
 
-def loopback_state(addresses: Iterable[str]) -> NamespaceState:
-    """Return what `lo` should hold: 127.0.0.1 and each load balancer address as a /32, so that the kernel takes it as its own."""
-    wanted = (Address(LOOPBACK, f"{address}/32") for address in dict.fromkeys(addresses))
-    return NamespaceState(links=(Link(LOOPBACK),), addresses=(Address(LOOPBACK, LOOPBACK_ADDRESS), *wanted))
+def loopback_state(addresses: Iterable[str], family: Family) -> NamespaceState:
+    """Return what `lo` should hold: its own address and each load balancer address.
+
+    The prefix of a load balancer address is that of one host, so that the kernel takes it as its own.
+    """
+    wanted = (family.host(address) for address in dict.fromkeys(addresses))
+    held = (Address(LOOPBACK, address) for address in (family.loopback_address, *wanted))
+    return NamespaceState(links=(Link(LOOPBACK),), addresses=tuple(held))
 
 
 def steered(balancing: Balancing) -> tuple[Backend, ...]:
@@ -68,7 +72,7 @@ class Programmer:
     def _place(self, addresses: frozenset[str], nodes: tuple[Backend, ...]) -> None:
         observed = self._kernel.observe(self._path, policy=True)
         steering = steering_state(nodes, observed)
-        wanted = replace(loopback_state(sorted(addresses)), routes=steering.routes, rules=steering.rules)
+        wanted = replace(loopback_state(sorted(addresses), self._family), routes=steering.routes, rules=steering.rules)
         operations = diff(wanted, observed, lambda link: link == LOOPBACK)
         if operations:
             self._kernel.perform(self._path, operations)

@@ -23,8 +23,23 @@ from familytables import (
     TABLES,
 )
 
-from netlab.dataplane.state import Address, ForwardingEntry, Neighbour, Route, Vxlan
-from netlab.edge.frontends import offered
+from netlab.dataplane import fabric
+from netlab.dataplane.bridge import cni_bridge
+from netlab.dataplane.diff import diff
+from netlab.dataplane.pod import Sandbox, node_neighbour, pod_state
+from netlab.dataplane.state import (
+    Address,
+    ForwardingEntry,
+    Link,
+    NamespaceState,
+    Neighbour,
+    Route,
+    Rule,
+    Vxlan,
+)
+from netlab.edge.frontends import Backend, offered
+from netlab.edge.programming import loopback_state
+from netlab.edge.steering import steering_state
 from netlab.family import FAMILIES, Family
 from netlab.netfilter.language import Packet
 from netlab.netfilter.ruleset import Ruleset
@@ -110,3 +125,45 @@ def test_ipv6_overlay() -> None:
     assert (Neighbour(device, "fd00:244:2::", "02:00:00:00:00:02"),) == state.neighbours
     assert (ForwardingEntry(device, "02:00:00:00:00:02", OTHER_NODE),) == state.forwarding
     assert (Route("fd00:244:2::/64", device, "fd00:244:2::", onlink=True),) == state.routes
+
+
+# ---- links and routes: the family follows from the addresses
+def test_ipv6_pod_and_bridge() -> None:
+    """Gateway, default route and the setting for routing are of the family of the node's subnet."""
+    sandbox = Sandbox("lab", "ns", "a", "uid", "/run/netns/a", "fd00:244:1::2/64", "fd00:244:1::1", "fd00:244::/32")
+    state, bridge = pod_state(sandbox), cni_bridge("lab", "fd00:244:1::/64")
+
+    assert {"::/0", "fd00:244::/32"} == {route.destination for route in state.routes}
+    assert (Address("cni0", "fd00:244:1::1/64"),) == bridge.addresses
+    assert {"net/ipv6/conf/all/forwarding": "1"} == bridge.sysctls
+    assert Neighbour("cni0", "fd00:244:1::2", "0a:58:00:00:00:02") == node_neighbour(sandbox.address)
+
+
+def test_ipv6_host_and_its_repair() -> None:
+    """A host has a default route of its gateway's family; the lost route of an address comes back."""
+    host = fabric.Host("node1", fabric.Role.NODE, "/run/netns/n", "fd00:172::1:1/64", gateway="fd00:172::1")
+    state = fabric.host_state("lab", host)
+    route = Route("::/0", "eth0", gateway="fd00:172::1")
+    observed = NamespaceState(
+        links=tuple(Link(x.name, None, x.mac, x.mtu, alias=x.alias) for x in state.links),
+        addresses=(*state.addresses, Address("lo", "::1/128")),
+        sysctls=state.sysctls,
+        connected=(),
+    )
+
+    assert (route,) == state.routes
+    assert [
+        "ip route replace fd00:172::/64 dev eth0 src fd00:172::1:1 proto kernel scope link",
+        "ip route replace ::/0 via fd00:172::1 dev eth0",
+    ] == [str(operation) for operation in diff(state, observed, lambda _: True)]
+
+
+def test_ipv6_edge_steers_and_owns_its_addresses() -> None:
+    """A node on a subnet of the edge has a default route of its own; `lo` holds addresses of one host."""
+    observed = NamespaceState(connected=(Route("fd00:172::/64", "eth0"),))
+    steering = steering_state([Backend("node1", "fd00:172::101")], observed)
+
+    assert (Route("::/0", "eth0", gateway="fd00:172::101", table=10257),) == steering.routes
+    assert Rule(100, 10257, 0x1010000, 0xFFFF0000) in (steering.rules or ())
+    held = loopback_state([BALANCER], Family.IPV6).addresses
+    assert (Address("lo", "::1/128"), Address("lo", f"{BALANCER}/128")) == held
