@@ -53,6 +53,7 @@ class Family:
     address: Callable[[str | int], IpAddress]
     network: Callable[[str], IpNetwork]
     bits: int  # of an address
+    record: str  # the type of a DNS record with an address
     header: int  # bytes of the header of a packet
     any: str  # the prefix of all addresses: the default route, every client
     forwarding: str  # the setting by which a namespace routes, below /proc/sys
@@ -89,6 +90,7 @@ Family.IPV4 = Family(
     address=IPv4Address,
     network=IPv4Network,
     bits=32,
+    record="A",
     header=20,
     any="0.0.0.0/0",
     forwarding="net/ipv4/ip_forward",
@@ -107,6 +109,7 @@ Family.IPV6 = Family(
     address=IPv6Address,
     network=IPv6Network,
     bits=128,
+    record="AAAA",
     header=40,
     any="::/0",
     forwarding="net/ipv6/conf/all/forwarding",

@@ -42,10 +42,10 @@ class AddressPlan:
     family: Family = Family.IPV4  # of all ranges
 
     @classmethod
-    def of(cls, lab: Lab) -> AddressPlan:
+    def of(cls, lab: Lab, family: Family = Family.IPV4) -> AddressPlan:
         """Return the plan of a lab."""
         balancer = lab.spec.load_balancer
-        return cls(lab.spec.networking, balancer.pool if balancer else "")
+        return cls(lab.spec.networking, balancer.pool if balancer else "", family)
 
     @property
     def edge_underlay(self) -> str:

@@ -148,11 +148,11 @@ class ServiceProxy(Part):
     def stale_flows(self, before: View | None, now: View) -> tuple[FlowFilter, ...]:
         """Return the flows to Services whose rules have changed."""
         old = before.services if before else None
-        return self._mode(now).stale_flows(old, now.services, [now.node.internal_ip])
+        return self._mode(now).stale_flows(old, now.services, [now.node.internal_ip_of(self._family)])
 
     def _mode(self, view: View) -> Mode:
         if self._made is None:
-            network, node_ip = self._networking, view.node.address
+            network, node_ip = self._networking, view.node.address_of(self._family)
             config = ProxyConfig(self._family, node_ip, network.pod_subnet, network.service_subnet)
             self._made = MODES[network.kube_proxy_mode](config)
         return self._made

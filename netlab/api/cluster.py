@@ -60,17 +60,20 @@ class Node(Object, frozen=True, kw_only=True):
 
     @property
     def internal_ip(self) -> Ip | Literal[""]:
-        """The node's address on the underlay, empty while it has none that can be one."""
+        """The node's IPv4 address on the underlay, empty while it has none that can be one."""
+        return self.internal_ip_of(Family.IPV4)
+
+    def internal_ip_of(self, family: Family) -> Ip | Literal[""]:
+        """Return the node's address on the underlay, empty while it has none of the family."""
         try:
-            return self.address
+            return self.address_of(family)
         except InvalidValueError:
             return ""
 
-    @property
-    def address(self) -> Ip:
-        """The node's address on the underlay. Raises InvalidValueError when it has none that can be one."""
+    def address_of(self, family: Family) -> Ip:
+        """Return the node's address on the underlay. Raises InvalidValueError if it is none of the family."""
         text = next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
-        return values.unicast(text, "its InternalIP", Family.IPV4)
+        return values.unicast(text, "its InternalIP", family)
 
     @property
     def has_address(self) -> bool:

@@ -102,7 +102,7 @@ class Balancer:
         synced = synced_versions(self._balanced)
         look = resync or self._look
         services = tuple(self._services.cache.values())
-        found, nodes = offered(services, FAMILY), usable(self._nodes.cache.values())
+        found, nodes = offered(services, FAMILY), usable(self._nodes.cache.values(), FAMILY)
         balancing = self._ask(found, nodes)
         if not (self._started or self._checker.all_asked):
             return named

@@ -191,7 +191,7 @@ def unserved(
             yield service, NO_NODE_PORT.format(ports=", ".join(missing))
 
 
-def usable(nodes: Iterable[Node]) -> Usable:
+def usable(nodes: Iterable[Node], family: Family) -> Usable:
     """Return the nodes that can be asked: those with an address that are not being deleted."""
     found: list[Backend] = []
     refused: dict[str, Exception] = {}
@@ -199,12 +199,12 @@ def usable(nodes: Iterable[Node]) -> Usable:
         if node.metadata.deletion_timestamp or not node.has_address:
             continue
         with Contained() as attempt:
-            found.append(Backend(values.host_name(node.metadata.name, "metadata.name"), node.address))
+            found.append(Backend(values.host_name(node.metadata.name, "metadata.name"), node.address_of(family)))
         if attempt.error:
             refused[f"node {node.metadata.name}"] = attempt.error
     return Usable(tuple(sorted(found)), refused)
 
 
-def backends(nodes: Iterable[Node]) -> tuple[Backend, ...]:
+def backends(nodes: Iterable[Node], family: Family) -> tuple[Backend, ...]:
     """Return the usable nodes alone."""
-    return usable(nodes).backends
+    return usable(nodes, family).backends

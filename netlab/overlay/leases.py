@@ -64,7 +64,8 @@ def own_lease(node: Node, family: Family) -> Lease:
 
     Raises InvalidValueError if its Node object has invalid addresses.
     """
-    return Lease(node.metadata.name, values.cidr(node.spec.pod_cidr, "spec.podCIDR", family), node.address)
+    subnet = values.cidr(node.spec.pod_cidr, "spec.podCIDR", family)
+    return Lease(node.metadata.name, subnet, node.address_of(family))
 
 
 def lease_annotations(backend: str, public_ip: Ip) -> dict[str, str]:

@@ -347,7 +347,7 @@ def load_rules(rulesets: Iterable[Any]) -> None:
 
 def look_from_edge(objects: dict[str, list[Any]]) -> None:
     """Do what the edge does."""
-    services, nodes = objects["services"], backends(objects["nodes"])
+    services, nodes = objects["services"], backends(objects["nodes"], Family.IPV4)
     found = offered(services, Family.IPV4)
     [frontend.check(node) for frontend in found.frontends for node in nodes]
     load_rules([compile_rules(Family.IPV4, Balancing(dict.fromkeys(found.frontends, nodes), nodes))])

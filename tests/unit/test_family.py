@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -23,6 +24,9 @@ from familytables import (
     TABLES,
 )
 
+from netlab.api import lab
+from netlab.api.cluster import Node, NodeAddress, NodeSpec, NodeStatus
+from netlab.api.meta import ObjectMeta
 from netlab.dataplane import fabric
 from netlab.dataplane.bridge import cni_bridge
 from netlab.dataplane.diff import diff
@@ -47,6 +51,9 @@ from netlab.netfilter.script import render
 from netlab.netfilter.trace import Host, trace
 from netlab.netfilter.vetting import vet
 from netlab.overlay.vxlan import VxlanLease, overlay
+from netlab.probe.plan.names import questions
+from netlab.probe.plan.plan import plan
+from netlab.probe.plan.snapshot import Snapshot
 from netlab.proxy.servicemap import build
 
 IPV4_ONLY = re.compile(r"\bip (table|[sd]addr)|ipv4_addr|\d+\.\d+\.\d+\.\d+|\btable ip ")
@@ -167,3 +174,55 @@ def test_ipv6_edge_steers_and_owns_its_addresses() -> None:
     assert Rule(100, 10257, 0x1010000, 0xFFFF0000) in (steering.rules or ())
     held = loopback_state([BALANCER], Family.IPV6).addresses
     assert (Address("lo", "::1/128"), Address("lo", f"{BALANCER}/128")) == held
+
+
+# ---- the plan of a test
+NETWORKING = lab.Networking(
+    pod_subnet="fd00:244::/32",
+    service_subnet="fd00:96::/112",
+    node_subnet="fd00:172::/64",
+    outside_subnet="2001:db8:113::/64",
+)
+
+
+def node(number: int) -> Node:
+    """Return node `number` with addresses of IPv6."""
+    return Node(
+        metadata=ObjectMeta(name=f"node{number}"),
+        spec=NodeSpec(pod_cidr=f"fd00:244:{number}::/64"),
+        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=f"fd00:172::{number}"),)),
+    )
+
+
+SNAPSHOT = Snapshot(
+    name="lab",
+    lab=lab.Lab(
+        metadata=ObjectMeta(name="lab"),
+        spec=lab.LabSpec(networking=NETWORKING, clients=(lab.LabClient(name="client"),)),
+    ),
+    nodes=(node(1), node(2)),
+    services=tuple(OBJECTS[0]),
+    slices=tuple(OBJECTS[1]),
+    family=Family.IPV6,
+)
+
+
+def test_plan_of_ipv6() -> None:
+    """Places, endpoints, expected sources and the types of DNS records are of the family."""
+    checks = plan(SNAPSHOT)
+    web = SNAPSHOT.services[0]
+    asked = [(q.type, q.answers) for q in questions(SNAPSHOT, web) if q.type in {"A", "AAAA"}]
+
+    assert {"fd00:172::1", "fd00:172::2", "2001:db8:113::a"} == {check.source.address for check in checks}
+    assert [LOCAL, REMOTE] == [b.address for b in SNAPSHOT.backends(web, web.spec.ports[0])]
+    assert ("fd00:244:1::1", "fd00:244:1::") == (SNAPSHOT.addresses["node1"].gateway, SNAPSHOT.addresses["node1"].overlay)
+    assert [("AAAA", {f"AAAA {SERVICE}"}), ("A", set())] == asked
+    assert any(check.path.startswith("outside-load-balancer") for check in checks)
+
+
+def test_plan_of_one_family_has_nothing_of_the_other() -> None:
+    """Nodes and endpoints with addresses of the other family are no places."""
+    other = replace(SNAPSHOT, family=Family.IPV4, lab=lab.Lab())
+
+    assert ((), {}) == (other.node_places, other.addresses)
+    assert () == other.backends(other.services[0], other.services[0].spec.ports[0])

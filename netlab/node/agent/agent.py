@@ -247,7 +247,7 @@ class Agent:
         )
         self._dns.update(self._zone)
         if not self._dns_started:
-            await self._dns.start(self._own.address)
+            await self._dns.start(self._own.address_of(Family.IPV4))
             self._dns_started = True
 
     def _refused_by_dns(self) -> Mapping[str, Exception]:

@@ -17,7 +17,6 @@ from netlab.dataplane import names
 from netlab.edge.frontends import offered, usable
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import KernelError
-from netlab.family import Family
 from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel
 from netlab.netfilter.listing import Listing, compare
@@ -48,10 +47,10 @@ class RulesHints:
             yield from self._found.get(name, ())
 
     def _look(self, node: Node) -> Iterator[str]:
-        if not node.internal_ip:
+        if not node.internal_ip_of(self._snapshot.family):
             return  # its agent writes no rules either
         snapshot = self._snapshot
-        services = build(snapshot.services, snapshot.slices, node, Family.IPV4)
+        services = build(snapshot.services, snapshot.slices, node, snapshot.family)
         view = View(node, snapshot.nodes, services)
         for part in parts(snapshot.lab):
             if part.keeper == RULES:
@@ -80,11 +79,11 @@ def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
     lease = next((lease for lease in snapshot.leases if lease.key == EDGE_LEASE), None)
     if lease is None or not lease.has_reported:
         return ()
-    nodes, healthy = usable(snapshot.nodes).backends, {}
-    for frontend in offered(snapshot.services, Family.IPV4).frontends:
+    nodes, healthy = usable(snapshot.nodes, snapshot.family).backends, {}
+    for frontend in offered(snapshot.services, snapshot.family).frontends:
         found = lease.healthy_nodes.get(frontend.service_key, {}).get(frontend.port_key, ())
         healthy[frontend] = tuple(node for node in nodes if node.name in found)
-    return (compile_rules(Family.IPV4, Balancing(healthy, nodes)),)
+    return (compile_rules(snapshot.family, Balancing(healthy, nodes)),)
 
 
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ def test_edge_backends():
         node("old", "172.30.1.3", deletion_timestamp="t"),
     ]
 
-    assert (NODE, Backend("node2", "172.30.1.2")) == backends(nodes)
+    assert (NODE, Backend("node2", "172.30.1.2")) == backends(nodes, Family.IPV4)
 
 
 END = "172.30.1.1 }\nflush ruleset\nadd element ip netlab-edge node-addresses { 172.30.1.99"
@@ -183,6 +183,6 @@ def test_edge_bad_node_is_left_out_alone(name: str, address: str):
             metadata=ObjectMeta(name=name), status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),))
         )
 
-    found = usable([node(name, address), node("node1", "172.30.1.1")])
+    found = usable([node(name, address), node("node1", "172.30.1.1")], Family.IPV4)
 
     assert ((NODE,), {f"node {name}"}) == (found.backends, set(found.refused))
