@@ -1,15 +1,15 @@
-"""The families of addresses as values: what a compiler must know about IPv4 or IPv6 to write its output. Pure.
+"""The families of addresses as values: what a compiler of rules or links must know of IPv4 or IPv6.
 
-Each compiler (rules, links, routes, address plan) takes a `Family`, or derives it from an address, and
-runs once per family, as kube-proxy's do. It contains no branch on the family: a fact that differs
-between IPv4 and IPv6 is a field of this table.
+Each compiler (rules, links, routes, address plan) takes a `Family`, or derives it from an address,
+and runs once per family, as kube-proxy's do. It contains no branch on the family: a fact that
+differs between IPv4 and IPv6 is a field of this table.
 
 IPv4 is the only family in use: `IN_USE`. A dual-stack lab needs a second entry there, a second pod
 and Service network in `spec.networking`, and the facts of IPv6 that this table does not have:
 neighbor discovery instead of ARP, router advertisements, duplicate address detection.
 
 What would surprise you
-    - nft writes the protocol of ICMP for IPv6 as `ipv6-icmp`, and an address with a port in brackets.
+    - nft writes ICMP for IPv6 as `ipv6-icmp`, and an address that a port follows in brackets.
     - `.0` of a subnet is an ordinary host address in IPv6 (the anycast address of its routers), and
       there is no broadcast address; netlab leaves out the last address in both families.
 """

@@ -5,7 +5,7 @@ asking anybody (docs/architecture.md):
 
     node subnet      .1 edge   .2 API server   .3 the machine (runtime docker)
                      + 256 + i: node i (172.30.1.i); in a subnet smaller than /22, + 10 + i
-    pod subnet       the i-th /24 (IPv6: /64) for node i; the first one is never used (semantics 2.3)
+    pod subnet       the i-th /24 (IPv6: /64) for node i; the first is never used (semantics 2.3)
     outside subnet   .1 edge   + 9 + i: client i (203.0.113.10, ...)
     service subnet   .1 kubernetes (semantics 4.2)   .10 kube-dns
     pool             addresses of LoadBalancer Services, from the first host on
@@ -26,8 +26,8 @@ from netlab.family import Family, IpNetwork
 
 API_SERVER_PORT = 6443
 POD_PREFIXES = {Family.IPV4: 24, Family.IPV6: 64}  # flannel's SubnetLen (semantics 2.2)
-WIDE_NODE_BITS = 10  # node subnets at least this wide (/22) keep nodes apart from infrastructure: 172.30.1.x
-EXAMPLES = {Family.IPV4: "10.244.0.0/16", Family.IPV6: "fd00:10:244::/48"}  # of a network, for messages
+WIDE_NODE_BITS = 10  # wider node subnets (/22) keep nodes apart from infrastructure: 172.30.1.x
+EXAMPLES = {Family.IPV4: "10.244.0.0/16", Family.IPV6: "fd00:10:244::/48"}  # for messages
 FIRST_NODE_WIDE = 256
 FIRST_NODE_NARROW = 10
 FIRST_CLIENT = 9
@@ -87,8 +87,8 @@ class AddressPlan:
         prefix = POD_PREFIXES[self.family]
         offset = index << (self.family.bits - prefix)
         if index < 1 or pods.prefixlen > prefix or offset >= pods.num_addresses:
-            told = f"spec.networking.podSubnet: {pods} has no /{prefix} for node {index}; use a wider one"
-            raise InvalidTopologyError((told,))
+            told = f"{pods} has no /{prefix} for node {index}; use a wider one"
+            raise InvalidTopologyError((f"spec.networking.podSubnet: {told}",))
         return f"{pods.network_address + offset}/{prefix}"
 
     @property
@@ -129,9 +129,8 @@ class AddressPlan:
         """Return network address + offset, refusing what is no host address of the subnet."""
         network = self._network(subnet, field)
         if not 0 < offset < network.num_addresses - 1:
-            raise InvalidTopologyError(
-                (f"spec.networking.{field}: {network} is too small for its address number {offset}; use a wider one",)
-            )
+            told = f"{network} is too small for its address number {offset}; use a wider one"
+            raise InvalidTopologyError((f"spec.networking.{field}: {told}",))
         return str(network.network_address + offset)
 
     def _network(self, text: str, field: str) -> IpNetwork:
@@ -139,8 +138,8 @@ class AddressPlan:
             return self.family.network(text)
         except ValueError as error:
             path = "spec.loadBalancer.pool" if field == "pool" else f"spec.networking.{field}"
-            told = f"{path}: {text!r} is no {self.family.name} network: {error}; write it as {EXAMPLES[self.family]}"
-            raise InvalidTopologyError((told,)) from error
+            told = f"{text!r} is no {self.family.name} network: {error}; write it as "
+            raise InvalidTopologyError((f"{path}: {told}{EXAMPLES[self.family]}",)) from error
 
 
 class Pool:
@@ -173,8 +172,9 @@ def next_address(cidr: str, last_reserved: str | None, in_use: Collection[str]) 
     """
     network = ip_network(cidr)
     size = network.num_addresses - 3  # candidates are number 2 and on: the gateway is number 1
-    given = last_reserved if last_reserved and is_pod_address(cidr, last_reserved) else gateway(cidr)
-    start = int(ip_address(given)) - int(network.network_address)
+    last = last_reserved or ""
+    known = ip_address(last) if is_pod_address(cidr, last) else network.network_address + 1
+    start = int(known) - int(network.network_address)
     for step in range(size):
         candidate = str(network.network_address + 2 + (start - 1 + step) % size)
         if candidate not in in_use:
@@ -189,7 +189,8 @@ def is_pod_address(cidr: str, text: str) -> bool:
         address = ip_address(text)
     except ValueError:
         return False
-    return address in network and 1 < int(address) - int(network.network_address) < network.num_addresses - 1
+    number = int(address) - int(network.network_address)
+    return address in network and 1 < number < network.num_addresses - 1
 
 
 def exhausted(cidr: str) -> str:

@@ -148,7 +148,8 @@ class ServiceProxy(Part):
     def stale_flows(self, before: View | None, now: View) -> tuple[FlowFilter, ...]:
         """Return the flows to Services whose rules have changed."""
         old = before.services if before else None
-        return self._mode(now).stale_flows(old, now.services, [now.node.internal_ip_of(self._family)])
+        node_ip = now.node.internal_ip_of(self._family)
+        return self._mode(now).stale_flows(old, now.services, [node_ip])
 
     def _mode(self, view: View) -> Mode:
         if self._made is None:

@@ -71,7 +71,10 @@ class Node(Object, frozen=True, kw_only=True):
             return ""
 
     def address_of(self, family: Family) -> Ip:
-        """Return the node's address on the underlay. Raises InvalidValueError if it is none of the family."""
+        """Return the node's address on the underlay.
+
+        Raises InvalidValueError if it has none of the family.
+        """
         text = next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
         return values.unicast(text, "its InternalIP", family)
 

@@ -56,7 +56,7 @@ def address(text: str, field: str, family: Family) -> Ip:
 
 
 def unicast(text: str, field: str, family: Family) -> Ip:
-    """Return the address of one host: not unspecified, loopback, multicast, reserved or broadcast."""
+    """Return the address of one host: not unspecified, loopback, multicast or reserved."""
     found = address(text, field, family)
     parsed = family.address(found)
     if parsed.is_unspecified or parsed.is_loopback or parsed.is_multicast or parsed.is_reserved:
@@ -91,13 +91,14 @@ def cidr(text: str, field: str, family: Family) -> Cidr:
 
 
 def source_ranges(texts: Iterable[str], field: str, family: Family) -> tuple[Cidr, ...]:
-    """Return networks of a family that do not overlap, as an nft set needs; none if they are all addresses.
+    """Return networks of a family that do not overlap, as an nft set needs; none if one is `any`.
 
     Kubernetes allows spaces around a prefix and bits beyond it. Networks of the other family are left out.
     """
     networks = [_network(text, field) for text in texts]
     own = (network for network in networks if network.version == family.version)
-    ranges = tuple(Cidr(str(network)) for network in collapse_addresses(own))  # type: ignore[type-var]  # one family
+    merged = collapse_addresses(own)  # type: ignore[type-var]  # all are of one family
+    ranges = tuple(Cidr(str(network)) for network in merged)
     return () if family.any in ranges else ranges
 
 

@@ -4,8 +4,8 @@
   route to them; the CNI bridge plugin calls this isGateway and turns ip_forward on.
 - Every pod's port is in hairpin mode: a pod that reaches itself through a Service leaves and enters by the same port
   (semantics 6.8, 18.2).
-- Its MAC address is made from its IP address, as `pod.mac_of` does for pods: whoever has the address later has the MAC
-  too, so no neighbour ever holds a stale one.
+- Its MAC address is made from its IP address, as `pod.mac_of` does for pods: a later owner of the
+  address has the MAC, too, so no neighbour ever holds a stale one.
 - That a Service between two of its pods works needs br_netfilter (semantics 7.19, 18.1): `fabric.NODE_SYSCTLS` has it.
 """
 

@@ -229,7 +229,8 @@ def _lost_connected(
     for address in desired.addresses:
         interface = ip_interface(address.address)
         key = (str(interface.network), address.device)
-        if interface.network.num_addresses > 1 and address in kept.addresses and address.device in up and key not in present:
+        alive = address in kept.addresses and address.device in up
+        if interface.network.num_addresses > 1 and alive and key not in present:
             present.add(key)  # a second address of the subnet has no route of its own
             in_the_way = (r for r in kept.routes if r.destination == key[0] and not r.device and r not in deleted.routes)
             yield from (Operation(Verb.DELETE, route) for route in in_the_way)

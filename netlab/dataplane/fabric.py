@@ -186,9 +186,13 @@ def host_state(lab: str, host: Host, overlay_devices: Iterable[str] = ()) -> Nam
             ),
         ),
         addresses=(LOOPBACK, *(Address(cable.interface, cable.address) for cable in cables)),
-        routes=(Route(Family.of(host.gateway).any, default, gateway=host.gateway),) if default else (),
+        routes=_default_routes(host.gateway, default) if default else (),
         sysctls={**SYSCTLS[host.role], **of_overlay},
     )
+
+
+def _default_routes(gateway: str, device: str) -> tuple[Route, ...]:
+    return (Route(Family.of(gateway).any, device, gateway=gateway),)
 
 
 def _reaches(address: str, gateway: str) -> bool:

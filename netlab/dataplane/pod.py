@@ -55,7 +55,7 @@ class Sandbox:
 
 
 def mac_of(address: str) -> str:
-    """Return the MAC address of an address, by its last bytes: `10.244.1.2/24` -> `0a:58:0a:f4:01:02`."""
+    """Return the MAC address for an address: `10.244.1.2/24` -> `0a:58:0a:f4:01:02`."""
     return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *ip_interface(address).ip.packed[-4:]))
 
 

@@ -118,7 +118,8 @@ class Balancer:
             if self._started:
                 more = {LOAD_BALANCERS: health_report(balancing), PROBLEMS: self._left_out.problems}
                 await self._lease.renew(self._synced, more)
-            for service, message in unserved(services, {**found.refused, **self._programmer.refused}, FAMILY):
+            refused = {**found.refused, **self._programmer.refused}
+            for service, message in unserved(services, refused, FAMILY):
                 await self._reporter.tell(service, message)
         return named and not (programmed.error or told.error)
 

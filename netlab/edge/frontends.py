@@ -126,7 +126,8 @@ def offered(services: Iterable[Service], family: Family) -> Offered:
         own: list[Frontend] = []
         with Contained() as attempt:
             given = load_balancer_addresses(service, family)
-            own = [frontend for port in service.spec.ports if (frontend := _frontend(service, port, given, family)).addresses]
+            every = (_frontend(service, port, given, family) for port in service.spec.ports)
+            own = [frontend for frontend in every if frontend.addresses]
         if attempt.error:
             refused[f"service {service.key}"] = attempt.error
             continue
@@ -144,7 +145,12 @@ def frontends(services: Iterable[Service], family: Family) -> tuple[Frontend, ..
     return offered(services, family).frontends
 
 
-def _frontend(service: Service, port: ServicePort, addresses: tuple[Ip, ...], family: Family) -> Frontend:
+def _frontend(
+    service: Service,
+    port: ServicePort,
+    addresses: tuple[Ip, ...],
+    family: Family,
+) -> Frontend:
     """Return a port's frontend at those of the addresses where there is a way in."""
     spec = service.spec
     unknown_to_nodes = {ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip_mode == "Proxy"}
@@ -156,7 +162,11 @@ def _frontend(service: Service, port: ServicePort, addresses: tuple[Ip, ...], fa
         port=values.port(port.port, "a port"),
         node_port=values.port_or_none(port.node_port, "a nodePort"),
         addresses=tuple(a for a in addresses if port.node_port or a not in unknown_to_nodes),
-        source_ranges=values.source_ranges(spec.load_balancer_source_ranges, "spec.loadBalancerSourceRanges", family),
+        source_ranges=values.source_ranges(
+            spec.load_balancer_source_ranges,
+            "spec.loadBalancerSourceRanges",
+            family,
+        ),
         affinity_timeout=affinity_timeout(service),
         health_check_node_port=values.port_or_none(spec.health_check_node_port, "spec.healthCheckNodePort") if local else 0,
     )
@@ -172,7 +182,8 @@ def load_balancer_addresses(service: Service, family: Family) -> tuple[Ip, ...]:
     if not is_ours(service):
         return ()
     given = [ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip]
-    return tuple(dict.fromkeys(values.unicast(address, "an address of status.loadBalancer", family) for address in given))
+    field = "an address of status.loadBalancer"
+    return tuple(dict.fromkeys(values.unicast(address, field, family) for address in given))
 
 
 def unserved(
@@ -199,7 +210,8 @@ def usable(nodes: Iterable[Node], family: Family) -> Usable:
         if node.metadata.deletion_timestamp or not node.has_address:
             continue
         with Contained() as attempt:
-            found.append(Backend(values.host_name(node.metadata.name, "metadata.name"), node.address_of(family)))
+            name = values.host_name(node.metadata.name, "metadata.name")
+            found.append(Backend(name, node.address_of(family)))
         if attempt.error:
             refused[f"node {node.metadata.name}"] = attempt.error
     return Usable(tuple(sorted(found)), refused)

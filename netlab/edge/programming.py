@@ -26,7 +26,7 @@ log = logging.getLogger("netlab.edge")
 def loopback_state(addresses: Iterable[str], family: Family) -> NamespaceState:
     """Return what `lo` should hold: its own address and each load balancer address.
 
-    The prefix of a load balancer address is that of one host, so that the kernel takes it as its own.
+    A load balancer address has the prefix of one host, so that the kernel takes it as its own.
     """
     wanted = (family.host(address) for address in dict.fromkeys(addresses))
     held = (Address(LOOPBACK, address) for address in (family.loopback_address, *wanted))
@@ -58,7 +58,8 @@ class Programmer:
     def program(self, balancing: Balancing, addresses: frozenset[str], *, resync: bool = False) -> None:
         """Make it so; `resync` also looks for what somebody else has changed. After a KernelError the next call looks afresh."""
         try:
-            wanted = compile_rules(self._family, balancing, self._tables.written(self._family.nft, TABLE))
+            written = self._tables.written(self._family.nft, TABLE)
+            wanted = compile_rules(self._family, balancing, written)
             if self._tables.keep(wanted, resync=resync):
                 log.info("rules=changed frontends=%d", len(balancing.healthy))
             placed = (addresses, steered(balancing))
@@ -72,7 +73,11 @@ class Programmer:
     def _place(self, addresses: frozenset[str], nodes: tuple[Backend, ...]) -> None:
         observed = self._kernel.observe(self._path, policy=True)
         steering = steering_state(nodes, observed)
-        wanted = replace(loopback_state(sorted(addresses), self._family), routes=steering.routes, rules=steering.rules)
+        wanted = replace(
+            loopback_state(sorted(addresses), self._family),
+            routes=steering.routes,
+            rules=steering.rules,
+        )
         operations = diff(wanted, observed, lambda link: link == LOOPBACK)
         if operations:
             self._kernel.perform(self._path, operations)

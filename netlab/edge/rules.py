@@ -125,7 +125,8 @@ def _fragment(family: Family, frontend: Frontend, healthy: tuple[Backend, ...]) 
     chains: list[Chain] = []
     elements: dict[str, dict[str, str]] = {}
     if frontend.source_ranges:
-        chains.append(Chain(f"firewall-{name}", (blocks.only_from(family, frontend.source_ranges),)))
+        allowed = blocks.only_from(family, frontend.source_ranges)
+        chains.append(Chain(f"firewall-{name}", (allowed,)))
         elements[FIREWALL_PORTS] = _dispatch(frontend, f"goto firewall-{name}")
     if not healthy:
         elements[UNHEALTHY_PORTS] = _dispatch(frontend, blocks.REJECT)

@@ -12,8 +12,8 @@ A connection to the address of a Service takes the same way in both tables. Each
                  source when it leaves                       `MASQUERADE_MARKED`
 
 The words are those of kube-proxy in nftables mode (semantics 8.3, 8.4, 8.6, 8.7, 8.9, 8.10). A compiler
-decides which blocks a Service needs and in what order; the blocks do not know Services. A block with
-an address in it takes the family of its table.
+decides which blocks a Service needs and in what order; the blocks do not know Services. A block
+with an address takes the family of its table.
 
 What would surprise you
     - `numgen random mod n` with n branches gives every target the same chance (semantics 18.9). The
@@ -84,7 +84,8 @@ BY_PORT = Dispatch("inet_proto . inet_service", "meta l4proto . th dport")
 
 def by_address(family: Family) -> Dispatch:
     """Return the kind of map that has the address in its key before the fields of `BY_PORT`."""
-    return Dispatch(f"{family.set_type} . {BY_PORT.type}", f"{family.nft} daddr . {BY_PORT.expression}")
+    expression = f"{family.nft} daddr . {BY_PORT.expression}"
+    return Dispatch(f"{family.set_type} . {BY_PORT.type}", expression)
 
 
 def concatenation(*fields: str | int) -> str:
@@ -127,18 +128,20 @@ class Target:
 
     def remember(self) -> tuple[str, ...]:
         """Return the rule that adds the client or renews its entry; none without affinity."""
-        return (f"update @{self.clients} {{ {self.family.nft} saddr }}",) if self.affinity_timeout else ()
+        rule = f"update @{self.clients} {{ {self.family.nft} saddr }}"
+        return (rule,) if self.affinity_timeout else ()
 
 
 def affinity_sets(targets: Iterable[Target]) -> list[Set]:
     """Return the set of clients of each target that has session affinity."""
-    sticky = (target for target in targets if target.affinity_timeout)
-    return [Set(t.clients, t.family.set_type, ("dynamic", "timeout"), t.affinity_timeout) for t in sticky]
+    sticky, flags = (t for t in targets if t.affinity_timeout), ("dynamic", "timeout")
+    return [Set(t.clients, t.family.set_type, flags, t.affinity_timeout) for t in sticky]
 
 
 def balance(targets: Sequence[Target]) -> tuple[str, ...]:
     """Return the rules that choose a target: the client's own by affinity, else any at random."""
-    affinity = [f"{t.family.nft} saddr @{t.clients} goto {t.chain}" for t in targets if t.affinity_timeout]
+    sticky = (target for target in targets if target.affinity_timeout)
+    affinity = [f"{t.family.nft} saddr @{t.clients} goto {t.chain}" for t in sticky]
     branches = ", ".join(f"{number} : goto {t.chain}" for number, t in enumerate(targets))
     return (*affinity, f"numgen random mod {len(targets)} vmap {{ {branches} }}")
 

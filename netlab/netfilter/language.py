@@ -263,8 +263,14 @@ def _terms_of(family: Family) -> tuple[Term, ...]:
     which = rf"{header} (?P<which>[sd]addr) (?P<negated>!= )?"
     return (
         Term(rf"{which}@(?P<set>[\w./-]+)", match=_match_set),
-        Term(rf"(?P<address>{header} daddr \. )?meta l4proto \. th dport vmap @(?P<map>[\w./-]+)", decide=_look_up),
-        Term(rf"{which}(?P<members>{prefix}|\{{ {prefix}(?:, {prefix})* \}})", match=_match_address),
+        Term(
+            rf"(?P<address>{header} daddr \. )?meta l4proto \. th dport vmap @(?P<map>[\w./-]+)",
+            decide=_look_up,
+        ),
+        Term(
+            rf"{which}(?P<members>{prefix}|\{{ {prefix}(?:, {prefix})* \}})",
+            match=_match_address,
+        ),
         Term(rf"update @(?P<set>[\w./-]+) \{{ {header} saddr \}}", change=_unchanged),
         Term(rf"meta l4proto (?P<protocol>tcp|udp|sctp|{family.icmp})", match=_match_protocol),
         Term(

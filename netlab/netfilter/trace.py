@@ -23,7 +23,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netlab.errors import NetlabError
-from netlab.netfilter.language import Context, Kind, Packet, UnknownRuleError, Verdict, evaluate, is_loopback
+from netlab.netfilter.language import (
+    Context,
+    Kind,
+    Packet,
+    UnknownRuleError,
+    Verdict,
+    evaluate,
+    is_loopback,
+)
 from netlab.netfilter.ruleset import Chain, ChainType, Hook, Ruleset
 
 DEEPEST_JUMP = 16  # as the kernel: deeper is a loop

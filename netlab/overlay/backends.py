@@ -1,8 +1,8 @@
 """flannel's backends: what a node holds to reach pods of other nodes, and how it announces its own.
 
-A backend is pure and made for one lab and family. The node's agent announces its leases and programs its
-overlay; the wiring of hosts writes the settings of its devices, as an agent in a container cannot;
-the kubelet gives pods its MTU; the tester expects its header and source addresses.
+A backend is pure and made for one lab and family. The node's agent announces its leases and
+programs its overlay; the wiring of hosts writes the settings of its devices, as an agent in a
+container cannot; the kubelet gives pods its MTU; the tester expects its header and source addresses.
 
 A new backend is a module with a class of this form and a row of `BACKENDS`.
 """

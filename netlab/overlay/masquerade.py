@@ -1,4 +1,4 @@
-"""flannel's own table in its nftables mode, one per family: who leaves the pod network under the node's address.
+"""flannel's own table in its nftables mode, one per family: who leaves under the node's address.
 
 Rules, in the order of the chain `postrtg` (semantics 2.31 to 2.34)
     a  marked by the service proxy          return: the proxy masquerades it, and must not be forestalled or doubled
@@ -33,7 +33,8 @@ FORWARD_COMMENT = "chain to accept flannel traffic"
 
 def flannel_rules(family: Family, cluster_cidr: str, pod_cidr: str) -> Ruleset:
     """Return flannel's table for a node with `pod_cidr` in the pod network `cluster_cidr`."""
-    name, saddr, daddr = f"flannel-{family.name.lower()}", f"{family.nft} saddr", f"{family.nft} daddr"
+    name = f"flannel-{family.name.lower()}"
+    saddr, daddr = f"{family.nft} saddr", f"{family.nft} daddr"
     postrouting = (
         f"meta mark {blocks.MASQUERADE_MARK} return",
         f"{saddr} {pod_cidr} {daddr} {cluster_cidr} return",

@@ -155,7 +155,7 @@ def overlay(
 ) -> Overlay:
     """Return what the local node holds: flannel.1 and three entries per remote node.
 
-    `remotes` may hold its own lease. `pods` is the pod network, in which all subnets lie; empty: any.
+    `remotes` may hold its own lease. `pods` is the pod network of all subnets; empty: any.
     """
     family = Family.of(local.subnet)
     name, remotes = device_name(family, local.vni), tuple(remotes)

@@ -1,4 +1,4 @@
-"""The fixed part of the table `kube-proxy` of one family: base chains, dispatch maps, checks, masquerading (semantics 8).
+"""The fixed part of the table `kube-proxy` of a family: chains, maps, checks (semantics 8).
 
 Which hook does what, and why there
 
@@ -118,7 +118,8 @@ def frame(config: ProxyConfig) -> Fragment:
         blocks.MARKING,
         Chain(MASQUERADING, blocks.MASQUERADE_MARKED),
     )
-    return Fragment.of((*BASE_CHAINS, *regular), _sets(family), {NODE_PORT_IPS: {config.node_ip: ""}})
+    elements = {NODE_PORT_IPS: {config.node_ip: ""}}
+    return Fragment.of((*BASE_CHAINS, *regular), _sets(family), elements)
 
 
 def _sets(family: Family) -> tuple[Set, ...]:
@@ -126,7 +127,10 @@ def _sets(family: Family) -> tuple[Set, ...]:
     return (
         by_address.map(SERVICE_IPS, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
         blocks.BY_PORT.map(SERVICE_NODE_PORTS, "NodePort traffic"),
-        by_address.map(NO_ENDPOINT_SERVICES, "vmap to drop or reject packets to services with no endpoints"),
+        by_address.map(
+            NO_ENDPOINT_SERVICES,
+            "vmap to drop or reject packets to services with no endpoints",
+        ),
         blocks.BY_PORT.map(
             NO_ENDPOINT_NODE_PORTS,
             "vmap to drop or reject packets to service nodeports with no endpoints",

@@ -1,4 +1,4 @@
-"""kube-proxy's nftables mode: ServicePortMap -> the table `kube-proxy` of one family (semantics 8, and 6 for the policies).
+"""kube-proxy's nftables mode: ServicePortMap -> table `kube-proxy` of a family (semantics 6, 8).
 
 How it works
     `netlab.proxy.frame` is what never changes; each Service adds one fragment: elements in the dispatch maps and the
@@ -108,8 +108,13 @@ class _CompiledPort:
         self.external, self.firewall = f"external-{base}", f"firewall-{base}"
         usable = port.usable
         self.targets = {
-            str(e): blocks.Target(self.family, "endpoint", endpoint_base(port, e), port.affinity_timeout)
-            for e in usable.reachable
+            str(endpoint): blocks.Target(
+                self.family,
+                "endpoint",
+                endpoint_base(port, endpoint),
+                port.affinity_timeout,
+            )
+            for endpoint in usable.reachable
         }
         self.any_endpoint = usable.any_in_cluster
         self.internal_endpoints = bool(usable.local) if port.internal_local else self.any_endpoint
@@ -174,7 +179,8 @@ class _CompiledPort:
             return
         # Pods of the cluster and this node itself are not "external": they reach all endpoints, as if they had gone
         # out to the load balancer and come back (semantics 6.4).
-        yield f'{self.saddr} {self.config.cluster_cidr} goto {self.cluster} comment "short-circuit pod traffic"'
+        from_pods = f"{self.saddr} {self.config.cluster_cidr}"
+        yield f'{from_pods} goto {self.cluster} comment "short-circuit pod traffic"'
         yield f'fib saddr type local {blocks.MARK_FOR_MASQUERADE} comment "masquerade local traffic"'
         yield f'fib saddr type local goto {self.cluster} comment "short-circuit local traffic"'
         if self.external_endpoints:
@@ -195,7 +201,8 @@ class _CompiledPort:
     def _masquerade_rule(self) -> str:
         """Keep the source of pods; of all others only a masqueraded source brings the reply back here (semantics 6.6, 6.7)."""
         port = self.port
-        sources = "" if self.config.masquerade_all else f"{self.saddr} != {self.config.cluster_cidr} "
+        pods = self.config.cluster_cidr
+        sources = "" if self.config.masquerade_all else f"{self.saddr} != {pods} "
         target = f"{self.daddr} {port.cluster_ip} {port.protocol} dport {port.port}"
         return f"{target} {sources}{blocks.MARK_FOR_MASQUERADE}"
 

@@ -118,7 +118,8 @@ class ServiceTracker:
             self._slices.pop(key, None)
         if service is None:
             return ()
-        return service_ports(service, [offers[name] for name in sorted(offers)], self._node, self._family)
+        ordered = [offers[name] for name in sorted(offers)]
+        return service_ports(service, ordered, self._node, self._family)
 
     def _replace(self, key: str, ports: tuple[ServicePortInfo, ...]) -> None:
         before, after = all_claims(self._ports.pop(key, ())), all_claims(ports)
@@ -158,11 +159,13 @@ def service_ports(
     node: NodeTopology,
     family: Family,
 ) -> tuple[ServicePortInfo, ...]:
-    """Return the ports of one Service with their endpoints; none if no proxy of this family serves it.
+    """Return the ports of one Service with their endpoints; none if this proxy does not serve it.
 
     Raises InvalidValueError when the Service holds what cannot be: it is then not served at all.
     """
-    if not is_proxied(service) or not values.addresses([service.spec.cluster_ip], "spec.clusterIP", family):
+    if not is_proxied(service):
+        return ()
+    if not values.addresses([service.spec.cluster_ip], "spec.clusterIP", family):
         return ()
     endpoints = merge_offers(offers)
     ports: dict[tuple[str, int], ServicePortInfo] = {}
@@ -194,7 +197,11 @@ def _port(
         node_port=values.port_or_none(port.node_port, "a nodePort") if has_node_ports else 0,
         external_ips=values.addresses(spec.external_ips, "one of spec.externalIPs", family),
         load_balancer_ips=values.addresses(given, "an address of status.loadBalancer", family),
-        source_ranges=values.source_ranges(spec.load_balancer_source_ranges, "spec.loadBalancerSourceRanges", family),
+        source_ranges=values.source_ranges(
+            spec.load_balancer_source_ranges,
+            "spec.loadBalancerSourceRanges",
+            family,
+        ),
         affinity_timeout=affinity_timeout(service),
         external_local=external_local,
         internal_local=spec.internal_traffic_policy == "Local",

@@ -26,7 +26,12 @@ from netlab.proxy.servicemap import ServicePortMap, build
 
 pytestmark = pytest.mark.netns
 
-CONFIG = ProxyConfig(Family.IPV4, node_ip="172.30.1.1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16")
+CONFIG = ProxyConfig(
+    Family.IPV4,
+    node_ip="172.30.1.1",
+    cluster_cidr="10.244.0.0/16",
+    service_cidr="10.96.0.0/16",
+)
 NODE = Node(metadata=ObjectMeta(name="node1"))
 
 

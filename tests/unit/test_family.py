@@ -93,7 +93,14 @@ def test_sets_and_translation_are_of_ipv6() -> None:
 
 NOBODY_KNOWN = {name: frozenset[str]() for table in TABLES for name in table.sets}
 WAYS = [
-    ("ClusterIP", (PROXY, FLANNEL), REMOTE, SERVICE, 80, {f"{LOCAL}:8080", f"{REMOTE}:8080 masqueraded"}),
+    (
+        "ClusterIP",
+        (PROXY, FLANNEL),
+        REMOTE,
+        SERVICE,
+        80,
+        {f"{LOCAL}:8080", f"{REMOTE}:8080 masqueraded"},
+    ),
     ("node port, Local", (PROXY,), CLIENT, NODE, 30080, {f"{LOCAL}:8080"}),
     ("outside the source ranges", (PROXY,), STRANGER, BALANCER, 80, {"drop"}),
     ("no endpoint", (PROXY,), LOCAL, EMPTY_SERVICE, 53, {"reject"}),
@@ -137,7 +144,16 @@ def test_ipv6_overlay() -> None:
 # ---- links and routes: the family follows from the addresses
 def test_ipv6_pod_and_bridge() -> None:
     """Gateway, default route and the setting for routing are of the family of the node's subnet."""
-    sandbox = Sandbox("lab", "ns", "a", "uid", "/run/netns/a", "fd00:244:1::2/64", "fd00:244:1::1", "fd00:244::/32")
+    sandbox = Sandbox(
+        "lab",
+        "ns",
+        "a",
+        "uid",
+        "/run/netns/a",
+        "fd00:244:1::2/64",
+        "fd00:244:1::1",
+        "fd00:244::/32",
+    )
     state, bridge = pod_state(sandbox), cni_bridge("lab", "fd00:244:1::/64")
 
     assert {"::/0", "fd00:244::/32"} == {route.destination for route in state.routes}
@@ -215,7 +231,10 @@ def test_plan_of_ipv6() -> None:
 
     assert {"fd00:172::1", "fd00:172::2", "2001:db8:113::a"} == {check.source.address for check in checks}
     assert [LOCAL, REMOTE] == [b.address for b in SNAPSHOT.backends(web, web.spec.ports[0])]
-    assert ("fd00:244:1::1", "fd00:244:1::") == (SNAPSHOT.addresses["node1"].gateway, SNAPSHOT.addresses["node1"].overlay)
+    assert ("fd00:244:1::1", "fd00:244:1::") == (
+        SNAPSHOT.addresses["node1"].gateway,
+        SNAPSHOT.addresses["node1"].overlay,
+    )
     assert [("AAAA", {f"AAAA {SERVICE}"}), ("A", set())] == asked
     assert any(check.path.startswith("outside-load-balancer") for check in checks)
 

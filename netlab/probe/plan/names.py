@@ -82,7 +82,8 @@ def _of_hosts(snapshot: Snapshot) -> Iterator[Check]:
     record = snapshot.family.record
     questions = [_host(record, name, address) for name, address in list(snapshot.hosts.items())[:1]]
     if not snapshot.lab.spec.dns.upstream:  # it may know any name
-        questions.append(Question(f"kubernetes.default.svc.{snapshot.zone}.", record, codes=MISSING))
+        name = f"kubernetes.default.svc.{snapshot.zone}."
+        questions.append(Question(name, record, codes=MISSING))
     for source in (*choose.some(snapshot.node_places, SOME_HOSTS), *choose.some(snapshot.client_places, SOME_HOSTS)):
         where = "outside" if source.kind is Kind.CLIENT else source.kind.value
         for question in questions:
@@ -100,7 +101,14 @@ def short_names(source: Place, asked: Iterable[Question]) -> Iterator[Check]:
         labels = question.name.split(".")
         for many in (1, 2, 3) if labels[1] == own else (2, 3):
             name = ".".join(labels[:many])
-            yield Check("dns-search", source, LookUp(name), question.expectation, f"{name}:{question.type}", question.subject)
+            yield Check(
+                "dns-search",
+                source,
+                LookUp(name),
+                question.expectation,
+                f"{name}:{question.type}",
+                question.subject,
+            )
 
 
 def _searching(snapshot: Snapshot) -> frozenset[str]:
@@ -114,7 +122,8 @@ def common_questions(snapshot: Snapshot) -> Iterator[Question]:
     zone, record = snapshot.zone, snapshot.family.record
     for name, address in list(snapshot.hosts.items())[:FEW_HOSTS]:
         yield _host(record, name, address)
-    yield Question(f"{ABSENT}.default.svc.{zone}.", record, codes=MISSING, transports=("UDP", "TCP"))
+    absent = f"{ABSENT}.default.svc.{zone}."
+    yield Question(absent, record, codes=MISSING, transports=("UDP", "TCP"))
     yield Question(f"{ABSENT}.no-such-namespace.svc.{zone}.", record, codes=MISSING)
     # An existing namespace: the name exists, without addresses (11.12).
     yield Question(f"default.svc.{zone}.", record)
@@ -131,11 +140,12 @@ def _of_addresses(
     codes: tuple[str, ...],
     subject: str,
 ) -> Iterator[Question]:
-    """Ask for the addresses of a Service's name, and for those of the other family, of which it has none."""
+    """Ask for the addresses of a Service's name; it has none of the other family."""
     own = snapshot.family.record
     answers = frozenset(f"{own} {address}" for address in addresses)
     yield Question(name, own, answers, codes, transports=("UDP", "TCP"), subject=subject)
-    yield from (Question(name, other, codes=codes, subject=subject) for other in RECORDS if other != own)
+    others = (record for record in RECORDS if record != own)
+    yield from (Question(name, record, codes=codes, subject=subject) for record in others)
 
 
 def questions(snapshot: Snapshot, service: Service) -> Iterator[Question]:
@@ -198,7 +208,8 @@ def _external_name(snapshot: Snapshot, service: Service) -> Iterator[Question]:
     address = _address_of(snapshot, target)
     answers = {f"CNAME {target}."} | ({f"{record} {address}"} if address else set())
     codes = FOUND if address else ANY_ANSWER
-    yield Question(name, record, frozenset(answers), codes, exact=bool(address), subject=service.key)
+    exact = bool(address)
+    yield Question(name, record, frozenset(answers), codes, exact=exact, subject=service.key)
 
 
 def _address_of(snapshot: Snapshot, name: str) -> str:

@@ -96,7 +96,8 @@ class Snapshot:
     @cached_property
     def underlay(self) -> dict[str, str]:
         """The underlay address of each node that has one and a podCIDR, by its name."""
-        found = {n.metadata.name: n.internal_ip_of(self.family) for n in self.nodes if n.spec.pod_cidr}
+        nodes = (node for node in self.nodes if node.spec.pod_cidr)
+        found = {node.metadata.name: node.internal_ip_of(self.family) for node in nodes}
         return {name: address for name, address in found.items() if address}
 
     @cached_property

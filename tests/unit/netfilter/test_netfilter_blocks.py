@@ -20,7 +20,11 @@ KEY = blocks.concatenation(PACKET.destination, PACKET.protocol, PACKET.port)
 def table(*rules: str, verdict: str = "goto service") -> Ruleset:
     """A table with one Service, whose chain has some rules before it balances to two endpoints."""
     chains = (
-        Chain("prerouting", (blocks.by_address(Family.IPV4).look_up("services"),), blocks.NAT_PREROUTING),
+        Chain(
+            "prerouting",
+            (blocks.by_address(Family.IPV4).look_up("services"),),
+            blocks.NAT_PREROUTING,
+        ),
         Chain("postrouting", blocks.MASQUERADE_MARKED, blocks.NAT_POSTROUTING),
         Chain("service", (*rules, *blocks.balance([ONE, TWO]))),
         *(

@@ -179,7 +179,10 @@ class Plane:
         ports = self.tracker.current()
         self.parts.keep(View(own, tuple(nodes.values()), ports), resync=True)
         health_check_answers(ports)
-        found, backends = offered(services.values(), Family.IPV4), usable(nodes.values(), Family.IPV4)
+        found, backends = (
+            offered(services.values(), Family.IPV4),
+            usable(nodes.values(), Family.IPV4),
+        )
         healthy = dict.fromkeys(found.frontends, backends.backends)
         self.programmer.program(Balancing(healthy, backends.backends), found.addresses, resync=True)
         list(unserved(services.values(), found.refused, Family.IPV4))

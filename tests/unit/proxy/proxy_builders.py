@@ -15,7 +15,12 @@ from netlab.proxy.nftables import compile_services
 from netlab.proxy.servicemap import ServicePortMap, build
 
 NODE = Node(metadata=ObjectMeta(name="node1", labels={"topology.kubernetes.io/zone": "a"}))
-CONFIG = ProxyConfig(Family.IPV4, node_ip="172.30.1.1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16")
+CONFIG = ProxyConfig(
+    Family.IPV4,
+    node_ip="172.30.1.1",
+    cluster_cidr="10.244.0.0/16",
+    service_cidr="10.96.0.0/16",
+)
 HOST = Host(frozenset({"172.30.1.1", "10.244.1.0", "10.244.1.1"}))
 FLANNEL = flannel_rules(Family.IPV4, "10.244.0.0/16", "10.244.1.0/24")
 
@@ -72,7 +77,10 @@ def service(
 
 def service_map(*objects: Service | EndpointSlice, node: Node = NODE) -> ServicePortMap:
     return build(
-        [o for o in objects if isinstance(o, Service)], [o for o in objects if isinstance(o, EndpointSlice)], node, Family.IPV4
+        [o for o in objects if isinstance(o, Service)],
+        [o for o in objects if isinstance(o, EndpointSlice)],
+        node,
+        Family.IPV4,
     )
 
 

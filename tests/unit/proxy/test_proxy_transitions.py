@@ -50,7 +50,11 @@ def changes(draw: st.DrawFn) -> tuple[str, object, object]:
 @given(st.lists(changes(), min_size=1, max_size=8))
 def test_any_history_ends_in_the_table_of_its_end(history: list) -> None:
     """Whatever came and went, the table is the one that a fresh start would make, and repair finds nothing to do."""
-    kernel, tracker, compiler = FakeKernel(), ServiceTracker(NODE, Family.IPV4), NftablesCompiler(CONFIG)
+    kernel, tracker, compiler = (
+        FakeKernel(),
+        ServiceTracker(NODE, Family.IPV4),
+        NftablesCompiler(CONFIG),
+    )
     kernel.create_namespaces([PATH])
     ruleset = None
     for name, now, piece in history:
