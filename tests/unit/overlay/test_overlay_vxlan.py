@@ -58,6 +58,7 @@ RIVALS = [
     ("a subnet over another's", [lease("node3", "10.244.2.128/25")], "belongs to another node", "node3"),
     ("a subnet over ours", [lease("node3", "10.244.0.0/23")], "belongs to another node", "node3"),
     ("the default route", [lease("node3", "0.0.0.0/0")], "outside the pod network", "node3"),
+    ("wider than the pods", [lease("node3", "10.244.0.0/15")], "outside the pod network", "node3"),
     ("the underlay", [lease("node3", "172.30.0.0/16")], "outside the pod network", "node3"),
     ("our public address", [lease("node3", address="172.30.1.1")], "this node's own", "node3"),
     ("a pod's address as public address", [lease("node3", address="10.244.1.9")], "inside the pod network", "node3"),
