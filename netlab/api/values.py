@@ -77,7 +77,7 @@ def ip(text: str, field: str) -> Ip:
 def addresses(texts: Iterable[str], field: str, family: Family) -> tuple[Ip, ...]:
     """Return the addresses of a list that are of a family, each once."""
     parsed = dict.fromkeys(ip(text, field) for text in texts)
-    return tuple(found for found in parsed if Family.of(found) is family)
+    return tuple(found for found in parsed if ip_address(found).version == family.version)
 
 
 def cidr(text: str, field: str, family: Family) -> Cidr:
