@@ -25,6 +25,7 @@ The tour, from the words of the field down to the kernel:
     ipam        which address belongs to what (pure)
     api         Kubernetes' nouns as frozen types, and the names all parts agree on (pure)
     serving     how servers take connections: bounds per client, an accept loop that survives a lack of descriptors
+    family      IPv4 and IPv6 as values, which every compiler of addresses takes (pure)
     errors      every error a user can meet; files: how a file is replaced whole; recent: a set of bounded size
 
 Each package's own docstring introduces its modules; docs/architecture.md says how they work together at run time.

@@ -27,6 +27,7 @@ from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.owned import OwnedState
 from netlab.dataplane.state import NamespaceState
 from netlab.errors import InvalidValueError
+from netlab.family import IN_USE, Family
 from netlab.netfilter.ruleset import Ruleset
 from netlab.overlay.backends import backend
 from netlab.overlay.masquerade import flannel_rules
@@ -92,8 +93,8 @@ class Overlay(Part):
 
     name, keeper, noun = "overlay", OVERLAY, "node"
 
-    def __init__(self, lab: Lab) -> None:
-        self._backend = backend(lab.metadata.name, lab.spec.networking)
+    def __init__(self, lab: Lab, family: Family) -> None:
+        self._backend = backend(lab.metadata.name, lab.spec.networking, family)
         self.watched = frozenset(self._backend.watched)
 
     def wanted(self, view: View) -> Wanted:
@@ -114,8 +115,9 @@ class Masquerade(Part):
 
     name, keeper, noun = "masquerade", RULES, "node"
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, family: Family) -> None:
         self._pods = lab.spec.networking.pod_subnet
+        self._family = family
 
     def wanted(self, view: View) -> Wanted:
         """Return flannel's table, once the node has a podCIDR; an invalid one leaves it out."""
@@ -123,10 +125,10 @@ class Masquerade(Part):
         if not node.spec.pod_cidr:
             return Wanted()
         try:
-            own = values.cidr(node.spec.pod_cidr, "spec.podCIDR")
+            own = values.cidr(node.spec.pod_cidr, "spec.podCIDR", self._family)
         except InvalidValueError as error:
             return Wanted(refused={f"node {node.metadata.name}": error})
-        return Wanted(tables=(flannel_rules(self._pods, own),))
+        return Wanted(tables=(flannel_rules(self._family, self._pods, own),))
 
 
 class ServiceProxy(Part):
@@ -134,8 +136,9 @@ class ServiceProxy(Part):
 
     name, keeper, noun = "proxy", RULES, "service"
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, family: Family) -> None:
         self._networking = lab.spec.networking
+        self._family = family
         self._made: Mode | None = None
 
     def wanted(self, view: View) -> Wanted:
@@ -145,12 +148,13 @@ class ServiceProxy(Part):
     def stale_flows(self, before: View | None, now: View) -> tuple[FlowFilter, ...]:
         """Return the flows to Services whose rules have changed."""
         old = before.services if before else None
-        return self._mode(now).stale_flows(old, now.services, [now.node.internal_ip])
+        node_ip = now.node.internal_ip_of(self._family)
+        return self._mode(now).stale_flows(old, now.services, [node_ip])
 
     def _mode(self, view: View) -> Mode:
         if self._made is None:
-            network = self._networking
-            config = ProxyConfig(view.node.address, network.pod_subnet, network.service_subnet)
+            network, node_ip = self._networking, view.node.address_of(self._family)
+            config = ProxyConfig(self._family, node_ip, network.pod_subnet, network.service_subnet)
             self._made = MODES[network.kube_proxy_mode](config)
         return self._made
 
@@ -160,4 +164,4 @@ PARTS: Final = (Overlay, Masquerade, ServiceProxy)
 
 def parts(lab: Lab) -> tuple[Part, ...]:
     """Return the parts of one node of a lab, in the order in which they are kept."""
-    return tuple(part(lab) for part in PARTS)
+    return tuple(part(lab, family) for part in PARTS for family in IN_USE)

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from netlab.api import values
 from netlab.api.meta import INERT, Condition, Inert, Labels, Object, Quantity, Struct
-from netlab.api.values import Ipv4
+from netlab.api.values import Ip
 from netlab.errors import InvalidValueError
+from netlab.family import Family
 
 
 class NamespaceSpec(Struct, frozen=True, kw_only=True):
@@ -58,18 +59,24 @@ class Node(Object, frozen=True, kw_only=True):
     status: NodeStatus = NodeStatus()
 
     @property
-    def internal_ip(self) -> Ipv4 | Literal[""]:
-        """The node's address on the underlay, empty while it has none that can be one."""
+    def internal_ip(self) -> Ip | Literal[""]:
+        """The node's IPv4 address on the underlay, empty while it has none that can be one."""
+        return self.internal_ip_of(Family.IPV4)
+
+    def internal_ip_of(self, family: Family) -> Ip | Literal[""]:
+        """Return the node's address on the underlay, empty while it has none of the family."""
         try:
-            return self.address
+            return self.address_of(family)
         except InvalidValueError:
             return ""
 
-    @property
-    def address(self) -> Ipv4:
-        """The node's address on the underlay. Raises InvalidValueError when it has none that can be one."""
+    def address_of(self, family: Family) -> Ip:
+        """Return the node's address on the underlay.
+
+        Raises InvalidValueError if it has none of the family.
+        """
         text = next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
-        return values.unicast(text, "its InternalIP")
+        return values.unicast(text, "its InternalIP", family)
 
     @property
     def has_address(self) -> bool:

@@ -2,7 +2,7 @@
 
 Theory. A field of an object is text from any user. A value that reaches an nft script, a route, an ARP or FDB entry, a
 conntrack filter or a hosts file must have been parsed: the functions below return it in its one canonical form, or raise
-`InvalidValueError`, which names the field and the value. Each form has its own type (`Ipv4` is not `str`), so mypy refuses
+`InvalidValueError`, which names the field and the value. Each form has its own type (`Ip` is not `str`), so mypy refuses
 text that was not parsed where a value is wanted; only this module makes these types.
 
 Rules:
@@ -16,19 +16,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
+from ipaddress import collapse_addresses, ip_address, ip_network
 from typing import Final, NewType
 
 from netlab.errors import InvalidValueError
+from netlab.family import Family, IpNetwork
 
-Ipv4 = NewType("Ipv4", str)  # 10.244.1.5
-Cidr = NewType("Cidr", str)  # 10.244.1.0/24
+Ip = NewType("Ip", str)  # 10.244.1.5, of the family that the caller asked for
+Cidr = NewType("Cidr", str)  # 10.244.1.0/24, likewise
 Mac = NewType("Mac", str)  # 02:00:00:00:00:01, of one device: neither broadcast nor multicast nor zero
 Transport = NewType("Transport", str)  # tcp, udp or sctp
 HostName = NewType("HostName", str)  # a DNS name (RFC 1123), lower case
 
 TRANSPORTS: Final = {name.upper(): Transport(name) for name in ("tcp", "udp", "sctp")}
-EVERYBODY: Final = Cidr("0.0.0.0/0")
 LARGEST_PORT: Final = 65535
 LONGEST_ADDRESS: Final = 64  # characters; the longest IPv6 prefix has 43
 _LONGEST_SHOWN = 60
@@ -45,71 +45,69 @@ def shown(value: object) -> str:
 
 
 @lru_cache(maxsize=65536)
-def ipv4(text: str, field: str) -> Ipv4:
-    """Return an IPv4 address."""
-    if len(text) <= LONGEST_ADDRESS:
-        try:
-            return Ipv4(str(IPv4Address(text)))
-        except ValueError:
-            pass
-    raise InvalidValueError(f"{field} is {shown(text)}, which is not an IPv4 address.")
-
-
-def unicast(text: str, field: str) -> Ipv4:
-    """Return the IPv4 address of one host: not 0.0.0.0, loopback, multicast, reserved or broadcast."""
-    address = ipv4(text, field)
-    parsed = IPv4Address(address)
-    if parsed.is_unspecified or parsed.is_loopback or parsed.is_multicast or parsed.is_reserved:
-        raise InvalidValueError(f"{field} is {address}, which cannot be the address of a host.")
-    return address
-
-
-def ip(text: str, field: str) -> str:
-    """Return an address of either family; a zone (`%eth0`) is refused."""
+def address(text: str, field: str, family: Family) -> Ip:
+    """Return an address of a family; a zone (`%eth0`) is refused."""
     if len(text) <= LONGEST_ADDRESS and "%" not in text:
         try:
-            return str(IPv6Address(text)) if ":" in text else str(IPv4Address(text))
+            return Ip(str(family.address(text)))
+        except ValueError:
+            pass
+    raise InvalidValueError(f"{field} is {shown(text)}, which is not an {family.name} address.")
+
+
+def unicast(text: str, field: str, family: Family) -> Ip:
+    """Return the address of one host: not unspecified, loopback, multicast or reserved."""
+    found = address(text, field, family)
+    parsed = family.address(found)
+    if parsed.is_unspecified or parsed.is_loopback or parsed.is_multicast or parsed.is_reserved:
+        raise InvalidValueError(f"{field} is {found}, which cannot be the address of a host.")
+    return found
+
+
+def ip(text: str, field: str) -> Ip:
+    """Return an address of any family; a zone (`%eth0`) is refused."""
+    if len(text) <= LONGEST_ADDRESS and "%" not in text:
+        try:
+            return Ip(str(ip_address(text)))
         except ValueError:
             pass
     raise InvalidValueError(f"{field} is {shown(text)}, which is not an IP address.")
 
 
-def ipv4_of(texts: Iterable[str], field: str) -> tuple[Ipv4, ...]:
-    """Return the IPv4 addresses of a list, each once; those of the other family are left out."""
-    return tuple(dict.fromkeys(Ipv4(address) for text in texts if "." in (address := ip(text, field)) and ":" not in address))
+def addresses(texts: Iterable[str], field: str, family: Family) -> tuple[Ip, ...]:
+    """Return the addresses of a list that are of a family, each once."""
+    parsed = dict.fromkeys(ip(text, field) for text in texts)
+    return tuple(found for found in parsed if ip_address(found).version == family.version)
 
 
-def cidr(text: str, field: str) -> Cidr:
-    """Return an IPv4 network; bits beyond its prefix are refused."""
+def cidr(text: str, field: str, family: Family) -> Cidr:
+    """Return a network of a family; bits beyond its prefix are refused."""
     if len(text) <= LONGEST_ADDRESS and "/" in text:
         try:
-            return Cidr(str(IPv4Network(text)))
+            return Cidr(str(family.network(text)))
         except ValueError:
             pass
-    raise InvalidValueError(f"{field} is {shown(text)}, which is not an IPv4 network.")
+    raise InvalidValueError(f"{field} is {shown(text)}, which is not an {family.name} network.")
 
 
-def source_ranges(texts: Iterable[str], field: str) -> tuple[Cidr, ...]:
-    """Return IPv4 networks that do not overlap, which is what an nft set takes; none when they cover all addresses.
+def source_ranges(texts: Iterable[str], field: str, family: Family) -> tuple[Cidr, ...]:
+    """Return networks of a family that do not overlap, as an nft set needs; none if one is `any`.
 
     Kubernetes allows spaces around a prefix and bits beyond it. Networks of the other family are left out.
     """
-    networks = tuple(network for text in texts if (network := _network(text, field)) is not None)
-    ranges = tuple(Cidr(str(network)) for network in collapse_addresses(networks))
-    return () if EVERYBODY in ranges else ranges
+    networks = [_network(text, field) for text in texts]
+    own = (network for network in networks if network.version == family.version)
+    merged = collapse_addresses(own)  # type: ignore[type-var]  # all are of one family
+    ranges = tuple(Cidr(str(network)) for network in merged)
+    return () if family.any in ranges else ranges
 
 
-def _network(text: str, field: str) -> IPv4Network | None:
+def _network(text: str, field: str) -> IpNetwork:
     if len(text) <= LONGEST_ADDRESS:
-        stripped = text.strip()
         try:
-            if ":" not in stripped:
-                return IPv4Network(stripped, strict=False)
-            IPv6Network(stripped, strict=False)
+            return ip_network(text.strip(), strict=False)
         except ValueError:
             pass
-        else:
-            return None
     raise InvalidValueError(f"{field} holds {shown(text)}, which is not a network.")
 
 

@@ -52,6 +52,7 @@ from netlab.controlplane.store import Store
 from netlab.daemon.hosts import LabController
 from netlab.dataplane.names import EDGE
 from netlab.edge.frontends import frontends, is_ours
+from netlab.family import Family
 
 log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
@@ -322,4 +323,4 @@ class Convergence:
 
 def is_balanced(service: Service) -> bool:
     """Return whether the edge serves a Service: it has netlab's class, an address and a port."""
-    return is_ours(service) and bool(frontends((service,)))
+    return is_ours(service) and bool(frontends((service,), Family.IPV4))

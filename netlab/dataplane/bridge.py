@@ -4,18 +4,19 @@
   route to them; the CNI bridge plugin calls this isGateway and turns ip_forward on.
 - Every pod's port is in hairpin mode: a pod that reaches itself through a Service leaves and enters by the same port
   (semantics 6.8, 18.2).
-- Its MAC address is made from its IPv4 address, as `pod.mac_of` does for pods: whoever has the address later has the MAC
-  too, so no neighbour ever holds a stale one.
+- Its MAC address is made from its IP address, as `pod.mac_of` does for pods: a later owner of the
+  address has the MAC, too, so no neighbour ever holds a stale one.
 - That a Service between two of its pods works needs br_netfilter (semantics 7.19, 18.1): `fabric.NODE_SYSCTLS` has it.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from netlab.dataplane.names import ownership_mark
 from netlab.dataplane.pod import mac_of
 from netlab.dataplane.state import Address, Bridge, Link, NamespaceState
+from netlab.family import Family
 
 CNI_BRIDGE = "cni0"
 POD_MTU = 1450  # the underlay's 1500 less VXLAN's 50 (semantics 2.14, 2.36)
@@ -23,7 +24,7 @@ POD_MTU = 1450  # the underlay's 1500 less VXLAN's 50 (semantics 2.14, 2.36)
 
 def gateway_of(subnet: str) -> str:
     """Return the gateway address of a node's pod subnet with its prefix length: `10.244.1.0/24` -> `10.244.1.1/24`."""
-    network = IPv4Network(subnet)
+    network = ip_network(subnet)
     return f"{network.network_address + 1}/{network.prefixlen}"
 
 
@@ -41,5 +42,5 @@ def cni_bridge(lab: str, subnet: str, *, mtu: int = POD_MTU) -> NamespaceState:
             ),
         ),
         addresses=(Address(CNI_BRIDGE, gateway),),
-        sysctls={"net/ipv4/ip_forward": "1"},
+        sysctls={Family.of(gateway).forwarding: "1"},
     )

@@ -12,7 +12,7 @@ Rules:
    - a link takes everything on it along; the loss of a bridge frees its ports; a VXLAN goes with its device;
    - the last address of a device takes its routes and ARP entries, the first of a subnet its secondaries: they are set again;
    - a changed MAC empties the device's ARP table, permanent entries included.
-5. `lo` and 127.0.0.1/8 are never deleted, even by who owns `lo` (the edge, for its load balancer addresses).
+5. `lo` and its own address are never deleted, even by who owns `lo` (the edge, for its load balancer addresses).
 6. The route to an address's own subnet is the kernel's work, done once, when address and link come up together. If it is
    gone while both are there (`ip route flush table main`), it is put back as the kernel would have made it. A route
    without device that has taken its place (`ip route replace blackhole`) is deleted.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 from typing import TypeVar
 
 from netlab.dataplane.state import (
@@ -42,10 +42,11 @@ from netlab.dataplane.state import (
     Veth,
     Vxlan,
 )
+from netlab.family import FAMILIES
 
 Entry = TypeVar("Entry", Address, Route, Neighbour, ForwardingEntry)
 LOOPBACK = "lo"
-LOOPBACK_ADDRESS = "127.0.0.1/8"
+LOOPBACK_ADDRESSES = frozenset(family.loopback_address for family in FAMILIES)
 _LINK_ORDER: dict[type[object], int] = {type(None): 0, Bridge: 1, Veth: 2, Vxlan: 3}  # each leans on those before it
 
 
@@ -84,7 +85,7 @@ def diff(desired: NamespaceState, observed: NamespaceState, owns: Callable[[str]
         addresses=tuple(
             a
             for a in _extra(desired.addresses, observed.addresses, plan, owns, lambda a: a)
-            if (a.device, a.address) != (LOOPBACK, LOOPBACK_ADDRESS)
+            if a.device != LOOPBACK or a.address not in LOOPBACK_ADDRESSES
         ),
     )
     kept = _survivors(observed, extra, plan)
@@ -195,8 +196,8 @@ def _survivors(observed: NamespaceState, extra: NamespaceState, plan: _LinkPlan)
 
 def _secondary(address: Address, deleted: Sequence[Address]) -> bool:
     """Tell whether the kernel may drop this address with one of those deleted: same device, same subnet."""
-    network = IPv4Interface(address.address).network
-    return any(d.device == address.device and IPv4Interface(d.address).network == network for d in deleted)
+    network = ip_interface(address.address).network
+    return any(d.device == address.device and ip_interface(d.address).network == network for d in deleted)
 
 
 def _entries(desired: Iterable[Entry], kept: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterator[Operation]:
@@ -226,9 +227,10 @@ def _lost_connected(
     up = {link.name for link in kept.links if link.up} - plan.gone - {LOOPBACK}
     present = {(route.destination, route.device) for route in kept.connected}
     for address in desired.addresses:
-        interface = IPv4Interface(address.address)
+        interface = ip_interface(address.address)
         key = (str(interface.network), address.device)
-        if interface.network.prefixlen < 32 and address in kept.addresses and address.device in up and key not in present:
+        alive = address in kept.addresses and address.device in up
+        if interface.network.num_addresses > 1 and alive and key not in present:
             present.add(key)  # a second address of the subnet has no route of its own
             in_the_way = (r for r in kept.routes if r.destination == key[0] and not r.device and r not in deleted.routes)
             yield from (Operation(Verb.DELETE, route) for route in in_the_way)

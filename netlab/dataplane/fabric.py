@@ -29,12 +29,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 
 from netlab.dataplane.bridge import CNI_BRIDGE
 from netlab.dataplane.names import digest, mac_address, ownership_mark
 from netlab.dataplane.pod import LOOPBACK, LOOPBACK_UP, NO_IPV6
 from netlab.dataplane.state import Address, Bridge, Link, NamespaceState, Route, Veth
+from netlab.family import Family
 
 UNDERLAY = "underlay"
 OUTSIDE = "outside"
@@ -185,13 +186,17 @@ def host_state(lab: str, host: Host, overlay_devices: Iterable[str] = ()) -> Nam
             ),
         ),
         addresses=(LOOPBACK, *(Address(cable.interface, cable.address) for cable in cables)),
-        routes=(Route("0.0.0.0/0", default, gateway=host.gateway),) if default else (),
+        routes=_default_routes(host.gateway, default) if default else (),
         sysctls={**SYSCTLS[host.role], **of_overlay},
     )
 
 
+def _default_routes(gateway: str, device: str) -> tuple[Route, ...]:
+    return (Route(Family.of(gateway).any, device, gateway=gateway),)
+
+
 def _reaches(address: str, gateway: str) -> bool:
-    return IPv4Interface(gateway).ip in IPv4Interface(address).network
+    return ip_interface(gateway).ip in ip_interface(address).network
 
 
 def owns_in_fabric(name: str) -> bool:

@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from netlab.api.values import Ipv4
+from netlab.api.values import Ip
 
 AnyAddress = Literal[""]
 
@@ -46,9 +46,9 @@ class FlowFilter:
     """Which flows to delete: those that match all fields; an empty one or 0 matches every flow."""
 
     protocol: str = "udp"  # always compared
-    destination: Ipv4 | AnyAddress = ""
+    destination: Ip | AnyAddress = ""
     destination_port: int = 0
-    reply_source: Ipv4 | AnyAddress = ""
+    reply_source: Ip | AnyAddress = ""
     mark: int = 0
 
     def matches(self, flow: Flow) -> bool:

@@ -7,7 +7,7 @@
 - The node's end makes the pair; the far end appears in the pod's namespace, down. The pod's own state then gives it
   address and route and sets it up, so not one packet leaves a pod before its settings are right.
 - Both routes are the ones the CNI bridge plugin and flannel give: the default, and the whole pod network.
-- The MAC address is made from the IPv4 address (0a:58 + four bytes, as the CNI plugins do): an address that is used again
+- The MAC address is made from the address (0a:58 + its last four bytes, as the CNI plugins do): an address that is used again
   by another pod keeps its MAC, and no neighbour holds a stale one (semantics 3.26). arp_notify announces it besides.
 - Both MAC addresses are thus known, and pod and node have permanent neighbor entries for each other. The kernel counts only
   learned entries against net.ipv4.neigh.default.gc_thresh3, 1,024 for all namespaces of the machine together: without the
@@ -18,14 +18,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 
 from netlab.dataplane.names import mac_address, ownership_mark, pod_link
 from netlab.dataplane.state import Address, Link, NamespaceState, Neighbour, Route, Veth
+from netlab.family import Family
 
 POD_INTERFACE = "eth0"
 NO_IPV6 = {"net/ipv6/conf/all/disable_ipv6": "1"}  # no MLD, no RS in captures; `all` sets `default` and every device
-LOOPBACK_UP, LOOPBACK = Link("lo"), Address("lo", "127.0.0.1/8")  # as every namespace is born; stated as both can be lost
+LOOPBACK_UP = Link("lo")  # as every namespace is born; stated, as somebody can take it down
+LOOPBACK = Address("lo", Family.IPV4.loopback_address)  # likewise
 POD_SYSCTLS = {
     **NO_IPV6,
     "net/ipv4/conf/eth0/arp_notify": "1",  # gratuitous ARP when it comes up again
@@ -53,8 +55,8 @@ class Sandbox:
 
 
 def mac_of(address: str) -> str:
-    """Return the MAC address that belongs to an IPv4 address: `10.244.1.2/24` -> `0a:58:0a:f4:01:02`."""
-    return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *IPv4Interface(address).ip.packed))
+    """Return the MAC address for an address: `10.244.1.2/24` -> `0a:58:0a:f4:01:02`."""
+    return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *ip_interface(address).ip.packed[-4:]))
 
 
 def pod_state(sandbox: Sandbox) -> NamespaceState:
@@ -71,7 +73,7 @@ def pod_state(sandbox: Sandbox) -> NamespaceState:
         ),
         addresses=(LOOPBACK, Address(POD_INTERFACE, sandbox.address)),
         routes=(
-            Route("0.0.0.0/0", POD_INTERFACE, gateway=sandbox.gateway),
+            Route(Family.of(sandbox.address).any, POD_INTERFACE, gateway=sandbox.gateway),
             Route(sandbox.pod_subnet, POD_INTERFACE, gateway=sandbox.gateway),
         ),
         neighbours=(Neighbour(POD_INTERFACE, sandbox.gateway, mac_of(sandbox.gateway)),),

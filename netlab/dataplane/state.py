@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from netlab.family import Family
+
 MAIN_TABLE, LOCAL_TABLE, DEFAULT_TABLE = 254, 255, 253  # rtnetlink(7); the kernel fills `local` with a host's own addresses
 
 
@@ -67,7 +69,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Address:
-    """An IPv4 address with its prefix length: `10.244.1.1/24` on `device`."""
+    """An address with its prefix length: `10.244.1.1/24` on `device`."""
 
     device: str
     address: str
@@ -75,7 +77,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A route. `destination` is a prefix; the default route is `0.0.0.0/0`.
+    """A route. `destination` is a prefix; the default route is `0.0.0.0/0` or `::/0`.
 
     Routes with a metric are never shown. `connected` marks a route that the kernel makes itself with an address.
     """
@@ -108,7 +110,7 @@ KERNEL_RULES = (Rule(0, LOCAL_TABLE), Rule(32766, MAIN_TABLE), Rule(32767, DEFAU
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A permanent ARP entry."""
+    """A permanent entry of the neighbor table (ARP with IPv4)."""
 
     device: str
     address: str
@@ -227,7 +229,7 @@ def _route_words(verb: Verb, route: Route) -> str:
         "ip route",
         _REPLACE[verb],
         "" if route.type == "unicast" else route.type,
-        "default" if route.destination == "0.0.0.0/0" else route.destination,
+        "default" if route.destination == Family.IPV4.any else route.destination,
         _optional("via", route.gateway),
         _optional("dev", route.device),
         _optional("src", route.source),

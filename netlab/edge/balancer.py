@@ -36,10 +36,12 @@ from netlab.edge.names import OutsideNames
 from netlab.edge.programming import Programmer
 from netlab.edge.reporting import Reporter, health_report
 from netlab.edge.rules import Balancing
+from netlab.family import Family
 from netlab.kernel.door import Kernel
 from netlab.process.identity import own_start_time
 
 log = logging.getLogger("netlab.edge")
+FAMILY = Family.IPV4  # of the outside network and the pool
 
 
 class Balancer:
@@ -69,7 +71,7 @@ class Balancer:
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
         self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
         self._checker = Checker(probe, self._changed, pace)
-        self._programmer = Programmer(kernel, path)
+        self._programmer = Programmer(kernel, path, FAMILY)
         self._names = names
         self._reporter = Reporter(client)
         self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())
@@ -112,7 +114,7 @@ class Balancer:
         synced = synced_versions(self._balanced)
         look = resync or self._look
         services = tuple(self._services.cache.values())
-        found, nodes = offered(services), usable(self._nodes.cache.values())
+        found, nodes = offered(services, FAMILY), usable(self._nodes.cache.values(), FAMILY)
         balancing = self._ask(found, nodes)
         if not (self._started or self._checker.all_asked):
             return named
@@ -134,7 +136,7 @@ class Balancer:
             if self._started:
                 more = {LOAD_BALANCERS: health_report(self._balancing), PROBLEMS: self._left_out.problems}
                 await self._lease.renew(dict(self._synced), more)
-            for service, message in unserved(*self._unserved):
+            for service, message in unserved(*self._unserved, FAMILY):
                 await self._reporter.tell(service, message)
         return told.error is None
 

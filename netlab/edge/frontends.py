@@ -21,8 +21,9 @@ from enum import Enum
 from netlab.api import values
 from netlab.api.cluster import Node
 from netlab.api.services import Service, ServicePort
-from netlab.api.values import Cidr, HostName, Ipv4, Transport
+from netlab.api.values import Cidr, HostName, Ip, Transport
 from netlab.containment import Contained, describe
+from netlab.family import Family
 from netlab.proxy.health import HEALTHZ_PORT
 from netlab.proxy.servicemap import affinity_timeout
 
@@ -44,7 +45,7 @@ class Check:
     """One question to one node. Equal checks of several Services are asked once."""
 
     kind: CheckKind
-    address: Ipv4
+    address: Ip
     port: int
 
     def __str__(self) -> str:
@@ -57,7 +58,7 @@ class Backend:
     """A node that traffic can be sent to."""
 
     name: HostName
-    address: Ipv4
+    address: Ip
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Frontend:
     protocol: Transport
     port: int
     node_port: int
-    addresses: tuple[Ipv4, ...]
+    addresses: tuple[Ip, ...]
     source_ranges: tuple[Cidr, ...] = ()  # prefixes that do not overlap; empty: everybody
     affinity_timeout: int = 0  # seconds; 0: no session affinity
     health_check_node_port: int = 0  # 0: externalTrafficPolicy Cluster
@@ -103,7 +104,7 @@ class Offered:
     """What the load balancer offers, the addresses it answers at, and the objects left out: `service ns/name` -> why."""
 
     frontends: tuple[Frontend, ...] = ()
-    addresses: frozenset[Ipv4] = frozenset()
+    addresses: frozenset[Ip] = frozenset()
     refused: Mapping[str, Exception] = field(default_factory=dict)
 
 
@@ -115,17 +116,18 @@ class Usable:
     refused: Mapping[str, Exception] = field(default_factory=dict)
 
 
-def offered(services: Iterable[Service]) -> Offered:
+def offered(services: Iterable[Service], family: Family) -> Offered:
     """Return what is offered, in order of name. Of two Services with the same address and port the first by name has it."""
-    taken: set[tuple[Ipv4, Transport, int]] = set()
+    taken: set[tuple[Ip, Transport, int]] = set()
     found: list[Frontend] = []
-    addresses: set[Ipv4] = set()
+    addresses: set[Ip] = set()
     refused: dict[str, Exception] = {}
     for service in sorted(services, key=lambda s: s.key):
         own: list[Frontend] = []
         with Contained() as attempt:
-            given = load_balancer_addresses(service)
-            own = [frontend for port in service.spec.ports if (frontend := _frontend(service, port, given)).addresses]
+            given = load_balancer_addresses(service, family)
+            every = (_frontend(service, port, given, family) for port in service.spec.ports)
+            own = [frontend for frontend in every if frontend.addresses]
         if attempt.error:
             refused[f"service {service.key}"] = attempt.error
             continue
@@ -138,12 +140,17 @@ def offered(services: Iterable[Service]) -> Offered:
     return Offered(tuple(found), frozenset(addresses), refused)
 
 
-def frontends(services: Iterable[Service]) -> tuple[Frontend, ...]:
+def frontends(services: Iterable[Service], family: Family) -> tuple[Frontend, ...]:
     """Return the frontends alone."""
-    return offered(services).frontends
+    return offered(services, family).frontends
 
 
-def _frontend(service: Service, port: ServicePort, addresses: tuple[Ipv4, ...]) -> Frontend:
+def _frontend(
+    service: Service,
+    port: ServicePort,
+    addresses: tuple[Ip, ...],
+    family: Family,
+) -> Frontend:
     """Return a port's frontend at those of the addresses where there is a way in."""
     spec = service.spec
     unknown_to_nodes = {ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip_mode == "Proxy"}
@@ -155,7 +162,11 @@ def _frontend(service: Service, port: ServicePort, addresses: tuple[Ipv4, ...]) 
         port=values.port(port.port, "a port"),
         node_port=values.port_or_none(port.node_port, "a nodePort"),
         addresses=tuple(a for a in addresses if port.node_port or a not in unknown_to_nodes),
-        source_ranges=values.source_ranges(spec.load_balancer_source_ranges, "spec.loadBalancerSourceRanges"),
+        source_ranges=values.source_ranges(
+            spec.load_balancer_source_ranges,
+            "spec.loadBalancerSourceRanges",
+            family,
+        ),
         affinity_timeout=affinity_timeout(service),
         health_check_node_port=values.port_or_none(spec.health_check_node_port, "spec.healthCheckNodePort") if local else 0,
     )
@@ -166,27 +177,32 @@ def is_ours(service: Service) -> bool:
     return service.spec.type == "LoadBalancer" and not service.spec.load_balancer_class
 
 
-def load_balancer_addresses(service: Service) -> tuple[Ipv4, ...]:
+def load_balancer_addresses(service: Service, family: Family) -> tuple[Ip, ...]:
     """Return the addresses the Service has been given, none for other kinds of Services. Raises InvalidValueError."""
     if not is_ours(service):
         return ()
     given = [ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip]
-    return tuple(dict.fromkeys(values.unicast(address, "an address of status.loadBalancer") for address in given))
+    field = "an address of status.loadBalancer"
+    return tuple(dict.fromkeys(values.unicast(address, field, family) for address in given))
 
 
-def unserved(services: Iterable[Service], refused: Mapping[str, Exception]) -> Iterator[tuple[Service, str]]:
+def unserved(
+    services: Iterable[Service],
+    refused: Mapping[str, Exception],
+    family: Family,
+) -> Iterator[tuple[Service, str]]:
     """Yield the Services that cannot be served though they are ours, with the sentence for their event."""
     for service in services:
         if error := refused.get(f"service {service.key}"):
             yield service, f"The load balancer does not serve this Service: {describe(error)}"
             continue
-        served = {(frontend.protocol, frontend.port) for frontend in frontends((service,))}
+        served = {(frontend.protocol, frontend.port) for frontend in frontends((service,), family)}
         missing = [str(p.port) for p in service.spec.ports if (p.protocol.lower(), p.port) not in served]
-        if load_balancer_addresses(service) and missing:
+        if load_balancer_addresses(service, family) and missing:
             yield service, NO_NODE_PORT.format(ports=", ".join(missing))
 
 
-def usable(nodes: Iterable[Node]) -> Usable:
+def usable(nodes: Iterable[Node], family: Family) -> Usable:
     """Return the nodes that can be asked: those with an address that are not being deleted."""
     found: list[Backend] = []
     refused: dict[str, Exception] = {}
@@ -194,12 +210,13 @@ def usable(nodes: Iterable[Node]) -> Usable:
         if node.metadata.deletion_timestamp or not node.has_address:
             continue
         with Contained() as attempt:
-            found.append(Backend(values.host_name(node.metadata.name, "metadata.name"), node.address))
+            name = values.host_name(node.metadata.name, "metadata.name")
+            found.append(Backend(name, node.address_of(family)))
         if attempt.error:
             refused[f"node {node.metadata.name}"] = attempt.error
     return Usable(tuple(sorted(found)), refused)
 
 
-def backends(nodes: Iterable[Node]) -> tuple[Backend, ...]:
+def backends(nodes: Iterable[Node], family: Family) -> tuple[Backend, ...]:
     """Return the usable nodes alone."""
-    return usable(nodes).backends
+    return usable(nodes, family).backends

@@ -10,30 +10,36 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
+from netlab.dataplane.diff import LOOPBACK, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
 from netlab.edge.frontends import Backend
-from netlab.edge.rules import FAMILY, TABLE, Balancing, compile_rules, stale_flows
+from netlab.edge.rules import TABLE, Balancing, compile_rules, stale_flows
 from netlab.edge.steering import own_rules, steering_state
 from netlab.errors import KernelError
+from netlab.family import Family
 from netlab.kernel.door import Kernel
 from netlab.kernel.tables import TableKeeper
 
 log = logging.getLogger("netlab.edge")
 
 
-def loopback_state(addresses: Iterable[str]) -> NamespaceState:
-    """Return what `lo` should hold: 127.0.0.1 and each load balancer address as a /32, so that the kernel takes it as its own."""
-    wanted = (Address(LOOPBACK, f"{address}/32") for address in dict.fromkeys(addresses))
-    return NamespaceState(links=(Link(LOOPBACK),), addresses=(Address(LOOPBACK, LOOPBACK_ADDRESS), *wanted))
+def loopback_state(addresses: Iterable[str], family: Family) -> NamespaceState:
+    """Return what `lo` should hold: its own address and each load balancer address.
+
+    A load balancer address has the prefix of one host, so that the kernel takes it as its own.
+    """
+    wanted = (family.host(address) for address in dict.fromkeys(addresses))
+    held = (Address(LOOPBACK, address) for address in (family.loopback_address, *wanted))
+    return NamespaceState(links=(Link(LOOPBACK),), addresses=tuple(held))
 
 
 class Programmer:
-    """Brings the edge's namespace to what is wanted. `path` names the namespace."""
+    """Brings the edge's namespace, at `path`, to what is wanted of one family."""
 
-    def __init__(self, kernel: Kernel, path: str) -> None:
+    def __init__(self, kernel: Kernel, path: str, family: Family) -> None:
         self._kernel = kernel
         self._path = path
+        self._family = family
         self._tables = TableKeeper(kernel, path)
         self._balancing: Balancing | None = None
         self._steered: dict[str, Backend] = {}  # nodes that have, or had, connections by mark, by address
@@ -42,13 +48,14 @@ class Programmer:
     @property
     def refused(self) -> Mapping[str, Exception]:
         """The Services whose rules were left out: `service ns/name` -> why."""
-        refused = self._tables.refused(FAMILY, TABLE)
+        refused = self._tables.refused(self._family.nft, TABLE)
         return {f"service {path.rsplit('/', 2)[0]}": error for path, error in refused.items()}
 
     def program(self, balancing: Balancing, addresses: frozenset[str], *, resync: bool = False) -> None:
         """Make it so; `resync` also looks for what somebody else has changed. After a KernelError the next call looks afresh."""
         try:
-            wanted = compile_rules(balancing, self._tables.written(FAMILY, TABLE))
+            written = self._tables.written(self._family.nft, TABLE)
+            wanted = compile_rules(self._family, balancing, written)
             if self._tables.keep(wanted, resync=resync):
                 log.info("rules=changed frontends=%d", len(balancing.healthy))
             if any(not frontend.node_port for frontend in balancing.healthy):
@@ -64,7 +71,11 @@ class Programmer:
     def _place(self, addresses: frozenset[str], nodes: tuple[Backend, ...]) -> None:
         observed = own_rules(self._kernel.observe(self._path, policy=True))
         steering = steering_state(nodes, observed)
-        wanted = replace(loopback_state(sorted(addresses)), routes=steering.routes, rules=steering.rules)
+        wanted = replace(
+            loopback_state(sorted(addresses), self._family),
+            routes=steering.routes,
+            rules=steering.rules,
+        )
         operations = diff(wanted, observed, lambda link: link == LOOPBACK)
         if operations:
             self._kernel.perform(self._path, operations)
@@ -74,7 +85,7 @@ class Programmer:
     def _forget_flows(self, balancing: Balancing) -> None:
         """Have conntrack forget what went by other rules: those of before, or a stranger's (as `node.agent_parts`)."""
         stale = stale_flows(self._balancing, balancing)
-        if self._tables.was_unknown(FAMILY, TABLE):
+        if self._tables.was_unknown(self._family.nft, TABLE):
             stale += stale_flows(None, balancing)
         self._balancing = balancing
         if stale:

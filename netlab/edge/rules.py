@@ -1,4 +1,4 @@
-"""The load balancer as nft rules: table `ip netlab-edge` in the edge's namespace. Pure.
+"""The load balancer as nft rules: table `netlab-edge` of one family in the edge's namespace. Pure.
 
 A packet from outside to 198.51.100.1:80, an address that stands on the edge's `lo`:
 
@@ -27,13 +27,14 @@ Decisions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.names import digest
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.steering import mark
+from netlab.family import Family
 from netlab.netfilter import blocks
 from netlab.netfilter.ruleset import (
     AFTER_DNAT_PRIORITY,
@@ -50,7 +51,6 @@ from netlab.netfilter.ruleset import (
 )
 from netlab.netfilter.vetting import LONGEST_NAME
 
-FAMILY = "ip"
 TABLE = "netlab-edge"
 LONGEST_BASE = LONGEST_NAME - len("firewall-")
 
@@ -58,39 +58,6 @@ SERVICE_PORTS = "service-ports"  # where there is a healthy node
 UNHEALTHY_PORTS = "unhealthy-ports"  # where there is none
 FIREWALL_PORTS = "firewall-ports"  # where loadBalancerSourceRanges are given
 NODES = "node-addresses"
-SETS = (
-    blocks.BY_ADDRESS.map(SERVICE_PORTS),
-    blocks.BY_ADDRESS.map(UNHEALTHY_PORTS),
-    blocks.BY_ADDRESS.map(FIREWALL_PORTS),
-    Set(NODES, "ipv4_addr"),
-)
-CHAINS = (
-    Chain(
-        "firewall-prerouting",
-        (blocks.BY_ADDRESS.look_up(FIREWALL_PORTS),),
-        Base(ChainType.FILTER, Hook.PREROUTING, BEFORE_DNAT_PRIORITY),
-    ),
-    Chain("nat-prerouting", (blocks.BY_ADDRESS.look_up(SERVICE_PORTS),), blocks.NAT_PREROUTING),
-    Chain(
-        "mark-prerouting",
-        ("ct direction original ct mark != 0 meta mark set ct mark",),
-        Base(ChainType.FILTER, Hook.PREROUTING, AFTER_DNAT_PRIORITY),
-    ),
-    Chain("nat-output", (blocks.BY_ADDRESS.look_up(SERVICE_PORTS),), blocks.NAT_OUTPUT),
-    Chain(
-        "filter-input",
-        (blocks.BY_ADDRESS.look_up(UNHEALTHY_PORTS),),
-        Base(ChainType.FILTER, Hook.INPUT, FILTER_PRIORITY),
-    ),
-    blocks.reject_chain(),
-    blocks.MARKING,
-    Chain(
-        "nat-postrouting",
-        (f"ct mark != 0 ip saddr @{NODES} {blocks.MASQUERADE}", *blocks.MASQUERADE_MARKED),
-        blocks.NAT_POSTROUTING,
-    ),
-)
-
 Healthy = Mapping[Frontend, tuple[Backend, ...]]  # each frontend with its healthy nodes
 
 
@@ -102,43 +69,84 @@ class Balancing:
     nodes: tuple[Backend, ...] = ()
 
 
-def compile_rules(balancing: Balancing, previous: Ruleset | None = None) -> Ruleset:
+def compile_rules(family: Family, balancing: Balancing, previous: Ruleset | None = None) -> Ruleset:
     """Return the table. A fragment that is the same as in `previous` is the same object."""
     old = previous.fragments if previous else {}
-    addresses: dict[str, str] = {node.address: "" for node in balancing.nodes}
-    fragments = {FRAME: Fragment.of(CHAINS, SETS, {NODES: addresses})}
+    fragments = {FRAME: _frame(family, balancing.nodes)}
     for frontend, healthy in balancing.healthy.items():
-        fragments[frontend.path] = _fragment(frontend, healthy)
+        fragments[frontend.path] = _fragment(family, frontend, healthy)
     kept = {k: old[k] if old.get(k) == f else f for k, f in fragments.items()}
-    return Ruleset(FAMILY, TABLE, kept)
+    return Ruleset(family.nft, TABLE, kept)
 
 
-def _fragment(frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
+def _frame(family: Family, nodes: Iterable[Backend]) -> Fragment:
+    by_address = blocks.by_address(family)
+    sets = (
+        by_address.map(SERVICE_PORTS),
+        by_address.map(UNHEALTHY_PORTS),
+        by_address.map(FIREWALL_PORTS),
+        Set(NODES, family.set_type),
+    )
+    chains = (
+        Chain(
+            "firewall-prerouting",
+            (by_address.look_up(FIREWALL_PORTS),),
+            Base(ChainType.FILTER, Hook.PREROUTING, BEFORE_DNAT_PRIORITY),
+        ),
+        Chain("nat-prerouting", (by_address.look_up(SERVICE_PORTS),), blocks.NAT_PREROUTING),
+        Chain(
+            "mark-prerouting",
+            ("ct direction original ct mark != 0 meta mark set ct mark",),
+            Base(ChainType.FILTER, Hook.PREROUTING, AFTER_DNAT_PRIORITY),
+        ),
+        Chain("nat-output", (by_address.look_up(SERVICE_PORTS),), blocks.NAT_OUTPUT),
+        Chain(
+            "filter-input",
+            (by_address.look_up(UNHEALTHY_PORTS),),
+            Base(ChainType.FILTER, Hook.INPUT, FILTER_PRIORITY),
+        ),
+        blocks.reject_chain(),
+        blocks.MARKING,
+        Chain(
+            "nat-postrouting",
+            (f"ct mark != 0 {_from_node(family)} {blocks.MASQUERADE}", *blocks.MASQUERADE_MARKED),
+            blocks.NAT_POSTROUTING,
+        ),
+    )
+    return Fragment.of(chains, sets, {NODES: {node.address: "" for node in nodes}})
+
+
+def _from_node(family: Family) -> str:
+    return f"{family.nft} saddr @{NODES}"
+
+
+def _fragment(family: Family, frontend: Frontend, healthy: tuple[Backend, ...]) -> Fragment:
     name = _base(frontend.path)
     chains: list[Chain] = []
     elements: dict[str, dict[str, str]] = {}
     if frontend.source_ranges:
-        chains.append(Chain(f"firewall-{name}", (blocks.only_from(frontend.source_ranges),)))
+        allowed = blocks.only_from(family, frontend.source_ranges)
+        chains.append(Chain(f"firewall-{name}", (allowed,)))
         elements[FIREWALL_PORTS] = _dispatch(frontend, f"goto firewall-{name}")
     if not healthy:
         elements[UNHEALTHY_PORTS] = _dispatch(frontend, blocks.REJECT)
         return Fragment.of(chains, elements=elements)
     elements[SERVICE_PORTS] = _dispatch(frontend, f"goto service-{name}")
-    targets = [_target(frontend, node) for node in healthy]
+    targets = [_target(family, frontend, node) for node in healthy]
     for node, target in zip(healthy, targets, strict=True):
-        chains.append(Chain(target.chain, (*target.remember(), _send(frontend, node))))
-    nodes = (f"ip saddr @{NODES} {blocks.MARK_FOR_MASQUERADE}",) if frontend.node_port else ()
+        chains.append(Chain(target.chain, (*target.remember(), _send(family, frontend, node))))
+    nodes = (f"{_from_node(family)} {blocks.MARK_FOR_MASQUERADE}",) if frontend.node_port else ()
     chains.append(Chain(f"service-{name}", (*nodes, *blocks.balance(targets))))
     return Fragment.of(chains, blocks.affinity_sets(targets), elements)
 
 
-def _target(frontend: Frontend, node: Backend) -> blocks.Target:
-    return blocks.Target("node", _base(frontend.path, node.name), frontend.affinity_timeout)
+def _target(family: Family, frontend: Frontend, node: Backend) -> blocks.Target:
+    return blocks.Target(family, "node", _base(frontend.path, node.name), frontend.affinity_timeout)
 
 
-def _send(frontend: Frontend, node: Backend) -> str:
+def _send(family: Family, frontend: Frontend, node: Backend) -> str:
     if frontend.node_port:
-        return blocks.dnat(frontend.protocol, node.address, frontend.node_port)
+        return blocks.dnat(family, frontend.protocol, node.address, frontend.node_port)
     return f"ct mark set {mark(node):#010x}"
 
 

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from netlab.dataplane.state import KERNEL_RULES, LOCAL_TABLE, NamespaceState, Route, Rule
 from netlab.edge.frontends import Backend
+from netlab.family import Family
 
 HALF = 0xFFFF
 MARK_SHIFT = 16  # the lower half of a packet's mark is kube-proxy's
@@ -41,11 +42,11 @@ def steering_state(nodes: Iterable[Backend], observed: NamespaceState) -> Namesp
 
     `observed` says by which device a node is reached; a node on no subnet of the edge has no route, and gets no packets.
     """
-    devices = [(IPv4Network(route.destination), route.device) for route in observed.connected or ()]
+    devices = [(ip_network(route.destination), route.device) for route in observed.connected or ()]
     routes = [
-        Route("0.0.0.0/0", device, gateway=node.address, table=_table(node))
+        Route(Family.of(node.address).any, device, gateway=node.address, table=_table(node))
         for node in nodes
-        for device in [next((name for network, name in devices if IPv4Address(node.address) in network), "")]
+        for device in [next((name for network, name in devices if ip_address(node.address) in network), "")]
         if device
     ]
     numbers = [route.table - FIRST_TABLE for route in routes]
@@ -67,7 +68,7 @@ def _is_own(rule: Rule) -> bool:
 
 
 def _number(node: Backend) -> int:
-    return int(IPv4Address(node.address)) & HALF
+    return int(ip_address(node.address)) & HALF
 
 
 def _table(node: Backend) -> int:

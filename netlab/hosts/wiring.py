@@ -15,6 +15,7 @@ from netlab.dataplane.cables import severed
 from netlab.dataplane.diff import diff
 from netlab.dataplane.fabric import Host, fabric_state, host_state, owns_in_fabric, owns_in_host
 from netlab.dataplane.state import NamespaceState, Operation
+from netlab.family import Family
 from netlab.hosts.hosts import fabric_path
 from netlab.ipam import AddressPlan
 from netlab.kernel.door import Kernel
@@ -28,7 +29,7 @@ def wire(kernel: Kernel, lab: Lab, members: Sequence[Host], *, uplink: str = "")
     name, addresses = lab.metadata.name, AddressPlan.of(lab)
     near = fabric_path(name)
     fabric = fabric_state(name, f"{addresses.api_server}/{addresses.node_prefix}", members, uplink=uplink)
-    devices = backend(name, lab.spec.networking).devices
+    devices = backend(name, lab.spec.networking, Family.IPV4).devices
     hosts = {member.path: host_state(name, member, devices) for member in members}
     observed = {path: _observe(kernel, path, state) for path, state in {near: fabric, **hosts}.items()}
     changes = _remove_severed(kernel, near, fabric, observed)

@@ -2,7 +2,7 @@
 
 A connection to the address of a Service takes the same way in both tables. Each step is one block:
 
-    dispatch     a map: address . protocol . port -> chain   `Dispatch`, `BY_ADDRESS`, `BY_PORT`
+    dispatch     a map: address . protocol . port -> chain   `Dispatch`, `by_address`, `BY_PORT`
     restrict     drop clients outside the source ranges      `only_from`
     refuse       answer that nothing serves the port         `REJECT`, `reject_chain`
     balance      to the target that remembers the client,    `Target`, `affinity_sets`, `balance`
@@ -12,7 +12,8 @@ A connection to the address of a Service takes the same way in both tables. Each
                  source when it leaves                       `MASQUERADE_MARKED`
 
 The words are those of kube-proxy in nftables mode (semantics 8.3, 8.4, 8.6, 8.7, 8.9, 8.10). A compiler
-decides which blocks a Service needs and in what order; the blocks do not know Services.
+decides which blocks a Service needs and in what order; the blocks do not know Services. A block
+with an address takes the family of its table.
 
 What would surprise you
     - `numgen random mod n` with n branches gives every target the same chance (semantics 18.9). The
@@ -29,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from netlab.family import Family
 from netlab.netfilter.ruleset import (
     DNAT_PRIORITY,
     SNAT_PRIORITY,
@@ -77,8 +79,13 @@ class Dispatch:
         return f"{self.expression} vmap @{name}"
 
 
-BY_ADDRESS = Dispatch("ipv4_addr . inet_proto . inet_service", "ip daddr . meta l4proto . th dport")
 BY_PORT = Dispatch("inet_proto . inet_service", "meta l4proto . th dport")
+
+
+def by_address(family: Family) -> Dispatch:
+    """Return the kind of map that has the address in its key before the fields of `BY_PORT`."""
+    expression = f"{family.nft} daddr . {BY_PORT.expression}"
+    return Dispatch(f"{family.set_type} . {BY_PORT.type}", expression)
 
 
 def concatenation(*fields: str | int) -> str:
@@ -86,9 +93,9 @@ def concatenation(*fields: str | int) -> str:
     return " . ".join(map(str, fields))
 
 
-def only_from(sources: Iterable[str]) -> str:
+def only_from(family: Family, sources: Iterable[str]) -> str:
     """Return the rule that drops clients outside some prefixes, which must not overlap."""
-    return f"ip saddr != {{ {', '.join(sources)} }} drop"
+    return f"{family.nft} saddr != {{ {', '.join(sources)} }} drop"
 
 
 def reject_chain(comment: str = "") -> Chain:
@@ -104,6 +111,7 @@ class Target:
     0: no session affinity.
     """
 
+    family: Family
     kind: str
     base: str
     affinity_timeout: int = 0
@@ -120,24 +128,27 @@ class Target:
 
     def remember(self) -> tuple[str, ...]:
         """Return the rule that adds the client or renews its entry; none without affinity."""
-        return (f"update @{self.clients} {{ ip saddr }}",) if self.affinity_timeout else ()
+        rule = f"update @{self.clients} {{ {self.family.nft} saddr }}"
+        return (rule,) if self.affinity_timeout else ()
 
 
 def affinity_sets(targets: Iterable[Target]) -> list[Set]:
     """Return the set of clients of each target that has session affinity."""
-    return [Set(t.clients, "ipv4_addr", ("dynamic", "timeout"), t.affinity_timeout) for t in targets if t.affinity_timeout]
+    sticky, flags = (t for t in targets if t.affinity_timeout), ("dynamic", "timeout")
+    return [Set(t.clients, t.family.set_type, flags, t.affinity_timeout) for t in sticky]
 
 
 def balance(targets: Sequence[Target]) -> tuple[str, ...]:
     """Return the rules that choose a target: the client's own by affinity, else any at random."""
-    affinity = [f"ip saddr @{t.clients} goto {t.chain}" for t in targets if t.affinity_timeout]
+    sticky = (target for target in targets if target.affinity_timeout)
+    affinity = [f"{t.family.nft} saddr @{t.clients} goto {t.chain}" for t in sticky]
     branches = ", ".join(f"{number} : goto {t.chain}" for number, t in enumerate(targets))
     return (*affinity, f"numgen random mod {len(targets)} vmap {{ {branches} }}")
 
 
-def dnat(protocol: str, address: str, port: int) -> str:
+def dnat(family: Family, protocol: str, address: str, port: int) -> str:
     """Return the rule that sends a connection to an address and port."""
-    return f"meta l4proto {protocol} dnat to {address}:{port}"
+    return f"meta l4proto {protocol} dnat to {family.with_port(address, port)}"
 
 
 def shortened(name: str, longest: int) -> str:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from netlab.errors import NetlabError
+from netlab.family import FAMILIES, Family
 from netlab.netfilter.ruleset import Fragment
 
 
@@ -139,7 +140,12 @@ def _address(packet: Packet, which: str) -> str:
 
 def within(address: str, prefix: str) -> bool:
     """Tell whether an address is that address or in that prefix."""
-    return address == prefix or ("/" in prefix and IPv4Address(address) in IPv4Network(prefix))
+    return address == prefix or ("/" in prefix and ip_address(address) in ip_network(prefix))
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is one of those that every host has."""
+    return within(address, Family.of(address).loopback)
 
 
 def _match_address(groups: Groups, packet: Packet, _context: Context) -> tuple[bool, ...]:
@@ -168,7 +174,7 @@ def _match_protocol(groups: Groups, packet: Packet, _context: Context) -> tuple[
 
 def _match_local(groups: Groups, packet: Packet, context: Context) -> tuple[bool, ...]:
     address = _address(packet, groups["which"])
-    return (address in context.local_addresses or within(address, "127.0.0.0/8"),)
+    return (address in context.local_addresses or is_loopback(address),)
 
 
 def _match_state(groups: Groups, packet: Packet, _context: Context) -> tuple[bool, ...]:
@@ -249,10 +255,34 @@ def _pick_any(groups: Groups, _packet: Packet, _context: Context) -> tuple[Verdi
     return tuple(_verdict(value) for value in branches.values())
 
 
+def _terms_of(family: Family) -> tuple[Term, ...]:
+    """Return the rows that contain an address or a protocol of a family."""
+    header, address = family.nft, f"{family.characters}+"
+    before, after = map(re.escape, family.brackets)
+    prefix = rf"{address}(?:/\d+)?"
+    which = rf"{header} (?P<which>[sd]addr) (?P<negated>!= )?"
+    return (
+        Term(rf"{which}@(?P<set>[\w./-]+)", match=_match_set),
+        Term(
+            rf"(?P<address>{header} daddr \. )?meta l4proto \. th dport vmap @(?P<map>[\w./-]+)",
+            decide=_look_up,
+        ),
+        Term(
+            rf"{which}(?P<members>{prefix}|\{{ {prefix}(?:, {prefix})* \}})",
+            match=_match_address,
+        ),
+        Term(rf"update @(?P<set>[\w./-]+) \{{ {header} saddr \}}", change=_unchanged),
+        Term(rf"meta l4proto (?P<protocol>tcp|udp|sctp|{family.icmp})", match=_match_protocol),
+        Term(
+            rf"dnat to {before}(?P<address>{address}){after}(?::(?P<port>\d+))?",
+            change=_translate,
+            decide=_accept,
+        ),
+    )
+
+
 TERMS: tuple[Term, ...] = (
-    Term(r"ip (?P<which>[sd]addr) (?P<negated>!= )?@(?P<set>[\w./-]+)", match=_match_set),
-    Term(r"(?P<address>ip daddr \. )?meta l4proto \. th dport vmap @(?P<map>[\w./-]+)", decide=_look_up),
-    Term(r"ip (?P<which>[sd]addr) (?P<negated>!= )?(?P<members>\d[\d./]*|\{ [\d./, ]+ \})", match=_match_address),
+    *(term for family in FAMILIES for term in _terms_of(family)),
     Term(r"(?P<protocol>tcp|udp|sctp) dport (?P<port>\d+)", match=_match_port),
     Term(r"fib (?P<which>[sd]addr) type local", match=_match_local),
     Term(r"ct state (?P<states>[a-z,]+)", match=_match_state),
@@ -264,9 +294,6 @@ TERMS: tuple[Term, ...] = (
     Term(r"meta mark (?P<whole>0x[0-9a-f]+)", match=_match_whole_mark),
     Term(r"meta mark & (?P<mask>0x[0-9a-f]+) (?P<operator>[=!]=) (?P<value>0x[0-9a-f]+|0)", match=_match_mark),
     Term(r"numgen random mod (?P<modulus>\d+) vmap \{ (?P<branches>[\w./:, -]+) \}", decide=_pick_any),
-    Term(r"update @(?P<set>[\w./-]+) \{ ip saddr \}", change=_unchanged),
-    Term(r"meta l4proto (?P<protocol>tcp|udp|sctp|icmp)", match=_match_protocol),
-    Term(r"dnat to (?P<address>[\d.]+)(?::(?P<port>\d+))?", change=_translate, decide=_accept),
     Term(r"masquerade(?: fully-random)?", change=_masquerade, decide=_accept),
     Term(r'comment "[A-Za-z][A-Za-z -]{1,126}"', change=_unchanged),
     Term(r"(?P<verdict>accept|drop|reject|return|(?:jump|goto) [\w./-]+)", decide=_decide),

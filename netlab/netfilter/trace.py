@@ -23,7 +23,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netlab.errors import NetlabError
-from netlab.netfilter.language import Context, Kind, Packet, UnknownRuleError, Verdict, evaluate, within
+from netlab.netfilter.language import (
+    Context,
+    Kind,
+    Packet,
+    UnknownRuleError,
+    Verdict,
+    evaluate,
+    is_loopback,
+)
 from netlab.netfilter.ruleset import Chain, ChainType, Hook, Ruleset
 
 DEEPEST_JUMP = 16  # as the kernel: deeper is a loop
@@ -46,7 +54,7 @@ class Host:
 
     def owns(self, address: str) -> bool:
         """Tell whether an address is one of the host's own."""
-        return address in self.addresses or within(address, "127.0.0.0/8")
+        return address in self.addresses or is_loopback(address)
 
 
 @dataclass(frozen=True)

@@ -3,5 +3,5 @@
 - `backends`: the table of backends, and what each gives.
 - `leases`: what all backends share: a node's lease in its annotations, which leases fit together.
 - `vxlan`: the backend `vxlan`: flannel.1 and three entries per node.
-- `masquerade`: flannel's own table, `ip flannel-ipv4`.
+- `masquerade`: flannel's own table, `flannel-ipv4` or `flannel-ipv6`.
 """

@@ -1,8 +1,8 @@
 """flannel's backends: what a node holds to reach pods of other nodes, and how it announces its own.
 
-A backend is pure and made for one lab. The node's agent announces its leases and programs its
-overlay; the wiring of hosts writes the settings of its devices, as an agent in a container cannot;
-the kubelet gives pods its MTU; the tester expects its header and source addresses.
+A backend is pure and made for one lab and family. The node's agent announces its leases and
+programs its overlay; the wiring of hosts writes the settings of its devices, as an agent in a
+container cannot; the kubelet gives pods its MTU; the tester expects its header and source addresses.
 
 A new backend is a module with a class of this form and a row of `BACKENDS`.
 """
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from netlab.api.cluster import Node
 from netlab.api.lab import Lab, Networking
+from netlab.family import IN_USE, Family
 from netlab.overlay.leases import Overlay
 from netlab.overlay.vxlan import VxlanBackend
 
@@ -48,14 +49,14 @@ class Backend(Protocol):
         """Return what a node holds to reach the pods of `nodes`; raises what `annotations` does."""
 
 
-BACKENDS: Final[Mapping[str, Callable[[str, Networking], Backend]]] = {
+BACKENDS: Final[Mapping[str, Callable[[str, Networking, Family], Backend]]] = {
     "vxlan": VxlanBackend,
 }
 
 
-def backend(lab: str, networking: Networking) -> Backend:
+def backend(lab: str, networking: Networking, family: Family) -> Backend:
     """Return the backend of the lab of this name."""
-    return BACKENDS[networking.backend.type](lab, networking)
+    return BACKENDS[networking.backend.type](lab, networking, family)
 
 
 def announcement(lab: Lab, node: Node) -> dict[str, str]:
@@ -66,5 +67,6 @@ def announcement(lab: Lab, node: Node) -> dict[str, str]:
     if not node.spec.pod_cidr or not node.internal_ip:
         return {}
     present = node.metadata.annotations
-    wanted = backend(lab.metadata.name, lab.spec.networking).annotations(node)
-    return {key: value for key, value in wanted.items() if present.get(key) != value}
+    made = [backend(lab.metadata.name, lab.spec.networking, family) for family in IN_USE]
+    wanted = [item for backend in made for item in backend.annotations(node).items()]
+    return {key: value for key, value in wanted if present.get(key) != value}

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from netlab.api import values
 from netlab.api.cluster import Node
-from netlab.api.values import Cidr, Ipv4
+from netlab.api.values import Cidr, Ip
 from netlab.api.wellknown import FLANNEL_PUBLIC_IP, FLANNEL_PUBLIC_IP_OVERWRITE
 from netlab.dataplane.owned import OwnedState
 from netlab.errors import InvalidValueError
+from netlab.family import Family, IpNetwork
 
 PREFIX = "flannel.alpha.coreos.com/"
 BACKEND_TYPE = f"{PREFIX}backend-type"
@@ -35,7 +36,7 @@ class Lease:
 
     node: str
     subnet: Cidr  # 10.244.1.0/24
-    public_ip: Ipv4
+    public_ip: Ip
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,16 @@ class Overlay:
 AnyLease = TypeVar("AnyLease", bound=Lease)
 
 
-def own_lease(node: Node) -> Lease:
+def own_lease(node: Node, family: Family) -> Lease:
     """Return a node's own lease.
 
     Raises InvalidValueError if its Node object has invalid addresses.
     """
-    return Lease(node.metadata.name, values.cidr(node.spec.pod_cidr, "spec.podCIDR"), node.address)
+    subnet = values.cidr(node.spec.pod_cidr, "spec.podCIDR", family)
+    return Lease(node.metadata.name, subnet, node.address_of(family))
 
 
-def lease_annotations(backend: str, public_ip: Ipv4) -> dict[str, str]:
+def lease_annotations(backend: str, public_ip: Ip) -> dict[str, str]:
     """Return the annotations of every backend's lease, as flanneld writes them (2.8)."""
     return {BACKEND_TYPE: backend, KUBE_SUBNET_MANAGER: "true", PUBLIC_IP: public_ip}
 
@@ -77,6 +79,8 @@ def parse(
     pod_cidr: str,
     annotations: Mapping[str, str],
     finish: Callable[[Lease], AnyLease],
+    *,
+    family: Family,
 ) -> AnyLease | Problem:
     """Read a node's lease from its Node object.
 
@@ -92,8 +96,9 @@ def parse(
         return Problem(node, f"{mixed}: overlays do not mix (semantics 2.11)")
     public_ip = annotations.get(PUBLIC_IP_OVERWRITE) or annotations.get(PUBLIC_IP, "")
     try:
-        subnet = values.cidr(pod_cidr, "spec.podCIDR")
-        return finish(Lease(node, subnet, values.unicast(public_ip, f"annotation {PUBLIC_IP}")))
+        subnet = values.cidr(pod_cidr, "spec.podCIDR", family)
+        address = values.unicast(public_ip, f"annotation {PUBLIC_IP}", family)
+        return finish(Lease(node, subnet, address))
     except InvalidValueError as error:
         return Problem(node, f"its lease cannot be used: {error.message}", wrong=True)
 
@@ -113,21 +118,21 @@ def accept(
     candidates = [remote for remote in others if not isinstance(remote, Problem)]
     leases: list[AnyLease] = []
     for lease in sorted(candidates, key=lambda lease: lease.node):
-        if reason := _hindrance(lease, local, leases, IPv4Network(pods)) or conflict(lease):
+        if reason := _hindrance(lease, local, leases, ip_network(pods)) or conflict(lease):
             ignored.append(Problem(lease.node, reason, wrong=True))
         else:
             leases.append(lease)
     return tuple(leases), tuple(sorted(ignored, key=lambda problem: problem.node))
 
 
-def _hindrance(lease: Lease, local: Lease, accepted: Iterable[Lease], pods: IPv4Network) -> str:
+def _hindrance(lease: Lease, local: Lease, accepted: Iterable[Lease], pods: IpNetwork) -> str:
     """Return why a lease does not fit beside the others, empty if it does."""
-    subnet = IPv4Network(lease.subnet)
-    if not subnet.subnet_of(pods):
+    subnet = ip_network(lease.subnet)
+    if subnet.network_address not in pods or subnet.prefixlen < pods.prefixlen:
         return f"its subnet {lease.subnet} is outside the pod network {pods}"
-    if any(subnet.overlaps(IPv4Network(other.subnet)) for other in (local, *accepted)):
+    if any(subnet.overlaps(ip_network(other.subnet)) for other in (local, *accepted)):
         return f"its subnet {lease.subnet} belongs to another node"
     if lease.public_ip == local.public_ip:
         return f"its public address {lease.public_ip} is this node's own"
-    inside = pods != IPv4Network(values.EVERYBODY) and IPv4Address(lease.public_ip) in pods
+    inside = pods.prefixlen > 0 and ip_address(lease.public_ip) in pods
     return f"its public address {lease.public_ip} is inside the pod network" if inside else ""

@@ -1,4 +1,4 @@
-"""flannel's own table in its nftables mode, `ip flannel-ipv4`: who leaves the pod network under the node's address.
+"""flannel's own table in its nftables mode, one per family: who leaves under the node's address.
 
 Rules, in the order of the chain `postrtg` (semantics 2.31 to 2.34)
     a  marked by the service proxy          return: the proxy masquerades it, and must not be forestalled or doubled
@@ -23,35 +23,35 @@ in another table, and needs no policy drop here.
 
 from __future__ import annotations
 
+from netlab.family import Family
 from netlab.netfilter import blocks
 from netlab.netfilter.ruleset import FILTER_PRIORITY, Base, Chain, ChainType, Fragment, Hook, Ruleset
 
-FAMILY = "ip"
-TABLE = "flannel-ipv4"
-MULTICAST = "224.0.0.0/4"
 POSTROUTING_COMMENT = "chain to manage traffic masquerading by flannel"  # flannel's own words, as `nft list` shows them on a node
 FORWARD_COMMENT = "chain to accept flannel traffic"
 
 
-def flannel_rules(cluster_cidr: str, pod_cidr: str) -> Ruleset:
+def flannel_rules(family: Family, cluster_cidr: str, pod_cidr: str) -> Ruleset:
     """Return flannel's table for a node with `pod_cidr` in the pod network `cluster_cidr`."""
+    name = f"flannel-{family.name.lower()}"
+    saddr, daddr = f"{family.nft} saddr", f"{family.nft} daddr"
     postrouting = (
         f"meta mark {blocks.MASQUERADE_MARK} return",
-        f"ip saddr {pod_cidr} ip daddr {cluster_cidr} return",
-        f"ip saddr {cluster_cidr} ip daddr {pod_cidr} return",
-        f"ip saddr != {pod_cidr} ip daddr {cluster_cidr} return",
-        f"ip saddr {cluster_cidr} ip daddr != {MULTICAST} {blocks.MASQUERADE}",
-        f"ip saddr != {cluster_cidr} ip daddr {cluster_cidr} {blocks.MASQUERADE}",
+        f"{saddr} {pod_cidr} {daddr} {cluster_cidr} return",
+        f"{saddr} {cluster_cidr} {daddr} {pod_cidr} return",
+        f"{saddr} != {pod_cidr} {daddr} {cluster_cidr} return",
+        f"{saddr} {cluster_cidr} {daddr} != {family.multicast} {blocks.MASQUERADE}",
+        f"{saddr} != {cluster_cidr} {daddr} {cluster_cidr} {blocks.MASQUERADE}",
     )
-    forward = (f"ip saddr {cluster_cidr} accept", f"ip daddr {cluster_cidr} accept")
+    forward = (f"{saddr} {cluster_cidr} accept", f"{daddr} {cluster_cidr} accept")
     return Ruleset.of(
-        FAMILY,
-        TABLE,
+        family.nft,
+        name,
         Fragment.of(
             (
                 Chain("postrtg", postrouting, blocks.NAT_POSTROUTING, POSTROUTING_COMMENT),
                 Chain("forward", forward, Base(ChainType.FILTER, Hook.FORWARD, FILTER_PRIORITY), FORWARD_COMMENT),
             )
         ),
-        comment=f"rules for {TABLE}",
+        comment=f"rules for {name}",
     )

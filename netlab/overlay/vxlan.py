@@ -26,19 +26,20 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from typing import Any
 
 from netlab.api import values
 from netlab.api.cluster import Node
 from netlab.api.lab import Networking
-from netlab.api.values import Ipv4, Mac
+from netlab.api.values import Ip, Mac
 from netlab.api.wellknown import FLANNEL_BACKEND_DATA
 from netlab.dataplane.fabric import MTU
 from netlab.dataplane.names import mac_address, ownership_mark
 from netlab.dataplane.owned import OwnedState, on_devices
 from netlab.dataplane.state import Address, ForwardingEntry, Link, NamespaceState, Neighbour, Route, Vxlan
 from netlab.errors import InvalidValueError
+from netlab.family import Family
 from netlab.overlay import leases
 from netlab.overlay.leases import Lease, Overlay, Problem
 
@@ -48,8 +49,9 @@ DEFAULT_VNI = 1
 LARGEST_VNI = (1 << 24) - 1
 LONGEST_BACKEND_DATA = 1024  # characters; flannel's own has less than 100
 DEFAULT_PORT = 8472  # the Linux kernel's own, not IANA's 4789 (2.13)
-OVERHEAD = 50  # outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (2.14)
+INNER_ETHERNET, UDP, VXLAN = 14, 8, 8  # bytes of the headers that a packet gets besides IP's (2.14)
 UNDERLAY_DEVICE = "eth0"
+DEVICES: Mapping[Family, str] = {Family.IPV4: "flannel", Family.IPV6: "flannel-v6"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ class VxlanLease(Lease):
     vni: int = DEFAULT_VNI
 
     @property
-    def address(self) -> Ipv4:
+    def address(self) -> Ip:
         """The address of its flannel.1: the subnet's own."""
-        return Ipv4(str(IPv4Network(self.subnet).network_address))
+        return Ip(str(ip_network(self.subnet).network_address))
 
     def entries(self, device: str) -> NamespaceState:
         """Return what another node holds for this one (2.16)."""
@@ -73,9 +75,14 @@ class VxlanLease(Lease):
         )
 
 
-def device_name(vni: int = DEFAULT_VNI) -> str:
+def device_name(family: Family, vni: int = DEFAULT_VNI) -> str:
     """Return the device's name, `flannel.1`."""
-    return f"flannel.{vni}"
+    return f"{DEVICES[family]}.{vni}"
+
+
+def overhead(family: Family) -> int:
+    """Return by how many bytes a packet between nodes grows: 50 with IPv4."""
+    return INNER_ETHERNET + family.header + UDP + VXLAN
 
 
 def vtep_mac(lab: str, node: str, annotations: Mapping[str, str]) -> Mac:
@@ -87,16 +94,21 @@ def vtep_mac(lab: str, node: str, annotations: Mapping[str, str]) -> Mac:
 
 
 def _own_mac(lab: str, node: str) -> Mac:
-    return Mac(mac_address(lab, node, device_name()))
+    return Mac(mac_address(lab, node, device_name(Family.IPV4)))
 
 
-def lease_annotations(public_ip: Ipv4, mac: Mac, vni: int = DEFAULT_VNI) -> dict[str, str]:
+def lease_annotations(public_ip: Ip, mac: Mac, vni: int = DEFAULT_VNI) -> dict[str, str]:
     """Return the annotations by which a node announces its lease, as flanneld writes them (2.8)."""
     data = json.dumps({"VNI": vni, "VtepMAC": mac}, separators=(",", ":"))
     return {BACKEND_DATA: data, **leases.lease_annotations(BACKEND, public_ip)}
 
 
-def parse_lease(node: str, pod_cidr: str, annotations: Mapping[str, str]) -> VxlanLease | Problem:
+def parse_lease(
+    node: str,
+    pod_cidr: str,
+    annotations: Mapping[str, str],
+    family: Family,
+) -> VxlanLease | Problem:
     """Read a node's lease from its Node object, or say what is missing."""
 
     def with_data(lease: Lease) -> VxlanLease:
@@ -104,7 +116,7 @@ def parse_lease(node: str, pod_cidr: str, annotations: Mapping[str, str]) -> Vxl
         mac = values.mac(_text(data, "VtepMAC"), f"VtepMAC in annotation {BACKEND_DATA}")
         return VxlanLease(**vars(lease), vtep_mac=mac, vni=_vni(data.get("VNI", DEFAULT_VNI)))
 
-    return leases.parse(BACKEND, node, pod_cidr, annotations, with_data)
+    return leases.parse(BACKEND, node, pod_cidr, annotations, with_data, family=family)
 
 
 def _backend_data(annotations: Mapping[str, str]) -> Mapping[str, Any]:
@@ -139,24 +151,25 @@ def overlay(
     port: int = DEFAULT_PORT,
     device: str = UNDERLAY_DEVICE,
     device_mtu: int = MTU,
-    pods: str = values.EVERYBODY,
+    pods: str = "",
 ) -> Overlay:
     """Return what the local node holds: flannel.1 and three entries per remote node.
 
-    `remotes` may hold its own lease. `pods` is the pod network, in which all subnets lie.
+    `remotes` may hold its own lease. `pods` is the pod network of all subnets; empty: any.
     """
-    name, remotes = device_name(local.vni), tuple(remotes)
+    family = Family.of(local.subnet)
+    name, remotes = device_name(family, local.vni), tuple(remotes)
     mark = ownership_mark(lab, name)
     conflict = partial(_mac_conflict, _mac_owners(lab, local, remotes))
-    accepted, ignored = leases.accept(local, remotes, pods, conflict)
+    accepted, ignored = leases.accept(local, remotes, pods or family.any, conflict)
     link = Link(
         name=name,
         kind=Vxlan(vni=local.vni, port=port, local=local.public_ip, device=device),
         mac=local.vtep_mac,
-        mtu=device_mtu - OVERHEAD,
+        mtu=device_mtu - overhead(Family.of(local.public_ip)),
         alias=mark,
     )
-    base = NamespaceState(links=(link,), addresses=(Address(name, f"{local.address}/32"),))
+    base = NamespaceState(links=(link,), addresses=(Address(name, family.host(local.address)),))
     fragments = {lease.node: lease.entries(name) for lease in accepted}
     return Overlay(OwnedState(base, fragments, on_devices([name], [mark])), ignored)
 
@@ -185,19 +198,19 @@ def _mac_conflict(owners: Mapping[Mac, str], lease: VxlanLease) -> str:
 
 
 class VxlanBackend:
-    """The backend `vxlan` of one lab."""
+    """The backend `vxlan` of one lab and family."""
 
-    pod_mtu = MTU - OVERHEAD
-
-    def __init__(self, lab: str, networking: Networking) -> None:
+    def __init__(self, lab: str, networking: Networking, family: Family) -> None:
         self._lab = lab
+        self._family = family
+        self.pod_mtu = MTU - overhead(family)
         self._networking = networking
         self.tunnel = (networking.backend.port, networking.backend.vni)
-        self.devices = self.watched = (device_name(networking.backend.vni),)
+        self.devices = self.watched = (device_name(family, networking.backend.vni),)
 
     def source(self, node: Node) -> str:
         """Return the address of the node's flannel.1."""
-        return str(IPv4Network(node.spec.pod_cidr).network_address)
+        return str(ip_network(node.spec.pod_cidr).network_address)
 
     def annotations(self, node: Node) -> dict[str, str]:
         """Return the annotations of a node's lease (see `backends.Backend`)."""
@@ -207,11 +220,11 @@ class VxlanBackend:
     def overlay(self, node: Node, nodes: Iterable[Node]) -> Overlay:
         """Return what a node holds to reach the pods of `nodes` (see `backends.Backend`)."""
         own, networking = self._own_lease(node), self._networking
-        remotes = [parse_lease(n.metadata.name, n.spec.pod_cidr, n.metadata.annotations) for n in nodes]
+        remotes = [parse_lease(n.metadata.name, n.spec.pod_cidr, n.metadata.annotations, self._family) for n in nodes]
         port, pods = networking.backend.port, networking.pod_subnet
         return overlay(self._lab, own, remotes, port=port, pods=pods)
 
     def _own_lease(self, node: Node) -> VxlanLease:
-        lease = leases.own_lease(node)
+        lease = leases.own_lease(node, self._family)
         mac = vtep_mac(self._lab, lease.node, node.metadata.annotations)
         return VxlanLease(**vars(lease), vtep_mac=mac, vni=self._networking.backend.vni)

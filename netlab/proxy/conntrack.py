@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from netlab.api.values import Ipv4
+from netlab.api.values import Ip
 from netlab.dataplane.flows import AnyAddress, FlowFilter
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
 
-Frontend = tuple[Ipv4 | AnyAddress, int]  # destination address and port, as the client sends
-Nodes = Sequence[Ipv4 | AnyAddress]  # the addresses that serve node ports
-Target = tuple[Ipv4, int]  # address and port of an endpoint
+Frontend = tuple[Ip | AnyAddress, int]  # destination address and port, as the client sends
+Nodes = Sequence[Ip | AnyAddress]  # the addresses that serve node ports
+Target = tuple[Ip, int]  # address and port of an endpoint
 Serving = dict[Frontend, frozenset[Target]]  # frontends with the endpoints that serve them
 
 

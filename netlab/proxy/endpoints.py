@@ -21,14 +21,15 @@ from dataclasses import dataclass
 
 from netlab.api import values
 from netlab.api.discovery import Endpoint, EndpointSlice
-from netlab.api.values import Ipv4
+from netlab.api.values import Ip
+from netlab.family import Family, number
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointInfo:
     """One address and port that may receive traffic. `local`: it is on this node."""
 
-    address: Ipv4
+    address: Ip
     port: int
     ready: bool = True
     serving: bool = True
@@ -78,25 +79,26 @@ class UsableEndpoints:
 NO_ENDPOINTS = UsableEndpoints()
 
 
-def order(endpoint: EndpointInfo) -> tuple[tuple[int, ...], int]:
+def order(endpoint: EndpointInfo) -> tuple[int, int]:
     """Sort addresses as numbers: the same endpoints always give the same rules."""
-    return (tuple(map(int, endpoint.address.split("."))), endpoint.port)
+    return (number(endpoint.address), endpoint.port)
 
 
 PortKey = tuple[str, str]  # name of the service port ("" when it has none), protocol in upper case
 Offer = Mapping[PortKey, tuple[EndpointInfo, ...]]  # what one slice offers
 
 
-def parse_slice(piece: EndpointSlice, node_name: str) -> Offer:
+def parse_slice(piece: EndpointSlice, node_name: str, family: Family) -> Offer:
     """Return what a slice offers, seen from a node. Raises InvalidValueError when any of it cannot be an endpoint."""
     offer: dict[PortKey, tuple[EndpointInfo, ...]] = {}
-    if piece.address_type != "IPv4":
+    if piece.address_type != family.name:
         return offer
     for port in piece.ports:
         protocol = values.transport(port.protocol, f"the protocol of port {values.shown(port.name)}").upper()
         if port.port:  # "all ports" has no meaning for a proxy
-            number = values.port(port.port, f"port {values.shown(port.name)}")
-            infos = (_parse_endpoint(endpoint, number, node_name) for endpoint in piece.endpoints if endpoint.addresses)
+            target = values.port(port.port, f"port {values.shown(port.name)}")
+            found = (endpoint for endpoint in piece.endpoints if endpoint.addresses)
+            infos = (_parse_endpoint(endpoint, target, node_name, family) for endpoint in found)
             offer[port.name, protocol] = (*offer.get((port.name, protocol), ()), *infos)
     return offer
 
@@ -114,10 +116,11 @@ def merge_offers(offers: Iterable[Offer]) -> dict[PortKey, tuple[EndpointInfo, .
     return {key: tuple(sorted(members.values(), key=order)) for key, members in found.items()}
 
 
-def _parse_endpoint(endpoint: Endpoint, port: int, node_name: str) -> EndpointInfo:
+def _parse_endpoint(endpoint: Endpoint, port: int, node_name: str, family: Family) -> EndpointInfo:
     conditions, hints = endpoint.conditions, endpoint.hints
     return EndpointInfo(
-        address=values.unicast(endpoint.addresses[0], "the address of an endpoint"),  # consumers use the first address only
+        # consumers use the first address only
+        address=values.unicast(endpoint.addresses[0], "the address of an endpoint", family),
         port=port,
         ready=conditions.is_ready,
         serving=conditions.is_serving,

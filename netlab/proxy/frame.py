@@ -1,4 +1,4 @@
-"""The fixed part of the table `ip kube-proxy`: base chains, dispatch maps, checks, masquerading (semantics 8).
+"""The fixed part of the table `kube-proxy` of a family: chains, maps, checks (semantics 8).
 
 Which hook does what, and why there
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netlab.family import Family
 from netlab.netfilter import blocks
 from netlab.netfilter.ruleset import (
     AFTER_DNAT_PRIORITY,
@@ -36,7 +37,6 @@ from netlab.netfilter.ruleset import (
     Set,
 )
 
-FAMILY = "ip"
 TABLE = "kube-proxy"
 
 SERVICES = "services"
@@ -56,18 +56,6 @@ NODE_PORT_IPS = "nodeport-ips"
 
 # The comments are kube-proxy's own words, as `nft list` shows them on a node.
 COMMENT = "rules for kube-proxy"
-SETS = (
-    blocks.BY_ADDRESS.map(SERVICE_IPS, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
-    blocks.BY_PORT.map(SERVICE_NODE_PORTS, "NodePort traffic"),
-    blocks.BY_ADDRESS.map(NO_ENDPOINT_SERVICES, "vmap to drop or reject packets to services with no endpoints"),
-    blocks.BY_PORT.map(
-        NO_ENDPOINT_NODE_PORTS,
-        "vmap to drop or reject packets to service nodeports with no endpoints",
-    ),
-    blocks.BY_ADDRESS.map(FIREWALL_IPS, "destinations that are subject to LoadBalancerSourceRanges"),
-    Set(CLUSTER_IPS, "ipv4_addr", comment="Active ClusterIPs"),
-    Set(NODE_PORT_IPS, "ipv4_addr", comment="IPs that accept NodePort traffic"),
-)
 REJECT_COMMENT = f"helper for @{NO_ENDPOINT_SERVICES} / @{NO_ENDPOINT_NODE_PORTS}"
 INVALID_PORT = "Reject traffic to invalid ports of ClusterIPs"
 UNALLOCATED = "Drop traffic to unallocated ClusterIPs"
@@ -101,6 +89,7 @@ class ProxyConfig:
     address is kept with ClusterCIDR and lost with NodeCIDR, and replies find a pod from any node without our help.
     """
 
+    family: Family
     node_ip: str
     cluster_cidr: str
     service_cidr: str
@@ -109,23 +98,44 @@ class ProxyConfig:
 
 def frame(config: ProxyConfig) -> Fragment:
     """Return the chains and sets that are there whatever Services exist."""
-    to_node = f"ip daddr @{NODE_PORT_IPS}"
+    family = config.family
+    by_address, to_node = blocks.by_address(family), f"{family.nft} daddr @{NODE_PORT_IPS}"
     node_ports = f"{to_node} {blocks.BY_PORT.look_up(SERVICE_NODE_PORTS)}"
     no_endpoint_node_ports = f"{to_node} {blocks.BY_PORT.look_up(NO_ENDPOINT_NODE_PORTS)}"
     regular = (
-        Chain(SERVICES, (blocks.BY_ADDRESS.look_up(SERVICE_IPS), node_ports)),
-        Chain(FIREWALL_CHECK, (blocks.BY_ADDRESS.look_up(FIREWALL_IPS),)),
-        Chain(SERVICE_CHECK, (blocks.BY_ADDRESS.look_up(NO_ENDPOINT_SERVICES),)),
+        Chain(SERVICES, (by_address.look_up(SERVICE_IPS), node_ports)),
+        Chain(FIREWALL_CHECK, (by_address.look_up(FIREWALL_IPS),)),
+        Chain(SERVICE_CHECK, (by_address.look_up(NO_ENDPOINT_SERVICES),)),
         Chain(NODE_PORT_CHECK, (no_endpoint_node_ports,)),
         Chain(
             CLUSTER_IP_CHECK,
             (
-                f'ip daddr @{CLUSTER_IPS} reject comment "{INVALID_PORT}"',
-                f'ip daddr {config.service_cidr} drop comment "{UNALLOCATED}"',
+                f'{family.nft} daddr @{CLUSTER_IPS} reject comment "{INVALID_PORT}"',
+                f'{family.nft} daddr {config.service_cidr} drop comment "{UNALLOCATED}"',
             ),
         ),
         blocks.reject_chain(REJECT_COMMENT),
         blocks.MARKING,
         Chain(MASQUERADING, blocks.MASQUERADE_MARKED),
     )
-    return Fragment.of((*BASE_CHAINS, *regular), SETS, {NODE_PORT_IPS: {config.node_ip: ""}})
+    elements = {NODE_PORT_IPS: {config.node_ip: ""}}
+    return Fragment.of((*BASE_CHAINS, *regular), _sets(family), elements)
+
+
+def _sets(family: Family) -> tuple[Set, ...]:
+    by_address = blocks.by_address(family)
+    return (
+        by_address.map(SERVICE_IPS, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
+        blocks.BY_PORT.map(SERVICE_NODE_PORTS, "NodePort traffic"),
+        by_address.map(
+            NO_ENDPOINT_SERVICES,
+            "vmap to drop or reject packets to services with no endpoints",
+        ),
+        blocks.BY_PORT.map(
+            NO_ENDPOINT_NODE_PORTS,
+            "vmap to drop or reject packets to service nodeports with no endpoints",
+        ),
+        by_address.map(FIREWALL_IPS, "destinations that are subject to LoadBalancerSourceRanges"),
+        Set(CLUSTER_IPS, family.set_type, comment="Active ClusterIPs"),
+        Set(NODE_PORT_IPS, family.set_type, comment="IPs that accept NodePort traffic"),
+    )

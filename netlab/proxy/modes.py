@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from netlab.api.values import Ipv4
+from netlab.api.values import Ip
 from netlab.dataplane.flows import AnyAddress, FlowFilter
 from netlab.netfilter.ruleset import Ruleset
 from netlab.proxy.conntrack import stale_flows
@@ -30,7 +30,7 @@ class Mode(Protocol):
         self,
         before: ServicePortMap | None,
         now: ServicePortMap,
-        node_addresses: Sequence[Ipv4 | AnyAddress],
+        node_addresses: Sequence[Ip | AnyAddress],
     ) -> tuple[FlowFilter, ...]:
         """Return the flows to forget after the rules of `now` replaced those of `before`.
 
@@ -52,7 +52,7 @@ class NftablesMode:
         self,
         before: ServicePortMap | None,
         now: ServicePortMap,
-        node_addresses: Sequence[Ipv4 | AnyAddress],
+        node_addresses: Sequence[Ip | AnyAddress],
     ) -> tuple[FlowFilter, ...]:
         """Return the UDP flows that the former rules translated otherwise."""
         return stale_flows(before, now, node_addresses)

@@ -1,4 +1,4 @@
-"""kube-proxy's nftables mode: ServicePortMap -> the table `ip kube-proxy` (semantics 8, and 6 for the policies).
+"""kube-proxy's nftables mode: ServicePortMap -> table `kube-proxy` of a family (semantics 6, 8).
 
 How it works
     `netlab.proxy.frame` is what never changes; each Service adds one fragment: elements in the dispatch maps and the
@@ -28,14 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from netlab.api.values import Cidr, Ipv4
+from netlab.api.values import Cidr, Ip
 from netlab.netfilter import blocks
 from netlab.netfilter.ruleset import FRAME, Chain, Fragment, Ruleset, Set
 from netlab.proxy.endpoints import EndpointInfo
 from netlab.proxy.frame import (
     CLUSTER_IPS,
     COMMENT,
-    FAMILY,
     FIREWALL_IPS,
     NO_ENDPOINT_NODE_PORTS,
     NO_ENDPOINT_SERVICES,
@@ -71,7 +70,7 @@ class NftablesCompiler:
             done[key] = known
         self._done = done
         fragments = {FRAME: self._frame, **{key: fragment for key, (_, fragment) in done.items()}}
-        return Ruleset(FAMILY, TABLE, fragments, COMMENT)
+        return Ruleset(self._config.family.nft, TABLE, fragments, COMMENT)
 
 
 def compile_services(service_map: ServicePortMap, config: ProxyConfig) -> Ruleset:
@@ -102,12 +101,20 @@ class _CompiledPort:
     def __init__(self, port: ServicePortInfo, config: ProxyConfig) -> None:
         self.port = port
         self.config = config
+        self.family = config.family
+        self.saddr, self.daddr = f"{self.family.nft} saddr", f"{self.family.nft} daddr"
         base = port_base(port)
         self.cluster, self.local = f"service-{base}", f"local-{base}"
         self.external, self.firewall = f"external-{base}", f"firewall-{base}"
         usable = port.usable
         self.targets = {
-            str(e): blocks.Target("endpoint", endpoint_base(port, e), port.affinity_timeout) for e in usable.reachable
+            str(endpoint): blocks.Target(
+                self.family,
+                "endpoint",
+                endpoint_base(port, endpoint),
+                port.affinity_timeout,
+            )
+            for endpoint in usable.reachable
         }
         self.any_endpoint = usable.any_in_cluster
         self.internal_endpoints = bool(usable.local) if port.internal_local else self.any_endpoint
@@ -172,18 +179,19 @@ class _CompiledPort:
             return
         # Pods of the cluster and this node itself are not "external": they reach all endpoints, as if they had gone
         # out to the load balancer and come back (semantics 6.4).
-        yield f'ip saddr {self.config.cluster_cidr} goto {self.cluster} comment "short-circuit pod traffic"'
+        from_pods = f"{self.saddr} {self.config.cluster_cidr}"
+        yield f'{from_pods} goto {self.cluster} comment "short-circuit pod traffic"'
         yield f'fib saddr type local {blocks.MARK_FOR_MASQUERADE} comment "masquerade local traffic"'
         yield f'fib saddr type local goto {self.cluster} comment "short-circuit local traffic"'
         if self.external_endpoints:
             yield f"goto {self.local}"
 
     def _firewall_rule(self) -> str:
-        sources: tuple[Cidr | Ipv4, ...] = self.port.source_ranges
+        sources: tuple[Cidr | Ip, ...] = self.port.source_ranges
         if contains(sources, self.config.node_ip):
             # A node that holds the address itself sends to it from it (semantics 6.12).
             sources = (*sources, *(ip for ip in self.port.load_balancer_ips if not contains(sources, ip)))
-        return blocks.only_from(sources)
+        return blocks.only_from(self.family, sources)
 
     def _balancer(self, name: str, endpoints: tuple[EndpointInfo, ...], *, internal: bool) -> Chain:
         masquerade = (self._masquerade_rule(),) if internal else ()
@@ -193,12 +201,13 @@ class _CompiledPort:
     def _masquerade_rule(self) -> str:
         """Keep the source of pods; of all others only a masqueraded source brings the reply back here (semantics 6.6, 6.7)."""
         port = self.port
-        sources = "" if self.config.masquerade_all else f"ip saddr != {self.config.cluster_cidr} "
-        target = f"ip daddr {port.cluster_ip} {port.protocol} dport {port.port}"
+        pods = self.config.cluster_cidr
+        sources = "" if self.config.masquerade_all else f"{self.saddr} != {pods} "
+        target = f"{self.daddr} {port.cluster_ip} {port.protocol} dport {port.port}"
         return f"{target} {sources}{blocks.MARK_FOR_MASQUERADE}"
 
     def _translation(self, target: blocks.Target, endpoint: EndpointInfo) -> Chain:
         """Masquerade a pod that reaches itself: it must not see itself as client (semantics 6.8)."""
-        hairpin = f"ip saddr {endpoint.address} {blocks.MARK_FOR_MASQUERADE}"
-        translate = blocks.dnat(self.port.protocol, endpoint.address, endpoint.port)
+        hairpin = f"{self.saddr} {endpoint.address} {blocks.MARK_FOR_MASQUERADE}"
+        translate = blocks.dnat(self.family, self.port.protocol, endpoint.address, endpoint.port)
         return Chain(target.chain, (hairpin, *target.remember(), translate))

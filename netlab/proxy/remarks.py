@@ -17,6 +17,7 @@ from netlab.api.discovery import EndpointSlice
 from netlab.api.lab import Lab
 from netlab.api.services import Service
 from netlab.containment import Contained
+from netlab.family import Family
 from netlab.ipam import AddressPlan, Pool
 from netlab.proxy.claims import settle
 from netlab.proxy.endpoints import NodeTopology
@@ -42,12 +43,12 @@ def remarks(lab: Lab, services: Sequence[Service], slices: Iterable[EndpointSlic
     return (*_claimed_twice(ordered), *_pending(lab, ordered), *_unnamed_ports(ordered, slices))
 
 
-def lost_claims(services: Iterable[Service]) -> dict[Claimed, str]:
+def lost_claims(services: Iterable[Service], family: Family) -> dict[Claimed, str]:
     """Return the external addresses that Services ask for and do not have, with the Service that has each."""
     asked: dict[str, tuple[ServicePortInfo, ...]] = {}
     for service in services:
         with Contained():  # one that cannot be read asks for nothing
-            if ports := service_ports(service, (), NO_NODE):
+            if ports := service_ports(service, (), NO_NODE, family):
                 asked[service.key] = ports
     owners: dict[tuple[str, str, int], str] = {}
     for key, ports in settle(asked).items():
@@ -69,7 +70,7 @@ def _external(port: ServicePortInfo) -> tuple[str, ...]:
 
 
 def _claimed_twice(services: Sequence[Service]) -> Iterator[str]:
-    for claim, owner in lost_claims(services).items():
+    for claim, owner in lost_claims(services, Family.IPV4).items():
         where = f"{claim.address} port {claim.port}/{claim.protocol}"
         yield f"Service {claim.service} is not served at {where}: Service {owner} has that address and port"
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from netlab.api import values
 from netlab.api.cluster import Node
@@ -27,6 +27,7 @@ from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HEADLESS_LABEL, PROXY_NAME_LABEL, ZONE_LABEL
 from netlab.containment import Contained
 from netlab.errors import InvalidValueError
+from netlab.family import Family
 from netlab.proxy.claims import Claim, all_claims, settle
 from netlab.proxy.endpoints import EndpointInfo, NodeTopology, Offer, merge_offers, parse_slice, usable_endpoints
 from netlab.proxy.serviceport import ServicePortInfo, ServicePortMap
@@ -36,9 +37,14 @@ __all__ = ["ServicePortInfo", "ServicePortMap", "ServiceTracker", "build", "cont
 LONGEST_AFFINITY = 86400  # seconds; Kubernetes' limit
 
 
-def build(services: Iterable[Service], slices: Iterable[EndpointSlice], node: Node) -> ServicePortMap:
-    """Return the map for one node, from all objects at once."""
-    tracker = ServiceTracker(node)
+def build(
+    services: Iterable[Service],
+    slices: Iterable[EndpointSlice],
+    node: Node,
+    family: Family,
+) -> ServicePortMap:
+    """Return the map of one family for one node, from all objects at once."""
+    tracker = ServiceTracker(node, family)
     for service in services:
         tracker.set_service(service.key, service)
     for piece in slices:
@@ -47,9 +53,10 @@ def build(services: Iterable[Service], slices: Iterable[EndpointSlice], node: No
 
 
 class ServiceTracker:
-    """Keeps the map of one node while objects come, change and go."""
+    """Keeps the map of one family for one node while objects come, change and go."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, family: Family) -> None:
+        self._family = family
         self._node = _topology(node)
         self._services: dict[str, Service] = {}
         self._slices: dict[str, dict[str, Offer]] = {}  # Service -> key of the slice -> what it offers
@@ -77,7 +84,7 @@ class ServiceTracker:
         if piece is None:
             return
         with Contained() as attempt:
-            owner, offer = piece.service_key, parse_slice(piece, self._node.name)
+            owner, offer = piece.service_key, parse_slice(piece, self._node.name, self._family)
             self._owner[key] = owner
             self._slices.setdefault(owner, {})[key] = offer
             self._stale.add(owner)
@@ -109,7 +116,10 @@ class ServiceTracker:
         service, offers = self._services.get(key), self._slices.get(key, {})
         if not offers:
             self._slices.pop(key, None)
-        return service_ports(service, [offers[name] for name in sorted(offers)], self._node) if service else ()
+        if service is None:
+            return ()
+        ordered = [offers[name] for name in sorted(offers)]
+        return service_ports(service, ordered, self._node, self._family)
 
     def _replace(self, key: str, ports: tuple[ServicePortInfo, ...]) -> None:
         before, after = all_claims(self._ports.pop(key, ())), all_claims(ports)
@@ -143,23 +153,35 @@ def is_proxied(service: Service) -> bool:
     )
 
 
-def service_ports(service: Service, offers: Iterable[Offer], node: NodeTopology) -> tuple[ServicePortInfo, ...]:
-    """Return the ports of one Service with their endpoints, none when it is not to be proxied.
+def service_ports(
+    service: Service,
+    offers: Iterable[Offer],
+    node: NodeTopology,
+    family: Family,
+) -> tuple[ServicePortInfo, ...]:
+    """Return the ports of one Service with their endpoints; none if this proxy does not serve it.
 
     Raises InvalidValueError when the Service holds what cannot be: it is then not served at all.
     """
-    if not is_proxied(service) or ":" in values.ip(service.spec.cluster_ip, "spec.clusterIP"):
+    if not is_proxied(service):
+        return ()
+    if not values.addresses([service.spec.cluster_ip], "spec.clusterIP", family):
         return ()
     endpoints = merge_offers(offers)
     ports: dict[tuple[str, int], ServicePortInfo] = {}
     for port in service.spec.ports:
-        info = _port(service, port, endpoints.get((port.name, port.protocol), ()))
+        info = _port(service, port, endpoints.get((port.name, port.protocol), ()), family)
         usable = usable_endpoints(info.endpoints, node, uses_cluster=info.uses_cluster, uses_local=info.uses_local)
         ports.setdefault((info.protocol, info.port), replace(info, usable=usable))
     return tuple(ports.values())
 
 
-def _port(service: Service, port: ServicePort, endpoints: tuple[EndpointInfo, ...]) -> ServicePortInfo:
+def _port(
+    service: Service,
+    port: ServicePort,
+    endpoints: tuple[EndpointInfo, ...],
+    family: Family,
+) -> ServicePortInfo:
     spec = service.spec
     has_node_ports = spec.type in {"NodePort", "LoadBalancer"}
     externally = has_node_ports or bool(spec.external_ips)
@@ -170,12 +192,16 @@ def _port(service: Service, port: ServicePort, endpoints: tuple[EndpointInfo, ..
         service=service.metadata.name,
         port_name=port.name,
         protocol=values.transport(port.protocol, "the protocol of a port"),
-        cluster_ip=values.ipv4(spec.cluster_ip, "spec.clusterIP"),
+        cluster_ip=values.address(spec.cluster_ip, "spec.clusterIP", family),
         port=values.port(port.port, "a port"),
         node_port=values.port_or_none(port.node_port, "a nodePort") if has_node_ports else 0,
-        external_ips=values.ipv4_of(spec.external_ips, "one of spec.externalIPs"),
-        load_balancer_ips=values.ipv4_of(given, "an address of status.loadBalancer"),
-        source_ranges=values.source_ranges(spec.load_balancer_source_ranges, "spec.loadBalancerSourceRanges"),
+        external_ips=values.addresses(spec.external_ips, "one of spec.externalIPs", family),
+        load_balancer_ips=values.addresses(given, "an address of status.loadBalancer", family),
+        source_ranges=values.source_ranges(
+            spec.load_balancer_source_ranges,
+            "spec.loadBalancerSourceRanges",
+            family,
+        ),
         affinity_timeout=affinity_timeout(service),
         external_local=external_local,
         internal_local=spec.internal_traffic_policy == "Local",
@@ -201,4 +227,4 @@ def affinity_timeout(service: Service) -> int:
 
 def contains(source_ranges: Iterable[str], address: str) -> bool:
     """Tell whether an address is in one of the prefixes."""
-    return any(IPv4Address(address) in IPv4Network(prefix) for prefix in source_ranges)
+    return any(ip_address(address) in ip_network(prefix) for prefix in source_ranges)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netlab.api.values import Cidr, Ipv4, Transport
+from netlab.api.values import Cidr, Ip, Transport
 from netlab.proxy.endpoints import NO_ENDPOINTS, EndpointInfo, UsableEndpoints
 
 
@@ -17,11 +17,11 @@ class ServicePortInfo:
     service: str
     port_name: str
     protocol: Transport
-    cluster_ip: Ipv4
+    cluster_ip: Ip
     port: int
     node_port: int = 0
-    external_ips: tuple[Ipv4, ...] = ()
-    load_balancer_ips: tuple[Ipv4, ...] = ()
+    external_ips: tuple[Ip, ...] = ()
+    load_balancer_ips: tuple[Ip, ...] = ()
     source_ranges: tuple[Cidr, ...] = ()  # prefixes that do not overlap; empty: no restriction
     affinity_timeout: int = 0  # seconds; 0: no session affinity
     external_local: bool = False

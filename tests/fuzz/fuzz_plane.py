@@ -52,6 +52,7 @@ from netlab.dns.zone import Zone
 from netlab.edge.frontends import backends, load_balancer_addresses, offered, unserved
 from netlab.edge.rules import Balancing, compile_rules
 from netlab.errors import ApiError, InvalidTopologyError, InvalidValueError
+from netlab.family import Family
 from netlab.hosts.hosts import plan_hosts
 from netlab.kernel.fake_nft import FakeNft
 from netlab.lab import apply
@@ -327,7 +328,7 @@ def look(plane: Plane) -> None:
 
 def look_from_node(node: Node, objects: dict[str, list[Any]], lab: Lab) -> None:
     """Do what an agent does: overlay, service ports, health checks, rules as text that nft takes."""
-    services = build(objects["services"], objects["endpointslices"], node)
+    services = build(objects["services"], objects["endpointslices"], node, Family.IPV4)
     health_check_answers(services)
     for part in parts(lab):
         with suppress(InvalidValueError):  # of the own Node object
@@ -346,12 +347,12 @@ def load_rules(rulesets: Iterable[Any]) -> None:
 
 def look_from_edge(objects: dict[str, list[Any]]) -> None:
     """Do what the edge does."""
-    services, nodes = objects["services"], backends(objects["nodes"])
-    found = offered(services)
+    services, nodes = objects["services"], backends(objects["nodes"], Family.IPV4)
+    found = offered(services, Family.IPV4)
     [frontend.check(node) for frontend in found.frontends for node in nodes]
-    load_rules([compile_rules(Balancing(dict.fromkeys(found.frontends, nodes), nodes))])
-    list(unserved(services, found.refused))
-    [load_balancer_addresses(service) for service in services]
+    load_rules([compile_rules(Family.IPV4, Balancing(dict.fromkeys(found.frontends, nodes), nodes))])
+    list(unserved(services, found.refused, Family.IPV4))
+    [load_balancer_addresses(service, Family.IPV4) for service in services]
 
 
 def ask_names(objects: dict[str, list[Any]], lab: Lab) -> None:

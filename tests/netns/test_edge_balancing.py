@@ -15,6 +15,7 @@ from netlab.dataplane.state import KERNEL_RULES, MAIN_TABLE, Address, Link, Name
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.programming import Programmer
 from netlab.edge.rules import Balancing
+from netlab.family import Family
 from netlab.kernel.door import DRAFT_COMMITS
 from netlab.kernel.linux import LinuxKernel
 
@@ -133,7 +134,7 @@ def net(linux: LinuxKernel, make_namespace: Callable[[str], str]) -> Iterator[Ne
 
 @pytest.fixture
 def programmer(net: Net) -> Programmer:
-    made = Programmer(net.kernel, net.paths["edge"])
+    made = Programmer(net.kernel, net.paths["edge"], Family.IPV4)
     both = (ONE, TWO)
     made.program(Balancing({WEB: both, DNS: (ONE,), GUARDED: both, STICKY: both, DEAD: ()}, both), ALL)
     return made
@@ -195,7 +196,7 @@ def direct(net: Net) -> Programmer:
     take_directly(net)
     setting = Sysctl("net/ipv4/conf/all/accept_local", "1")  # as `dataplane.fabric` sets it for the edge
     net.kernel.perform(net.paths["edge"], [Operation(Verb.SET, setting)])
-    made = Programmer(net.kernel, net.paths["edge"])
+    made = Programmer(net.kernel, net.paths["edge"], Family.IPV4)
     made.program(Balancing({DIRECT: (ONE, TWO), DIRECT_UDP: (ONE,), DEAD: ()}, (ONE, TWO)), ALL)
     return made
 
@@ -312,7 +313,7 @@ def test_edge_repairs_and_writes_nothing_twice(net: Net, programmer: Programmer)
     generation = net.kernel.nft_generation(path)
     programmer.program(wanted, ALL)
     programmer.program(wanted, ALL, resync=True)
-    Programmer(net.kernel, path).program(wanted, ALL)  # another process, that remembers nothing, and drafts
+    Programmer(net.kernel, path, Family.IPV4).program(wanted, ALL)  # another process, that remembers nothing, and drafts
     unchanged = net.kernel.nft_generation(path) - DRAFT_COMMITS
     net.kernel.nft(path, "flush chain ip netlab-edge nat-prerouting\ndelete chain ip netlab-edge filter-input\n")
     net.kernel.perform(path, [Operation(Verb.DELETE, Address("lo", f"{ADDRESS}/32"))])

@@ -11,6 +11,7 @@ from overlaynodes import LAB, node
 from netlab.api.meta import ObjectMeta
 from netlab.api.services import Service, ServicePort, ServiceSpec
 from netlab.dataplane.state import Address, Link, Operation, Verb, Veth
+from netlab.family import Family
 from netlab.kernel.door import Kernel
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.states import StateKeeper
@@ -54,7 +55,7 @@ BOTH = (["10.244.2.0/24", "10.244.4.0/24"], ["10.244.2.0", "10.244.4.0"], ["172.
 def test_a_bad_lease_and_a_bad_service_fail_alone(kernel: Kernel, path: str):
     """Brackets for a lease, commands for an address: the other nodes are reached, the other Service is served (S2, B1)."""
     keeper = PartsKeeper(kernel, path, parts(LAB))
-    tracker = ServiceTracker(node(1))
+    tracker = ServiceTracker(node(1), Family.IPV4)
     tracker.set_service("ns/bad", service("bad", "10.96.0.7 }\nflush ruleset\nadd table ip x"))
     tracker.set_service("ns/good", service("good", "10.96.0.8", external_ips=("192.0.2.1",)))
     nodes = (node(1), node(2), node(3, **{BACKEND_DATA: "[" * 100_000}), node(4))

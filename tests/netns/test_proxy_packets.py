@@ -20,6 +20,7 @@ from netlab.api.cluster import Node
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.dataplane.state import Address, Bridge, Link, Operation, Route, Sysctl, Verb, Veth
+from netlab.family import Family
 from netlab.kernel.linux import LinuxKernel
 from netlab.netfilter.script import render
 from netlab.overlay.masquerade import flannel_rules
@@ -154,9 +155,10 @@ def lab(request: pytest.FixtureRequest, linux: LinuxKernel, make_namespace: Call
         [s for s, _ in OBJECTS],  # type: ignore[misc]
         [p for _, p in OBJECTS],  # type: ignore[misc]
         Node(metadata=ObjectMeta(name="node1")),
+        Family.IPV4,
     )
-    proxy = compile_services(service_map, ProxyConfig(NODE, "10.244.0.0/16", "10.96.0.0/16"))
-    tables = [proxy, flannel_rules("10.244.0.0/16", "10.244.1.0/24")]
+    proxy = compile_services(service_map, ProxyConfig(Family.IPV4, NODE, "10.244.0.0/16", "10.96.0.0/16"))
+    tables = [proxy, flannel_rules(Family.IPV4, "10.244.0.0/16", "10.244.1.0/24")]
     for table in tables if request.param == "proxy first" else tables[::-1]:
         linux.nft(paths["node"], render(table))
     with ExitStack() as stack:

@@ -11,6 +11,7 @@ import pytest
 from netlab.api.cluster import Node
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
+from netlab.family import Family
 from netlab.kernel.door import Kernel
 from netlab.kernel.tables import canonical
 from netlab.netfilter.listing import Listing
@@ -19,13 +20,18 @@ from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import contents, render, transaction
 from netlab.overlay.masquerade import flannel_rules
 from netlab.probe.judge.hints_rules import differences
-from netlab.proxy.frame import FAMILY, TABLE, ProxyConfig
+from netlab.proxy.frame import TABLE, ProxyConfig
 from netlab.proxy.nftables import NftablesCompiler, compile_services
 from netlab.proxy.servicemap import ServicePortMap, build
 
 pytestmark = pytest.mark.netns
 
-CONFIG = ProxyConfig(node_ip="172.30.1.1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16")
+CONFIG = ProxyConfig(
+    Family.IPV4,
+    node_ip="172.30.1.1",
+    cluster_cidr="10.244.0.0/16",
+    service_cidr="10.96.0.0/16",
+)
 NODE = Node(metadata=ObjectMeta(name="node1"))
 
 
@@ -46,7 +52,7 @@ def services(count: int, *endpoints: str, **spec: object) -> ServicePortMap:
         members = [{"addresses": [e], "nodeName": f"node{e.split('.')[2]}"} for e in endpoints]
         labels = {"kubernetes.io/service-name": f"s{number}"}
         slices.append(ENDPOINT_SLICES.decode({"metadata": {**name, "labels": labels}, "ports": targets, "endpoints": members}))
-    return build(made, slices, NODE)
+    return build(made, slices, NODE, Family.IPV4)
 
 
 ONE, TWO = ("10.244.1.5",), ("10.244.1.5", "10.244.2.5")
@@ -86,7 +92,7 @@ def test_every_change_ends_where_a_fresh_table_begins(kernel: Kernel, make_names
     for (name, _), (old, new) in zip(STATES[1:], pairwise(rulesets), strict=True):
         kernel.nft(path, transaction(old, new))
 
-        assert drafted(kernel, path, new) == kernel.nft_list(path, FAMILY, TABLE), name
+        assert drafted(kernel, path, new) == kernel.nft_list(path, "ip", TABLE), name
 
 
 FULL = compile_services(services(3, *TWO, type="LoadBalancer", sessionAffinity="ClientIP"), CONFIG)
@@ -116,8 +122,8 @@ def test_repair_undoes_meddling(linux: Kernel, make_namespace: Callable[[str], s
     linux.nft(path, render(FULL))
     linux.nft(path, script)
     canonical = drafted(linux, path, FULL)
-    linux.nft(path, repair(linux.nft_list(path, FAMILY, TABLE), canonical, FULL))
-    after = linux.nft_list(path, FAMILY, TABLE)
+    linux.nft(path, repair(linux.nft_list(path, "ip", TABLE), canonical, FULL))
+    after = linux.nft_list(path, "ip", TABLE)
 
     assert canonical == after
     assert repair(after, canonical, FULL) == ""
@@ -127,7 +133,7 @@ def test_what_is_refused_names_its_service(linux: Kernel, make_namespace: Callab
     """The kernel keeps the comments of elements and rules, and a changed one is repaired."""
     path, wanted = make_namespace("node"), compile_services(services(1), CONFIG)
     linux.nft(path, render(wanted))
-    listing = linux.nft_list(path, FAMILY, TABLE)
+    listing = linux.nft_list(path, "ip", TABLE)
     element = "10.96.0.1 . tcp . 80"
 
     assert f'{element} comment "ns/s0:http" : goto reject-chain' in listing.elements["no-endpoint-services"]
@@ -135,9 +141,9 @@ def test_what_is_refused_names_its_service(linux: Kernel, make_namespace: Callab
 
     maps = "element ip kube-proxy no-endpoint-services"
     linux.nft(path, f'delete {maps} {{ {element} }}\nadd {maps} {{ {element} comment "x" : goto reject-chain }}\n')
-    linux.nft(path, repair(linux.nft_list(path, FAMILY, TABLE), drafted(linux, path, wanted), wanted))
+    linux.nft(path, repair(linux.nft_list(path, "ip", TABLE), drafted(linux, path, wanted), wanted))
 
-    assert listing == linux.nft_list(path, FAMILY, TABLE)
+    assert listing == linux.nft_list(path, "ip", TABLE)
 
 
 DIFFERENCES = {
@@ -185,7 +191,7 @@ def test_no_meddling_is_found_in_what_is_right(linux: Kernel, make_namespace: Ca
         path, ruleset = make_namespace(str(number)), NftablesCompiler(CONFIG).compile(state)
         linux.nft(path, render(ruleset))
         found[name] = compared(linux, path, ruleset)
-    flannel = flannel_rules("10.244.0.0/16", "10.244.1.0/24")
+    flannel = flannel_rules(Family.IPV4, "10.244.0.0/16", "10.244.1.0/24")
     linux.nft(path, render(flannel))
 
     assert dict.fromkeys(found, ()) == found
@@ -195,11 +201,11 @@ def test_no_meddling_is_found_in_what_is_right(linux: Kernel, make_namespace: Ca
 def test_other_tables_are_left_alone(linux: Kernel, make_namespace: Callable[[str], str]) -> None:
     """The table of flannel and a stranger's stay as they are while the proxy's comes and goes."""
     path = make_namespace("node")
-    flannel: Ruleset = flannel_rules("10.244.0.0/16", "10.244.1.0/24")
+    flannel: Ruleset = flannel_rules(Family.IPV4, "10.244.0.0/16", "10.244.1.0/24")
     linux.nft(path, render(flannel) + "add table ip mine\nadd chain ip mine c\n")
     before = [linux.nft_list(path, "ip", name) for name in (flannel.table, "mine")]
     linux.nft(path, render(FULL))
-    linux.nft(path, f"delete table {FAMILY} {TABLE}\n")
+    linux.nft(path, f"delete table ip {TABLE}\n")
 
     assert before == [linux.nft_list(path, "ip", name) for name in (flannel.table, "mine")]
-    assert linux.nft_list(path, FAMILY, TABLE).exists is False
+    assert linux.nft_list(path, "ip", TABLE).exists is False

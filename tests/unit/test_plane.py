@@ -15,6 +15,7 @@ from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.dataplane.flows import FlowFilter
 from netlab.dataplane.state import Address, Link, NamespaceState, Operation, Route, Verb, Veth
 from netlab.errors import InvalidValueError
+from netlab.family import Family
 from netlab.kernel.fake import FakeKernel
 from netlab.overlay.backends import BACKENDS
 from netlab.plane import OVERLAY, RULES, Masquerade, Overlay, ServiceProxy, View, Wanted, parts
@@ -39,7 +40,7 @@ def services(*addresses: str):
     endpoints = [{"addresses": [address], "nodeName": "node1"} for address in addresses]
     made = SERVICES.decode({"metadata": name, "spec": {"clusterIP": "10.96.0.1", "ports": [port]}})
     offered = {"metadata": {**name, "labels": labels}, "ports": [port], "endpoints": endpoints}
-    return build([made], [ENDPOINT_SLICES.decode(offered)], NODES[0])
+    return build([made], [ENDPOINT_SLICES.decode(offered)], NODES[0], Family.IPV4)
 
 
 def test_the_overlay_is_kept_apart_and_the_tables_change_together():
@@ -60,21 +61,21 @@ CIDRS = [
 def test_own_pod_cidr(cidr: str, raises, tables: list[str], refused: list[str]):
     """Services need none; an invalid one leaves out flannel's table and fails the overlay."""
     view = View(with_pod_cidr(1, cidr))
-    rules = [part.wanted(view) for part in (Masquerade(LAB), ServiceProxy(LAB))]
+    rules = [part.wanted(view) for part in (Masquerade(LAB, Family.IPV4), ServiceProxy(LAB, Family.IPV4))]
 
     assert tables == [table.table for wanted in rules for table in wanted.tables]
     assert refused == [name for wanted in rules for name in wanted.refused]
     if raises:
         with pytest.raises(raises):
-            Overlay(LAB).wanted(view)
+            Overlay(LAB, Family.IPV4).wanted(view)
     else:
-        assert bool(cidr) == (Overlay(LAB).wanted(view).state is not None)
+        assert bool(cidr) == (Overlay(LAB, Family.IPV4).wanted(view).state is not None)
 
 
 def test_incomplete_nodes_are_awaited_and_wrong_ones_refused():
     """A node without podCIDR may get one; a subnet of another node's is wrong."""
     view = View(NODES[0], (*NODES, with_pod_cidr(4, ""), with_pod_cidr(5, "10.244.2.0/24")))
-    wanted = Overlay(LAB).wanted(view)
+    wanted = Overlay(LAB, Family.IPV4).wanted(view)
 
     assert {"node node4": "it has no spec.podCIDR yet"} == wanted.awaited
     assert ["node node5"] == list(wanted.refused)
@@ -104,7 +105,7 @@ def test_explain_says_which_commands_repair(damage: Operation | None, first: str
     kernel = FakeKernel()
     kernel.create_namespaces([PATH, "/run/netns/far"])
     kernel.perform(PATH, [Operation(Verb.ADD, Link("eth0", Veth("far", "/run/netns/far")))])
-    wanted = Overlay(LAB).wanted(View(NODES[0], NODES))
+    wanted = Overlay(LAB, Family.IPV4).wanted(View(NODES[0], NODES))
     assert wanted.state is not None
     kernel.perform(PATH, wanted.state.difference(kernel.observe(PATH)))
     if damage:
@@ -133,8 +134,8 @@ def test_a_part_without_state_has_nothing_to_explain():
 def test_flows_are_stale_by_services_alone():
     """The proxy forgets flows to an endpoint that is gone, or all where the rules are unknown."""
     before, now = View(NODES[0], services=services("10.244.1.5")), View(NODES[0], services=services())
-    part = ServiceProxy(Lab(metadata=ObjectMeta(name="lab")))
+    part = ServiceProxy(Lab(metadata=ObjectMeta(name="lab")), Family.IPV4)
 
     assert (FlowFilter("udp", "10.96.0.1", 53, "10.244.1.5"),) == part.stale_flows(before, now)
     assert (FlowFilter("udp", "10.96.0.1", 53),) == part.stale_flows(None, now)
-    assert () == Overlay(LAB).stale_flows(None, now) + Masquerade(LAB).stale_flows(before, now)
+    assert () == Overlay(LAB, Family.IPV4).stale_flows(None, now) + Masquerade(LAB, Family.IPV4).stale_flows(before, now)

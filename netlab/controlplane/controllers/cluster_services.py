@@ -42,6 +42,7 @@ from netlab.controlplane.controllers.slices import SliceSet, plan_slices
 from netlab.controlplane.controllers.world import World
 from netlab.controlplane.controllers.writes import Write, create, event, patch, update
 from netlab.errors import InvalidValueError
+from netlab.family import Family
 from netlab.ipam import API_SERVER_PORT, AddressPlan
 
 MANAGER = "netlab"
@@ -144,7 +145,7 @@ def _line(address: str, names: Iterable[str]) -> str:
     """Return a line of a hosts file, empty when any of it cannot be what it should."""
     try:
         parsed = [values.host_name(name, "a name") for name in dict.fromkeys(names)]
-        return " ".join((values.unicast(address, "an address"), *parsed))
+        return " ".join((values.unicast(address, "an address", Family.IPV4), *parsed))
     except InvalidValueError:
         return ""
 

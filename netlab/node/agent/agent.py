@@ -48,6 +48,7 @@ from netlab.controlplane.loop import asked_to_look, run_rounds
 from netlab.dns.forwarding import Forwarding
 from netlab.dns.server import DnsServer
 from netlab.dns.zone import Zone
+from netlab.family import Family
 from netlab.kernel.door import Monitor
 from netlab.kernel.linux import LinuxKernel
 from netlab.kernel.monitor import ANY
@@ -210,7 +211,7 @@ class Agent:
     def _service_map(self, node: Node) -> ServicePortMap:
         """Return the ports of all Services as this node sees them; only changed ones are computed again."""
         if self._tracker is None:
-            self._tracker = ServiceTracker(node)
+            self._tracker = ServiceTracker(node, Family.IPV4)
             self._news = {("services", key) for key in self._services} | {("endpointslices", key) for key in self._slices}
         tracker, news = self._tracker, self._news
         self._news = set()
@@ -246,7 +247,7 @@ class Agent:
         )
         self._dns.update(self._zone)
         if not self._dns_started:
-            await self._dns.start(self._own.address)
+            await self._dns.start(self._own.address_of(Family.IPV4))
             self._dns_started = True
 
     def _refused_by_dns(self) -> Mapping[str, Exception]:

@@ -41,6 +41,7 @@ from netlab.dataplane.names import host_namespace, namespace_path, pod_link, pod
 from netlab.dataplane.pod import Sandbox, node_link, node_neighbour, owns, pod_state
 from netlab.dataplane.state import NamespaceState, Operation, Verb
 from netlab.errors import DamagedRecordError
+from netlab.family import Family
 from netlab.files import write_whole
 from netlab.hosts.claims import release
 from netlab.ipam import exhausted, is_pod_address, next_address
@@ -101,7 +102,7 @@ class Sandboxes:
         self._state = state
         self._networking = networking
         self._lab = lab
-        self._mtu = backend(lab, networking).pod_mtu
+        self._mtu = backend(lab, networking, Family.IPV4).pod_mtu
         self._nodes: dict[str, Reservations] = {}
         self._bridged: dict[str, int | None] = {}  # nodes that have been programmed by this daemon -> their namespace's inode
         self._standing: dict[str, int | None] = {}  # uids whose namespace this daemon has programmed -> its inode

@@ -51,10 +51,10 @@ class RulesHints:
             yield from self._found.get(name, ())
 
     def _look(self, node: Node) -> Iterator[str]:
-        if not node.internal_ip:
+        if not node.internal_ip_of(self._snapshot.family):
             return  # its agent writes no rules either
         snapshot = self._snapshot
-        services = build(snapshot.services, snapshot.slices, node)
+        services = build(snapshot.services, snapshot.slices, node, snapshot.family)
         view = View(node, snapshot.nodes, services)
         for part in parts(snapshot.lab):
             if part.keeper == RULES:
@@ -64,14 +64,14 @@ class RulesHints:
     def _steering(self) -> Iterator[str]:
         """Yield a sentence if the edge lacks routing rules or routes of ports without a node port."""
         snapshot = self._snapshot
-        if all(frontend.node_port for frontend in offered(snapshot.services).frontends):
+        if all(frontend.node_port for frontend in offered(snapshot.services, snapshot.family).frontends):
             return
         path = names.namespace_path(names.host_namespace(snapshot.name, names.EDGE))
         try:
             observed = own_rules(self._kernel.observe(path, policy=True))
         except KernelError:  # as for tables
             return
-        wanted = steering_state(usable(snapshot.nodes).backends, observed)
+        wanted = steering_state(usable(snapshot.nodes, snapshot.family).backends, observed)
         lacking = [str(o) for o in diff(wanted, observed, lambda _: False) if o.verb is not Verb.DELETE]
         if lacking:
             more = f"; and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
@@ -99,11 +99,11 @@ def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
     lease = next((lease for lease in snapshot.leases if lease.key == EDGE_LEASE), None)
     if lease is None or not lease.has_reported:
         return ()
-    nodes, healthy = usable(snapshot.nodes).backends, {}
-    for frontend in offered(snapshot.services).frontends:
+    nodes, healthy = usable(snapshot.nodes, snapshot.family).backends, {}
+    for frontend in offered(snapshot.services, snapshot.family).frontends:
         found = lease.healthy_nodes.get(frontend.service_key, {}).get(frontend.port_key, ())
         healthy[frontend] = tuple(node for node in nodes if node.name in found)
-    return (compile_rules(Balancing(healthy, nodes)),)
+    return (compile_rules(snapshot.family, Balancing(healthy, nodes)),)
 
 
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:

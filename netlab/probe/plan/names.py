@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from netlab.api.discovery import Endpoint
 from netlab.api.services import Service
+from netlab.dns.records import dashed
+from netlab.family import FAMILIES
 from netlab.ipam import AddressPlan
 from netlab.probe.plan import choose
 from netlab.probe.plan.checks import Ask, Check, Expectation, Kind, LookUp, Place
@@ -29,6 +31,7 @@ SOME_HOSTS = 6  # of many nodes or clients, those that ask their resolver
 FOUND, MISSING = ("NOERROR",), ("NXDOMAIN",)
 ANY_ANSWER = ("NOERROR", "NXDOMAIN", "SERVFAIL")  # of a CNAME whose target nobody in the lab knows
 ABSENT = "no-such-service"
+RECORDS = tuple(family.record for family in FAMILIES)
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,12 @@ def checks(snapshot: Snapshot) -> Iterator[Check]:
 
 def _of_hosts(snapshot: Snapshot) -> Iterator[Check]:
     """Ask the resolver of nodes and clients for a host, and for a Service, which it must not know (semantics 11.21)."""
-    server = AddressPlan.of(snapshot.lab).edge_underlay
-    questions = [Question(f"{name}.", "A", frozenset({f"A {address}"})) for name, address in list(snapshot.hosts.items())[:1]]
+    server = AddressPlan.of(snapshot.lab, snapshot.family).edge_underlay
+    record = snapshot.family.record
+    questions = [_host(record, name, address) for name, address in list(snapshot.hosts.items())[:1]]
     if not snapshot.lab.spec.dns.upstream:  # it may know any name
-        questions.append(Question(f"kubernetes.default.svc.{snapshot.zone}.", "A", codes=MISSING))
+        name = f"kubernetes.default.svc.{snapshot.zone}."
+        questions.append(Question(name, record, codes=MISSING))
     for source in (*choose.some(snapshot.node_places, SOME_HOSTS), *choose.some(snapshot.client_places, SOME_HOSTS)):
         where = "outside" if source.kind is Kind.CLIENT else source.kind.value
         for question in questions:
@@ -92,12 +97,19 @@ def short_names(source: Place, asked: Iterable[Question]) -> Iterator[Check]:
     """Look up every Service's address by the names that programs use: `blue` within its namespace, `blue.default` anywhere."""
     own = source.name.partition("/")[0]
     for question in asked:
-        if question.type != "A" or not question.answers or not question.is_service:
+        if question.type not in RECORDS or not question.answers or not question.is_service:
             continue
         labels = question.name.split(".")
         for many in (1, 2, 3) if labels[1] == own else (2, 3):
             name = ".".join(labels[:many])
-            yield Check("dns-search", source, LookUp(name), question.expectation, f"{name}:A", question.subject)
+            yield Check(
+                "dns-search",
+                source,
+                LookUp(name),
+                question.expectation,
+                f"{name}:{question.type}",
+                question.subject,
+            )
 
 
 def _searching(snapshot: Snapshot) -> frozenset[str]:
@@ -108,12 +120,33 @@ def _searching(snapshot: Snapshot) -> frozenset[str]:
 
 def common_questions(snapshot: Snapshot) -> Iterator[Question]:
     """Ask for what every cluster has: hosts, empty names, missing names."""
-    zone = snapshot.zone
+    zone, record = snapshot.zone, snapshot.family.record
     for name, address in list(snapshot.hosts.items())[:FEW_HOSTS]:
-        yield Question(f"{name}.", "A", frozenset({f"A {address}"}))
-    yield Question(f"{ABSENT}.default.svc.{zone}.", "A", codes=MISSING, transports=("UDP", "TCP"))
-    yield Question(f"{ABSENT}.no-such-namespace.svc.{zone}.", "A", codes=MISSING)
-    yield Question(f"default.svc.{zone}.", "A")  # an existing namespace: the name exists, without addresses (11.12)
+        yield _host(record, name, address)
+    absent = f"{ABSENT}.default.svc.{zone}."
+    yield Question(absent, record, codes=MISSING, transports=("UDP", "TCP"))
+    yield Question(f"{ABSENT}.no-such-namespace.svc.{zone}.", record, codes=MISSING)
+    # An existing namespace: the name exists, without addresses (11.12).
+    yield Question(f"default.svc.{zone}.", record)
+
+
+def _host(record: str, name: str, address: str) -> Question:
+    return Question(f"{name}.", record, frozenset({f"{record} {address}"}))
+
+
+def _of_addresses(
+    snapshot: Snapshot,
+    name: str,
+    addresses: Iterable[str],
+    codes: tuple[str, ...],
+    subject: str,
+) -> Iterator[Question]:
+    """Ask for the addresses of a Service's name; it has none of the other family."""
+    own = snapshot.family.record
+    answers = frozenset(f"{own} {address}" for address in addresses)
+    yield Question(name, own, answers, codes, transports=("UDP", "TCP"), subject=subject)
+    others = (record for record in RECORDS if record != own)
+    yield from (Question(name, record, codes=codes, subject=subject) for record in others)
 
 
 def questions(snapshot: Snapshot, service: Service) -> Iterator[Question]:
@@ -126,8 +159,7 @@ def _cluster_ip(snapshot: Snapshot, service: Service) -> Iterator[Question]:
     name, address, key = domain_name(snapshot, service), service.spec.cluster_ip, service.key
     if not address:
         return
-    yield Question(name, "A", frozenset({f"A {address}"}), transports=("UDP", "TCP"), subject=key)
-    yield Question(name, "AAAA", subject=key)
+    yield from _of_addresses(snapshot, name, [address], FOUND, key)
     reverse = ipaddress.ip_address(address).reverse_pointer
     yield Question(f"{reverse}.", "PTR", frozenset({f"PTR {name}"}), subject=key)
     for port in service.spec.ports:
@@ -137,11 +169,10 @@ def _cluster_ip(snapshot: Snapshot, service: Service) -> Iterator[Question]:
 
 
 def _headless(snapshot: Snapshot, service: Service) -> Iterator[Question]:
-    name, key = domain_name(snapshot, service), service.key
+    name, key, record = domain_name(snapshot, service), service.key, snapshot.family.record
     ready = _ready_endpoints(snapshot, service)
     codes = FOUND if ready else MISSING  # semantics 11.10
-    yield Question(name, "A", frozenset(f"A {a}" for a in ready), codes, transports=("UDP", "TCP"), subject=key)
-    yield Question(name, "AAAA", codes=codes, subject=key)
+    yield from _of_addresses(snapshot, name, ready, codes, key)
     for port in service.spec.ports:
         backends = [b for b in snapshot.backends(service, port) if b.endpoint.conditions.is_ready]
         if port.name and backends:
@@ -149,7 +180,8 @@ def _headless(snapshot: Snapshot, service: Service) -> Iterator[Question]:
             yield Question(f"_{port.name}._{port.protocol.lower()}.{name}", "SRV", answers, subject=key)
     for address, endpoint in list(ready.items())[:FEW_HOSTS]:
         hostname = endpoint_hostname(endpoint, address)
-        yield Question(f"{hostname}.{name}", "A", frozenset({f"A {address}"}), exact=False, subject=key)
+        answers = frozenset({f"{record} {address}"})
+        yield Question(f"{hostname}.{name}", record, answers, exact=False, subject=key)
         reverse = ipaddress.ip_address(address).reverse_pointer
         if address not in snapshot.hosts.values():  # one name per Service that has the endpoint (semantics 11.7)
             yield Question(f"{reverse}.", "PTR", frozenset({f"PTR {hostname}.{name}"}), exact=False, subject=key)
@@ -164,18 +196,21 @@ def _ready_endpoints(snapshot: Snapshot, service: Service) -> dict[str, Endpoint
 
 def endpoint_hostname(endpoint: Endpoint, address: str) -> str:
     """Return an endpoint's label below its Service's name: its hostname, or its address with dashes (semantics 11.4)."""
-    return endpoint.hostname or address.replace(".", "-")
+    return endpoint.hostname or dashed(address)
 
 
 def _external_name(snapshot: Snapshot, service: Service) -> Iterator[Question]:
     """A CNAME, followed by the target's address where the lab knows it (semantics 11.9)."""
     name, target = domain_name(snapshot, service), service.spec.external_name.rstrip(".")
+    record = snapshot.family.record
     if _is_address(target):
-        yield Question(name, "A", codes=MISSING, subject=service.key)
+        yield Question(name, record, codes=MISSING, subject=service.key)
         return
     address = _address_of(snapshot, target)
-    answers = {f"CNAME {target}."} | ({f"A {address}"} if address else set())
-    yield Question(name, "A", frozenset(answers), FOUND if address else ANY_ANSWER, exact=bool(address), subject=service.key)
+    answers = {f"CNAME {target}."} | ({f"{record} {address}"} if address else set())
+    codes = FOUND if address else ANY_ANSWER
+    exact = bool(address)
+    yield Question(name, record, frozenset(answers), codes, exact=exact, subject=service.key)
 
 
 def _address_of(snapshot: Snapshot, name: str) -> str:

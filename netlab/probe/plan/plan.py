@@ -18,7 +18,7 @@ from netlab.probe.plan.outcome import Outcome
 from netlab.probe.plan.snapshot import Snapshot
 
 PROTOCOLS = ("TCP", "UDP", "ICMP")
-UDP_OVERHEAD = 28  # IP and UDP headers
+UDP_HEADER = 8  # bytes
 SOME_NODES = 6  # beyond so many nodes, checks for "every pair of nodes" take a sample
 
 
@@ -119,7 +119,7 @@ def _outside(snapshot: Snapshot) -> Iterator[Check]:
 def _datagrams(snapshot: Snapshot) -> Iterator[Check]:
     """UDP datagrams that must not be fragmented, at the size limit: bulk TCP would hide a wrong MTU (verification 16b)."""
     mtu = snapshot.overlay.pod_mtu
-    largest = mtu - UDP_OVERHEAD
+    largest = mtu - snapshot.family.header - UDP_HEADER
     sample = choose.some(snapshot.one_pod_per_node(), SOME_NODES)
     groups = choose.by_node(snapshot.pod_places)
     neighbours = [(group[0], group[1]) for group in groups.values() if len(group) > 1][:SOME_NODES]

@@ -23,6 +23,7 @@ from netlab.api.pods import Pod
 from netlab.api.services import Service, ServicePort
 from netlab.api.wellknown import HOST_NAMES, HOST_NAMES_KEY, KUBE_DNS, ZONE_LABEL
 from netlab.dataplane import names
+from netlab.family import Family
 from netlab.ipam import AddressPlan
 from netlab.overlay import backends
 from netlab.probe.plan.checks import Kind, Place, Talk
@@ -63,7 +64,7 @@ class NodeAddresses:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The objects of one lab. `name` is the lab's."""
+    """The objects of one lab. `name` is the lab's; `family` is that of the addresses to test."""
 
     name: str
     lab: Lab
@@ -73,6 +74,7 @@ class Snapshot:
     slices: tuple[EndpointSlice, ...] = ()
     config_maps: tuple[ConfigMap, ...] = ()
     leases: tuple[Lease, ...] = ()
+    family: Family = Family.IPV4
 
     @classmethod
     def decode(cls, name: str, objects: Mapping[str, Iterable[resources.Json]]) -> Snapshot:
@@ -92,17 +94,23 @@ class Snapshot:
 
     # ---- places
     @cached_property
+    def underlay(self) -> dict[str, str]:
+        """The underlay address of each node that has one and a podCIDR, by its name."""
+        nodes = (node for node in self.nodes if node.spec.pod_cidr)
+        found = {node.metadata.name: node.internal_ip_of(self.family) for node in nodes}
+        return {name: address for name, address in found.items() if address}
+
+    @cached_property
     def node_places(self) -> tuple[Place, ...]:
         return tuple(
-            Place(Kind.NODE, n.metadata.name, names.host_namespace(self.name, n.metadata.name), n.internal_ip, n.metadata.name)
-            for n in self.nodes
-            if n.internal_ip and n.spec.pod_cidr
+            Place(Kind.NODE, name, names.host_namespace(self.name, name), address, name)
+            for name, address in self.underlay.items()
         )
 
     @cached_property
     def client_places(self) -> tuple[Place, ...]:
         """The hosts outside the cluster."""
-        addresses = AddressPlan.of(self.lab)
+        addresses = AddressPlan.of(self.lab, self.family)
         return tuple(
             Place(Kind.CLIENT, c.name, names.host_namespace(self.name, c.name), addresses.client(number))
             for number, c in enumerate(self.lab.spec.clients, start=1)
@@ -143,17 +151,17 @@ class Snapshot:
     @cached_property
     def overlay(self) -> backends.Backend:
         """How packets travel between nodes."""
-        return backends.backend(self.name, self.lab.spec.networking)
+        return backends.backend(self.name, self.lab.spec.networking, self.family)
 
     @cached_property
     def addresses(self) -> dict[str, NodeAddresses]:
         """The addresses of each node, by its name."""
         found = {}
         for node in self.nodes:
-            if node.internal_ip and node.spec.pod_cidr:
+            if underlay := self.underlay.get(node.metadata.name):
                 base = ipaddress.ip_network(node.spec.pod_cidr).network_address
                 source = self.overlay.source(node)
-                found[node.metadata.name] = NodeAddresses(node.internal_ip, str(base + 1), source)
+                found[node.metadata.name] = NodeAddresses(underlay, str(base + 1), source)
         return found
 
     @cached_property
@@ -173,14 +181,14 @@ class Snapshot:
 
     # ---- Services
     def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
-        """Return the IPv4 slices of a Service, by name."""
+        """Return the slices of a Service that have addresses of the family, by name."""
         return self._slices_by_service.get(service.key, ())
 
     @cached_property
     def _slices_by_service(self) -> dict[str, tuple[EndpointSlice, ...]]:
         found: dict[str, list[EndpointSlice]] = {}
         for piece in self.slices:
-            if piece.address_type == "IPv4":
+            if piece.address_type == self.family.name:
                 found.setdefault(piece.service_key, []).append(piece)
         return {key: tuple(slices) for key, slices in found.items()}
 
@@ -251,7 +259,7 @@ class Snapshot:
     @cached_property
     def lost_claims(self) -> dict[Claimed, str]:
         """The external addresses that lead to another Service than the one that asks for them (`netlab.proxy.claims`)."""
-        return lost_claims(self.services)
+        return lost_claims(self.services, self.family)
 
     # ---- DNS
     @cached_property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +11,21 @@ from hypothesis import strategies as st
 from netlab.api import values
 from netlab.api.cluster import Node, NodeAddress, NodeStatus
 from netlab.errors import InvalidValueError
+from netlab.family import Family
 
 PARSERS = {
-    "ipv4": values.ipv4, "unicast": values.unicast, "ip": values.ip, "cidr": values.cidr, "mac": values.mac,
+    "ipv4": partial(values.address, family=Family.IPV4), "ipv6": partial(values.address, family=Family.IPV6),
+    "unicast": partial(values.unicast, family=Family.IPV4), "cidr": partial(values.cidr, family=Family.IPV4),
+    "unicast6": partial(values.unicast, family=Family.IPV6), "cidr6": partial(values.cidr, family=Family.IPV6),
+    "ip": values.ip, "mac": values.mac,
     "transport": values.transport, "host_name": values.host_name,
 }  # fmt: skip
 GOOD = [
     ("ipv4", "10.244.1.5", "10.244.1.5"),
     ("unicast", "172.30.1.1", "172.30.1.1"),
+    ("ipv6", "2001:DB8::1", "2001:db8::1"),
+    ("unicast6", "fd00:0::5", "fd00::5"),
+    ("cidr6", "fd00:0::/64", "fd00::/64"),
     ("ip", "2001:DB8::1", "2001:db8::1"),
     ("cidr", "10.244.1.0/24", "10.244.1.0/24"),
     ("cidr", "10.244.1.0/255.255.255.0", "10.244.1.0/24"),
@@ -27,6 +36,8 @@ GOOD = [
 BAD = [
     ("ipv4", "172.30.1.1 }\nflush ruleset"), ("ipv4", "10.0.0.1\n"), ("ipv4", "010.0.0.1"), ("ipv4", "::1"), ("ipv4", ""),
     ("ipv4", "1" * 100_000),
+    ("ipv6", "10.0.0.1"), ("ipv6", "fe80::1%eth0"), ("unicast6", "::"), ("unicast6", "::1"), ("unicast6", "ff02::1"),
+    ("cidr6", "fd00::1/64"), ("cidr6", "10.0.0.0/8"),
     ("unicast", "0.0.0.0"), ("unicast", "127.0.0.1"), ("unicast", "224.0.0.1"), ("unicast", "255.255.255.255"),
     ("ip", "fe80::1%eth0"), ("ip", "fe80::1%}\nflush"), ("cidr", "10.244.1.1/24"), ("cidr", "10.244.1.0"), ("cidr", "0.0.0.0/33"),
     ("mac", "ff:ff:ff:ff:ff:ff"), ("mac", "00:00:00:00:00:00"), ("mac", "01:00:5e:00:00:01"), ("mac", "02:00"),
@@ -99,14 +110,14 @@ RANGES = [
 @pytest.mark.parametrize(("given_", "expected"), RANGES)
 def test_source_ranges(given_: tuple[str, ...], expected: tuple[str, ...]):
     """Ranges do not overlap, and those of the other family are left out (semantics 6.12)."""
-    assert expected == values.source_ranges(given_, "ranges")
+    assert expected == values.source_ranges(given_, "ranges", Family.IPV4)
 
 
 def test_lists_of_addresses():
     """Addresses come once each; one of the other family is no error, what is no address is."""
-    assert ("10.0.0.1",) == values.ipv4_of(["10.0.0.1", "2001:db8::1", "10.0.0.1", "::ffff:10.0.0.2"], "addresses")
+    assert ("10.0.0.1",) == values.addresses(["10.0.0.1", "2001:db8::1", "10.0.0.1", "::ffff:10.0.0.2"], "addresses", Family.IPV4)
     with pytest.raises(InvalidValueError):
-        values.ipv4_of(["10.0.0.1", "nonsense"], "addresses")
+        values.addresses(["10.0.0.1", "nonsense"], "addresses", Family.IPV4)
 
 
 @pytest.mark.parametrize(

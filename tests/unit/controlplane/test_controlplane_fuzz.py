@@ -30,6 +30,7 @@ from netlab.controlplane.controllers.table import CONTROLLERS
 from netlab.controlplane.controllers.world import FIELDS, World
 from netlab.controlplane.store import Store
 from netlab.controlplane.validation import LabRules
+from netlab.family import Family
 from netlab.overlay.vxlan import VxlanLease, parse_lease
 from netlab.process import podfiles
 
@@ -244,7 +245,7 @@ def read_everything(api: Api) -> None:
     for stored in api.store.list(NODES):
         node = NODES.decode(stored.body)
         assert is_address(node.internal_ip)
-        lease = parse_lease(node.metadata.name, node.spec.pod_cidr, node.metadata.annotations)
+        lease = parse_lease(node.metadata.name, node.spec.pod_cidr, node.metadata.annotations, Family.IPV4)
         assert not isinstance(lease, VxlanLease) or not int(lease.vtep_mac[:2], 16) & 1
     numbers = [pod.metadata.annotations.get(ANNOTATIONS[4], "0") for pod in world.pods.values()]
     numbers += [owned.metadata.annotations.get(ANNOTATIONS[5], "0") for owned in world.replica_sets.values()]

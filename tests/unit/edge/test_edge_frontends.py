@@ -26,6 +26,7 @@ from netlab.edge.frontends import (
     unserved,
     usable,
 )
+from netlab.family import Family
 
 TCP = ServicePort(port=80, node_port=30080)
 UDP = ServicePort(port=53, node_port=30053, protocol="UDP")
@@ -68,7 +69,8 @@ OFFERS = [
 @pytest.mark.parametrize(("why", "services", "expected"), OFFERS, ids=[row[0] for row in OFFERS])
 def test_edge_offers(why, services, expected):
     """Ports with an address are offered where nodes take them: by node port, or by the address."""
-    offered = [f"{f.service} {f.protocol} {f.port} -> {f.node_port} at {' '.join(f.addresses)}" for f in frontends(services)]
+    found = frontends(services, Family.IPV4)
+    offered = [f"{f.service} {f.protocol} {f.port} -> {f.node_port} at {' '.join(f.addresses)}" for f in found]
 
     assert expected == offered, why
 
@@ -89,7 +91,7 @@ CHECKS = [
 @pytest.mark.parametrize(("why", "balanced", "expected"), CHECKS, ids=[row[0] for row in CHECKS])
 def test_edge_check_of_a_node(why, balanced, expected):
     """The policy and the protocol decide what a node is asked."""
-    assert expected == frontends([balanced])[0].check(NODE), why
+    assert expected == frontends([balanced], Family.IPV4)[0].check(NODE), why
 
 
 RANGES = [
@@ -104,12 +106,12 @@ RANGES = [
 @pytest.mark.parametrize(("given", "expected"), RANGES)
 def test_edge_source_ranges(given, expected):
     """Overlapping ranges become one, and everybody is no restriction."""
-    assert expected == frontends([service(load_balancer_source_ranges=given)])[0].source_ranges
+    assert expected == frontends([service(load_balancer_source_ranges=given)], Family.IPV4)[0].source_ranges
 
 
 def test_edge_affinity():
     """ClientIP affinity has the Service's timeout (semantics 4.18)."""
-    assert 10800 == frontends([service(session_affinity="ClientIP")])[0].affinity_timeout
+    assert 10800 == frontends([service(session_affinity="ClientIP")], Family.IPV4)[0].affinity_timeout
 
 
 def test_edge_unserved():
@@ -120,14 +122,14 @@ def test_edge_unserved():
         service("c", ServicePort(port=82), ips=()),
         service("d", ServicePort(port=83)),
     ]
-    told = [message for _, message in unserved(given, {})]
+    told = [message for _, message in unserved(given, {}, Family.IPV4)]
 
     assert [True] == [message.startswith("Port 81 has no node port") for message in told]
 
 
 def test_edge_addresses():
     """All addresses of a Service of ours are the edge's."""
-    assert ("198.51.100.1", "198.51.100.2") == load_balancer_addresses(service(ips=("198.51.100.1", "198.51.100.2")))
+    assert ("198.51.100.1", "198.51.100.2") == load_balancer_addresses(service(ips=("198.51.100.1", "198.51.100.2")), Family.IPV4)
 
 
 def test_edge_backends():
@@ -144,7 +146,7 @@ def test_edge_backends():
         node("old", "172.30.1.3", deletion_timestamp="t"),
     ]
 
-    assert (NODE, Backend("node2", "172.30.1.2")) == backends(nodes)
+    assert (NODE, Backend("node2", "172.30.1.2")) == backends(nodes, Family.IPV4)
 
 
 END = "172.30.1.1 }\nflush ruleset\nadd element ip netlab-edge node-addresses { 172.30.1.99"
@@ -164,8 +166,8 @@ def test_edge_bad_service_is_left_out_alone(what, fields):
     """It has no frontend and no address, the error names it, and an event tells; the others are offered (B1)."""
     ports = fields.get("ports", ())
     bad = service("bad", *ports, **{key: value for key, value in fields.items() if key != "ports"})
-    found = offered([service("a"), bad, service("z", ips=("198.51.100.9",))])
-    told = [told.metadata.name for told, _ in unserved([service("a"), bad], found.refused)]
+    found = offered([service("a"), bad, service("z", ips=("198.51.100.9",))], Family.IPV4)
+    told = [told.metadata.name for told, _ in unserved([service("a"), bad], found.refused, Family.IPV4)]
 
     assert (["a", "z"], {"service default/bad"}) == ([f.service for f in found.frontends], set(found.refused)), what
     assert {"198.51.100.1", "198.51.100.9"} == found.addresses
@@ -181,6 +183,6 @@ def test_edge_bad_node_is_left_out_alone(name: str, address: str):
             metadata=ObjectMeta(name=name), status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),))
         )
 
-    found = usable([node(name, address), node("node1", "172.30.1.1")])
+    found = usable([node(name, address), node("node1", "172.30.1.1")], Family.IPV4)
 
     assert ((NODE,), {f"node {name}"}) == (found.backends, set(found.refused))

@@ -8,6 +8,7 @@ from netlab.dataplane.flows import FlowFilter
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.rules import Balancing, compile_rules, stale_flows
 from netlab.edge.steering import mark
+from netlab.family import Family
 from netlab.netfilter.language import Packet
 from netlab.netfilter.script import transaction
 from netlab.netfilter.trace import Host, trace
@@ -34,7 +35,7 @@ HEALTHY = {
     DEAD_CLOSED: (),
 }
 BALANCING = Balancing(HEALTHY, (ONE, TWO))
-RULES = compile_rules(BALANCING)
+RULES = compile_rules(Family.IPV4, BALANCING)
 MEMORY = {name: frozenset() for name, declared in RULES.sets.items() if declared.filled_by_packets}
 NODE1_MEMORY = next(name for name in MEMORY if name.endswith("node1"))
 HOST = Host(frozenset({"172.30.0.1", "203.0.113.1", "198.51.100.1", "198.51.100.2"}), MEMORY, frozenset({mark(ONE), mark(TWO)}))
@@ -80,14 +81,14 @@ def test_edge_affinity_remembers():
 
 def test_edge_same_again_is_nothing():
     """A second round writes nothing, and shares the fragments."""
-    again = compile_rules(BALANCING, RULES)
+    again = compile_rules(Family.IPV4, BALANCING, RULES)
 
     assert ("", True) == (transaction(RULES, again), all(again.fragments[k] is f for k, f in RULES.fragments.items()))
 
 
 def test_edge_change_touches_one_service():
     """A node that became unhealthy for one Service changes that Service's rules only."""
-    changed = compile_rules(Balancing({**HEALTHY, WEB: (ONE,)}, (ONE, TWO)), RULES)
+    changed = compile_rules(Family.IPV4, Balancing({**HEALTHY, WEB: (ONE,)}, (ONE, TWO)), RULES)
     lines = [line for line in transaction(RULES, changed).splitlines() if "default/" in line]
 
     assert (True, True) == (bool(lines), all("default/web/" in line for line in lines))
@@ -121,7 +122,7 @@ def test_edge_long_names_have_short_chains():
     long = ".".join(letter * 60 for letter in "abcd")
     nodes = [Backend(f"{long}.x", "172.30.1.1"), Backend(f"{long}.y", "172.30.1.2")]
     service = Frontend("n" * 63, "s" * 63, "tcp", 65535, 30080, ("198.51.100.1",), ("10.0.0.0/8",), 60)
-    ruleset = compile_rules(Balancing({service: tuple(nodes)}, tuple(nodes)))
+    ruleset = compile_rules(Family.IPV4, Balancing({service: tuple(nodes)}, tuple(nodes)))
 
     assert max(map(len, (*ruleset.chains, *ruleset.sets))) <= 255
     assert 2 == len([name for name in ruleset.chains if name.startswith("node-")])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from netlab.edge.frontends import Backend, Frontend
 from netlab.edge.rules import Balancing, compile_rules
+from netlab.family import Family
 from netlab.netfilter.script import render
 
 ONE, TWO = Backend("node1", "172.30.1.1"), Backend("node2", "172.30.1.2")
@@ -26,4 +27,4 @@ EXPECTED = Path(__file__).with_name("netlab-edge.nft")
 
 def test_edge_table_is_this_text() -> None:
     """The file holds what nft receives; a change of the text replaces the rules of running labs."""
-    assert EXPECTED.read_text() == render(compile_rules(BALANCING))
+    assert EXPECTED.read_text() == render(compile_rules(Family.IPV4, BALANCING))

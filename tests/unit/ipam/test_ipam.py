@@ -8,9 +8,20 @@ import pytest
 
 from netlab.api.lab import Networking
 from netlab.errors import InvalidTopologyError
+from netlab.family import Family
 from netlab.ipam import AddressPlan, exhausted, gateway, next_address
 
 PLAN = AddressPlan(Networking(), "198.51.100.0/30")
+IPV6 = AddressPlan(
+    Networking(
+        pod_subnet="fd00:244::/48",
+        service_subnet="fd00:96::/112",
+        node_subnet="fd00:172::/64",
+        outside_subnet="2001:db8:113::/64",
+    ),
+    "2001:db8:100::/126",
+    Family.IPV6,
+)
 NARROW = AddressPlan(Networking(node_subnet="192.168.7.0/24", pod_subnet="10.244.0.0/22"))
 
 
@@ -38,6 +49,15 @@ NARROW = AddressPlan(Networking(node_subnet="192.168.7.0/24", pod_subnet="10.244
         (PLAN.node_index("10.0.0.1"), None),
         (PLAN.node_index("not an address"), None),
         (gateway("10.244.1.0/24"), "10.244.1.1"),
+        (IPV6.edge_underlay, "fd00:172::1"),
+        (IPV6.node(1), "fd00:172::101"),
+        (IPV6.node_index("fd00:172::101"), 1),
+        (IPV6.node_index("172.30.1.1"), None),
+        (IPV6.pod_cidr(1), "fd00:244:0:1::/64"),
+        (IPV6.client(1), "2001:db8:113::a"),
+        (IPV6.dns_service, "fd00:96::a"),
+        (list(IPV6.load_balancer_addresses())[:2], ["2001:db8:100::1", "2001:db8:100::2"]),
+        (gateway("fd00:244:0:1::/64"), "fd00:244:0:1::1"),
     ],
 )
 def test_plan(actual: object, expected: object) -> None:
@@ -50,6 +70,9 @@ def test_plan(actual: object, expected: object) -> None:
     [
         (lambda: PLAN.pod_cidr(256), "podSubnet"),
         (lambda: PLAN.pod_cidr(0), "podSubnet"),
+        (lambda: PLAN.pod_cidr(1 << 32), "podSubnet"),
+        (lambda: IPV6.pod_cidr(1 << 16), "podSubnet"),
+        (lambda: AddressPlan(Networking(), family=Family.IPV6).api_server, "no IPv6 network"),
         (lambda: NARROW.node(250), "nodeSubnet"),
         (lambda: PLAN.client(300), "outsideSubnet"),
         (lambda: AddressPlan(Networking(outside_subnet="203.0.113.0/28")).client(6), "outsideSubnet"),  # all bits: broadcast
@@ -74,6 +97,14 @@ def test_plan_refuses_what_does_not_fit(ask: Callable[[], object], field: str) -
         ("10.244.1.0/24", "10.244.1.254", set(), "10.244.1.2"),  # wraps; broadcast and gateway never
         ("10.244.1.0/24", "10.244.9.9", set(), "10.244.1.2"),  # a record of another range is ignored
         ("10.244.1.0/29", "10.244.1.5", {"10.244.1.6", "10.244.1.2", "10.244.1.3", "10.244.1.4"}, "10.244.1.5"),
+        ("10.244.1.0/24", "10.244.1.1", set(), "10.244.1.2"),  # a record of the gateway
+        ("10.244.1.0/24", "10.244.1.255", set(), "10.244.1.2"),
+        ("10.244.1.0/30", None, set(), "10.244.1.2"),
+        ("10.244.1.0/31", None, set(), None),
+        ("10.244.1.0/32", None, set(), None),
+        ("fd00:244:0:1::/64", None, {"fd00:244:0:1::2"}, "fd00:244:0:1::3"),
+        ("fd00:244:0:1::/126", "fd00:244:0:1::2", set(), "fd00:244:0:1::2"),
+        ("fd00:244:0:1::/64", "10.244.1.2", set(), "fd00:244:0:1::2"),  # a record of another family
         ("10.244.1.0/29", None, {f"10.244.1.{n}" for n in range(2, 7)}, None),
     ],
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from netlab.family import Family
 from netlab.netfilter import blocks
 from netlab.netfilter.language import Packet
 from netlab.netfilter.ruleset import Chain, Fragment, Ruleset
@@ -11,7 +12,7 @@ from netlab.netfilter.trace import Host, trace
 from netlab.netfilter.vetting import vet
 
 CLIENT, FIRST, SECOND = "203.0.113.10", "10.244.1.5", "10.244.2.5"
-ONE, TWO = (blocks.Target("endpoint", base, 60) for base in ("one", "two"))
+ONE, TWO = (blocks.Target(Family.IPV4, "endpoint", base, 60) for base in ("one", "two"))
 PACKET = Packet(CLIENT, "tcp", "10.96.0.1", 80)
 KEY = blocks.concatenation(PACKET.destination, PACKET.protocol, PACKET.port)
 
@@ -19,17 +20,21 @@ KEY = blocks.concatenation(PACKET.destination, PACKET.protocol, PACKET.port)
 def table(*rules: str, verdict: str = "goto service") -> Ruleset:
     """A table with one Service, whose chain has some rules before it balances to two endpoints."""
     chains = (
-        Chain("prerouting", (blocks.BY_ADDRESS.look_up("services"),), blocks.NAT_PREROUTING),
+        Chain(
+            "prerouting",
+            (blocks.by_address(Family.IPV4).look_up("services"),),
+            blocks.NAT_PREROUTING,
+        ),
         Chain("postrouting", blocks.MASQUERADE_MARKED, blocks.NAT_POSTROUTING),
         Chain("service", (*rules, *blocks.balance([ONE, TWO]))),
         *(
-            Chain(target.chain, (*target.remember(), blocks.dnat("tcp", address, 8080)))
+            Chain(target.chain, (*target.remember(), blocks.dnat(Family.IPV4, "tcp", address, 8080)))
             for target, address in ((ONE, FIRST), (TWO, SECOND))
         ),
         blocks.MARKING,
         blocks.reject_chain(),
     )
-    sets = (blocks.BY_ADDRESS.map("services"), *blocks.affinity_sets([ONE, TWO]))
+    sets = (blocks.by_address(Family.IPV4).map("services"), *blocks.affinity_sets([ONE, TWO]))
     return Ruleset.of("ip", "t", Fragment.of(chains, sets, {"services": {KEY: verdict}}))
 
 
@@ -39,9 +44,9 @@ WAYS = [
     ("the target that remembers the client", table(), KNOWN_CLIENT, {f"{FIRST}:8080"}),
     ("masqueraded, and the mark is cleared", table(blocks.MARK_FOR_MASQUERADE), KNOWN_CLIENT,
      {f"{FIRST}:8080 masqueraded"}),
-    ("inside the source ranges", table(blocks.only_from(["203.0.113.0/24", "192.0.2.1"])), KNOWN_CLIENT,
+    ("inside the source ranges", table(blocks.only_from(Family.IPV4, ["203.0.113.0/24", "192.0.2.1"])), KNOWN_CLIENT,
      {f"{FIRST}:8080"}),
-    ("outside the source ranges", table(blocks.only_from(["192.0.2.0/24"])), KNOWN_CLIENT, {"drop"}),
+    ("outside the source ranges", table(blocks.only_from(Family.IPV4, ["192.0.2.0/24"])), KNOWN_CLIENT, {"drop"}),
     ("refused", table(verdict=blocks.REJECT), KNOWN_CLIENT, {"reject"}),
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from netlab.api.lab import Lab
 from netlab.api.meta import ObjectMeta
 from netlab.api.resources import ENDPOINT_SLICES, SERVICES
 from netlab.dataplane.flows import Flow
+from netlab.family import Family
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent.parts import PartsKeeper
 from netlab.plane import ServiceProxy, View
@@ -32,7 +33,7 @@ def services(*endpoints: str):
     members = [{"addresses": [address], "nodeName": "node1"} for address in endpoints]
     made = SERVICES.decode({"metadata": name, "spec": {"clusterIP": "10.96.0.1", "ports": [port]}})
     offered = {"metadata": {**name, "labels": labels}, "ports": [{**port, "port": 5353}], "endpoints": members}
-    return build([made], [ENDPOINT_SLICES.decode(offered)], NODE)
+    return build([made], [ENDPOINT_SLICES.decode(offered)], NODE, Family.IPV4)
 
 
 BOTH, ONE = services("10.244.1.5", "10.244.1.77"), services("10.244.1.5")
@@ -49,7 +50,7 @@ def test_flows_that_went_by_other_rules(script, before, after, left):
     """They are forgotten with the rules; what is no UDP flow to a Service is left alone (semantics 6.18)."""
     kernel = FakeKernel()
     kernel.create_namespaces([PATH])
-    keeper = PartsKeeper(kernel, PATH, [ServiceProxy(Lab())])
+    keeper = PartsKeeper(kernel, PATH, [ServiceProxy(Lab(), Family.IPV4)])
     keeper.keep(View(NODE, services=before))
     kernel.flows[PATH] = [RIGHT, WRONG, *STRANGERS]
     kernel.nft(PATH, script)

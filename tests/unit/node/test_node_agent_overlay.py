@@ -12,6 +12,7 @@ from overlaynodes import LAB, node
 from netlab.api.cluster import Node, NodeSpec
 from netlab.dataplane.state import ForwardingEntry, Link, Operation, Route, Verb, Veth
 from netlab.errors import KernelError
+from netlab.family import Family
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent.parts import PartsKeeper
 from netlab.overlay.backends import announcement
@@ -51,7 +52,7 @@ def now() -> list[float]:
 
 @pytest.fixture
 def keeper(kernel: Kernel, now: list[float]) -> PartsKeeper:
-    return PartsKeeper(kernel, PATH, [Overlay(LAB)], lambda: now[0])
+    return PartsKeeper(kernel, PATH, [Overlay(LAB, Family.IPV4)], lambda: now[0])
 
 
 def view(*nodes: Node) -> View:

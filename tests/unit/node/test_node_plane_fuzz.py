@@ -33,6 +33,7 @@ from netlab.edge.frontends import offered, unserved, usable
 from netlab.edge.programming import Programmer
 from netlab.edge.rules import Balancing
 from netlab.errors import UnreadableError
+from netlab.family import Family
 from netlab.ipam import AddressPlan
 from netlab.kernel.fake import FakeKernel
 from netlab.node.agent.parts import PartsKeeper
@@ -158,7 +159,7 @@ class Plane:
         self.kernel.create_namespaces([NODE, EDGE, "/run/netns/far"])
         self.kernel.perform(NODE, [Operation(Verb.ADD, Link("eth0", Veth("far", "/run/netns/far")))])
         self.parts = PartsKeeper(self.kernel, NODE, parts(LAB))
-        self.programmer = Programmer(self.kernel, EDGE)
+        self.programmer = Programmer(self.kernel, EDGE, Family.IPV4)
         self.zone: Zone | None = None
         self.tracker: ServiceTracker | None = None
         self.known: dict[str, set[str]] = {"services": set(), "endpointslices": set()}
@@ -169,7 +170,7 @@ class Plane:
         nodes, services, slices = world["nodes"] | {"node1": own}, world["services"], world["endpointslices"]
         announcement(LAB, nodes["node1"])
         if self.tracker is None:
-            self.tracker = ServiceTracker(own)
+            self.tracker = ServiceTracker(own, Family.IPV4)
         for key in self.known["services"] | services.keys():
             self.tracker.set_service(key, services.get(key))
         for key in self.known["endpointslices"] | slices.keys():
@@ -178,10 +179,13 @@ class Plane:
         ports = self.tracker.current()
         self.parts.keep(View(own, tuple(nodes.values()), ports), resync=True)
         health_check_answers(ports)
-        found, backends = offered(services.values()), usable(nodes.values())
+        found, backends = (
+            offered(services.values(), Family.IPV4),
+            usable(nodes.values(), Family.IPV4),
+        )
         healthy = dict.fromkeys(found.frontends, backends.backends)
         self.programmer.program(Balancing(healthy, backends.backends), found.addresses, resync=True)
-        list(unserved(services.values(), found.refused))
+        list(unserved(services.values(), found.refused, Family.IPV4))
         self.serve_names(world, [*nodes.values()])
 
     def serve_names(self, world: dict[str, Any], nodes: list[Any]) -> None:

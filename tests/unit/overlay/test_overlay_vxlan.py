@@ -7,6 +7,7 @@ import json
 import pytest
 
 from netlab.dataplane.state import Address, ForwardingEntry, Neighbour, Route, Vxlan
+from netlab.family import Family
 from netlab.overlay import leases, vxlan
 
 LOCAL = vxlan.VxlanLease("node1", "10.244.1.0/24", "172.30.1.1", "02:00:00:00:00:01")
@@ -57,6 +58,7 @@ RIVALS = [
     ("a subnet over another's", [lease("node3", "10.244.2.128/25")], "belongs to another node", "node3"),
     ("a subnet over ours", [lease("node3", "10.244.0.0/23")], "belongs to another node", "node3"),
     ("the default route", [lease("node3", "0.0.0.0/0")], "outside the pod network", "node3"),
+    ("wider than the pods", [lease("node3", "10.244.0.0/15")], "outside the pod network", "node3"),
     ("the underlay", [lease("node3", "172.30.0.0/16")], "outside the pod network", "node3"),
     ("our public address", [lease("node3", address="172.30.1.1")], "this node's own", "node3"),
     ("a pod's address as public address", [lease("node3", address="10.244.1.9")], "inside the pod network", "node3"),
@@ -98,13 +100,13 @@ def test_annotations_are_flannels():
 
 def test_lease_survives_the_node_object():
     """What one node writes another reads."""
-    assert REMOTE == vxlan.parse_lease("node2", "10.244.2.0/24", ANNOTATIONS)
+    assert REMOTE == vxlan.parse_lease("node2", "10.244.2.0/24", ANNOTATIONS, Family.IPV4)
 
 
 def test_overwritten_public_address_wins():
     """An administrator's public-ip-overwrite goes before public-ip (semantics 2.8)."""
     annotations = {**ANNOTATIONS, leases.PUBLIC_IP_OVERWRITE: "172.30.9.9"}
-    lease = vxlan.parse_lease("node2", "10.244.2.0/24", annotations)
+    lease = vxlan.parse_lease("node2", "10.244.2.0/24", annotations, Family.IPV4)
 
     assert isinstance(lease, vxlan.VxlanLease)
     assert "172.30.9.9" == lease.public_ip
@@ -141,7 +143,7 @@ PROBLEMS = [
 @pytest.mark.parametrize(("subnet", "changes", "reason"), PROBLEMS)
 def test_unusable_lease_says_why(subnet: str, changes: dict[str, str], reason: str):
     """A node whose lease cannot be used is ignored with a reason (semantics 2.11), never an exception."""
-    problem = vxlan.parse_lease("node2", subnet, {**ANNOTATIONS, **changes})
+    problem = vxlan.parse_lease("node2", subnet, {**ANNOTATIONS, **changes}, Family.IPV4)
 
     assert isinstance(problem, leases.Problem)
     assert reason in problem.reason

@@ -6,6 +6,7 @@ from netlab.api.cluster import Node
 from netlab.api.discovery import Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForZone
 from netlab.api.meta import ObjectMeta
 from netlab.api.services import LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus
+from netlab.family import Family
 from netlab.netfilter.language import Packet
 from netlab.netfilter.trace import Host, trace
 from netlab.overlay.masquerade import flannel_rules
@@ -14,9 +15,14 @@ from netlab.proxy.nftables import compile_services
 from netlab.proxy.servicemap import ServicePortMap, build
 
 NODE = Node(metadata=ObjectMeta(name="node1", labels={"topology.kubernetes.io/zone": "a"}))
-CONFIG = ProxyConfig(node_ip="172.30.1.1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16")
+CONFIG = ProxyConfig(
+    Family.IPV4,
+    node_ip="172.30.1.1",
+    cluster_cidr="10.244.0.0/16",
+    service_cidr="10.96.0.0/16",
+)
 HOST = Host(frozenset({"172.30.1.1", "10.244.1.0", "10.244.1.1"}))
-FLANNEL = flannel_rules("10.244.0.0/16", "10.244.1.0/24")
+FLANNEL = flannel_rules(Family.IPV4, "10.244.0.0/16", "10.244.1.0/24")
 
 LOCAL, REMOTE = "10.244.1.5", "10.244.2.5"
 POD, OTHER_POD, NODE_IP, CLIENT = "10.244.1.9", "10.244.3.9", "172.30.1.1", "203.0.113.10"
@@ -70,7 +76,12 @@ def service(
 
 
 def service_map(*objects: Service | EndpointSlice, node: Node = NODE) -> ServicePortMap:
-    return build([o for o in objects if isinstance(o, Service)], [o for o in objects if isinstance(o, EndpointSlice)], node)
+    return build(
+        [o for o in objects if isinstance(o, Service)],
+        [o for o in objects if isinstance(o, EndpointSlice)],
+        node,
+        Family.IPV4,
+    )
 
 
 def outcomes(

@@ -24,6 +24,7 @@ from proxy_builders import (
 
 from netlab.api.discovery import EndpointPort
 from netlab.api.services import ServicePort
+from netlab.family import Family
 from netlab.netfilter.ruleset import Ruleset
 from netlab.netfilter.script import render, transaction
 from netlab.netfilter.trace import Host
@@ -249,7 +250,7 @@ def test_comments_are_those_of_a_real_node(ruleset: Ruleset, command: str) -> No
 
 def test_an_unchanged_service_is_not_compiled_again() -> None:
     """A change of one Service touches its fragment only, and the script says nothing of others."""
-    tracker = ServiceTracker(NODE)
+    tracker = ServiceTracker(NODE, Family.IPV4)
     for name, ip in (("a", "10.96.0.5"), ("b", "10.96.0.6")):
         tracker.set_service(
             f"ns/{name}",

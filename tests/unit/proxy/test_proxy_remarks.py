@@ -11,6 +11,7 @@ from proxy_builders import service, slice_of
 from netlab.api.discovery import EndpointPort
 from netlab.api.lab import Lab, LabSpec, LoadBalancer
 from netlab.api.services import ServicePort
+from netlab.family import Family
 from netlab.proxy.remarks import Claimed, lost_claims, remarks
 
 LAB = Lab(spec=LabSpec(load_balancer=LoadBalancer(pool="198.51.100.0/30")))
@@ -46,7 +47,7 @@ def test_an_external_address_has_one_service(services: list[Any], lost: dict[Any
         for (key, address, protocol, port), owner in lost.items()
     ]
 
-    assert {Claimed(*claim): owner for claim, owner in lost.items()} == lost_claims(services)
+    assert {Claimed(*claim): owner for claim, owner in lost.items()} == lost_claims(services, Family.IPV4)
     assert tuple(words) == remarks(LAB, services, ())
 
 

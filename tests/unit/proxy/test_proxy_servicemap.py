@@ -16,6 +16,7 @@ from netlab.api.services import (
     SessionAffinityConfig,
 )
 from netlab.containment import describe
+from netlab.family import Family
 from netlab.proxy import servicemap
 from netlab.proxy.servicemap import ServiceTracker
 
@@ -181,7 +182,7 @@ def test_an_address_has_one_owner(claims: dict, left: tuple | None, order: int) 
 
 def test_only_what_changed_is_computed_again() -> None:
     """The tracker keeps the very objects of Services that nothing touched."""
-    tracker = ServiceTracker(NODE)
+    tracker = ServiceTracker(NODE, Family.IPV4)
     for name, ip in (("a", "10.96.0.5"), ("b", "10.96.0.6")):
         tracker.set_service(f"ns/{name}", service(name=name, cluster_ip=ip))
         tracker.set_slice(f"ns/{name}-1", slice_of(LOCAL, name=f"{name}-1", service=name))
@@ -204,7 +205,7 @@ CHANGES = [
 @pytest.mark.parametrize(("change", "expected"), [r[1:] for r in CHANGES], ids=[r[0] for r in CHANGES])
 def test_the_tracker_follows_every_kind_of_change(change: object, expected: object) -> None:
     """Objects that go, move or change are followed, and so are the node's labels."""
-    tracker = ServiceTracker(NODE)
+    tracker = ServiceTracker(NODE, Family.IPV4)
     tracker.set_slice("ns/web-1", slice_of(endpoint(LOCAL, zone="a"), endpoint(REMOTE, zone="b")))
     tracker.set_service("ns/web", service())
     assert [LOCAL] == [e.address for e in tracker.current()["ns/web"][0].usable.cluster]
@@ -216,7 +217,7 @@ def test_the_tracker_follows_every_kind_of_change(change: object, expected: obje
 
 def test_a_service_may_come_after_its_slices_and_come_back() -> None:
     """Order of arrival does not matter, and a Service made again works again (semantics 4.22)."""
-    tracker = ServiceTracker(NODE)
+    tracker = ServiceTracker(NODE, Family.IPV4)
     tracker.set_slice("ns/web-1", slice_of(LOCAL))
     seen = []
     for now in (service(), None, service(cluster_ip="10.96.0.9")):
@@ -246,7 +247,7 @@ BAD_SERVICES = [
 @pytest.mark.parametrize(("what", "fields"), BAD_SERVICES)
 def test_a_service_that_does_not_parse_is_left_out_alone(what: str, fields: dict) -> None:
     """The error names it; the others are served, and it is too when it is right again (B1)."""
-    tracker = ServiceTracker(NODE)
+    tracker = ServiceTracker(NODE, Family.IPV4)
     tracker.set_service("ns/good", service(name="good", cluster_ip="10.96.0.9"))
     tracker.set_service("ns/web", service(**fields))
     served, refused = set(tracker.current()), dict(tracker.refused)
@@ -269,7 +270,7 @@ BAD_SLICES = [
 @pytest.mark.parametrize(("what", "endpoints", "ports"), BAD_SLICES)
 def test_a_slice_that_does_not_parse_is_left_out_alone(what: str, endpoints: tuple, ports: tuple) -> None:
     """The Service goes on with its other slices, and with this one as soon as it is right."""
-    tracker = ServiceTracker(NODE)
+    tracker = ServiceTracker(NODE, Family.IPV4)
     tracker.set_service("ns/web", service())
     tracker.set_slice("ns/web-1", slice_of(REMOTE))
     tracker.set_slice("ns/web-2", slice_of(*endpoints, name="web-2", ports=ports))
@@ -292,7 +293,7 @@ def test_any_failure_of_a_service_is_its_own(monkeypatch) -> None:
         return original(endpoints, node, **uses)
 
     monkeypatch.setattr(servicemap, "usable_endpoints", fail)
-    tracker = ServiceTracker(NODE)
+    tracker = ServiceTracker(NODE, Family.IPV4)
     for name, address in (("good", LOCAL), ("bad", REMOTE)):
         tracker.set_service(f"ns/{name}", service(name=name, cluster_ip=f"10.96.0.{len(name)}"))
         tracker.set_slice(f"ns/{name}-1", slice_of(address, name=f"{name}-1", service=name))

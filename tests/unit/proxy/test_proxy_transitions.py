@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from proxy_builders import CONFIG, LOCAL, NODE, REMOTE, endpoint, going, service, slice_of
 
 from netlab.api.services import ServicePort
+from netlab.family import Family
 from netlab.kernel.fake import FakeKernel
 from netlab.netfilter.repair import repair
 from netlab.netfilter.script import contents, transaction
@@ -49,7 +50,11 @@ def changes(draw: st.DrawFn) -> tuple[str, object, object]:
 @given(st.lists(changes(), min_size=1, max_size=8))
 def test_any_history_ends_in_the_table_of_its_end(history: list) -> None:
     """Whatever came and went, the table is the one that a fresh start would make, and repair finds nothing to do."""
-    kernel, tracker, compiler = FakeKernel(), ServiceTracker(NODE), NftablesCompiler(CONFIG)
+    kernel, tracker, compiler = (
+        FakeKernel(),
+        ServiceTracker(NODE, Family.IPV4),
+        NftablesCompiler(CONFIG),
+    )
     kernel.create_namespaces([PATH])
     ruleset = None
     for name, now, piece in history:
