@@ -44,13 +44,17 @@ def json_body(body: Body) -> Body:
     """Return a body that is written in YAML as the same in JSON, others as they are. 400 for what is not one document of YAML."""
     if body.media_type != YAML_TYPE:
         return body
-    found, misread = documents(Source("the body", body.content.decode(errors="replace")))
+    try:
+        text = body.content.decode()
+    except UnicodeDecodeError as error:
+        raise bad_request(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
+    found, misread = documents(Source("the body", text))
     if misread:
         line, column = misread[0].position
         raise bad_request(f"the body, line {line}, column {column}: {misread[0].message}")
     if len(found) != 1:
         raise bad_request(f"the body must be one YAML document, it has {len(found)}")
-    return Body(json.dumps(found[0].value).encode())
+    return Body(json.dumps(found[0].value, separators=(",", ":")).encode())
 
 
 def parse_path(path: str) -> Target | None:
@@ -178,5 +182,5 @@ def _text(value: Any, words: str) -> str:
 def read_body(body: Body, accepted: tuple[str, ...] = (JSON_TYPE,)) -> Any:
     """Decode a request's body; 415 for a format that is not read here (protobuf)."""
     if body.media_type not in accepted:
-        raise unsupported_media_type(", ".join(accepted))
+        raise unsupported_media_type(", ".join((*accepted, YAML_TYPE) if JSON_TYPE in accepted else accepted))
     return read_json(body.content)

@@ -103,6 +103,7 @@ class RestServer:
     pages: dict[str, object] = field(default_factory=documents)
     watching: set[asyncio.Task[object]] = field(default_factory=set)
     closing: bool = False
+    reading_yaml: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def application(self, extra_routes: Sequence[web.RouteDef] = ()) -> web.Application:
         """Return the aiohttp application."""
@@ -178,23 +179,23 @@ class RestServer:
     async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
         if target.resource.namespaced and not target.namespace:
             raise method_not_allowed()
-        sent = await _body(request)
+        sent = await self._body(request)
         body = requests.read_body(sent)
         return _written(self.api.create(self.user(request), target, body, requests.write_options(request.query, sent)))
 
     async def update(self, request: web.Request, target: Target) -> web.StreamResponse:
-        sent = await _body(request)
+        sent = await self._body(request)
         body = requests.read_body(sent)
         return _written(self.api.update(self.user(request), target, body, requests.write_options(request.query, sent)))
 
     async def patch(self, request: web.Request, target: Target) -> web.StreamResponse:
-        sent = await _body(request)
+        sent = await self._body(request)
         patch = requests.read_body(sent, tuple(FORMATS))
         options = requests.write_options(request.query, sent)
         return _written(self.api.patch(self.user(request), target, sent.media_type, patch, options))
 
     async def bind(self, request: web.Request, target: Target) -> web.StreamResponse:
-        sent = await _body(request)
+        sent = await self._body(request)
         self.api.bind(self.user(request), target, requests.read_body(sent), requests.write_options(request.query, sent))
         return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
@@ -213,8 +214,20 @@ class RestServer:
         answer = self.api.delete_collection(self.user(request), target, requests.list_options(request.query), options)
         return json_response(answer.render(target.resource))
 
+    async def _body(self, request: web.Request) -> requests.Body:
+        """Return the body of a request, YAML as JSON. Without a Content-Type it is JSON, as in Kubernetes.
+
+        YAML of 3 MiB takes seconds and hundreds of MB to read: one at a time, in a thread.
+        """
+        given = request.headers.get("Content-Type")
+        body = requests.Body(await request.read(), request.content_type if given else requests.JSON_TYPE)
+        if body.media_type != requests.YAML_TYPE:
+            return body
+        async with self.reading_yaml:
+            return await asyncio.to_thread(requests.json_body, body)
+
     async def _options_body(self, request: web.Request) -> object:
-        sent = await _body(request)
+        sent = await self._body(request)
         return requests.read_body(sent, (requests.JSON_TYPE, "application/octet-stream")) if sent.content else None
 
     # ---- watch
@@ -249,13 +262,6 @@ class RestServer:
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
         return response
-
-
-async def _body(request: web.Request) -> requests.Body:
-    """Return the body of a request. Without a Content-Type it is JSON, as in Kubernetes; what is written in YAML becomes JSON."""
-    given = request.headers.get("Content-Type")
-    body = requests.Body(await request.read(), request.content_type if given else requests.JSON_TYPE)
-    return await asyncio.to_thread(requests.json_body, body) if body.media_type == requests.YAML_TYPE else body
 
 
 async def _receive_body(request: web.Request, seconds: float) -> None:

@@ -84,6 +84,10 @@ class Checker:
         """Tell whether the node asked by this check may get traffic."""
         return self._health.get(check, Health()).healthy
 
+    def was_asked(self, check: Check) -> bool:
+        """Tell whether the node has answered this check, or failed to."""
+        return self._health.get(check, Health()).asked
+
     def watch(self, groups: Mapping[str, Iterable[Check]]) -> None:
         """Ask these from now on, and nobody else. A group is one port of a Service."""
         members: dict[Check, list[frozenset[Check]]] = {}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,12 +16,14 @@ from netlab.controlplane.auth import is_token
 from netlab.controlplane.sync import SyncClient
 from netlab.errors import DamagedRecordError, LabBusyError, LabError, UsageError
 from netlab.process.marks import running_daemon
-from netlab.process.records import DAEMON, ProcessRecord, inode, is_alive, read_record
+from netlab.process.records import DAEMON, ProcessRecord, has_ended, inode, is_alive, read_record
 from netlab.state import API_SOCKET, StateDirectory, state_root
 
 ANSWER_TIMEOUT = 10.0  # seconds a command waits for an answer of the API server; it takes milliseconds
 AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"
 LOCKS = Path("/proc/locks")  # proc(5)
+NAMED = re.compile(r"\(pid (\d{1,9})\)$", re.ASCII)  # in what a holder writes into the lock
+ORPHAN_TIMEOUT = 15.0  # seconds in which the daemon of a killed command serves, or ends
 
 
 def recorded_labs() -> tuple[str, ...]:
@@ -116,7 +121,7 @@ def locked(lab: str, doing: str) -> Iterator[int]:
     """
     root = state_root()
     path = root / f".{lab}.lock"
-    descriptor = _acquire(path, lab, f"netlab {doing} (pid {os.getpid()})")
+    descriptor = _acquire(path, lab, f"netlab {doing} (pid {os.getpid()})", wait=ORPHAN_TIMEOUT)
     try:
         yield descriptor
     finally:
@@ -125,28 +130,74 @@ def locked(lab: str, doing: str) -> Iterator[int]:
         remove_if_empty(root)
 
 
-def _acquire(path: Path, lab: str, holder: str = "") -> int:
-    """Open and lock the file, and write into it who holds it, if that is told.
+def _acquire(path: Path, lab: str, holder: str = "", *, wait: float = 0.0) -> int:
+    """Return the descriptor of the lab's lock, with `holder` written into the file if given.
 
-    A holder that ended removed the file it held, so look that it is still the one there. It may remove the folder, too, when it
-    was the last: between any two steps here.
+    The daemon that a killed command had started keeps the lock until it serves or ends: up to `wait` seconds are spent on that.
     """
+    deadline = time.monotonic() + wait
     while True:
         with suppress(FileExistsError):  # not exist_ok, which looks once more and wants to see it
             path.parent.mkdir(mode=0o755, parents=True)
+        words = ""
         with suppress(FileNotFoundError), _turn(path.parent) as folder:
-            descriptor = os.open(path.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                words = _holder(descriptor)
-                os.close(descriptor)
-                raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.") from None
-            if inode(str(path)) == os.fstat(descriptor).st_ino:
-                if holder:  # `gc --dry-run` changes nothing
-                    _sign(descriptor, holder)
-                return descriptor
-            os.close(descriptor)
+            taken = _take(path, folder, holder)
+            if isinstance(taken, int):
+                return taken
+            words = taken
+        left = deadline - time.monotonic()
+        if words and (left <= 0 or not _has_ended(words)):
+            raise LabBusyError(f"lab {lab!r} is being changed by {words}", remedy="Wait until it has finished.")
+        if words:
+            _await_release(path, left)
+
+
+def _take(path: Path, folder: int, holder: str) -> int | str:
+    """Open and lock the file; return its descriptor, or who holds the lock.
+
+    Empty text: a holder that ended removed the file it held, so the file locked is not the one at `path`. It may remove the
+    folder, too, when it was the last: between any two steps here.
+    """
+    descriptor = os.open(path.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        words = _holder(descriptor)
+        os.close(descriptor)
+        return words
+    if inode(str(path)) != os.fstat(descriptor).st_ino:
+        os.close(descriptor)
+        return ""
+    if holder:  # `gc --dry-run` changes nothing
+        _sign(descriptor, holder)
+    return descriptor
+
+
+def _has_ended(words: str) -> bool:
+    """Return True if the command that wrote its name into the lock no longer runs."""
+    named = NAMED.search(words)
+    if named is None:
+        return False
+    try:
+        descriptor = os.pidfd_open(int(named[1]))
+    except ProcessLookupError:
+        return True
+    try:
+        return has_ended(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _await_release(path: Path, seconds: float) -> None:
+    """Return when the lock is free, or after `seconds`; in a thread, because flock(2) has no timeout."""
+
+    def wait() -> None:
+        with suppress(FileNotFoundError), path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    waiter.join(seconds)
 
 
 def _sign(descriptor: int, holder: str) -> None:

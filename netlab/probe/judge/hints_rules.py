@@ -14,8 +14,11 @@ from collections.abc import Collection, Iterable, Iterator
 from netlab.api.cluster import Node
 from netlab.api.wellknown import EDGE_LEASE
 from netlab.dataplane import names
+from netlab.dataplane.diff import diff
+from netlab.dataplane.state import Verb
 from netlab.edge.frontends import offered, usable
 from netlab.edge.rules import Balancing, compile_rules
+from netlab.edge.steering import own_rules, steering_state
 from netlab.errors import KernelError
 from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel
@@ -43,7 +46,8 @@ class RulesHints:
             if name in nodes and name not in self._found:
                 self._found[name] = tuple(self._look(nodes[name]))
             elif name == names.EDGE and name not in self._found:
-                self._found[name] = tuple(self._compared(name, edge_tables(self._snapshot), "the edge writes"))
+                tables = self._compared(name, edge_tables(self._snapshot), "the edge writes")
+                self._found[name] = (*tables, *self._steering())
             yield from self._found.get(name, ())
 
     def _look(self, node: Node) -> Iterator[str]:
@@ -56,6 +60,22 @@ class RulesHints:
             if part.keeper == RULES:
                 tables = part.wanted(view).tables
                 yield from self._compared(node.metadata.name, tables, "its agent writes")
+
+    def _steering(self) -> Iterator[str]:
+        """Yield a sentence if the edge lacks routing rules or routes of ports without a node port."""
+        snapshot = self._snapshot
+        if all(frontend.node_port for frontend in offered(snapshot.services).frontends):
+            return
+        path = names.namespace_path(names.host_namespace(snapshot.name, names.EDGE))
+        try:
+            observed = own_rules(self._kernel.observe(path, policy=True))
+        except KernelError:  # as for tables
+            return
+        wanted = steering_state(usable(snapshot.nodes).backends, observed)
+        lacking = [str(o) for o in diff(wanted, observed, lambda _: False) if o.verb is not Verb.DELETE]
+        if lacking:
+            more = f"; and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+            yield f"the edge lacks routes of ports without a node port: {'; '.join(lacking[:MOST_NAMED])}{more}"
 
     def _compared(self, host: str, tables: Iterable[Ruleset], writer: str) -> Iterator[str]:
         path = names.namespace_path(names.host_namespace(self._snapshot.name, host))

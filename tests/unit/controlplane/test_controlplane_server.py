@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from netlab.api.resources import CONFIG_MAPS, NODES, PODS, SECRETS, SERVICES
+from netlab.controlplane import requests
 from netlab.controlplane.api import Api
 from netlab.controlplane.certificates import ensure_pki
 from netlab.controlplane.http import HttpClient
@@ -264,17 +265,23 @@ async def test_a_body_without_content_type_is_json(
         ("POST", CONFIGS, "a: &a [x, x]\nb: &b [*a, *a]\nc: " + "[" * 200, 400, ""),
         ("POST", CONFIGS, "!!python/object/apply:os.system [true]", 400, ""),
         ("PATCH", CONFIGS + "/c", "data: {}", 415, ""),
+        ("POST", CONFIGS, b"kind: \xff\xfe", 400, "the body is not UTF-8"),
     ],
 )
 async def test_a_body_may_be_yaml(
-    session: aiohttp.ClientSession, client: LocalClient, method: str, path: str, body: str, code: int, words: str
+    session: aiohttp.ClientSession, client: LocalClient, method: str, path: str, body: str | bytes, code: int, words: str
 ) -> None:
     """As in Kubernetes; what is no YAML is refused with its line."""
     await client.create(CONFIG_MAPS, CONFIG)
-    async with session.request(method, path, data=body.encode(), headers={"Content-Type": "application/yaml"}) as response:
+    async with session.request(method, path, data=body, headers={"Content-Type": "application/yaml"}) as response:
         answer = await response.json()
 
     assert (code, True) == (response.status, words in str(answer.get("message", "")))
+
+
+def test_yaml_grows_no_larger_as_json() -> None:
+    """The limit of a body holds for what the client sent."""
+    assert b'{"a":[[],[1]]}' == requests.json_body(requests.Body(b"a: [[],[1]]", requests.YAML_TYPE)).content
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -48,3 +50,31 @@ def test_many_come_and_go(root):
     assert sum(outcome["held"] for outcome in outcomes) > 0
     assert sum(outcome["by nobody"] for outcome in outcomes) == 0
     assert not root.exists()
+
+
+ORPHANED = """
+import os, sys, time
+from netlab.lab.find import locked
+with locked("demo", "up") as descriptor:
+    orphan = os.fork()
+    if orphan == 0:  # as the daemon that `up` has started: it holds the lock, too
+        os.read(0, 1)
+        os._exit(0)
+    print("held", flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_lock_of_a_killed_command_is_waited_for():
+    """The daemon that the command had started keeps the lock for a moment: the next command waits instead of failing."""
+    with subprocess.Popen([sys.executable, "-c", ORPHANED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
+        assert command.stdout.readline() == b"held\n"
+        command.wait()
+        with ThreadPoolExecutor(1) as pool:
+            holding = locked("demo", "up")
+            second = pool.submit(holding.__enter__)
+            with pytest.raises(TimeoutError):
+                second.result(0.3)
+            command.stdin.close()
+            assert second.result(10) > 0
+            holding.__exit__(None, None, None)
