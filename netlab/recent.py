@@ -1,7 +1,7 @@
-"""A set of bounded size, for "has this been said already?": the member asked for least recently is forgotten first (pure).
+"""A set of bounded size, for "has this been reported already?": the member asked for least recently is forgotten first (pure).
 
 A loop that remembers what it has reported for as long as it runs grows with every object there ever was. With `Recent` it
-may say something twice once thousands of other things have been said since, which costs one more Event.
+may report something twice once thousands of other things have been reported since, which costs one more Event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Recent(Generic[T]):
         return len(self._members)
 
     def __contains__(self, member: T) -> bool:
-        """Tell whether a member is held, which makes it the most recent one."""
+        """Return whether a member is held, which makes it the most recent one."""
         if member not in self._members:
             return False
         self.add(member)

@@ -28,7 +28,7 @@ def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": "node1", "containers": listed, **spec}}
 
 
-def kubelet_of(client: LocalClient, kernel: Kernel, runtime: PodRuntime, state: StateDirectory) -> Kubelet:
+def kubelet_of(client: LocalClient, kernel: Kernel, runtime: PodRuntime, state: StateDirectory, **options: Any) -> Kubelet:
     """Make the kubelet of a lab whose nodes are bare namespaces."""
     return Kubelet(
         client=client,
@@ -39,6 +39,7 @@ def kubelet_of(client: LocalClient, kernel: Kernel, runtime: PodRuntime, state: 
         lab=state.lab,
         node_stands=NetnsRuntime(kernel, state).stands,
         slices_after=lambda _pods: client.api.store.last_change(ENDPOINT_SLICES),  # the test writes them, and at once
+        **options,
     )
 
 

@@ -2,7 +2,7 @@
 
 Runtime `netns`: a pod's container either names one of these images, or has a `command`, or is refused when the file is read.
 Runtime `docker`: netlab's workloads image stands in for them where they are not present; it has the `TOOLS`, too.
-`serves` says on which ports a workload listens when the container declares none; `reports_client` that its answer
+`serves` lists on which ports a workload listens when the container declares none; `reports_client` that its answer
 names the client address it saw.
 """
 
@@ -28,7 +28,7 @@ class Workload:
 
 
 WORKLOADS: tuple[Workload, ...] = (
-    Workload("color", ("jpetazzo/color",), tcp=(80,), summary="a page with the pod's name and colour", image="jpetazzo/color"),
+    Workload("color", ("jpetazzo/color",), tcp=(80,), summary="a page with the pod's name and color", image="jpetazzo/color"),
     Workload(
         "kuard",
         ("gcr.io/kuar-demo/kuard-*",),
@@ -40,7 +40,7 @@ WORKLOADS: tuple[Workload, ...] = (
         "nginx", ("nginx", "library/nginx"), tcp=(80,), summary="nginx's welcome page, the pod's name in a header", image="nginx"
     ),
     Workload(
-        "whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as it arrived", image="traefik/whoami"
+        "whoami", ("traefik/whoami", "containous/whoami"), tcp=(80,), summary="the request as received", image="traefik/whoami"
     ),
     Workload(
         "http-echo", ("hashicorp/http-echo",), tcp=(5678,), summary="the text given with -text", image="hashicorp/http-echo"
@@ -50,7 +50,7 @@ WORKLOADS: tuple[Workload, ...] = (
         ("registry.k8s.io/e2e-test-images/agnhost", "k8s.gcr.io/e2e-test-images/agnhost"),
         tcp=(8080,),
         udp=(8081,),
-        summary="netexec (HTTP /hostname, /clientip, /echo; UDP the same words), serve-hostname, pause",
+        summary="netexec (HTTP /hostname, /clientip, /echo; the same commands over UDP), serve-hostname, pause",
         image="registry.k8s.io/e2e-test-images/agnhost:2.53",
     ),
     Workload("echo", ("netlab/echo",), summary="echo on every port that the container declares, TCP and UDP"),
@@ -80,5 +80,5 @@ def find(image: str) -> Workload | None:
 
 
 def brings(image: str) -> bool:
-    """Tell whether netlab brings what an image is used for."""
+    """Return whether netlab brings what an image is used for."""
     return find(image) is not None or repository(image) in TOOLS

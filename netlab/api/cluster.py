@@ -73,10 +73,10 @@ class Node(Object, frozen=True, kw_only=True):
 
     @property
     def has_address(self) -> bool:
-        """Whether something stands where its address should be."""
+        """Whether its address field contains something."""
         return any(a.type == "InternalIP" and a.address for a in self.status.addresses)
 
     @property
     def is_ready(self) -> bool:
-        """Whether its kubelet says that it is ready."""
+        """Whether its kubelet reports that it is ready."""
         return any(condition.type == "Ready" and condition.status == "True" for condition in self.status.conditions)

@@ -1,4 +1,4 @@
-"""coordination.k8s.io/v1: Lease, with what netlab's own processes say in its annotations (docs/architecture.md, Convergence)."""
+"""coordination.k8s.io/v1: Lease, with the annotations of netlab's processes (docs/architecture.md, Convergence)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Lease(Object, frozen=True, kw_only=True):
         return bool(self._annotation(SYNCED, dict[str, str]))
 
     def synced(self, plural: str) -> int:
-        """Return the resourceVersion of a kind up to which the holder's kernel is programmed; 0 when it does not say."""
+        """Return the resourceVersion of a kind up to which the holder's kernel is programmed; 0 if it does not report one."""
         return whole_number(self._annotation(SYNCED, dict[str, str]).get(plural))
 
     @property
     def healthy_nodes(self) -> Health:
-        """Who can take traffic behind every load balancer address; empty for a holder other than the edge."""
+        """The nodes that take traffic behind every load balancer address; empty for a holder other than the edge."""
         return self._annotation(LOAD_BALANCERS, Health)
 
     @property
@@ -53,8 +53,8 @@ class Lease(Object, frozen=True, kw_only=True):
         )
 
     def _annotation(self, name: str, form: type[T]) -> T:
-        """Return an annotation's JSON, empty where it is missing or somebody has written nonsense into it."""
+        """Return an annotation's JSON, empty where it is missing or invalid."""
         try:
             return msgspec.json.decode(self.metadata.annotations.get(name, "{}"), type=form)
-        except (msgspec.DecodeError, RecursionError):  # a hundred thousand brackets are no annotation either
+        except (msgspec.DecodeError, RecursionError):  # a hundred thousand brackets are not an annotation either
             return form()

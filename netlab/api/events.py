@@ -1,4 +1,4 @@
-"""core/v1: Event: something that happened to an object, told to whoever looks at it."""
+"""core/v1: Event: something that happened to an object, for whoever reads it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """netlab/v1alpha1: Lab, the first document of a topology file.
 
 It is an object of the lab's API server like any other: `up` writes it, the daemon's lab controller makes the
-hosts that it lists, and its status says how far they are.
+hosts that it lists, and its status contains how far they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LabNode(Struct, frozen=True, kw_only=True):
 
 
 class LabClient(Struct, frozen=True, kw_only=True):
-    """A host outside the cluster. `hostnames`: the names under which the outside DNS knows it."""
+    """A host outside the cluster. `hostnames`: the names under which the outside DNS resolves it."""
 
     name: str = ""
     hostnames: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class LoadBalancer(Struct, frozen=True, kw_only=True):
 
 
 class LabDns(Struct, frozen=True, kw_only=True):
-    """What CoreDNS' configuration says in a cluster.
+    """What CoreDNS' configuration contains in a cluster.
 
     Other servers that a lab's DNS asks are clients by name, or addresses in the lab; by default it asks none. `ttl` is in
     seconds. `pod_records`: whether 10-244-1-2.<namespace>.pod.<zone> exists ("insecure": for any address; "verified": for a
@@ -63,7 +63,7 @@ class LabDns(Struct, frozen=True, kw_only=True):
 
     @property
     def verifies_pods(self) -> bool:
-        """Tell whether a DNS server has to know the pods."""
+        """Return whether a DNS server needs the pods."""
         return self.pod_records == "verified"
 
 

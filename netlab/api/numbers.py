@@ -27,7 +27,7 @@ def whole_number(text: object, default: int = 0, *, least: int = SMALLEST_64, mo
 
 
 def is_digits(text: str) -> bool:
-    """Tell whether a text is a row of ASCII digits that is short enough to be a number of 64 bits."""
+    """Return whether a text is a row of ASCII digits that is short enough to be a number of 64 bits."""
     return 0 < len(text) <= LONGEST and text.isascii() and text.isdigit()
 
 

@@ -46,7 +46,7 @@ class Resource(Generic[T]):
     def decode(self, obj: Json) -> T:
         """Turn stored JSON into the typed object. Unknown fields are ignored: the server has refused them before.
 
-        Raises UnreadableError, with the field, for what is no object of this kind.
+        Raises UnreadableError, with the field, for what is not an object of this kind.
         """
         try:
             return msgspec.convert(obj, self.type)
@@ -54,7 +54,7 @@ class Resource(Generic[T]):
             raise UnreadableError(str(error)) from error
 
     def readable(self, objects: Iterable[Json]) -> list[T]:
-        """Return those of some objects that decode: one that does not is no reason to show nothing of the others."""
+        """Return those of some objects that decode: one that does not decode is left out."""
         found = []
         for obj in objects:
             with suppress(UnreadableError):

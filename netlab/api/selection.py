@@ -16,12 +16,12 @@ OPERATORS: Mapping[str, Callable[[str | None, tuple[str, ...]], bool]] = {
 
 
 def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Tell whether all wanted labels are there: a Service's selector, a nodeSelector."""
+    """Return whether all wanted labels are there: a Service's selector, a nodeSelector."""
     return wanted.items() <= labels.items()
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Tell whether a selector matches. An empty one matches nothing; neither does one with an unknown operator."""
+    """Return whether a selector matches. An empty one matches nothing; neither does one with an unknown operator."""
     if not selector.match_labels and not selector.match_expressions:
         return False
     return has_labels(labels, selector.match_labels) and all(

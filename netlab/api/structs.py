@@ -1,7 +1,7 @@
 """The types of the API as msgspec shows them: what validation and pruning walk along.
 
 All kinds are translated together, the first time that one is asked for. They share most of their structs (a pod's are in every
-workload), and each call of `msgspec.inspect` begins anew: kind by kind, and struct by struct, it would take ten times as long.
+workload), and each call of `msgspec.inspect` starts from scratch: kind by kind it would take ten times as long.
 """
 
 from __future__ import annotations

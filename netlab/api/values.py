@@ -1,8 +1,8 @@
 """Addresses, ports, protocols and names of objects, parsed: what may reach the kernel, a script or a file.
 
-Theory. A field of an object is text that somebody wrote. A value that reaches an nft script, a route, an ARP or FDB entry, a
+Theory. A field of an object is text from any user. A value that reaches an nft script, a route, an ARP or FDB entry, a
 conntrack filter or a hosts file must have been parsed: the functions below return it in its one canonical form, or raise
-`InvalidValueError`, which names the field and the value. Each form has a type of its own (`Ipv4` is not `str`), so mypy refuses
+`InvalidValueError`, which names the field and the value. Each form has its own type (`Ipv4` is not `str`), so mypy refuses
 text that was not parsed where a value is wanted; only this module makes these types.
 
 Rules:
@@ -90,7 +90,7 @@ def cidr(text: str, field: str) -> Cidr:
 
 
 def source_ranges(texts: Iterable[str], field: str) -> tuple[Cidr, ...]:
-    """Return IPv4 networks that do not overlap, which is what an nft set takes; none when they are everybody.
+    """Return IPv4 networks that do not overlap, which is what an nft set takes; none when they cover all addresses.
 
     Kubernetes allows spaces around a prefix and bits beyond it. Networks of the other family are left out.
     """

@@ -1,7 +1,7 @@
 """Names that several parts of a lab must agree on: annotations, labels, namespaces and objects. Each is spelt here once.
 
-A label or annotation that only one module reads and writes stands in that module. A key is `namespace/name`, as `Object.key`
-gives it. Who writes and who reads netlab's own annotations: docs/architecture.md.
+A label or annotation that only one module reads and writes is in that module. A key is `namespace/name`, as `Object.key`
+gives it. docs/architecture.md lists the writers and readers of netlab's annotations.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ^C, a CI runner, a closed terminal
-AGAIN = 0.001  # seconds until a signal whose exception was dropped is sent again
+RESEND_SECONDS = 0.001  # seconds until a signal whose exception was dropped is sent again
 UNAVAILABLE = "ServiceUnavailable"  # Kubernetes' reason, here from netlab's own client: the server did not answer
 FAILED, INVALID, UNSUPPORTED = 1, 2, 4
 FULL = "Free space there, or remove a lab, which needs no space: netlab down NAME"
@@ -107,7 +107,7 @@ def _send_again(dropped: UnraisableHookArgs) -> None:
     """Handle an exception that Python drops: send a signal again, print anything else."""
     if isinstance(dropped.exc_value, InterruptedByUserError):
         signal.signal(signal.SIGALRM, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, RESEND_SECONDS)
     else:
         sys.__unraisablehook__(dropped)
 

@@ -1,4 +1,4 @@
-"""The first steps of a write: is this body an object of that kind, may it be here at all?"""
+"""The first steps of a write: whether the body is an object of that kind and may be created here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ingest:
 def ingest(
     resource: AnyResource, body: Any, namespace: str, mode: Mode, duplicates: tuple[str, ...] = ()
 ) -> Ingest:  # fmt: skip
-    """Copy a client's body and make it one of this kind, or say in Kubernetes' words why it is none.
+    """Copy a client's body and make it one of this kind, or refuse it in Kubernetes' words.
 
     `duplicates` are the fields that the request names twice; like an unknown field, each is an error or a warning.
     """
@@ -53,13 +53,13 @@ def _of_kind(resource: AnyResource, body: Json) -> Json:
     """Return the body with its kind filled in, in the order in which people read objects."""
     version, kind = body.get("apiVersion") or resource.api_version, body.get("kind") or resource.kind
     if (version, kind) != (resource.api_version, resource.kind):
-        raise cannot_be_handled(resource, f"the body says apiVersion {version}, kind {kind}; this path takes {resource.kind}")
+        raise cannot_be_handled(resource, f"the body has apiVersion {version}, kind {kind}; this path accepts {resource.kind}")
     rest = {name: value for name, value in body.items() if name not in {"apiVersion", "kind", "metadata"}}
     return {"apiVersion": version, "kind": kind, "metadata": body.get("metadata") or {}, **rest}
 
 
 def existing_namespace(store: Store, resource: AnyResource, namespace: str) -> None:
-    """Refuse to create in a namespace that is missing or on its way out."""
+    """Refuse to create in a namespace that is missing or terminating."""
     if not resource.namespaced:
         return
     stored = store.get(NAMESPACES, "", namespace)
@@ -90,7 +90,7 @@ def same_version(resource: AnyResource, name: str, new: Json, old: Json) -> None
 
 
 def preconditions(resource: AnyResource, name: str, body: Json, wanted: Mapping[str, str]) -> None:
-    """Refuse to go on unless the object has the UID and the ResourceVersion that are asked for."""
+    """Refuse to continue unless the object has the UID and the ResourceVersion that are asked for."""
     meta = body["metadata"]
     for word, found in (("UID", meta["uid"]), ("ResourceVersion", meta["resourceVersion"])):
         if (asked := wanted.get(word)) and asked != found:

@@ -1,7 +1,7 @@
-"""Who holds which Service address and which node port (semantics 4.1 to 4.5, 4.20).
+"""Allocation of Service addresses and node ports (semantics 4.1 to 4.5, 4.20).
 
 An Allocator is a range of whole numbers with a static band at its bottom: users who ask for a number choose there,
-numbers handed out come from above it and from the band only when nothing else is left. Kubernetes starts at a random
+automatic numbers come from above it and from the band only when nothing else is left. Kubernetes starts at a random
 number; netlab starts at a digest of the Service's name and goes up from there, so the same topology has the same
 addresses every time (principle 6). A Service that is deleted and made again is a new one: it starts at the digest of
 its name and of how often that name was deleted, and does not get the numbers that it had last (semantics 4.22).
@@ -76,7 +76,7 @@ class Claims:
 
 @dataclass(frozen=True)
 class Past:
-    """What became of the Services of one name: how many were deleted, and what the last of them held."""
+    """The history of the Services of one name: how many were deleted, and what the last of them held."""
 
     deleted: int = 0
     last: Claims = Claims()
@@ -116,7 +116,7 @@ class Holdings:
     former: Former = field(default_factory=Former)
 
     def address_holder(self, address: int) -> str:
-        """Return who holds an address, empty when it is free."""
+        """Return the holder of an address, empty when it is free."""
         return self.addresses.get(address) or self.reserved.get(address, "")
 
     def update(self, service: str, claims: Claims) -> None:

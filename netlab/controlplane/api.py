@@ -1,8 +1,8 @@
 """The API server's verbs: one path for every request, whether it came over TLS or from inside the daemon.
 
-Each write goes through the same steps, in this order, and stops at the first that says no:
+Each write goes through the same steps, in this order, and stops at the first that refuses:
 
-    authorise -> namespace there? -> unknown fields, nulls -> types -> defaults -> strategy (what may be set and kept)
+    authorize -> namespace there? -> unknown fields, nulls -> types -> defaults -> strategy (what may be set and kept)
     -> validation -> Service allocation -> nothing changed? -> commit (or not: dry run)
 
 Nothing awaits between the first step and the last, so writes cannot interleave and a patch needs no retry. Validation is
@@ -33,7 +33,7 @@ from netlab.controlplane.admission import (
 from netlab.controlplane.auth import ADMIN, NODE_PREFIX, Request, TokenTable, authorise
 from netlab.controlplane.binding import BINDINGS, binding_target
 from netlab.controlplane.controllers.naming import ALPHABET
-from netlab.controlplane.expiry import EventExpiry
+from netlab.controlplane.expiry import MOST_EVENTS, EventExpiry
 from netlab.controlplane.failures import answered
 from netlab.controlplane.kinds.table import kind_of
 from netlab.controlplane.lists import ListAnswer, ListOptions, list_objects
@@ -87,6 +87,7 @@ class Api:
         new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
         new_suffix: Callable[[], str] = random_suffix,
         validate: Callable[[AnyResource, Json], Sequence[Problem]] = problems_of,
+        most_events: int = MOST_EVENTS,
     ) -> None:
         self.store = store
         self.settings = settings or ApiSettings()
@@ -94,7 +95,7 @@ class Api:
         self._clock, self._new_uid, self._new_suffix, self._validate = clock, new_uid, new_suffix, validate
         self._allocator = ServiceAllocator.of(self.settings.service_subnet, self.settings.node_port_range)
         self._registry = Registry(store, self._allocator, clock)
-        self.expiry = EventExpiry(store, self._registry, clock)
+        self.expiry = EventExpiry(store, self._registry, clock, most_events)
         for name in SYSTEM_NAMESPACES:
             if store.get(NAMESPACES, "", name) is None:
                 self.create(ADMIN, Target(NAMESPACES), {"metadata": {"name": name}})
@@ -223,7 +224,7 @@ class Api:
     # ---- deleting
     @answered
     def delete(self, user: str, target: Target, options: DeleteOptions = DELETE_IT) -> Written:
-        """Delete an object, or ask for it where somebody must finish first."""
+        """Delete an object, or request it where a finalizer must finish first."""
         stored = self._find(target)
         self._authorise(user, "delete", target, stored)
         stored = self._there(target, stored)

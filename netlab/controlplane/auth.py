@@ -1,13 +1,13 @@
-"""Who may do what: bearer tokens name a user, a pure function decides.
+"""Authentication and authorization: bearer tokens name a user, a pure function decides.
 
     admin           everything: the command line, kubectl, the daemon itself
     node:<name>     reads every kind but Secrets; writes its own Node (and its status), its own Lease
                     kube-node-lease/<name>, Events, and the status of pods bound to it
     edge            reads every kind but Secrets; writes its Lease kube-system/netlab-edge and Events
 
-Reading a Lease, a Node or a Pod of somebody else is allowed: that is how the parts of a lab find each other. A token
+Reading a Lease, a Node or a Pod of another identity is allowed: that is how the parts of a lab find each other. A token
 is 32 random bytes in a file of mode 0600, named after the user with `-` for `:` (`tokens/node-node1`); it is compared in
-constant time with every known one, so that an answer's delay says nothing.
+constant time with every known one, so that an answer's delay reveals nothing.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def authorise(request: Request) -> None:
 
 
 def is_token(path: Path) -> bool:
-    """Tell whether a file holds a token as `TokenTable.ensure` writes it, whole."""
+    """Return whether a file holds a token as `TokenTable.ensure` writes it, whole."""
     try:
         return bool(TOKEN.fullmatch(path.read_bytes()))
     except (FileNotFoundError, IsADirectoryError):
@@ -113,7 +113,7 @@ def is_token(path: Path) -> bool:
 
 @dataclass
 class TokenTable:
-    """Which token is whose. `folder` is where new ones are written; without it they live in memory only (tests)."""
+    """The tokens of users. `folder` is where new ones are written; without it they live in memory only (tests)."""
 
     tokens: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
@@ -148,7 +148,7 @@ class TokenTable:
         return token
 
     def forget(self, user: str) -> None:
-        """Make a user's token worthless (its node left the lab)."""
+        """Revoke a user's token (its node left the lab)."""
         self.tokens.pop(user, None)
         if path := self.path(user):
             path.unlink(missing_ok=True)

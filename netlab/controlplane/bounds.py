@@ -1,4 +1,4 @@
-"""How much a request may ask of the server: Kubernetes' limits, applied where text becomes values.
+"""The limits of a request: Kubernetes' limits, applied where text becomes values.
 
     body             3 MiB, also of an object after a patch                      413
     nesting          100 levels, as in a topology file                           400
@@ -48,7 +48,7 @@ def read_json(content: bytes) -> Any:
     try:
         value = _parse(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"the body of the request is no JSON: {error}") from error
+        raise bad_request(f"the body of the request is not JSON: {error}") from error
     except RecursionError as error:
         raise bad_request(TOO_DEEP) from error
     check_value(value)
@@ -61,7 +61,7 @@ def check_value(value: Any) -> None:
     while level:
         for item in level:
             if isinstance(item, int) and not SMALLEST_64 <= item <= LARGEST_64:
-                raise bad_request(f"the body of the request holds a number of {item.bit_length()} bits; 64 are the most")
+                raise bad_request(f"the body of the request contains a number of {item.bit_length()} bits; the maximum is 64")
         containers = [item for item in level if isinstance(item, dict | list)]
         depth += bool(containers)
         if depth > DEEPEST:

@@ -2,11 +2,11 @@
 
 EC P-256, because it takes a millisecond where RSA takes a tenth of a second. The authority signs one certificate, whose
 names are all those under which the server is reached: host loopback, its address on the fabric, and the Service
-`kubernetes`. A certificate that lacks a name, nears its end or is damaged is replaced; the authority stays, so clients go on.
+`kubernetes`. A certificate that lacks a name, nears its end or is damaged is replaced; the authority stays, so clients continue.
 If a file of the authority itself is damaged, both are replaced, and the lab's own clients are started again (`supervisor`).
 
 Why ten years: the record that holds the certificates is in memory (/run) and ends with `down` or the machine, so no certificate
-gets old. A shorter life would only let a lab fail whose machine has a wrong clock: who can read the key can read the tokens
+gets old. A shorter life would only let a lab fail whose machine has a wrong clock: a reader of the key can read the tokens
 beside it as well. For the same reason a certificate is valid a year before it was made.
 """
 
@@ -44,8 +44,8 @@ def ensure_pki(folder: Path, names: Sequence[str], *, now: datetime | None = Non
         if not _is_good(pki, authority, names, moment):
             _issue(pki, authority, authority_key, names, moment)
     except OSError as error:
-        remedy = "Free some space there." if error.errno == errno.ENOSPC else "Look at the folder's permissions."
-        raise LabError(f"the lab's certificates in {folder} cannot be written: {error.strerror}", remedy=remedy) from error
+        remedy = "Free disk space in that folder." if error.errno == errno.ENOSPC else "Check the permissions of that folder."
+        raise LabError(f"cannot write the lab's certificates to {folder}: {error.strerror}", remedy=remedy) from error
     return pki
 
 
@@ -104,7 +104,7 @@ def _is_good(pki: Pki, authority: x509.Certificate, names: Sequence[str], now: d
 
 
 def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    """Tell whether this authority signed a certificate; another one of the same name may have."""
+    """Return whether this authority signed a certificate; another one of the same name may have."""
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):

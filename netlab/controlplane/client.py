@@ -1,4 +1,4 @@
-"""What every part of netlab asks of the API server: one Protocol, whatever carries it.
+"""The client interface of the API server: one Protocol for all transports.
 
 `LocalClient` (in the daemon, no socket) and `HttpClient` (agents, over TLS) implement it; both speak JSON objects and
 raise `ApiError`. `SyncClient` is its blocking twin for the command line.

@@ -1,13 +1,13 @@
-"""HTTP/1.1 as a client speaks it: h11 knows the words, asyncio moves the bytes, this module joins them.
+"""The client side of HTTP/1.1: h11 parses the messages, asyncio moves the bytes, this module joins them.
 
-Who asks little wants little: an agent is a Python of its own in each node's container, and loading a whole client (aiohttp)
+A small client needs little: an agent is a separate Python in each node's container, and loading a whole client (aiohttp)
 cost it as much time as everything else it imports. What a lab's own servers need of a client is here, and no more: no
 redirects, cookies, compression, proxies or host names (addresses only).
 
 1. A connection has one exchange at a time: `ask` sends a request and returns the head of the answer, `body` yields the rest
-   as it comes. When that has been read to its end, `is_free` tells whether there may be another exchange.
-2. Whatever goes wrong between two programs is an OSError: refused, reset, broken off in mid-answer, not HTTP.
-3. The patience is the caller's: nothing here ends by itself but `connect`.
+   as it comes. When that has been read to its end, `is_free` is whether there may be another exchange.
+2. Every failure of the connection is an OSError: refused, reset, closed in mid-answer, not HTTP.
+3. The caller sets timeouts: only `connect` ends by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Self
 
 import h11
 
-READ_AT_ONCE = 1 << 16
+READ_BYTES = 1 << 16
 Header = tuple[str, str]
 
 
@@ -40,7 +40,7 @@ class Connection:
     """A connection to one server, made by `open`."""
 
     def __init__(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._host = host  # with its port, as the server wants to hear it
+        self._host = host  # with its port, as the server requires it
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.CLIENT)
@@ -59,7 +59,7 @@ class Connection:
 
     @property
     def is_free(self) -> bool:
-        """Neither side owes the other a word, nor has hung up."""
+        """The exchange is complete, and both sides are open."""
         return self._http.our_state is self._http.their_state is h11.DONE and not self._reader.at_eof()
 
     async def ask(self, method: str, target: str, headers: Sequence[Header] = (), content: bytes = b"") -> int:
@@ -86,7 +86,7 @@ class Connection:
     async def _event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(READ_AT_ONCE))
+                self._http.receive_data(await self._reader.read(READ_BYTES))
         except h11.RemoteProtocolError as error:
             raise ConnectionError(str(error)) from error
         return event

@@ -1,11 +1,11 @@
 """The connections of the API server: how many a client may have, and how slow it may be.
 
-Before a request has shown a valid token its connection is a stranger's: STRANGERS of one address at a time, each for
-STRANGER_SECONDS, in which the TLS handshake and the request's headers must arrive (`netlab.serving.roster`). The daemon
-shares one roster among all its TCP listeners, so a client in the lab and one on the machine's loopback are counted apart, by
-address. The Unix socket, which only the lab's owner can open, has no limit.
+Before a request has shown a valid token its connection is unauthenticated: `STRANGERS` of one address at a time, each for
+`ApiTimeouts.stranger` seconds, in which the TLS handshake and the request's headers must arrive (`netlab.serving.roster`). The
+daemon shares one roster among all its TCP listeners, so a client in the lab and one on the machine's loopback are counted apart,
+by address. The Unix socket, which only the lab's owner can open, has no limit.
 
-aiohttp makes the protocol of a connection; `Guarded` stands before it and reports the end of the connection to its seat.
+aiohttp makes the protocol of a connection; `Guarded` wraps it and reports the end of the connection to its seat.
 """
 
 from __future__ import annotations
@@ -16,31 +16,44 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from netlab.serving.descriptors import room
-from netlab.serving.listener import Listener
+from netlab.serving.listener import SWEEP_SECONDS, Listener
 from netlab.serving.roster import Limits, Roster, Seat
 
 TOTAL: Final = 2048
 PER_PEER: Final = 512  # with tokens; a node's agent needs seven
 STRANGERS: Final = 32
-STRANGER_SECONDS: Final = 10.0
-IDLE_SECONDS: Final = 90.0  # between two requests, as kube-apiserver
-BODY_SECONDS: Final = 30.0  # for the body of a request to arrive
-LINGER_SECONDS: Final = 2.0  # for the rest of a body that nobody reads
-STALL_SECONDS: Final = 30.0  # for a client to take something of what is due to it
 TLS_BUFFER: Final = 32 * 1024  # bytes read at once per TLS connection: two records; asyncio's own 256 KiB make 12 MB for a lab
 WRITE_BUFFER: Final = 64 * 1024  # bytes that wait for a client outside the kernel; asyncio's own with TLS is 512 KiB
 
 
-def api_roster() -> Roster:
+@dataclass(frozen=True)
+class ApiTimeouts:
+    """How many seconds a client may take."""
+
+    stranger: float = 10.0  # for a connection's first valid token
+    idle: float = 90.0  # between two requests, as kube-apiserver
+    body: float = 30.0  # for the body of a request to arrive
+    linger: float = 2.0  # for the rest of a body that is not read
+    stall: float = 30.0  # for a client's kernel to take something of what is due to it
+    watch_write: float = 30.0  # for a watcher to take what is written at once
+    sweep: float = SWEEP_SECONDS  # between two searches for connections that took too long
+
+
+TIMEOUTS: Final = ApiTimeouts()
+
+
+def api_roster(timeouts: ApiTimeouts = TIMEOUTS) -> Roster:
     """Return the roster of a process's API listeners, within the process's limit of open files."""
     total = room(TOTAL)
-    return Roster(Limits(total, min(PER_PEER, total), min(STRANGERS, max(1, total // 2)), STRANGER_SECONDS, IDLE_SECONDS))
+    strangers = min(STRANGERS, max(1, total // 2))
+    return Roster(Limits(total, min(PER_PEER, total), strangers, timeouts.stranger, timeouts.idle))
 
 
 def aiohttp_log() -> logging.Logger:
@@ -79,7 +92,8 @@ class Guarded(asyncio.Protocol):
 class Seats:
     """The seats of the connections that an aiohttp server has, by aiohttp's protocol of each."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, timeouts: ApiTimeouts) -> None:
+        self.timeouts = timeouts
         self._roster = roster
         self._seats: dict[object, Seat] = {}
 
@@ -100,4 +114,12 @@ class Seats:
         def factory(seat: Seat) -> asyncio.Protocol:
             return Guarded(server(), seat, self._seats)
 
-        return Listener("api", bound, factory, self._roster, tls=tls, stall_seconds=STALL_SECONDS)
+        return Listener(
+            "api",
+            bound,
+            factory,
+            self._roster,
+            tls=tls,
+            stall_seconds=self.timeouts.stall,
+            sweep_seconds=self.timeouts.sweep,
+        )

@@ -1,4 +1,4 @@
-"""Discovery: how clients learn what this server has (`/api`, `/apis`, `/api/v1`, `/version`, ...).
+"""Discovery: the documents about what this server has (`/api`, `/apis`, `/api/v1`, `/version`, ...).
 
 kubectl asks for the aggregated form first; when the answer's Content-Type is plain JSON it takes the documents here.
 All of them follow from the table of kinds, so they are made once.
@@ -14,7 +14,7 @@ from netlab.controlplane.kinds.kind import Kind, Subresource
 from netlab.controlplane.kinds.table import KINDS
 from netlab.controlplane.status import AnyResource
 
-KUBERNETES_MINOR: Final = 33  # the release whose behaviour is reproduced
+KUBERNETES_MINOR: Final = 33  # the release whose behavior is reproduced
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 

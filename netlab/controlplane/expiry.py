@@ -29,8 +29,9 @@ log = logging.getLogger("netlab.controlplane")
 class EventExpiry:
     """Removes old Events from a store, through the registry that keeps its indexes."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, registry: Registry, clock: Callable[[], datetime], most_events: int = MOST_EVENTS) -> None:
         self._store = store
+        self._most_events = most_events
         self._registry = registry
         self._clock = clock
         self._written: dict[Key, tuple[int, float]] = {}  # the version seen last, and when it was written
@@ -50,7 +51,7 @@ class EventExpiry:
         known = self._written
         self._written = {stored.key: _last_write(stored, known.get(stored.key), now) for stored in self._store.list(EVENTS)}
         by_age = sorted(self._written, key=lambda key: self._written[key][1])
-        surplus = max(0, len(by_age) - MOST_EVENTS)
+        surplus = max(0, len(by_age) - self._most_events)
         expired = [key for place, key in enumerate(by_age) if place < surplus or now - self._written[key][1] >= EVENT_TTL]
         for key in expired:
             self._registry.expire(EVENTS, key)

@@ -1,4 +1,4 @@
-"""What a request answers when the server itself fails: 500 as a Status, one traceback in the log.
+"""The answer to a request when the server itself fails: 500 as a Status, one traceback in the log.
 
 An unexpected exception in one request must not end a controller, the kubelet or the connection of
 a client. `as_status` turns it into an ApiError, so that callers inside the daemon and clients

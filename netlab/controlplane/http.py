@@ -1,11 +1,11 @@
 """HttpClient: the API over TLS, for agents and the edge (asyncio).
 
-Every failure is an ApiError: the server's Status, or 503 ServiceUnavailable when it could not be reached or broke off.
-Nothing is tried twice here; the informer decides what to do next. A watch on which nothing came for SILENCE seconds,
+Every failure is an ApiError: the server's Status, or 503 ServiceUnavailable when the connection failed.
+It retries nothing; the informer decides what to do next. A watch on which nothing came for WATCH_TIMEOUT seconds,
 although the server sends bookmarks, is taken for dead.
 
 A connection carries one exchange at a time, so there are as many as there are watches, and one or two to and fro for the
-rest: one whose answer has been read to its end is kept for the next who asks.
+rest: one whose answer has been read to its end is kept for the next request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from netlab.controlplane.status import from_status, unavailable
 
 REQUEST_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 5.0
-SILENCE: Final = 35.0  # three and a half of the server's bookmark intervals
+WATCH_TIMEOUT: Final = 35.0  # seconds: three and a half of the server's bookmark intervals
 MERGE_PATCH: Final = "application/merge-patch+json"
 decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
@@ -46,7 +46,7 @@ def trust(ca_file: str) -> ssl.SSLContext:
 class HttpClient:
     """Implements netlab.controlplane.client.Client. Use as `async with HttpClient(server, ca_file, token) as client:`."""
 
-    def __init__(self, server: str, ca_file: Path | str | None, token: str) -> None:
+    def __init__(self, server: str, ca_file: Path | str | None, token: str, watch_timeout: float = WATCH_TIMEOUT) -> None:
         self.server = server.rstrip("/")
         parts = urlsplit(self.server)
         self._address, self._port = parts.hostname or "", parts.port or 443
@@ -54,6 +54,7 @@ class HttpClient:
         self._headers = (("Authorization", f"Bearer {token}"), ("Accept", "application/json"))
         self._free: list[Connection] = []
         self._is_open = False
+        self._watch_timeout = watch_timeout
 
     async def __aenter__(self) -> Self:
         self._is_open = True
@@ -65,7 +66,7 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections. One that is in use is closed by who ends its use."""
+        """Close the connections. One that is in use is closed when its use ends."""
         self._is_open = False
         while self._free:
             self._free.pop().close()
@@ -102,14 +103,14 @@ class HttpClient:
         path = urls.watch_path(resource, "", resource_version, label_selector, field_selector)
         try:
             async with self._connection() as connection:
-                async with asyncio.timeout(SILENCE):
+                async with asyncio.timeout(self._watch_timeout):
                     status = await connection.ask("GET", path, self._headers)
                 if status != 200:
                     raise from_status(status, _decoded(await _whole(connection)), path)
-                async for line in _lines(connection.body()):
+                async for line in _lines(connection.body(), self._watch_timeout):
                     yield _event(line)
         except OSError as error:
-            raise unavailable(f"the watch of {resource.plural} at {self.server} broke off: {_words(error)}") from error
+            raise unavailable(f"the watch of {resource.plural} at {self.server} failed: {_words(error)}") from error
 
     # ---- requests
     async def request(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Json:
@@ -128,7 +129,7 @@ class HttpClient:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one exchange. Afterwards it waits for the next, unless that is out of the question."""
+        """Lend a connection for one exchange. It is kept for the next one if it is still usable."""
         if not self._is_open:
             raise unavailable(f"the client of {self.server} is closed; use it inside `async with`")
         while self._free and not self._free[-1].is_free:
@@ -168,10 +169,10 @@ async def _whole(connection: Connection) -> bytes:
     return b"".join([part async for part in connection.body()])
 
 
-async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _lines(parts: AsyncIterator[bytes], silence_seconds: float) -> AsyncIterator[bytes]:
     """Yield the lines of a watch; an object may be larger than any line limit of the stream."""
     rest: list[bytes] = []
-    while part := await _next(parts):
+    while part := await _next(parts, silence_seconds):
         *whole, tail = part.split(b"\n")
         for line in whole:
             rest.append(line)
@@ -182,7 +183,7 @@ async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             rest.append(tail)
 
 
-async def _next(parts: AsyncIterator[bytes]) -> bytes:
+async def _next(parts: AsyncIterator[bytes], silence_seconds: float) -> bytes:
     """Return the next part, b"" at the end; a TimeoutError after a long silence."""
-    async with asyncio.timeout(SILENCE):
+    async with asyncio.timeout(silence_seconds):
         return await anext(parts, b"")

@@ -1,13 +1,13 @@
 """Informer: a client's up-to-date copy of all objects of one kind (list, then watch, for ever).
 
 Rules:
-1. The cache is what the server said last; it may be old, never wrong. Code that acts on it is level-triggered.
-2. A watch continues where it broke off; only 410 Gone leads to a new list. So a restart of the API server costs nothing,
-   and while it is down the cache stays as it was: a node goes on with what it knows.
-3. `resource_version` says how far the cache has come, by the newest list, event or bookmark.
+1. The cache is what the server sent last; it may be old, never wrong. Code that acts on it is level-triggered.
+2. A watch continues where it ended; only 410 Gone leads to a new list. So a restart of the API server costs nothing,
+   and while it is down the cache stays as it was: a node continues with its copy.
+3. `resource_version` is how far the cache has come, by the newest list, event or bookmark.
 4. A new list is compared with the cache: only what really differs is reported as a change.
-5. An object that does not decode, or whose change a handler cannot take, concerns nobody else: it is logged once and named
-   in `unreadable`, and list and watch go on. The cache keeps what it could read of the object last: an object that has
+5. An object that does not decode, or whose change a handler cannot take, concerns no other object: it is logged once and named
+   in `unreadable`, and list and watch continue. The cache keeps what it could read of the object last: an object that has
    become unreadable is not one that is gone. It is read again when it changes.
 
 Several informers may share one `changed` event; the loop that waits for it clears it and looks at everything.
@@ -32,8 +32,8 @@ log = logging.getLogger("netlab.controlplane")
 T = TypeVar("T", bound=Object)
 ChangeHandler = Callable[[str, "T | None", "T | None"], None]  # key, object before, object after
 
-FIRST_PAUSE: Final = 0.1  # seconds after the first failure; doubles
-LONGEST_PAUSE: Final = 5.0
+FIRST_RETRY_SECONDS: Final = 0.1  # after the first failure; doubles
+LONGEST_RETRY_SECONDS: Final = 5.0
 
 
 def key_of(body: Json) -> str:
@@ -55,6 +55,8 @@ class Informer(Generic[T]):
         on_change: ChangeHandler[T] | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        first_retry: float = FIRST_RETRY_SECONDS,
+        longest_retry: float = LONGEST_RETRY_SECONDS,
     ) -> None:
         self.client = client
         self.resource = resource
@@ -66,6 +68,7 @@ class Informer(Generic[T]):
         self._decode: Callable[[Json], T] = resource.decode if decode else cast("Callable[[Json], T]", dict)
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._unread = Containment(log, resource.kind, time.monotonic)
+        self._first_retry, self._longest_retry = first_retry, longest_retry
         self._must_list = True
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -81,7 +84,7 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled; failures of the server, and answers that make no sense, only delay."""
-        pause = FIRST_PAUSE
+        pause = self._first_retry
         while True:
             before = self.resource_version
             with Contained() as attempt:
@@ -89,7 +92,8 @@ class Informer(Generic[T]):
                     await self._list()
                 await self._watch()
             reason = self._broke_off(attempt.error)
-            pause = FIRST_PAUSE if self.resource_version != before else min(2 * pause, LONGEST_PAUSE)
+            longer = min(2 * pause, self._longest_retry)
+            pause = self._first_retry if self.resource_version != before else longer
             log.info("event=watch-ended resource=%s again-in=%.1f reason=%r", self.resource.plural, pause, reason)
             await asyncio.sleep(pause)
 
@@ -133,7 +137,7 @@ class Informer(Generic[T]):
         self.changed.set()
 
     def _keyed(self, items: Iterable[Json]) -> dict[str, Json]:
-        """Return the listed objects by key; one that has none is no object, and only logged."""
+        """Return the listed objects by key; one without a key is not an object, and only logged."""
         listed: dict[str, Json] = {}
         for body in items:
             with Contained() as attempt:
@@ -153,18 +157,18 @@ class Informer(Generic[T]):
         elif event.type in {"ADDED", "MODIFIED"}:
             self._read(key_of(event.object), event.object)
         self._reached(whole_number(event.resource_version))
-        if event.type != "BOOKMARK":  # it says how far we are, and is no news to act on
+        if event.type != "BOOKMARK":  # it reports progress, and is not a change to act on
             self.changed.set()
 
     def _read(self, key: str, body: Json) -> None:
-        """Take in an object as the server has it now."""
+        """Store an object as the server has it now."""
         with self._unread.contain(key, str(body["metadata"].get("resourceVersion", ""))):
             obj = self._decode(body)
             if self.cache.get(key) != obj:
                 self._change(key, obj)
 
     def _forget(self, key: str) -> None:
-        """Take in that an object is gone."""
+        """Remove an object that is gone."""
         with self._unread.contain(key):
             self._change(key, None)
         self._unread.forget(key)

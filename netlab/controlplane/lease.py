@@ -1,8 +1,8 @@
 """A process's Lease: that it lives, and up to which resourceVersion of each kind its node is programmed.
 
-The annotation `netlab/synced` holds the versions (docs/architecture.md); `up` waits for it. A Lease is written when what it
-says has changed, and otherwise every ten seconds, as the kubelet renews its own. Its holder is the process, not only the
-node: what a process that died has said about its kernel's rules is true, but about its DNS server it is not.
+The annotation `netlab/synced` holds the versions (docs/architecture.md); `up` waits for it. A Lease is written when its
+content has changed, and otherwise every ten seconds, as the kubelet renews its own. Its holder is the process, not only the
+node: what a process that died has reported about its kernel's rules is true, but about its DNS server it is not.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from netlab.controlplane.informer import Informer
 from netlab.errors import ApiError, is_not_found
 
 NOTHING: Mapping[str, object] = {}
-RENEW = 10.0  # seconds
+RENEW_SECONDS = 10.0  # between two writes without news
 LEASE_SECONDS = 40  # Kubernetes' node lease
 
 
 def holder_identity(name: str, start: int) -> str:
-    """Return how a process names itself in its Lease: by when it was started, which no other that wrote it can have in common."""
+    """Return the name of a process in its Lease: from its start time, which is unique among the writers."""
     return f"{name}_{start}"
 
 
@@ -44,13 +44,13 @@ class LeaseKeeper:
         self._namespace, self._name = split_key(key)
         self._start = start
         self._written: dict[str, str] | None = None
-        self._renewed = -RENEW  # by a clock that nobody sets: one that is set back would keep the Lease from being renewed
+        self._renewed = -RENEW_SECONDS  # by a monotonic clock: one set back would keep the Lease from being renewed
 
     async def renew(self, synced: Mapping[str, str], more: Mapping[str, object] = NOTHING) -> None:
-        """Say that all is programmed up to these versions, and `more`: bodies of further annotations. Raises ApiError."""
+        """Report that all is programmed up to these versions, and `more`: bodies of further annotations. Raises ApiError."""
         moment = time.monotonic()
         wanted = {key: msgspec.json.encode(body, order="sorted").decode() for key, body in {SYNCED: synced, **more}.items()}
-        if wanted == self._written and moment - self._renewed < RENEW:
+        if wanted == self._written and moment - self._renewed < RENEW_SECONDS:
             return
         await self._write(wanted, datetime.now(UTC))
         self._written, self._renewed = wanted, moment

@@ -1,8 +1,8 @@
-"""The objects that a process leaves out of what it programs, each logged once, and told to others through its Lease.
+"""The objects that a process leaves out of what it programs, each logged once, and reported to others through its Lease.
 
 A part of a process (rules, overlay, dns) reports after each round which objects it left out and why; `report` logs what is new
 and what is right again. `problems` is what the Lease's annotation `netlab/problems` holds: few and short, as an object that
-anybody may write must not be able to fill a Lease.
+any user may write must not be able to fill a Lease.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LeftOut:
         self._refused: dict[str, dict[str, str]] = {}  # part -> object -> why
 
     def report(self, part: str, refused: Mapping[str, Exception]) -> None:
-        """Take note of what a part leaves out now; log what has changed.
+        """Record what a part leaves out now; log what has changed.
 
         The name "" stands for all of it: the part itself has failed, which whoever contained it has logged.
         """
@@ -55,7 +55,7 @@ class LeftOut:
 
 
 def told_problems(leases: Mapping[str, Lease], nodes: Iterable[str]) -> Iterator[str]:
-    """Yield what agents and edge say they could not do: `agent of node1: overlay: ...`. `leases` by key."""
+    """Yield what agents and edge report as left out: `agent of node1: overlay: ...`. `leases` by key."""
     holders = [(node_lease(node), f"agent of {node}") for node in nodes]
     for key, who in (*holders, (EDGE_LEASE, "edge")):
         yield from (f"{who}: {problem}" for problem in (leases[key].problems if key in leases else ()))

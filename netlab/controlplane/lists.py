@@ -1,7 +1,7 @@
 """Lists: selection, and pages that stay correct while the cluster changes.
 
 A page's `continue` token holds the list's resourceVersion and the last key sent. Later pages show the objects as they
-are then, under the first page's resourceVersion: who watches from there sees every later change (again), so the sum of
+are then, under the first page's resourceVersion: a client that watches from there sees every later change (again), so the sum of
 pages and watch is right. When the history no longer reaches back that far, 410 Expired sends the client to a fresh list.
 """
 
@@ -22,7 +22,7 @@ from netlab.errors import ApiError
 
 @dataclass(frozen=True)
 class ListOptions:
-    """The query of a list; limit 0 is no limit."""
+    """The query of a list; limit 0 means unlimited."""
 
     labels: str = ""
     fields: str = ""
@@ -65,7 +65,7 @@ def _read_token(text: str) -> _Token:
     try:
         return msgspec.convert(read_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))), _Token)
     except (binascii.Error, msgspec.ValidationError, ApiError, ValueError) as error:
-        raise bad_request("continue key is not valid: it is not one that this server gave") from error
+        raise bad_request("continue key is not valid: this server did not issue it") from error
 
 
 def list_objects(store: Store, resource: AnyResource, namespace: str, options: ListOptions) -> ListAnswer:

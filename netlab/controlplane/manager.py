@@ -1,4 +1,4 @@
-"""The loop that runs the controllers: wait for changes, look, plan, write, wait until one's own writes are seen.
+"""The loop that runs the controllers: wait for changes, take a snapshot, plan, write, wait until its own writes are seen.
 
 Rules:
 1. A round takes one snapshot for all controllers and performs what they return. The next round begins only when the
@@ -7,13 +7,13 @@ Rules:
    and starts the next round: nothing is tried again on the same snapshot, so there is no busy loop.
 3. A write that the server refuses for another reason is logged and kept in `refused`; its controller runs again
    whenever anything changes. So it does after a write that breaks, or a plan that breaks as a whole.
-4. A controller without news in its kinds is skipped.
-5. The same Event is sent once, since its name says what it says.
-6. `has_reconciled` tells how far a controller has come by itself. A write that was stale is yet to be done; one that the
+4. A controller without changes in its kinds is skipped.
+5. The same Event is sent once, since its name is derived from its content.
+6. `has_reconciled` is how far a controller has come by itself. A write that was stale is yet to be done; one that the
    server refused for another reason is not waited for.
-7. After the rounds the manager rests as long as they took, at most REST: in a big lab changes come by the thousand,
+7. After the rounds the manager rests as long as they took, at most REST_SECONDS: in a big lab changes come by the thousand,
    and the process has other work than to look at each by itself. In a small lab that is a millisecond.
-8. An object for which a controller cannot plan (`Failed`) concerns nobody else, as in Kubernetes' work queues: it is logged
+8. An object for which a controller cannot plan (`Failed`) concerns no other object, as in Kubernetes' work queues: it is logged
    once, has one Event, and is planned again when anything changes that its controller looks at, else after a delay that
    doubles. `problems` names it until a plan succeeds.
 """
@@ -45,8 +45,8 @@ from netlab.recent import Recent
 
 log = logging.getLogger("netlab.controlplane")
 KINDS: dict[str, str] = {resource.kind: name for name, resource in FIELDS.items()}
-STALE = frozenset({"Conflict", "NotFound", "AlreadyExists"})  # reasons that say: look again
-REST = 0.1  # seconds
+STALE = frozenset({"Conflict", "NotFound", "AlreadyExists"})  # reasons to look again
+REST_SECONDS = 0.1  # between rounds, at most
 BURST = 50  # writes after which other tasks of the process get their turn
 
 
@@ -58,7 +58,7 @@ def rfc3339_now() -> str:
 class Manager:
     """Runs all controllers against one API server.
 
-    `informers` are keyed by the fields of World and share the event `changed`. `last_change` tells the resourceVersion
+    `informers` are keyed by the fields of World and share the event `changed`. `last_change` is the resourceVersion
     of the newest change of a kind (`Store.last_change`): with it, and only with it, "nothing left to do" is exact.
     """
 
@@ -71,6 +71,7 @@ class Manager:
         *,
         controllers: Iterable[Controller] = CONTROLLERS,
         now: Callable[[], str] = rfc3339_now,
+        longest_rest: float = REST_SECONDS,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -78,6 +79,7 @@ class Manager:
         self._last_change = last_change
         self._controllers = tuple(controllers)
         self._now = now
+        self._longest_rest = longest_rest
         self._world = World()
         self._seen: dict[str, int] = {}  # per kind, the resourceVersion of the snapshot
         self._quiet: dict[str, int] = {}  # the same of the last snapshot that left nothing to do
@@ -98,11 +100,12 @@ class Manager:
         *,
         controllers: Iterable[Controller] = CONTROLLERS,
         now: Callable[[], str] = rfc3339_now,
+        longest_rest: float = REST_SECONDS,
     ) -> Manager:
-        """Return a manager with informers of its own."""
+        """Return a manager with its own informers."""
         changed = asyncio.Event()
         informers = {name: Informer(client, resource, changed=changed) for name, resource in FIELDS.items()}
-        return cls(client, informers, changed, last_change, controllers=controllers, now=now)
+        return cls(client, informers, changed, last_change, controllers=controllers, now=now, longest_rest=longest_rest)
 
     async def run(self) -> None:
         """Run informers and controllers until cancelled."""
@@ -116,7 +119,7 @@ class Manager:
                 if all(informer.has_synced for informer in self._informers.values()):
                     start = clock()
                     await self._settle()
-                    await asyncio.sleep(min(clock() - start, REST))
+                    await asyncio.sleep(min(clock() - start, self._longest_rest))
 
     async def _news(self) -> None:
         """Wait until something has changed, or an object that failed is to be tried again."""
@@ -138,7 +141,7 @@ class Manager:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """What the server would not do, one sentence each, for the user."""
+        """The writes that the server refused, one sentence each, for the user."""
         return tuple(f"{write}: {text}" for writes in self._refused.values() for write, text in writes.items())
 
     @property
@@ -151,11 +154,11 @@ class Manager:
 
     @property
     def idle(self) -> bool:
-        """Tell whether there is nothing left to do about any change so far."""
+        """Return whether there is nothing left to do about any change so far."""
         return self._is_idle(0)
 
     def has_reconciled(self, controller: str, name: str, version: int) -> bool:
-        """Tell whether a controller has written what follows from the objects of a kind as of a resourceVersion."""
+        """Return whether a controller has written what follows from the objects of a kind as of a resourceVersion."""
         return self._reconciled.get(controller, {}).get(name, 0) >= version
 
     async def wait_idle(self, resource_version: int = 0) -> None:
@@ -186,7 +189,7 @@ class Manager:
             self._round_over.notify_all()
 
     async def _round(self) -> bool:
-        """Look, plan, write; tell whether anything was changed, or an object fails that did not before."""
+        """Look, plan, write; return whether anything was changed, or an object fails that did not before."""
         dirty = self._look()
         now = self._now()
         reached: dict[str, int] = {}
@@ -200,7 +203,7 @@ class Manager:
         failing = frozenset(key for failed in self._failed.values() for key in failed.failures)
         fresh = failing - self._world.failing
         self._world = replace(self._world, failing=failing, failures=[])
-        if fresh:  # nobody waits for these any more: the scheduler need not wait for their pods
+        if fresh:  # no `up` waits for these any more: the scheduler need not wait for their pods
             self._unfinished.update(controller.name for controller in self._controllers)
         return bool(reached) or bool(fresh)
 
@@ -256,7 +259,7 @@ class Manager:
         return whole_number(body.get("metadata", {}).get("resourceVersion"))
 
     def _not_done(self, controller: Controller, write: Write, error: Exception, before: Mapping[str, str]) -> None:
-        """Note a write that was not accepted; what is refused or broken is said once, however often it is tried."""
+        """Note a write that was not accepted; what is refused or broken is logged once, however often it is tried."""
         self._unfinished.add(controller.name)
         words, text = str(write), describe(error)
         if isinstance(error, ApiError) and error.reason in STALE:
@@ -281,7 +284,7 @@ class Manager:
         return dirty
 
     def _is_news(self, write: Write) -> bool:
-        """Tell whether a write is no Event that was sent before."""
+        """Return whether a write is not an Event that was sent before."""
         if not is_event(write) or not isinstance(write, Create):
             return True
         known = write.object.key in self._told

@@ -3,7 +3,7 @@
     application/merge-patch+json   RFC 7386: null deletes, objects merge, all else replaces
     application/json-patch+json    RFC 6902: a list of operations, all or nothing
 
-Strategic merge patch needs the merge keys of Kubernetes' types; a client that sends one is told what to send
+Strategic merge patch needs the merge keys of Kubernetes' types; a client that sends one is answered with what to send
 instead (415), and the format gets its row in FORMATS when those keys are here.
 """
 
@@ -174,7 +174,7 @@ _WITH_VALUE: Final[dict[str, Callable[[Any, list[str], Any, _Budget], Any]]] = {
 def _operation(document: Any, operation: Json, budget: _Budget) -> Any:
     name, steps = operation.get("op"), _steps(operation.get("path"))
     if not isinstance(name, str):
-        raise bad_request(f"a JSON patch operation is named by text in `op`, not by {quoted(name)}")
+        raise bad_request(f"`op` of a JSON patch operation must be text, got {quoted(name)}")
     if with_value := _WITH_VALUE.get(name):
         if "value" not in operation:
             raise bad_request(f"JSON patch operation {quoted(name)} needs a value")
@@ -189,7 +189,7 @@ def _operation(document: Any, operation: Json, budget: _Budget) -> Any:
         if steps[: len(source)] == source and steps != source:
             raise _unprocessable("a value cannot be moved into itself")
         return _add(_remove(document, source, budget), steps, value, budget)
-    raise bad_request(f"JSON patch has no operation {quoted(name)}")
+    raise bad_request(f"unknown JSON patch operation {quoted(name)}")
 
 
 def _json_patch(target: Json, patch: Any) -> Json:
@@ -205,7 +205,7 @@ def _json_patch(target: Json, patch: Any) -> Json:
     except RecursionError as error:  # each move can make an object one level deeper
         raise _unprocessable("the operations nest the object too deeply") from error
     if not isinstance(document, dict):
-        raise bad_request("a JSON patch must leave an object")
+        raise bad_request("the result of a JSON patch must be an object")
     return document
 
 

@@ -1,6 +1,6 @@
-"""A controller's write, done: the values of `controllers.writes` as verbs of the API.
+"""Performs the writes of controllers: the values of `controllers.writes` as verbs of the API.
 
-Who plans a write of its own (the edge, an event) performs it here, and needs none of the controllers.
+A caller that plans its own write (the edge, an event) performs it here, without the controllers.
 """
 
 from __future__ import annotations

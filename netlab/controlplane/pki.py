@@ -1,6 +1,6 @@
-"""The files of a lab's certificates, and the TLS settings made from them. Who makes them: `netlab.controlplane.certificates`.
+"""The files of a lab's certificates, and the TLS settings made from them. `netlab.controlplane.certificates` creates them.
 
-Apart from it because the daemon only reads them: it need not carry the weight of the library that makes them.
+It is a separate module because the daemon only reads them, without the large library that makes them.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class Pki:
 
 # OpenSSL's codes (X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED) -> what a clock has to do with it.
 _WRONG_TIMES: Final = {
-    9: "the clock of this machine is before the start of the lab's certificate",
+    9: "the clock of this machine shows a time before the start of the lab's certificate",
     10: "the lab's certificate has expired, or the clock of this machine is ahead",
 }
 _SET_THE_CLOCK: Final = (
-    "Set the clock (timedatectl set-ntp true), or make the lab again with new certificates: netlab down, then netlab up FILE."
+    "Set the clock (timedatectl set-ntp true), or recreate the lab with new certificates: netlab down, then netlab up FILE."
 )
 
 
 def unreachable(server: str, error: Exception) -> ApiError:
     """Return the error of a client that got no answer. A certificate that is refused for its dates is a matter of the clock."""
-    cannot = f"the API server at {server} cannot be reached"
+    cannot = f"cannot reach the API server at {server}"
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _WRONG_TIMES:
-        why = f"{_WRONG_TIMES[error.verify_code]} (it says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC)"
+        why = f"{_WRONG_TIMES[error.verify_code]} (it shows {datetime.now(UTC):%Y-%m-%d %H:%M} UTC)"
         return unavailable(f"{cannot}: {why}", remedy=_SET_THE_CLOCK)
     return unavailable(f"{cannot}: {str(error) or type(error).__name__}")
 

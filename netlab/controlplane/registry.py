@@ -1,4 +1,4 @@
-"""The registry: what must stay true whenever an object is stored or removed, whoever asked for it.
+"""The registry: the invariants of storing and removing objects.
 
 - Service addresses and node ports follow the Services (semantics 4.5, 4.9).
 - A deleted object waits for its finalizers, a Pod on a node for its grace period; then it goes.
@@ -95,7 +95,7 @@ class Registry:
             self._dependents.pop(owner, None)
 
     def _is_orphan(self, body: Json) -> bool:
-        """Tell whether all owners of an object are gone. An owner of a kind that is not served here counts as there."""
+        """Return whether all owners of an object are gone. An owner of a kind that is not served here counts as there."""
         owners = body["metadata"].get("ownerReferences") or ()
         served = [o for o in owners if (o.get("apiVersion", ""), o.get("kind", "")) in BY_KIND]
         return bool(owners) and len(served) == len(owners) and not any(o.get("uid") in self._live for o in owners)
@@ -108,7 +108,7 @@ class Registry:
         return stored
 
     def expire(self, resource: AnyResource, key: Key) -> None:
-        """Remove an object whose time is over; finalizers do not hold it, as they do not hold a key of etcd with a lease."""
+        """Remove an expired object; finalizers do not hold it, as they do not hold a key of etcd with a lease."""
         stored = self.store.get(resource, *key)
         if stored is not None:
             self._remove(resource, stored, BACKGROUND)
@@ -192,7 +192,7 @@ class Registry:
                 self._work.append(removal)
 
     def _finish_foreground(self, owner: str) -> None:
-        """Let an owner go that waited for its dependents, when the last one has gone."""
+        """Remove an owner that waited for its dependents, when the last one is gone."""
         identity = self._live.get(owner)
         stored = self.store.get(identity[0], *identity[1]) if identity else None
         if identity is None or stored is None or self._dependents.get(owner):
@@ -229,7 +229,7 @@ def _name(item: tuple[tuple[str, Key], AnyResource]) -> tuple[str, Key]:
 
 
 def _deletion_complete(resource: AnyResource, body: Json) -> bool:
-    """Tell whether an object under deletion has nothing left to wait for."""
+    """Return whether an object under deletion has nothing left to wait for."""
     meta = body["metadata"]
     waits = bool(meta.get("finalizers")) or resource is NAMESPACES or meta.get("deletionGracePeriodSeconds", 0) > 0
     return "deletionTimestamp" in meta and not waits

@@ -1,4 +1,4 @@
-"""What a request means: REST paths, query parameters and bodies, read as Kubernetes reads them. No sockets here.
+"""The meaning of a request: REST paths, query parameters and bodies, read as Kubernetes reads them. No sockets here.
 
 /api/v1/<plural>                                 all namespaces, or a cluster-scoped kind
 /api/v1/namespaces/<namespace>/<plural>[/<name>[/<subresource>]]
@@ -44,17 +44,21 @@ def json_body(body: Body) -> Body:
     """Return a body that is written in YAML as the same in JSON, others as they are. 400 for what is not one document of YAML."""
     if body.media_type != YAML_TYPE:
         return body
-    found, misread = documents(Source("the body", body.content.decode(errors="replace")))
+    try:
+        text = body.content.decode()
+    except UnicodeDecodeError as error:
+        raise bad_request(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
+    found, misread = documents(Source("the body", text))
     if misread:
         line, column = misread[0].position
         raise bad_request(f"the body, line {line}, column {column}: {misread[0].message}")
     if len(found) != 1:
-        raise bad_request(f"the body must be one YAML document, it has {len(found)}")
-    return Body(json.dumps(found[0].value).encode())
+        raise bad_request(f"the body must be one YAML document, got {len(found)}")
+    return Body(json.dumps(found[0].value, separators=(",", ":")).encode())
 
 
 def parse_path(path: str) -> Target | None:
-    """Return what a resource path names, None for a path that is no resource path; 404 for an unknown kind."""
+    """Return what a resource path names, None for a path that is not a resource path; 404 for an unknown kind."""
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
@@ -99,7 +103,7 @@ def watch_seconds(query: Query) -> float | None:
 
 
 def dry_run(values: object) -> bool:
-    """Tell whether a write is only tried; the one value there is, is All."""
+    """Return whether a write is a dry run; the only value is All."""
     if values in (None, "", []):
         return False
     if values in ("All", ["All"]):
@@ -178,5 +182,5 @@ def _text(value: Any, words: str) -> str:
 def read_body(body: Body, accepted: tuple[str, ...] = (JSON_TYPE,)) -> Any:
     """Decode a request's body; 415 for a format that is not read here (protobuf)."""
     if body.media_type not in accepted:
-        raise unsupported_media_type(", ".join(accepted))
+        raise unsupported_media_type(", ".join((*accepted, YAML_TYPE) if JSON_TYPE in accepted else accepted))
     return read_json(body.content)

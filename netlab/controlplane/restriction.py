@@ -71,7 +71,7 @@ class Change:
         return self.user.removeprefix(NODE_PREFIX)
 
     def differs(self, *path: str) -> bool:
-        """Tell whether a field changes; nothing there and an empty value are the same."""
+        """Return whether a field changes; nothing there and an empty value are the same."""
         return (_at(self.new, *path) or None) != (_at(self.old or {}, *path) or None)
 
 
@@ -92,7 +92,7 @@ def modified(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
 
 
 def is_forbidden_label(key: str) -> bool:
-    """Tell whether a node may not set, change or remove a label of its Node."""
+    """Return whether a node may not set, change or remove a label of its Node."""
     namespace, slash, _ = key.partition("/")
     namespace = namespace if slash else ""
     if _is_in(namespace, RESTRICTED_NAMESPACE):

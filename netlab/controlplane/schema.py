@@ -1,6 +1,6 @@
-"""What a body may hold: unknown fields are found and pruned, types are checked, before anything else looks at it.
+"""The schema of a body: unknown fields are found and pruned, types are checked, before anything else looks at it.
 
-Kubernetes decodes into typed objects, so that what it does not know never reaches its store. netlab stores JSON; this
+Kubernetes decodes into typed objects, so that unknown fields never reach its store. netlab stores JSON; this
 module makes the same true: from the types of `netlab.api` it derives, once per kind, the tree of known field names
 (`Shape`) and walks every body along it. A null means "not given", as it does to Go's decoder, and is dropped; below
 an `Inert` field without a type anything is kept as it is.

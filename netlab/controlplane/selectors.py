@@ -2,7 +2,7 @@
 
 A selector is text on the wire and a predicate over stored JSON inside. An empty text selects everything and parses to
 None, so that the common case costs nothing. Label selectors are Kubernetes' full grammar (equality and sets); field
-selectors know exactly the fields that the kind lists as `selectable`.
+selectors accept exactly the fields that the kind lists as `selectable`.
 """
 
 from __future__ import annotations

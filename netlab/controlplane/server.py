@@ -1,4 +1,4 @@
-"""The REST server: aiohttp around `Api`, on sockets that somebody else has bound.
+"""The REST server: aiohttp around `Api`, on sockets that another process has bound.
 
 - The daemon binds one socket on host loopback and one inside the fabric's namespace; this module only listens on them.
   How many connections a client may have, and how slow it may be, is in `netlab.controlplane.connections`.
@@ -8,8 +8,8 @@
 - Additional endpoints of the daemon come as `extra_routes`, behind the same middleware: their handlers run for users only,
   and may raise ApiErrors.
 - Answers are JSON only, made of the bytes that the store holds already.
-- A watch sends pieces of at most PIECE bytes. A watcher that does not take one within STALL_SECONDS is cut off: what waits
-  for it is bounded by the buffers of one connection, not by what changes meanwhile.
+- A watch sends pieces of at most PIECE bytes. A watcher that does not take one within `ApiTimeouts.watch_write` seconds is cut
+  off: what waits for it is bounded by the buffers of one connection, not by what changes in the meantime.
 """
 
 from __future__ import annotations
@@ -30,15 +30,7 @@ from netlab.controlplane import requests
 from netlab.controlplane.api import Api
 from netlab.controlplane.auth import ANONYMOUS
 from netlab.controlplane.bounds import LARGEST_BODY
-from netlab.controlplane.connections import (
-    BODY_SECONDS,
-    IDLE_SECONDS,
-    LINGER_SECONDS,
-    STALL_SECONDS,
-    Seats,
-    aiohttp_log,
-    api_roster,
-)
+from netlab.controlplane.connections import TIMEOUTS, ApiTimeouts, Seats, aiohttp_log, api_roster
 from netlab.controlplane.discovery import documents
 from netlab.controlplane.failures import as_status
 from netlab.controlplane.kinds.table import kind_of
@@ -96,7 +88,7 @@ def status_response(error: ApiError) -> web.Response:
 
 
 def accepts_json(header: str) -> bool:
-    """Tell whether a client reads plain JSON; kubectl lists it after Table and protobuf."""
+    """Return whether a client reads plain JSON; kubectl lists it after Table and protobuf."""
     kinds = [part.partition(";")[0].strip() for part in header.split(",")]
     return not header or any(kind in {requests.JSON_TYPE, "application/*", "*/*"} for kind in kinds)
 
@@ -111,6 +103,7 @@ class RestServer:
     pages: dict[str, object] = field(default_factory=documents)
     watching: set[asyncio.Task[object]] = field(default_factory=set)
     closing: bool = False
+    reading_yaml: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def application(self, extra_routes: Sequence[web.RouteDef] = ()) -> web.Application:
         """Return the aiohttp application."""
@@ -127,7 +120,7 @@ class RestServer:
             task.cancel()
 
     def user(self, request: web.Request) -> str:
-        """Return who asks."""
+        """Return the user of a request."""
         return self.api.tokens.authenticate(request.headers.get("Authorization"))
 
     @web.middleware
@@ -140,7 +133,7 @@ class RestServer:
                         seat.prove()
                     elif request.path not in OPEN_PATHS:
                         raise unauthorized()
-                    await _receive_body(request)
+                    await _receive_body(request, self.seats.timeouts.body)
                     return await handler(request)
             except ApiError as error:
                 if request.writer.output_size:  # an answer that has begun cannot become a Status
@@ -186,23 +179,23 @@ class RestServer:
     async def create(self, request: web.Request, target: Target) -> web.StreamResponse:
         if target.resource.namespaced and not target.namespace:
             raise method_not_allowed()
-        sent = await _body(request)
+        sent = await self._body(request)
         body = requests.read_body(sent)
         return _written(self.api.create(self.user(request), target, body, requests.write_options(request.query, sent)))
 
     async def update(self, request: web.Request, target: Target) -> web.StreamResponse:
-        sent = await _body(request)
+        sent = await self._body(request)
         body = requests.read_body(sent)
         return _written(self.api.update(self.user(request), target, body, requests.write_options(request.query, sent)))
 
     async def patch(self, request: web.Request, target: Target) -> web.StreamResponse:
-        sent = await _body(request)
+        sent = await self._body(request)
         patch = requests.read_body(sent, tuple(FORMATS))
         options = requests.write_options(request.query, sent)
         return _written(self.api.patch(self.user(request), target, sent.media_type, patch, options))
 
     async def bind(self, request: web.Request, target: Target) -> web.StreamResponse:
-        sent = await _body(request)
+        sent = await self._body(request)
         self.api.bind(self.user(request), target, requests.read_body(sent), requests.write_options(request.query, sent))
         return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
@@ -221,15 +214,27 @@ class RestServer:
         answer = self.api.delete_collection(self.user(request), target, requests.list_options(request.query), options)
         return json_response(answer.render(target.resource))
 
+    async def _body(self, request: web.Request) -> requests.Body:
+        """Return the body of a request, YAML as JSON. Without a Content-Type it is JSON, as in Kubernetes.
+
+        YAML of 3 MiB takes seconds and hundreds of MB to read: one at a time, in a thread.
+        """
+        given = request.headers.get("Content-Type")
+        body = requests.Body(await request.read(), request.content_type if given else requests.JSON_TYPE)
+        if body.media_type != requests.YAML_TYPE:
+            return body
+        async with self.reading_yaml:
+            return await asyncio.to_thread(requests.json_body, body)
+
     async def _options_body(self, request: web.Request) -> object:
-        sent = await _body(request)
+        sent = await self._body(request)
         return requests.read_body(sent, (requests.JSON_TYPE, "application/octet-stream")) if sent.content else None
 
     # ---- watch
     async def watch(self, request: web.Request, target: Target, fields: str = "") -> web.StreamResponse:
         """Stream changes as JSON lines until the client leaves, its timeout passes or its position is lost (410)."""
         if self.closing:
-            raise unavailable("the API server is shutting down; watch again at the next one")
+            raise unavailable("the API server is shutting down; restart the watch")
         query = request.query
         chosen = ",".join(text for text in (fields, query.get("fieldSelector", "")) if text)
         options = requests.watch_options(query)
@@ -243,7 +248,7 @@ class RestServer:
             self.watching.add(task)
         try:
             async with asyncio.timeout(seconds):
-                await _stream(response, batches)
+                await _stream(response, batches, self.seats.timeouts.watch_write)
         except StalledError:
             log.warning("watch=cut kind=%s peer=%s reason=%r", target.resource.plural, request.remote, "the client does not read")
             if request.transport is not None:
@@ -259,20 +264,13 @@ class RestServer:
         return response
 
 
-async def _body(request: web.Request) -> requests.Body:
-    """Return the body of a request. Without a Content-Type it is JSON, as in Kubernetes; what is written in YAML becomes JSON."""
-    given = request.headers.get("Content-Type")
-    body = requests.Body(await request.read(), request.content_type if given else requests.JSON_TYPE)
-    return await asyncio.to_thread(requests.json_body, body) if body.media_type == requests.YAML_TYPE else body
-
-
-async def _receive_body(request: web.Request) -> None:
+async def _receive_body(request: web.Request, seconds: float) -> None:
     """Read the body, which handlers then find read; 408 when it does not arrive in time."""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             await request.read()
     except TimeoutError as error:
-        message = f"the body of the request did not arrive within {BODY_SECONDS:.0f} s"
+        message = f"the body of the request did not arrive within {seconds:.0f} s"
         raise ApiError(408, "Timeout", message) from error
 
 
@@ -280,19 +278,20 @@ class StalledError(Exception):
     """A watcher has not taken what was written for it."""
 
 
-async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch]) -> None:
+async def _stream(response: web.StreamResponse, batches: AsyncIterator[Batch], write_seconds: float) -> None:
     try:
         with as_status("watch", StalledError):
             async for batch in batches:
                 for piece in pieces(batch):
-                    await _write(response, piece)
+                    await _write(response, piece, write_seconds)
     except ApiError as error:
-        await _write(response, encode({"type": "ERROR", "object": to_status(error)}) + b"\n")
+        line = encode({"type": "ERROR", "object": to_status(error)}) + b"\n"
+        await _write(response, line, write_seconds)
 
 
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
+async def _write(response: web.StreamResponse, piece: bytes, seconds: float) -> None:
     """Write, and wait until what waits for the client is little again."""
-    deadline = asyncio.timeout(STALL_SECONDS)
+    deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
             await response.write(piece)
@@ -360,19 +359,20 @@ async def serve(
     extra_routes: Sequence[web.RouteDef] = (),
     ready: Callable[[], bool] = lambda: True,
     roster: Roster | None = None,
+    timeouts: ApiTimeouts = TIMEOUTS,
 ) -> ServerHandle:
     """Serve the API on bound sockets. Without an ssl_context it is plain HTTP, for tests.
 
     Servers of one process share a `roster`, so that its bounds hold for all of them together.
     """
-    seats = Seats(roster or api_roster())
+    seats = Seats(roster or api_roster(timeouts), timeouts)
     rest = RestServer(api, seats, ready)
     runner = web.AppRunner(
         rest.application(extra_routes),
         access_log=None,
         logger=aiohttp_log(),
-        keepalive_timeout=IDLE_SECONDS,
-        lingering_time=LINGER_SECONDS,
+        keepalive_timeout=timeouts.idle,
+        lingering_time=timeouts.linger,
         shutdown_timeout=SHUTDOWN_SECONDS,
         handle_signals=False,
     )

@@ -1,4 +1,4 @@
-"""Status: how the API server says no, in Kubernetes' own words.
+"""Status: the refusals of the API server, in Kubernetes' own words.
 
 Rules:
 1. Every failure is an `ApiError`; this module makes them, so that a message exists in one place only.
@@ -56,7 +56,7 @@ def not_found(resource: AnyResource, name: str) -> ApiError:
 
 
 def no_such_path() -> ApiError:
-    """404: the path names no kind that this server knows."""
+    """404: the path names no kind of this server."""
     return ApiError(404, "NotFound", "the server could not find the requested resource")
 
 
@@ -70,7 +70,7 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
 
 
 def conflict(resource: AnyResource, name: str, why: str = MODIFIED) -> ApiError:
-    """409: somebody else was first."""
+    """409: another writer was first."""
     message = f'Operation cannot be fulfilled on {group_resource(resource)} "{name}": {why}'
     return ApiError(409, "Conflict", message, details=_details(resource, name))
 
@@ -103,7 +103,7 @@ def forbidden(resource: AnyResource, name: str, why: str, *, causes: tuple[dict[
 
 
 def unauthorized() -> ApiError:
-    """401: no token, or one nobody has."""
+    """401: no token, or an unknown one."""
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
@@ -134,7 +134,7 @@ def too_large(limit: int) -> ApiError:
 
 
 def internal_error(error: Exception) -> ApiError:
-    """500: the server met an exception that nobody expected; its traceback is in the log."""
+    """500: the server met an unexpected exception; its traceback is in the log."""
     return ApiError(500, "InternalError", f"Internal error occurred: {describe(error)}")
 
 
@@ -161,9 +161,9 @@ def to_status(error: ApiError) -> Json:
 
 
 def from_status(code: int, body: object, url: str = "") -> ApiError:
-    """Return the error that a response carries; `code` is the HTTP code, for a body that is no Status."""
+    """Return the error that a response carries; `code` is the HTTP code, for a body that is not a Status."""
     if not isinstance(body, dict) or body.get("kind") != "Status":
-        return ApiError(code, "Unknown", f"the server answered {url} with HTTP {code} and no Status")
+        return ApiError(code, "Unknown", f"the server answered {url} with HTTP {code} without a Status")
     details = body.get("details") or {}
     causes = tuple({k: str(v) for k, v in cause.items()} for cause in details.get("causes") or ())
     named = {key: str(value) for key, value in details.items() if key in {"name", "group", "kind", "uid"}}

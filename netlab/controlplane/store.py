@@ -1,22 +1,22 @@
-"""The store: every object of the lab as JSON, in memory and, before anyone is told, in SQLite.
+"""The store: every object of the lab as JSON, in memory and, before any reply, in SQLite.
 
 Rules:
 1. One counter, the resourceVersion, numbers every change of every kind. It never goes back, also across restarts.
 2. A change is committed to SQLite first, then visible in memory, then announced. So `kill -9` loses nothing that a
-   client was told; `synchronous=OFF` is enough, because the page cache outlives the process (a power cut clears /run
+   client got a reply for; `synchronous=OFF` is enough, because the page cache outlives the process (a power cut clears /run
    and the lab's namespaces with it).
-3. An object is serialised once. Lists, watches and the database share those bytes (`Stored.raw`, `Event.line`).
-4. Stored bodies are never changed in place; a change stores a new body. Who wants to edit one copies it first.
-5. A row that is no object of its kind any more (damaged on disk, left by another release, written when no rule stood in the
-   way) is put aside as the store opens, into a table of its own: `damaged` names it while nothing has taken its place. So one
+3. An object is serialized once. Lists, watches and the database share those bytes (`Stored.raw`, `Event.line`).
+4. Stored bodies are never changed in place; a change stores a new body. A caller copies a body before it edits it.
+5. A row that is not an object of its kind any more (damaged on disk, left by another release, written when no rule
+   forbade it) is moved to a separate table as the store opens: `damaged` names it while no object has taken its place. So one
    row never keeps a daemon from starting; `netlab up` with a file that holds the object writes it again.
 6. Each kind keeps a History of recent changes, so that busy Leases don't push Services out. A watcher is only a
    position in it: the backlog and the live stream are one code path, a slow watcher costs no memory and in the end
    meets 410 Expired, as in Kubernetes. A History is bounded by count and by bytes, and holds bytes only: the body of a
    version that is not the newest (five times as large as its bytes) is decoded again for a watcher that selects.
 
-What would surprise: after a restart histories are empty; a watcher that had seen the newest change of its kind goes
-on, any other gets 410 and lists again. The lists' resourceVersion is the newest change of the kind (as from
+What would surprise: after a restart histories are empty; a watcher that had seen the newest change of its kind
+continues, any other gets 410 and lists again. The lists' resourceVersion is the newest change of the kind (as from
 Kubernetes' watch cache), not the global counter.
 """
 
@@ -102,7 +102,7 @@ class Stored:
 
 
 def render(body: Json) -> Stored:
-    """Serialise a body that carries its resourceVersion."""
+    """Serialize a body that carries its resourceVersion."""
     return Stored(body, encode(body), int(body["metadata"]["resourceVersion"]))
 
 
@@ -112,7 +112,7 @@ def at_version(body: Json, version: int) -> Json:
 
 
 def _readable(resource: str, key: Key, body: bytes) -> Stored:
-    """Return a row as the object that it is; raises for one that is none of its kind, or of another key."""
+    """Return a row as the object that it is; raises for one of another kind or key."""
     kind = _KINDS[resource]
     try:
         stored = Stored(decode(body), body, 0)
@@ -137,7 +137,7 @@ class Damaged:
         kind = _KINDS[self.resource].kind if self.resource in _KINDS else self.resource
         return (
             f"{kind} {'/'.join(filter(None, self.key))} is damaged in the lab's store and was left out: {self.why};"
-            " `netlab up FILE` writes it again if FILE holds it"
+            " `netlab up FILE` restores it if FILE contains it"
         )
 
 
@@ -161,7 +161,7 @@ def event_line(kind: str, raw: bytes) -> bytes:
 
 
 class History:
-    """The recent changes of one kind, and who waits for the next one. Positions count changes since the start."""
+    """The recent changes of one kind, and the waiters for the next one. Positions count changes since the start."""
 
     def __init__(self, forgotten: int, capacity: int = HISTORY, capacity_bytes: int = HISTORY_BYTES) -> None:
         self.forgotten = forgotten  # the newest change that is no longer held
@@ -229,7 +229,7 @@ class History:
 class Store:
     """All objects by kind, namespace and name. Not for several threads; one process owns the file."""
 
-    def __init__(self, database: sqlite3.Connection, first: int = FIRST_VERSION) -> None:
+    def __init__(self, database: sqlite3.Connection, first: int = FIRST_VERSION, history: int = HISTORY) -> None:
         self._database = database
         self._objects: dict[str, dict[Key, Stored]] = {group_resource(r): {} for r in RESOURCES}
         self._damaged: list[Damaged] = []
@@ -239,11 +239,11 @@ class Store:
         changes = dict(database.execute("SELECT resource, version FROM changes"))
         first = FIRST_VERSION if changes else first
         self.version: int = max(changes.values(), default=first)
-        self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for who looks at the whole
-        self._histories = {name: History(changes.get(name, first)) for name in self._objects}
+        self.listeners: set[asyncio.Event] = set()  # set at every change of any kind, for readers of the whole store
+        self._histories = {name: History(changes.get(name, first), history) for name in self._objects}
 
     def _load(self, resource: str, namespace: str, name: str, body: bytes) -> None:
-        """Take in one row, or put it aside."""
+        """Load one row, or move it to `damaged`."""
         with Contained() as attempt:
             self._objects[resource][namespace, name] = _readable(resource, (namespace, name), body)
         if attempt.error is None:
@@ -262,14 +262,14 @@ class Store:
         return tuple(found for found in self._damaged if found.key not in self._objects.get(found.resource, {}))
 
     @classmethod
-    def open(cls, path: Path | str, *, first: int = FIRST_VERSION) -> Store:
+    def open(cls, path: Path | str, *, first: int = FIRST_VERSION, history: int = HISTORY) -> Store:
         """Open or create the file; `:memory:` keeps nothing. `first`: the resourceVersion at which a new one begins."""
         database: sqlite3.Connection | None = None
         try:
             database = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # a second daemon of the same lab is refused, not mixed in
             database.executescript(_SCHEMA)
-            return cls(database, first)
+            return cls(database, first, history)
         except _UNUSABLE as error:
             if database is not None:
                 database.close()
@@ -359,7 +359,7 @@ class Store:
         except sqlite3.Error as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-            raise ApiError(500, "InternalError", f"the store could not write: {error}; is the file system full?") from error
+            raise ApiError(500, "InternalError", f"cannot write to the store: {error}; is the file system full?") from error
         self.version = version
 
     def _announce(self, kind: str, event: Event) -> None:
@@ -369,5 +369,5 @@ class Store:
 
 
 def _not_opened(path: Path | str, error: Exception) -> LabError:
-    remedy = "Another daemon of this lab may still run, or the file is damaged: `netlab down` removes both."
-    return LabError(f"The lab's store {path} cannot be opened: {error}", remedy=remedy)
+    remedy = "Another daemon of this lab may still be running, or the file is damaged; `netlab down` removes both."
+    return LabError(f"Cannot open the lab's store {path}: {error}", remedy=remedy)

@@ -1,9 +1,9 @@
 """What happens to every object between a client's body and the store.
 
-`Strategy` of `netlab.controlplane.kinds` says what differs between kinds.
+`Strategy` of `netlab.controlplane.kinds` holds what differs between kinds.
 
 Three ways in, as in Kubernetes: create, update of the object (its status stays), update of the status (its spec stays).
-The functions get bodies that they may edit and return what is wrong; they know no store, no clock, no user.
+The functions get bodies that they may edit and return what is wrong; they use no store, no clock, no user.
 
 What would surprise:
 - `generation` counts changes of the wanted state only, and only some kinds have one.

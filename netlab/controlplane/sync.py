@@ -1,6 +1,6 @@
 """SyncClient: the API for the command line, blocking, on the standard library (aiohttp would cost 100 ms of import).
 
-One connection is kept open between requests; one that the server has closed meanwhile is opened again before the next
+One connection is kept open between requests; one that the server has closed is opened again before the next
 request is sent. Failures are ApiErrors, as in HttpClient: the server's Status, or 503 ServiceUnavailable.
 """
 
@@ -24,18 +24,18 @@ from netlab.controlplane.pki import unreachable
 from netlab.controlplane.status import from_status
 from netlab.files import socket_address
 
-TIMEOUT: Final = 30.0
+REQUEST_TIMEOUT: Final = 30.0  # seconds
 MERGE_PATCH: Final = "application/merge-patch+json"
 
 
 class SyncClient:
     """The verbs of the API, blocking. `server` is https://host:port; plain http is for tests.
 
-    `door`: a Unix socket at which that server listens as well, for a caller who cannot reach its address.
+    `door`: a Unix socket at which that server listens as well, for a caller that cannot reach its address.
     """
 
     def __init__(
-        self, server: str, ca_file: Path | str | None, token: str, *, timeout: float = TIMEOUT, door: Path | None = None
+        self, server: str, ca_file: Path | str | None, token: str, *, timeout: float = REQUEST_TIMEOUT, door: Path | None = None
     ) -> None:
         self.server = server.rstrip("/")
         self._parts = urlsplit(self.server)
@@ -119,7 +119,7 @@ class SyncClient:
         return decoded
 
     def stream(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> Iterator[bytes]:
-        """Send one request on a connection of its own and yield the lines of its answer as they come."""
+        """Send one request on a separate connection and yield the lines of its answer as they come."""
         content = None if body is None else msgspec.json.encode(body)
         connection = self._connection(timeout or self._timeout)
         try:
@@ -201,7 +201,7 @@ class _ThroughDoor(http.client.HTTPSConnection):
 
 
 def _is_closed(kept: Any) -> bool:
-    """Tell whether the server has ended an idle connection: then it is readable, and there is nothing to read."""
+    """Return whether the server has ended an idle connection: then it is readable, and there is nothing to read."""
     before = kept.gettimeout()
     kept.settimeout(0)
     try:

@@ -12,20 +12,20 @@ STRICT = {"fieldValidation": "Strict"}  # a typo in netlab's own writes is an er
 
 
 def with_query(path: str, parameters: dict[str, str]) -> str:
-    """Return a path with those parameters that say something."""
+    """Return a path with those parameters that are set."""
     said = {name: value for name, value in parameters.items() if value}
     return f"{path}?{urlencode(said, safe=',=()/', quote_via=quote)}" if said else path
 
 
 def object_namespace(resource: Resource[Any], body: Json, namespace: str = "") -> str:
-    """Return where an object belongs: as asked, as it says itself, or `default`."""
+    """Return where an object belongs: as asked, as in its metadata, or `default`."""
     if not resource.namespaced:
         return ""
     return namespace or str(_metadata(body).get("namespace") or DEFAULT_NAMESPACE)
 
 
 def object_name(body: Json) -> str:
-    """Return the name of an object, empty when it says none."""
+    """Return the name of an object, empty when it has none."""
     return str(_metadata(body).get("name", ""))
 
 

@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def name_problems(body: Json) -> list[FieldProblem]:
-    """Refuse a name that is no DNS-1123 subdomain: it becomes a path, a file and a host name."""
+    """Refuse a name that is not a DNS-1123 subdomain: it becomes a path, a file and a host name."""
     name = body["metadata"].get("name", "")
     if not name:
         return [FieldProblem("metadata.name", "Required value: name or generateName is required", "FieldValueRequired")]
@@ -77,8 +77,8 @@ class LabRules:
         return stored is not None and stored.body.get("spec") == body.get("spec")
 
     def _stranger(self, name: str) -> Problem:
-        text = f'Invalid value: "{name}": this API server is the one of lab "{self._name}" and knows no other'
-        return FieldProblem("metadata.name", f"{text}; `netlab up FILE` makes another lab")
+        text = f'Invalid value: "{name}": this API server serves lab "{self._name}" only'
+        return FieldProblem("metadata.name", f"{text}; `netlab up FILE` creates another lab")
 
 
 def problems_of(resource: AnyResource, body: Json, networking: Networking | None = None) -> Sequence[Problem]:

@@ -2,8 +2,8 @@
 
 - A selector turns changes into what the client sees: an object that begins to match is ADDED, one that no longer
   matches is DELETED (with its last matching state), whatever really happened to it.
-- A bookmark says "you have seen everything up to here". It is sent when nothing else was for an interval, which also
-  tells a dead connection from an idle one, and once after the initial events of a WatchList request.
+- A bookmark means "you have seen everything up to here". It is sent when nothing else was for an interval, which also
+  distinguishes a dead connection from an idle one, and once after the initial events of a WatchList request.
 - 410 Expired ends a watch whose start, or whose reader, is older than the history.
 """
 
@@ -29,7 +29,7 @@ Batch = list[Event]
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What a watch request says. `send_initial_events` None: decided by the resourceVersion, as before WatchList."""
+    """The parameters of a watch request. `send_initial_events` None: decided by the resourceVersion, as before WatchList."""
 
     resource_version: str = ""
     namespace: str = ""
@@ -43,7 +43,7 @@ def parse_version(text: str) -> int:
     """Return a resourceVersion as a number; "" and "0" mean any."""
     version = whole_number(text or "0")
     if version is None or version < 0:
-        words = "it must be a whole number, as the server gave it"
+        words = "it must be a whole number, as returned by the server"
         raise bad_request(f'resourceVersion: Invalid value: "{printable(text)}": {words}')
     return version
 
@@ -85,7 +85,7 @@ async def watch(store: Store, resource: AnyResource, options: WatchOptions) -> A
     version = parse_version(options.resource_version)
     initial = options.send_initial_events if options.send_initial_events is not None else version == 0
     if version > store.version:
-        raise expired(version, store.version)  # a number from another store: nothing can be said about it
+        raise expired(version, store.version)  # a number from another store: it has no meaning here
     position = history.end if initial or version == 0 else history.after(version)
     if initial:
         yield _initial(store, resource, options, selection)

@@ -56,7 +56,7 @@ from netlab.edge.frontends import frontends, is_ours
 log = logging.getLogger("netlab.daemon")
 Kind = TypeVar("Kind", bound=Object)
 NODE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS, NAMESPACES)
-PATIENCE = 3.0  # seconds to wait for what may never happen: a node whose backend does not listen is never healthy
+LAG_TIMEOUT = 3.0  # seconds to wait for what may never happen: a node whose backend does not listen is never healthy
 EDGE_KINDS = (SERVICES, ENDPOINT_SLICES, NODES, CONFIG_MAPS)
 
 
@@ -145,10 +145,12 @@ class Convergence:
         agent_starts: Callable[[str], Collection[int]],
         ask_agents: Callable[[], Awaitable[int]] = _no_agents,
         machine: Callable[[], Iterable[str]] = tuple,
+        lag_timeout: float = LAG_TIMEOUT,
     ) -> None:
         self._store = store
         self._ask_agents = ask_agents
         self._machine = machine
+        self._lag_timeout = lag_timeout
         self._asked = 0  # the Lab's version of the last request to agents
         self._agent_starts = agent_starts
         self._lab = lab
@@ -291,7 +293,7 @@ class Convergence:
         """
         last: Report | None = None
         farthest = Farthest()
-        patience: float | None = None  # the end of the wait for what lags
+        lag_deadline: float | None = None  # the end of the wait for what lags
         while True:
             changed.clear()
             if repairs is not None and repairs != self._hosts.repairs:
@@ -303,9 +305,9 @@ class Convergence:
                 last = report
             if not (report.waiting or report.lagging):
                 return
-            if not report.waiting and patience is None:
-                patience = min(deadline, asyncio.get_running_loop().time() + PATIENCE)
-            until = deadline if report.waiting or patience is None else patience
+            if not report.waiting and lag_deadline is None:
+                lag_deadline = min(deadline, asyncio.get_running_loop().time() + self._lag_timeout)
+            until = deadline if report.waiting or lag_deadline is None else lag_deadline
             try:
                 async with asyncio.timeout_at(until):
                     await changed.wait()

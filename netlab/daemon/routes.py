@@ -16,7 +16,7 @@ from netlab.controlplane.status import bad_request
 from netlab.daemon.convergence import Convergence
 from netlab.topology.problem import printable
 
-LONGEST = 3600.0  # seconds
+LONGEST_WAIT = 3600.0  # seconds
 
 
 def converged_route(convergence: Convergence, tokens: TokenTable) -> web.RouteDef:
@@ -42,4 +42,4 @@ def _seconds(text: str) -> float:
         seconds = math.nan
     if not seconds >= 0:
         raise bad_request(f'timeout: Invalid value: "{printable(text)}": it must be a number of seconds')
-    return min(seconds, LONGEST)
+    return min(seconds, LONGEST_WAIT)

@@ -23,15 +23,15 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from netlab.dns.bulk import ADDRESS_RECORD, BulkSet, WiredRecord, address_record, fitting, service_record
 
-SOA_TIMERS = (7200, 1800, 86400)  # refresh, retry, expire: CoreDNS' values; nobody transfers this zone
+SOA_TIMERS = (7200, 1800, 86400)  # refresh, retry, expire: CoreDNS' values; no server transfers this zone
 LARGEST_MESSAGE = 65535  # bytes, over TCP
 MOST_ADDITIONAL = 128  # targets of SRV records whose addresses come along, where there is room
-MOST_ROTATIONS = 16  # distinct orders handed out for one question, however many addresses it has
+MOST_ROTATIONS = 16  # distinct orders for one question, however many addresses it has
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A zone's apex and what its SOA says."""
+    """A zone's apex and the content of its SOA."""
 
     name: dns.name.Name
     ttl: int
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Node:
-    """What stands at one name. `services` are (port, target) pairs; an alias excludes everything else."""
+    """The records at one name. `services` are (port, target) pairs; an alias excludes everything else."""
 
     addresses: tuple[str, ...] = ()
     alias: str = ""
@@ -146,8 +146,8 @@ def _answer_set(owner: tuple[dns.name.Name, int], node: Node, origin: Origin, as
 def nothing(chain: Chain, origin: Origin, rcode: dns.rcode.Rcode) -> Answer:
     """Answer that there is nothing at the end of a chain of aliases: NXDOMAIN or NODATA, with the zone's SOA (RFC 2308).
 
-    The root stands for everything that is no zone of ours. An alias to a foreign name is an answer by itself: whoever follows
-    it may know more.
+    The root stands for everything outside these zones. An alias to a foreign name is an answer by itself: whoever follows
+    it may find more.
     """
     aliases = _aliases(chain, origin.ttl)
     foreign = origin.name == dns.name.root and rcode == dns.rcode.NXDOMAIN
@@ -158,7 +158,7 @@ def nothing(chain: Chain, origin: Origin, rcode: dns.rcode.Rcode) -> Answer:
 
 
 def forwarded(chain: Chain, origin: Origin, forward: Forward) -> Answer:
-    """Answer with what other servers say about the target of a chain of aliases; SERVFAIL, as long as none has."""
+    """Answer with what other servers return about the target of a chain of aliases; SERVFAIL, as long as none has."""
     return Answer(dns.rcode.SERVFAIL, _aliases(chain, origin.ttl), authoritative=False, forward=forward)
 
 

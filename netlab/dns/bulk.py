@@ -1,7 +1,7 @@
 """Sets of many records: a headless Service has an address, and a name, for each of its endpoints.
 
 dnspython hashes every record of a set and renders one after the other, each with a look-up of the owner's name: 50 to 380 ms
-for 1,000 endpoints, in which the node's agent does nothing else, for each spelling of the name that a client thinks of. Here
+for 1,000 endpoints, in which the node's agent does nothing else, for each spelling of the name in a query. Here
 
 - a record is made, and brought into wire form, once (`lru_cache`, so that a change of one endpoint makes one record),
 - a set is a tuple of such records; rendering writes the owner once and joins the rest,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from netlab.api.services import Service, ServicePort
 
-KUBERNETES = "kubernetes"  # the API server's Service, which every pod is told about
+KUBERNETES = "kubernetes"  # the API server's Service, which every pod gets in its environment
 
 
 def service_environment(
@@ -37,7 +37,7 @@ def service_environment(
 
 
 def has_cluster_ip(service: Service) -> bool:
-    """Tell whether a Service has a virtual address: neither headless nor ExternalName (12.5)."""
+    """Return whether a Service has a virtual address: neither headless nor ExternalName (12.5)."""
     return service.spec.type != "ExternalName" and service.spec.cluster_ip not in {"", "None"}
 
 

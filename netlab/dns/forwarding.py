@@ -1,4 +1,4 @@
-"""Which names other DNS servers of the lab are asked about: `spec.dns` of the Lab (semantics 11.25). Pure.
+"""The names that netlab forwards to other DNS servers of the lab: `spec.dns` of the Lab (semantics 11.25). Pure.
 
 Theory. The longest suffix decides, as CoreDNS' server blocks have it: a stub domain's servers answer for its names, the zone
 for the cluster's, and for what is neither, and no host of the lab, the upstream servers. Servers are hosts of the lab, written
@@ -28,7 +28,7 @@ class Forwarding:
 
     @classmethod
     def of(cls, spec: LabDns) -> Forwarding:
-        """Return what a Lab says."""
+        """Return what a Lab specifies."""
         return cls(spec.upstream, {dns.name.from_text(domain): servers for domain, servers in spec.stub_domains.items()})
 
     def stub_servers(self, name: dns.name.Name, zone: dns.name.Name) -> Servers:

@@ -1,4 +1,4 @@
-"""One DNS message in, the finished response to it out. No effects.
+"""Turns a DNS message into the finished response. No effects.
 
 The wire format is dnspython's. What is decided here is how a message that is not an ordinary query is answered, and how an
 answer is fitted into a datagram.
@@ -26,7 +26,7 @@ RESPONSE_BIT = 0x80  # in the third byte: QR
 SMALLEST_PAYLOAD = 512  # what every asker can take (RFC 1035)
 LARGEST_PAYLOAD = 4096  # what we send at most in one datagram, and take
 TRANSFERS = frozenset({RdataType.AXFR, RdataType.IXFR})
-NO_UPSTREAM = "a lab has no upstream DNS; its hosts have names everywhere, the cluster domain is known to kube-dns alone"
+NO_UPSTREAM = "a lab has no upstream DNS; every server resolves its host names, only kube-dns resolves the cluster domain"
 NO_ANSWER = "no DNS server of the lab's spec.dns answered"
 
 
@@ -49,7 +49,7 @@ class Pending:
     room: int
 
     def finish(self, reply: dns.message.Message | None) -> bytes:
-        """Return the response, with what another server said; None: none did."""
+        """Return the response, with what another server answered; None: none did."""
         if reply is None:
             return _render(self.query, self.answer, self.room, NO_ANSWER)
         answers = (*self.answer.answers, *reply.answer)
@@ -83,7 +83,7 @@ def failure(message: bytes) -> Response:
 
 
 def _parsed(message: bytes) -> dns.message.Message | dns.rcode.Rcode:
-    """Read a query with one question, or return the code that says why it cannot be read."""
+    """Read a query with one question, or return the code for why it cannot be read."""
     if message[2] >> 3 & 0xF != dns.opcode.QUERY:
         return dns.rcode.NOTIMP
     try:
@@ -104,13 +104,13 @@ def _refusal(query: dns.message.Message) -> dns.rcode.Rcode | None:
 
 
 def _header_only(message: bytes, rcode: dns.rcode.Rcode) -> bytes:
-    """Return a response without sections: all that can be said to a message whose body was not understood."""
+    """Return a response without sections: the only answer to a message whose body was not understood."""
     kept = message[2] & 0x79  # opcode and RD
     return message[:2] + bytes((RESPONSE_BIT | kept, rcode)) + bytes(8)
 
 
 def _render(query: dns.message.Message, answer: Answer, room: int, why: str = "") -> bytes:
-    """Write a response; `why` is the text of an extended error, for who takes one."""
+    """Write a response; `why` is the text of an extended error, for clients that accept one."""
     response = dns.message.make_response(query, our_payload=LARGEST_PAYLOAD)
     if query.edns >= 0:
         because = dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, why)
@@ -131,7 +131,7 @@ def _to_wire(response: dns.message.Message, size: int) -> bytes:
 
 
 def _fit(response: dns.message.Message, size: int) -> bytes:
-    """Render into `size` bytes; of a last set that is too large keep as many records as fit: not all clients know TCP."""
+    """Render into `size` bytes; of a last set that is too large keep as many records as fit: not all clients use TCP."""
     wire = _to_wire(response, size)
     if not _is_truncated(wire) or not response.answer:
         return wire

@@ -1,7 +1,7 @@
 """From one Service and its EndpointSlices to the names it owns (semantics 11.1 - 11.6, 11.9, 11.10, 11.18).
 
 Every Service owns one subtree, `<service>.<namespace>.svc.<zone>`, and nothing outside of it, so a zone is a table
-of these subtrees and a change of one Service rebuilds one entry. What stands in a subtree:
+of these subtrees and a change of one Service rebuilds one entry. The content of a subtree:
 
     Service                   at its own name          <endpoint>.           _<port>._<protocol>.
     with a cluster IP         that address             every ready endpoint  named ports -> the Service itself
@@ -10,11 +10,11 @@ of these subtrees and a change of one Service rebuilds one entry. What stands in
 
 What would surprise you:
 - A headless Service without a ready endpoint owns nothing: its name does not exist (NXDOMAIN), while a Service with a
-  cluster IP exists whether or not anybody serves it.
+  cluster IP exists whether or not it has an endpoint.
 - An endpoint's name is its hostname, else its address with dashes. Several endpoints may share a hostname.
 - The port of a headless Service's SRV record is the endpoint's, the other's is the Service's.
-- What cannot be an address, a port or a label is an error here, when objects come, and not when somebody asks.
-- ExternalName with an address for a name is no alias of anything: it does not exist, as with CoreDNS.
+- What cannot be an address, a port or a label is an error here, when objects come, and not when a client asks.
+- ExternalName with an address for a name is not an alias: it does not exist, as with CoreDNS.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def undashed(label: str) -> str | None:
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is an IPv4 or IPv6 address."""
+    """Return whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text.removesuffix("."))
     except ValueError:
@@ -148,7 +148,7 @@ def is_address(text: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can be a domain name."""
+    """Return whether a text can be a domain name."""
     try:
         return len(dns.name.from_text(text)) > 1
     except (dns.exception.DNSException, UnicodeError):

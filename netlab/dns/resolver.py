@@ -1,4 +1,4 @@
-"""The client side: what /etc/resolv.conf says, and which names a resolver tries because of it (semantics 11.20 - 11.24).
+"""The client side: the content of /etc/resolv.conf, and which names a resolver tries because of it (semantics 11.20 - 11.24).
 
 `resolv_conf` is kubelet's part: dnsPolicy gives a base, dnsConfig is merged into it, limits cut it. `search_list` is
 glibc's part, and the reason why an external name costs four questions in a pod: with `ndots:5` nearly every name has "too
@@ -24,7 +24,7 @@ LOOPBACK = "127.0.0.1"  # asked when there is no nameserver at all
 
 @dataclass(frozen=True)
 class ResolverConfig:
-    """What a resolv.conf says. Options are as written: `ndots:5`, `rotate`."""
+    """The content of a resolv.conf. Options are as written: `ndots:5`, `rotate`."""
 
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Reverse names: `2.1.244.10.in-addr.arpa` and the address it means, and the reverse zones we answer for (RFC 6303).
 
-No server on the internet knows who 10.244.1.2 is, so one that asks nobody answers itself that a private address without a
-name has none. `getent hosts 10.244.1.2` then says so at once.
+No server on the internet has a name for 10.244.1.2, so one without upstream answers itself that a private address without a
+name has none. `getent hosts 10.244.1.2` then fails at once.
 """
 
 from __future__ import annotations

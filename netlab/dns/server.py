@@ -2,23 +2,23 @@
 
 How it works. A question's bytes after its id, up to and including the fixed part of an EDNS record, decide the answer, so
 they are the key of a table of finished responses; answering again is a look-up and a copy with the new id in front. What
-the table does not know goes through dnspython: parse, `Zone.answer`, render. The table is emptied when the zone changes,
+the table does not contain goes through dnspython: parse, `Zone.answer`, render. The table is emptied when the zone changes,
 and when it has grown to its limit (random names must not fill the memory). A response with several addresses is kept in
-several orders and handed out in turn (semantics 11.27).
+several orders and used in turn (semantics 11.27).
 
 Rules.
 - Nothing sent to us is an exception: what is too short or is itself a response gets silence, what cannot be read FORMERR,
   another operation than a query NOTIMP, another class than IN and zone transfers REFUSED (11.17).
-- A question whose answer raises an exception gets SERVFAIL, and the others go on.
+- A question whose answer raises an exception gets SERVFAIL, and the others continue.
 - Without a zone, as long as the API has not been read, the answer is SERVFAIL, which makes a resolver ask again (11.17).
 - UDP answers fit into what the asker can take: 512 bytes, or its EDNS size up to 4096; a set of records that does not fit is
   shortened and TC set, and the same question over TCP gets all of it (11.26).
-- What other servers decide (`spec.dns`) is asked of them each time and not kept, MOST_FORWARDED questions by datagram at once;
-  the next gets SERVFAIL. No other question waits for them.
+- What other servers decide (`spec.dns`) is asked of them each time and not kept, `DnsLimits.forwarded` questions by datagram
+  at once; the next gets SERVFAIL. No other question waits for them.
 - TCP takes several questions one after the other or at once, answers in order, hangs up after ten idle seconds (also in
   the middle of a question, and on a client that does not read), and after each answer lets UDP and other clients have
-  their turn. Of MOST_CONNECTIONS one client may have MOST_PER_CLIENT; where a bound is reached, a new connection takes the
-  place of the one that has been idle longest (`netlab.serving.roster`).
+  their turn. Of `DnsLimits.connections` one client may have `per_client`; where a bound is reached, a new connection takes
+  the place of the one that has been idle longest (`netlab.serving.roster`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import dns.message
+
 from netlab.containment import Contained, describe
+from netlab.dns.answers import Forward
 from netlab.dns.messages import Pending, Response, failure, respond_to
 from netlab.dns.upstream import ask
 from netlab.dns.zone import Zone
@@ -41,14 +44,24 @@ from netlab.serving.streams import streams
 
 log = logging.getLogger("netlab.dns")
 LARGEST_DATAGRAM = 65535
-READS_AT_ONCE = 64  # datagrams taken before the event loop gets its turn again
+READS_PER_TURN = 64  # datagrams taken before the event loop gets its turn again
 MOST_ANSWERS = 8192  # responses kept
-MOST_CONNECTIONS = 256
-MOST_PER_CLIENT = 16
-MOST_FORWARDED = 256
-IDLE_SECONDS = 10.0
 RECEIVE_BUFFER = 1 << 20
 OPT_START = b"\0\0\x29"  # an EDNS record: the root name, type 41
+Ask = Callable[[Forward], Awaitable[dns.message.Message | None]]
+
+
+@dataclass(frozen=True)
+class DnsLimits:
+    """How much of a server its clients may use at once, and how many seconds a TCP client may be idle."""
+
+    connections: int = 256
+    per_client: int = 16
+    forwarded: int = 256
+    idle_seconds: float = 10.0
+
+
+LIMITS = DnsLimits()
 
 
 def cache_key(message: bytes) -> bytes | None:
@@ -87,8 +100,9 @@ class Kept:
 class Responder:
     """Bytes in, bytes out: the table of finished responses before the zone."""
 
-    def __init__(self, zone_supplier: Callable[[], Zone | None]) -> None:
+    def __init__(self, zone_supplier: Callable[[], Zone | None], most_answers: int = MOST_ANSWERS) -> None:
         self._supplier = zone_supplier
+        self._most_answers = most_answers
         self._zone: Zone | None = None
         self._answers: dict[tuple[bytes, bool], Kept] = {}
         self._has_failed = False
@@ -132,7 +146,7 @@ class Responder:
         if kept is not None:
             kept.responses.append(response.wire[2:])
         elif key is not None and self._zone is not None:
-            if len(self._answers) >= MOST_ANSWERS:
+            if len(self._answers) >= self._most_answers:
                 self._answers.clear()
             self._answers[key, stream] = Kept(response.rotations, [response.wire[2:]])
         return response.wire
@@ -145,8 +159,12 @@ class DnsServer:
     `server.update(zone)` whenever the objects have changed; `await server.close()`.
     """
 
-    def __init__(self, zone_supplier: Callable[[], Zone | None] = lambda: None) -> None:
+    def __init__(
+        self, zone_supplier: Callable[[], Zone | None] = lambda: None, limits: DnsLimits = LIMITS, ask_others: Ask = ask
+    ) -> None:
         self._responder = Responder(zone_supplier)
+        self._limits = limits
+        self._ask_others = ask_others
         self._datagrams: socket.socket | None = None
         self._streams: Listener | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -171,14 +189,15 @@ class DnsServer:
         datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._datagrams = datagrams
         asyncio.get_running_loop().add_reader(datagrams, self._read_datagrams, datagrams)
-        total = room(MOST_CONNECTIONS)
-        own = min(MOST_PER_CLIENT, total)
-        roster = Roster(Limits(total, own, own, stranger_seconds=4 * IDLE_SECONDS, idle_seconds=4 * IDLE_SECONDS))
+        total = room(self._limits.connections)
+        own = min(self._limits.per_client, total)
+        seconds = 4 * self._limits.idle_seconds
+        roster = Roster(Limits(total, own, own, stranger_seconds=seconds, idle_seconds=seconds))
         self._streams = Listener("dns", listening, streams(self._accepted), roster)
         log.info("dns=listening address=%s port=%d", address, self.port)
 
     def update(self, zone: Zone | None) -> None:
-        """Answer from this zone from now on. With None the server asks its supplier, and says SERVFAIL until there is one."""
+        """Answer from this zone from now on. With None the server asks its supplier, and answers SERVFAIL until there is one."""
         self._responder.update(zone)
 
     async def close(self) -> None:
@@ -197,7 +216,7 @@ class DnsServer:
 
     def _read_datagrams(self, datagrams: socket.socket) -> None:
         """Take what has arrived, a bounded number at once: cheaper than one turn of the event loop for each."""
-        for _ in range(READS_AT_ONCE):
+        for _ in range(READS_PER_TURN):
             try:
                 message, sender = datagrams.recvfrom(LARGEST_DATAGRAM)
                 response = self._responder.answer(message)
@@ -212,7 +231,7 @@ class DnsServer:
 
     def _forward(self, datagrams: socket.socket, message: bytes, pending: Pending, sender: Any) -> bytes | None:
         """Have a datagram answered once other servers have; return SERVFAIL when too many wait for that."""
-        if len(self._forwarded) >= MOST_FORWARDED:
+        if len(self._forwarded) >= self._limits.forwarded:
             return failure(message).wire
         task = asyncio.get_running_loop().create_task(self._answer_later(datagrams, message, pending, sender))
         self._forwarded.add(task)
@@ -230,7 +249,7 @@ class DnsServer:
         """Return the response that other servers decide."""
         response = failure(message).wire
         with Contained() as attempt:
-            response = pending.finish(await ask(pending.forward))
+            response = pending.finish(await self._ask_others(pending.forward))
         if attempt.error:
             self._responder.failed(attempt.error)
         return response
@@ -251,7 +270,7 @@ class DnsServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seat: Seat) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            async with asyncio.timeout(IDLE_SECONDS):
+            async with asyncio.timeout(self._limits.idle_seconds):
                 length = int.from_bytes(await reader.readexactly(2), "big")
                 message = await reader.readexactly(length)
             seat.touch(clock())
@@ -261,7 +280,7 @@ class DnsServer:
             if isinstance(response, Pending):
                 response = await self._asked(message, response)
             writer.write(len(response).to_bytes(2, "big") + response)
-            async with asyncio.timeout(IDLE_SECONDS):
+            async with asyncio.timeout(self._limits.idle_seconds):
                 await writer.drain()
             await asyncio.sleep(0)  # questions sent at once do not keep others waiting
 

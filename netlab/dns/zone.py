@@ -1,4 +1,4 @@
-"""The cluster's zone: what a question is answered with (semantics 11; Kubernetes' DNS specification 1.1.0). Pure.
+"""The cluster's zone: the answer to a question (semantics 11; Kubernetes' DNS specification 1.1.0). Pure.
 
 Theory. A name of the zone is read from the right, like a path, and every step either exists or does not:
 
@@ -10,23 +10,23 @@ Theory. A name of the zone is read from the right, like a path, and every step e
                             / _tcp / _http      SRV
       pod / <namespace> / 10-244-1-2            that address ("insecure": unchecked, as kubeadm sets CoreDNS up)
 
-Four answers, which clients tell apart (musl gives up on the wrong one, semantics 18.15):
+Four answers, which clients distinguish (musl gives up on the wrong one, semantics 18.15):
 1. the name exists and has the type asked for: records;
 2. it exists without that type: NODATA, which is NOERROR, no answer, the SOA in the authority section. Names that only
    have names below them (`svc.cluster.local`, `<namespace>.svc.cluster.local`) are of this kind;
 3. it does not exist: NXDOMAIN, the SOA in the authority section;
 4. it is not ours: other servers of the lab are asked (`forwarding`). Without any, NXDOMAIN too, with a SOA of the root, not
-   authoritative, and an extended error that says why. A lab asks no server of the internet: no packet of it may leave the
-   machine (principle 2). REFUSED would end a resolver's walk through a search list, and a misspelt name would be a
+   authoritative, and an extended error with the reason. A lab asks no server of the internet: no packet of it may leave the
+   machine (principle 2). REFUSED would end a resolver's walk through a search list, and a misspelled name would be a
    "temporary failure" (semantics 11.23).
 
-Outside the zone we know the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
-Services and endpoints backwards, and that everything else in the reverse zones of private and documentation addresses does
-not exist (RFC 6303: a server that asks nobody must answer for these itself).
+Outside the zone it resolves the lab's hosts (ConfigMap kube-system/coredns, key NodeHosts) in both directions, addresses of
+Services and endpoints backwards; everything else in the reverse zones of private and documentation addresses does
+not exist (RFC 6303: a server without upstream must answer for these itself).
 
 What would surprise you:
 - An alias (ExternalName) is the answer to every type; its target is looked up here and appended. When the target is ours
-  and does not exist, the whole answer is NXDOMAIN (RFC 6604); when it is somebody else's, the alias stands alone.
+  and does not exist, the whole answer is NXDOMAIN (RFC 6604); when it is in another zone, the answer contains only the alias.
 - A cluster IP's PTR names its Service only, even where an endpoint has the same address. Other addresses have a PTR for
   the host and one for each Service they serve.
 - A zone is a value. `build(previous=...)` reuses the subtree of each Service that is the same object as before, so that
@@ -96,7 +96,7 @@ class Source:
         return cls(service, slices, records, refused)
 
     def still(self, service: Service, slices: tuple[EndpointSlice, ...]) -> bool:
-        """Tell whether the records are up to date."""
+        """Return whether the records are up to date."""
         same = self.service is service and len(self.slices) == len(slices)
         return same and all(a is b for a, b in zip(self.slices, slices, strict=True))
 
@@ -185,7 +185,7 @@ class Zone:
         return bool(self.origin.name != dns.name.root)
 
     def says_the_same(self, other: Zone) -> bool:
-        """Tell whether two zones give the same answers but for the serial, which moves only when the content does."""
+        """Return whether two zones give the same answers but for the serial, which moves only when the content does."""
         same_sources = len(self.sources) == len(other.sources) and all(
             other.sources.get(key) is source for key, source in self.sources.items()
         )
@@ -219,7 +219,7 @@ class Zone:
         return nothing(chain, self.origin, dns.rcode.NOERROR)
 
     def _servers(self, name: dns.name.Name, node: Node | None, origin: Origin) -> tuple[str, ...]:
-        """The addresses of the servers that know a name, none when it is ours: a host's, or the cluster's."""
+        """The addresses of the servers for a name, none for the lab's own: a host's, or the cluster's."""
         if name.to_text(omit_final_dot=True).lower() in self.hosts.addresses:
             return ()
         servers = self.forwarding.stub_servers(name, origin.name)
@@ -331,7 +331,7 @@ class Zone:
         )
 
     def _leads_to_pointers(self, text: str) -> bool:
-        """Tell whether a reverse name has names with pointers below it, so that it exists though empty."""
+        """Return whether a reverse name has names with pointers below it, so that it exists though empty."""
         return text in self._reverse_parents
 
     @cached_property

@@ -30,8 +30,8 @@ from netlab.controlplane.informer import Informer
 from netlab.controlplane.lease import LeaseKeeper, synced_versions
 from netlab.controlplane.left_out import LeftOut
 from netlab.controlplane.loop import asked_to_look, run_rounds
-from netlab.edge.frontends import Check, Offered, Usable, is_ours, offered, unserved, usable
-from netlab.edge.health import Checker
+from netlab.edge.frontends import Backend, Check, Frontend, Offered, Usable, is_ours, offered, unserved, usable
+from netlab.edge.health import PACE, Checker, Pace
 from netlab.edge.names import OutsideNames
 from netlab.edge.programming import Programmer
 from netlab.edge.reporting import Reporter, health_report
@@ -49,21 +49,32 @@ class Balancer:
     """
 
     def __init__(
-        self, client: Client, kernel: Kernel, path: str, probe: Callable[[Check], Awaitable[bool]], names: OutsideNames
+        self,
+        client: Client,
+        kernel: Kernel,
+        path: str,
+        probe: Callable[[Check], Awaitable[bool]],
+        names: OutsideNames,
+        *,
+        pace: Pace = PACE,
     ) -> None:
         self._changed = asyncio.Event()
+        self._programmed = asyncio.Event()  # there is something to report
+        self._balancing = Balancing({})
+        self._unserved: tuple[tuple[Service, ...], dict[str, Exception]] = ((), {})
         self._services: Informer[Service] = Informer(client, SERVICES, changed=self._changed)
         self._slices: Informer[EndpointSlice] = Informer(client, ENDPOINT_SLICES, changed=self._changed)
         self._nodes: Informer[Node] = Informer(client, NODES, changed=self._changed)
         self._config_maps: Informer[ConfigMap] = Informer(client, CONFIG_MAPS, changed=self._changed)
         self._labs: Informer[Lab] = Informer(client, LABS, changed=self._changed, on_change=self._note_look)
         self._look = False  # a look at the kernel is owed: somebody asked for it, or the last one failed
-        self._checker = Checker(probe, self._changed)
+        self._checker = Checker(probe, self._changed, pace)
         self._programmer = Programmer(kernel, path)
         self._names = names
         self._reporter = Reporter(client)
         self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())
         self._seen: tuple[object, ...] = ()
+        self._served: dict[str, frozenset[Backend]] = {}  # by port of a Service, the nodes that get its traffic
         self._started = False
         self._synced: dict[str, str] = {}  # what kernel and DNS were last brought to
         self._parts = Containment(log, "part", time.monotonic)
@@ -76,6 +87,7 @@ class Balancer:
                 for informer in self._informers:
                     tasks.create_task(informer.run())
                 tasks.create_task(run_rounds(self._changed, self._round))
+                tasks.create_task(run_rounds(self._programmed, self._report))
         finally:
             await self._checker.close()
             await self._names.close()
@@ -112,13 +124,19 @@ class Balancer:
             self._synced |= synced
         self._look = self._look or (look and programmed.error is not None)
         self._left_out.report("rules", {"": programmed.error} if programmed.error else self._programmer.refused)
+        self._balancing, self._unserved = balancing, (services, {**found.refused, **self._programmer.refused})
+        self._programmed.set()
+        return named and programmed.error is None
+
+    async def _report(self, _look: bool) -> bool:
+        """Write the Lease and the Events, apart from the rounds: an API server that hangs must not keep packets from moving."""
         with self._parts.contain("lease") as told:
             if self._started:
-                more = {LOAD_BALANCERS: health_report(balancing), PROBLEMS: self._left_out.problems}
-                await self._lease.renew(self._synced, more)
-            for service, message in unserved(services, {**found.refused, **self._programmer.refused}):
+                more = {LOAD_BALANCERS: health_report(self._balancing), PROBLEMS: self._left_out.problems}
+                await self._lease.renew(dict(self._synced), more)
+            for service, message in unserved(*self._unserved):
                 await self._reporter.tell(service, message)
-        return named and not (programmed.error or told.error)
+        return told.error is None
 
     async def _serve_names(self) -> bool:
         """Have the DNS server answer from the lab's hosts as they are now; tell whether it does."""
@@ -136,8 +154,16 @@ class Balancer:
         if seen != self._seen:
             self._seen = seen
             self._checker.hurry()
-        healthy = {f: tuple(node for node in nodes.backends if self._checker.is_healthy(f.check(node))) for f in found.frontends}
+        healthy = {f: tuple(node for node in nodes.backends if self._is_healthy(f, node)) for f in found.frontends}
+        self._served = {frontend.path: frozenset(nodes) for frontend, nodes in healthy.items()}
         return Balancing(healthy, nodes.backends)
+
+    def _is_healthy(self, frontend: Frontend, node: Backend) -> bool:
+        """Tell whether a node gets a port's traffic: by its check, and while a new one was not asked, as before the change."""
+        check = frontend.check(node)
+        if self._checker.was_asked(check):
+            return self._checker.is_healthy(check)
+        return node in self._served.get(frontend.path, ())
 
     def _relevant(self, found: Offered, nodes: Usable) -> tuple[object, ...]:
         """Return a value that changes when something has changed that may change a node's answer."""

@@ -19,11 +19,20 @@ from netlab.edge.frontends import Check
 
 log = logging.getLogger("netlab.edge")
 FAILURES_TO_UNHEALTHY = 2
-INTERVAL = 1.0  # seconds between two checks of one node
-FAST_INTERVAL = 0.1
-FAST_AFTER_CHANGE = 1.0  # how long to ask fast after a change
-FAST_WITHOUT_BACKEND = 10.0  # how long to ask fast where nobody is healthy yet
-MOST_CHECKS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often nodes are checked, in seconds, and how many checks run at the same time."""
+
+    interval: float = 1.0  # between two checks of one node
+    fast_interval: float = 0.1
+    fast_after_change: float = 1.0  # how long checks are fast after a change
+    fast_without_backend: float = 10.0  # how long checks are fast while no node is healthy
+    concurrent_checks: int = 64
+
+
+PACE = Pace()
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,10 @@ class Health:
         return Health(self.healthy and failures < FAILURES_TO_UNHEALTHY, failures, asked=True)
 
 
-def pause(*, since_change: float, has_backend: bool) -> float:
+def pause(*, since_change: float, has_backend: bool, pace: Pace = PACE) -> float:
     """Return how long to wait until the next check, `since_change` seconds after the last change."""
-    fast = since_change < (FAST_AFTER_CHANGE if has_backend else FAST_WITHOUT_BACKEND)
-    return FAST_INTERVAL if fast else INTERVAL
+    fast = since_change < (pace.fast_after_change if has_backend else pace.fast_without_backend)
+    return pace.fast_interval if fast else pace.interval
 
 
 class Checker:
@@ -55,13 +64,14 @@ class Checker:
     happened that may change answers, `is_healthy(check)`, `await close()`.
     """
 
-    def __init__(self, probe: Callable[[Check], Awaitable[bool]], changed: asyncio.Event) -> None:
+    def __init__(self, probe: Callable[[Check], Awaitable[bool]], changed: asyncio.Event, pace: Pace = PACE) -> None:
         self._probe = probe
+        self._pace = pace
         self._changed = changed
         self._health: dict[Check, Health] = {}
         self._groups: dict[Check, tuple[frozenset[Check], ...]] = {}
         self._tasks: dict[Check, asyncio.Task[None]] = {}
-        self._bound = asyncio.Semaphore(MOST_CHECKS_AT_ONCE)
+        self._bound = asyncio.Semaphore(pace.concurrent_checks)
         self._hurry = asyncio.Event()
         self._change_time = 0.0
 
@@ -73,6 +83,10 @@ class Checker:
     def is_healthy(self, check: Check) -> bool:
         """Tell whether the node asked by this check may get traffic."""
         return self._health.get(check, Health()).healthy
+
+    def was_asked(self, check: Check) -> bool:
+        """Tell whether the node has answered this check, or failed to."""
+        return self._health.get(check, Health()).asked
 
     def watch(self, groups: Mapping[str, Iterable[Check]]) -> None:
         """Ask these from now on, and nobody else. A group is one port of a Service."""
@@ -126,4 +140,4 @@ class Checker:
     def _pause(self, check: Check) -> float:
         now = asyncio.get_running_loop().time()
         has_backend = all(any(map(self.is_healthy, group)) for group in self._groups[check])
-        return pause(since_change=now - self._change_time, has_backend=has_backend)
+        return pause(since_change=now - self._change_time, has_backend=has_backend, pace=self._pace)

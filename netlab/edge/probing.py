@@ -8,27 +8,27 @@ from http import HTTPStatus
 from netlab.controlplane.connection import Connection, connect
 from netlab.edge.frontends import Check, CheckKind
 
-TIMEOUT = 1.0  # seconds for the whole question
+PROBE_SECONDS = 1.0  # for the whole question
 HEALTH_PATH = "/healthz"
 ONCE = (("Connection", "close"),)
 
 
-async def probe(check: Check) -> bool:
+async def probe(check: Check, seconds: float = PROBE_SECONDS) -> bool:
     """Tell whether the node answers as it should. No answer is an answer: False."""
     try:
-        async with asyncio.timeout(TIMEOUT):
-            return await QUESTIONS[check.kind](check)
+        async with asyncio.timeout(seconds):
+            return await QUESTIONS[check.kind](check, seconds)
     except OSError:
         return False
 
 
-async def _connects(check: Check) -> bool:
-    (await connect(check.address, check.port, TIMEOUT)).close()
+async def _connects(check: Check, seconds: float) -> bool:
+    (await connect(check.address, check.port, seconds)).close()
     return True
 
 
-async def _says_ok(check: Check) -> bool:
-    connection = await Connection.open(check.address, check.port, TIMEOUT)
+async def _says_ok(check: Check, seconds: float) -> bool:
+    connection = await Connection.open(check.address, check.port, seconds)
     try:
         return await connection.ask("GET", HEALTH_PATH, ONCE) == HTTPStatus.OK
     finally:

@@ -14,7 +14,7 @@ from netlab.dataplane.diff import LOOPBACK, LOOPBACK_ADDRESS, diff
 from netlab.dataplane.state import Address, Link, NamespaceState
 from netlab.edge.frontends import Backend
 from netlab.edge.rules import FAMILY, TABLE, Balancing, compile_rules, stale_flows
-from netlab.edge.steering import steering_state
+from netlab.edge.steering import own_rules, steering_state
 from netlab.errors import KernelError
 from netlab.kernel.door import Kernel
 from netlab.kernel.tables import TableKeeper
@@ -28,11 +28,6 @@ def loopback_state(addresses: Iterable[str]) -> NamespaceState:
     return NamespaceState(links=(Link(LOOPBACK),), addresses=(Address(LOOPBACK, LOOPBACK_ADDRESS), *wanted))
 
 
-def steered(balancing: Balancing) -> tuple[Backend, ...]:
-    """Return the nodes that need a route: all, while a port is offered that has no node port."""
-    return balancing.nodes if any(not frontend.node_port for frontend in balancing.healthy) else ()
-
-
 class Programmer:
     """Brings the edge's namespace to what is wanted. `path` names the namespace."""
 
@@ -41,6 +36,7 @@ class Programmer:
         self._path = path
         self._tables = TableKeeper(kernel, path)
         self._balancing: Balancing | None = None
+        self._steered: dict[str, Backend] = {}  # nodes that have, or had, connections by mark, by address
         self._placed: tuple[frozenset[str], tuple[Backend, ...]] | None = None  # addresses, and nodes with a route
 
     @property
@@ -55,7 +51,9 @@ class Programmer:
             wanted = compile_rules(balancing, self._tables.written(FAMILY, TABLE))
             if self._tables.keep(wanted, resync=resync):
                 log.info("rules=changed frontends=%d", len(balancing.healthy))
-            placed = (addresses, steered(balancing))
+            if any(not frontend.node_port for frontend in balancing.healthy):
+                self._steered |= {node.address: node for node in balancing.nodes}
+            placed = (addresses, tuple(self._steered.values()))
             if resync or placed != self._placed:
                 self._place(*placed)
             self._forget_flows(balancing)
@@ -64,7 +62,7 @@ class Programmer:
             raise
 
     def _place(self, addresses: frozenset[str], nodes: tuple[Backend, ...]) -> None:
-        observed = self._kernel.observe(self._path, policy=True)
+        observed = own_rules(self._kernel.observe(self._path, policy=True))
         steering = steering_state(nodes, observed)
         wanted = replace(loopback_state(sorted(addresses)), routes=steering.routes, rules=steering.rules)
         operations = diff(wanted, observed, lambda link: link == LOOPBACK)

@@ -8,14 +8,16 @@ routing rule (ip-rule(8)) for each mark comes before the `local` table, in which
     200    lookup local
     32766  lookup main
 
-A mark is the second half of the node's address: 172.30.1.1 has 0x0101. The rules exist only while a port needs them; without
-such a port the namespace has the kernel's own. What a node answers comes from an address of the edge, which the kernel takes
-for forged unless `accept_local` is set (`dataplane.fabric`).
+A mark is the second half of the node's address: 172.30.1.1 has 0x0101. The rules exist once a port needs them, and stay as
+long as this process runs: a connection that is open when the port goes, or gets a node port, keeps its way and ends by itself
+(semantics 6.19). Rules of other programs are not touched. What a node answers comes from an address of the edge, which the
+kernel takes for forged unless `accept_local` is set (`dataplane.fabric`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from netlab.dataplane.state import KERNEL_RULES, LOCAL_TABLE, NamespaceState, Route, Rule
@@ -35,7 +37,7 @@ def mark(node: Backend) -> int:
 
 
 def steering_state(nodes: Iterable[Backend], observed: NamespaceState) -> NamespaceState:
-    """Return the rules and routes of these nodes; with none, the kernel's own rules.
+    """Return the rules and routes of these nodes, and the kernel's rules; without nodes the kernel's alone.
 
     `observed` says by which device a node is reached; a node on no subnet of the edge has no route, and gets no packets.
     """
@@ -51,6 +53,17 @@ def steering_state(nodes: Iterable[Backend], observed: NamespaceState) -> Namesp
     local = Rule(LOCAL_PRIORITY, LOCAL_TABLE)
     kernels = tuple(rule for rule in KERNEL_RULES if rule.table != LOCAL_TABLE)
     return NamespaceState(routes=tuple(routes), rules=(*rules, local, *kernels) if rules else KERNEL_RULES)
+
+
+def own_rules(observed: NamespaceState) -> NamespaceState:
+    """Return what is observed without the rules of other programs: with those of the marks, and the kernel's."""
+    rules = tuple(rule for rule in observed.rules or () if _is_own(rule))
+    return replace(observed, rules=rules)
+
+
+def _is_own(rule: Rule) -> bool:
+    marked = rule.priority == PRIORITY and rule.mask == MARK_MASK
+    return marked or rule in {*KERNEL_RULES, Rule(LOCAL_PRIORITY, LOCAL_TABLE)}
 
 
 def _number(node: Backend) -> int:

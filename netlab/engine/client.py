@@ -29,7 +29,7 @@ from netlab.errors import EngineError, is_not_found
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
-PATIENCE = 120  # seconds for one answer; a busy machine may start a container in ten
+ANSWER_TIMEOUT = 120  # seconds for one answer; a busy machine may start a container in ten
 WIDTH = 32  # objects processed in parallel
 NOT_FOUND, CONFLICT = 404, 409  # HTTP codes
 
@@ -44,7 +44,7 @@ class DockerEngine:
         self._address = own_address()
         with self._translated("report its version"):
             require_answer(self._address)
-            self._client = docker.APIClient(self._address, version="auto", timeout=PATIENCE, max_pool_size=WIDTH)
+            self._client = docker.APIClient(self._address, version="auto", timeout=ANSWER_TIMEOUT, max_pool_size=WIDTH)
             self._client.trust_env = (
                 False  # proxies and passwords of the environment are useless on a Unix socket and delay every call
             )

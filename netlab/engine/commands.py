@@ -19,7 +19,7 @@ from docker.utils.socket import frames_iter
 
 from netlab.errors import EngineError
 
-BEGINNING = 0.02  # seconds between queries whether a command has started
+POLL_SECONDS = 0.02  # seconds between queries whether a command has started
 
 
 def run_command(client: docker.APIClient, container: str, argv: Sequence[str], limit: float) -> tuple[int, str]:
@@ -58,7 +58,7 @@ def _kill(client: docker.APIClient, command: str, output: Future[bytes]) -> None
     starts.
     """
     while not (pid := client.exec_inspect(command)["Pid"]):
-        if wait([output], BEGINNING).done:
+        if wait([output], POLL_SECONDS).done:
             return
     with suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)

@@ -15,8 +15,8 @@ from docker.errors import DockerException
 from netlab.engine.codec import event_of, label_filters, moment
 from netlab.engine.protocol import CONNECTED, Event
 
-PATIENCE = 120  # seconds until the first answer of the stream of events
-RECONNECT = 0.5  # seconds between attempts to reconnect to the engine
+ANSWER_TIMEOUT = 120  # seconds until the first answer of the stream of events
+RECONNECT_SECONDS = 0.5  # seconds between attempts to reconnect to the engine
 NEWS = ("start", "die", "destroy")
 
 
@@ -44,11 +44,11 @@ class Listener:
         while not self._ending.is_set():
             with suppress(DockerException, requests.exceptions.RequestException):  # unavailable: try again
                 self._hear()
-            self._ending.wait(RECONNECT)
+            self._ending.wait(RECONNECT_SECONDS)
 
     def _hear(self) -> None:
         since = moment(time.time_ns())  # includes events during the connection setup
-        with docker.APIClient(self._address, version="auto", timeout=PATIENCE) as client:
+        with docker.APIClient(self._address, version="auto", timeout=ANSWER_TIMEOUT) as client:
             self._stream = client.events(since=since, filters=self._filters, decode=True)  # type: ignore[call-overload]
             self._callback(Event(CONNECTED))
             if self._ending.is_set():

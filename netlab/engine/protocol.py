@@ -33,7 +33,7 @@ STATE_LABEL = "netlab/state"  # on a lab's network: the root of records that con
 NO_NETWORK = ""  # a separate network namespace with `lo` only, which netlab wires
 RUNNING, PAUSED = "running", "paused"
 WHOSE = (LAB_LABEL, ROLE_LABEL, OWNER_LABEL)  # labels that identify the owner of a container
-AT_ONCE = "SIGKILL"  # for programs that only wait: they ignore SIGTERM, and the engine would wait ten seconds
+IDLE_STOP_SIGNAL = "SIGKILL"  # for programs that only wait: they ignore SIGTERM, and the engine would wait ten seconds
 CONNECTED = "connected"  # the action of the event after each (re)connection: check everything
 
 

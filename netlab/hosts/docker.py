@@ -55,7 +55,6 @@ from netlab.state import StateDirectory
 
 UPLINK = "eth0"  # Docker's name for the interface of a container on a network
 LEAVING, ENDED = ("removing", "dead"), ("created", "exited")  # states, in the engine's words
-PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 LOSSES = ("die", "destroy")  # events, in the engine's words
 log = logging.getLogger("netlab.hosts")
 
@@ -120,7 +119,7 @@ class DockerRuntime:
         for pid in filter(None, map(self._pids.get, hosts)):
             for child in children(pid):
                 if start := start_time(child):
-                    end(child, start, PATIENCE)
+                    end(child, start)
 
     def watch(self, lost: Callable[[], None]) -> Callable[[], None]:
         """Call `lost` after the end or removal of a host's container, or an engine's outage."""

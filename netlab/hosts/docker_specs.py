@@ -22,7 +22,7 @@ from netlab import __version__
 from netlab.dataplane.fabric import Host, Role
 from netlab.dataplane.names import FABRIC
 from netlab.engine.protocol import (
-    AT_ONCE,
+    IDLE_STOP_SIGNAL,
     LAB_LABEL,
     NO_NETWORK,
     OWNER_LABEL,
@@ -88,7 +88,7 @@ def fabric_spec(lab: str, images: Mapping[str, str], network: str, address: str)
         address=address,
         read_only=True,
         hostname=FABRIC,
-        stop_signal=AT_ONCE,
+        stop_signal=IDLE_STOP_SIGNAL,
     )
 
 

@@ -1,27 +1,27 @@
-"""HTTP/1.1 with the clients of a server of a node: h11 knows the words, asyncio moves the bytes, this module joins them.
+"""HTTP/1.1 with the clients of a server of a node: h11 parses the messages, asyncio moves the bytes, this module joins them.
 
 Built-in workloads and the health checks of agents are served by it.
 
-A container holds one server and a Python of its own, and starting ten of them is what `up` with runtime docker spends its
+A container holds one server and a separate Python, and starting ten of them is what `up` with runtime docker spends its
 time on: h11 is loaded in a tenth of the time that a web framework takes. A connection is in one of three states:
 
-    listening   no request is whole yet. KEEP_ALIVE seconds of silence end it; a request that has begun must have its headers
-                within HEAD_SECONDS, as must the first one of a connection, and more of its body every BODY_SECONDS
+    listening   no request is whole yet. `keep_alive` seconds of silence end it; a request that has begun must have its headers
+                within `head` seconds, as must the first one of a connection, and more of its body every `body` seconds
     answering   the handler has the request, or the client has not taken the answer, of which it must take something
-                every WRITE_SECONDS
-    leaving     nothing more is read or said
+                every `write` seconds (`HttpTimeouts`)
+    leaving     nothing more is read or sent
 
 1. One request at a time. What the client sends ahead waits in h11; beyond READ_AHEAD bytes it waits in the client.
 2. A request is read whole before the handler sees it, with at most LARGEST_BODY bytes of body, as nginx does: handlers never
    wait for a client, and one that waits for something else holds up its own client only.
 3. Being served is counted from a request's last header until the client has taken the answer. When the connection breaks it is
-   counted off, and the handler cancelled; who only has nothing more to say (EOF) gets the answer.
-4. What is no HTTP is answered with the status that h11 advises, too large a body with 413, and that is the last answer. So is
+   counted off, and the handler cancelled; a client that only ends its side (EOF) gets the answer.
+4. What is not HTTP is answered with the status that h11 advises, too large a body with 413, and that is the last answer. So is
    the 400 for a request with Content-Length and Transfer-Encoding, which servers in a row may read differently (RFC 9112, 6.1).
 5. Behind the last answer the client may still be talking: the kernel resets a connection that is closed with bytes unread, and
    the answer might be lost with it (RFC 9112, 9.6). So sending ends, and what still arrives is thrown away until the client
-   closes, for LINGER seconds at most.
-6. `end` is polite: who is idle is closed, who is being served gets the answer first, with `Connection: close`.
+   closes, for `linger` seconds at most.
+6. `end` is graceful: an idle connection is closed, a client being served gets the answer first, with `Connection: close`.
 
 CONNECT and Upgrade are not granted. HTTP/1.0 gets one answer per connection.
 """
@@ -44,17 +44,28 @@ from netlab.http.messages import HttpHandler, Request, Response
 from netlab.serving.halfclose import end_sending
 from netlab.serving.roster import Seat
 
-KEEP_ALIVE = 3630.0  # longer than the hour that load balancers keep idle connections: theirs to end
-HEAD_SECONDS = BODY_SECONDS = WRITE_SECONDS = 60.0  # nginx's client_header_timeout, client_body_timeout, send_timeout
-LINGER = 2.0
 LARGEST_BODY = 1 << 20  # nginx's client_max_body_size
 READ_AHEAD = 1 << 16
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 BODILESS = frozenset({HTTPStatus.NO_CONTENT.value, HTTPStatus.NOT_MODIFIED.value})
 
 
+@dataclass(frozen=True)
+class HttpTimeouts:
+    """How many seconds a client may take."""
+
+    keep_alive: float = 3630.0  # longer than the hour that load balancers keep idle connections: theirs to end
+    head: float = 60.0  # nginx's client_header_timeout
+    body: float = 60.0  # client_body_timeout
+    write: float = 60.0  # send_timeout
+    linger: float = 2.0
+
+
+TIMEOUTS = HttpTimeouts()
+
+
 class Connection(Protocol):
-    """What can be ended: politely, or at once."""
+    """What can be ended: gracefully, or at once."""
 
     def end(self) -> None: ...
 
@@ -81,12 +92,12 @@ class Connections:
         if not self._fresh:
             self._no_fresh.set()
 
-    async def all_begun(self, patience: float) -> None:
+    async def all_begun(self, seconds: float) -> None:
         """Return when the client of every open connection has begun a request, or had so many seconds for it."""
         if self._fresh:
             self._no_fresh.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._no_fresh.wait(), patience)
+                await asyncio.wait_for(self._no_fresh.wait(), seconds)
 
     def discard(self, connection: Connection) -> None:
         """Forget one that has been lost."""
@@ -95,15 +106,15 @@ class Connections:
         if not self._open:
             self._none.set()
 
-    async def close(self, patience: float) -> None:
-        """End all, politely for so many seconds. Nobody can come in any more."""
+    async def close(self, seconds: float) -> None:
+        """End all, gracefully for so many seconds. No client can connect any more."""
         if not self._open:
             return
         self._none.clear()
         for connection in tuple(self._open):
             connection.end()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._none.wait(), patience)
+            await asyncio.wait_for(self._none.wait(), seconds)
         for connection in tuple(self._open):
             connection.abort()
         await self._none.wait()
@@ -111,12 +122,13 @@ class Connections:
 
 @dataclass(frozen=True)
 class HttpService:
-    """What the connections of a listener share: who answers, the set that they are in, and who counts who is being served."""
+    """What the connections of a listener share: the handler, the set of connections, and the counter of clients being served."""
 
     answer: HttpHandler
     connections: Connections
     begin: Callable[[], None]
     finish: Callable[[], None]
+    timeouts: HttpTimeouts = TIMEOUTS
 
 
 class State(Enum):
@@ -132,6 +144,7 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, service: HttpService, seat: Seat) -> None:
         self._service = service
+        self._timeouts = service.timeouts
         self._seat = seat
         self._loop = asyncio.get_running_loop()
         self._http = h11.Connection(h11.SERVER)
@@ -148,7 +161,7 @@ class HttpConnection(asyncio.Protocol):
         self._untaken = 0  # bytes of the answer that waited for the client when that was looked at last
         self._timer: asyncio.TimerHandle | None = None
 
-    # ---- what asyncio says
+    # ---- callbacks of asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
@@ -156,7 +169,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(0)  # an answer is taken when nothing of it waits here
         self._service.connections.add(self)
         self._heard = self._loop.time()
-        self._expect(HEAD_SECONDS)
+        self._expect(self._timeouts.head)
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
@@ -174,12 +187,12 @@ class HttpConnection(asyncio.Protocol):
             self._http.receive_data(b"")
         if self._state is State.LISTENING:
             self._read()
-        return self._state is not State.LEAVING  # who has nothing more to say may still listen
+        return self._state is not State.LEAVING  # a client with nothing more to send may still read
 
     def pause_writing(self) -> None:
         self._full = True
         self._untaken = self._transport.get_write_buffer_size()
-        self._wait(WRITE_SECONDS, self._silent)
+        self._wait(self._timeouts.write, self._silent)
 
     def resume_writing(self) -> None:
         self._full = False
@@ -206,7 +219,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, whatever has not been said."""
+        """Close at once, whatever has not been sent."""
         self._transport.abort()
 
     def _leave(self) -> None:
@@ -216,16 +229,19 @@ class HttpConnection(asyncio.Protocol):
             return
         end_sending(self._transport)
         self._transport.resume_reading()
-        self._wait(LINGER, self._transport.close)
+        self._wait(self._timeouts.linger, self._transport.close)
 
     def _silent(self) -> None:
         """Look what the client still owes, and since when: cheaper than a timer per request."""
         if self._state is State.ANSWERING:
             waiting = self._transport.get_write_buffer_size()
-            left = 0.0 if 0 < self._untaken <= waiting else WRITE_SECONDS if self._full else KEEP_ALIVE
+            left = self._timeouts.write if self._full else self._timeouts.keep_alive
+            if 0 < self._untaken <= waiting:
+                left = 0.0
             self._untaken = waiting
         else:
-            left = (self._heard + KEEP_ALIVE if self._due is None else self._due) - self._loop.time()
+            due = self._heard + self._timeouts.keep_alive if self._due is None else self._due
+            left = due - self._loop.time()
         if left <= 0:
             self._transport.abort()
         else:
@@ -240,9 +256,9 @@ class HttpConnection(asyncio.Protocol):
         if self._state is not State.LISTENING:
             self._due = None
         elif self._head is not None:
-            self._expect(BODY_SECONDS)
+            self._expect(self._timeouts.body)
         elif self._due is None and self._http.trailing_data[0]:
-            self._expect(HEAD_SECONDS)
+            self._expect(self._timeouts.head)
 
     def _wait(self, seconds: float, end: Callable[[], None]) -> None:
         if self._timer:
@@ -251,7 +267,7 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- requests
     def _read(self) -> None:
-        """Take the client's words until a request is whole or there are no more."""
+        """Read from the client until a request is whole or the stream ends."""
         try:
             while self._state is State.LISTENING and self._take(self._http.next_event()):
                 pass
@@ -259,7 +275,7 @@ class HttpConnection(asyncio.Protocol):
             self._send(_refusal(error.error_status_hint))
 
     def _take(self, event: type[h11.NEED_DATA | h11.PAUSED] | h11.Event) -> bool:
-        """Take one event; tell whether there may be another."""
+        """Take one event; return whether there may be another."""
         match event:
             case h11.Request():
                 self._take_head(event)
@@ -316,7 +332,7 @@ class HttpConnection(asyncio.Protocol):
         self._send(_refusal(HTTPStatus.INTERNAL_SERVER_ERROR) if error else handler.result())
 
     def _send(self, response: Response) -> None:
-        """Say an answer, and go on when the client has taken it."""
+        """Send an answer, and continue when the client has taken it."""
         self._state = State.ANSWERING
         headers = [("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())), ("Server", "netlab"), *response.headers]
         body = response.body

@@ -1,4 +1,4 @@
-"""The only door to netlink, nft, conntrack, sysctls and namespaces. It knows states and rule text, not Services or pods.
+"""The only door to netlink, nft, conntrack, sysctls and namespaces. It handles states and rule text, not Services or pods.
 
 - `door`: the Protocol; `linux`: the real one; `fake`, `fake_nft`: the one for tests, which passes the same contract tests.
 - `namespaces`, `libc`: network namespaces without a process each; `user_namespace`, `mounts`: without root.
@@ -7,5 +7,5 @@
 - `nft`, `canonical`, `tables`: rules as one transaction, read back, compared, and kept as they should be.
 - `states`: links, addresses and routes of a part of a node, kept as they should be.
 - `privileges`, `seccomp`: what a process gives up for good.
-- `sysctl`: settings; `refusal`: what is said when the kernel says no.
+- `sysctl`: settings; `refusal`: the errors for the kernel's refusals.
 """

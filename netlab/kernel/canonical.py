@@ -1,4 +1,4 @@
-"""How a namespace would list a table, for whoever compares a table as it is with a wanted one."""
+"""How a namespace would list a table, to compare an existing table with a wanted one."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ and `decode()`d. An attribute is decoded when `get_attr()` asks for it. What is 
 Why not `import pyroute2`: its `__init__` imports all of it, databases and asyncio sockets included: 0.25 s and 27 MB, and a
 lab is to be up in 1.5 s with all its processes below 150 MB. The four classes of rtnetlink alone cost 0.03 s and 4.5 MB
 in a process that has `logging` and `socket` already. So, while they are imported, an empty package stands for `pyroute2`;
-then it is taken away, and whoever imports pyroute2 later gets the whole of it, with these same classes. A process that has
+then it is removed, and a later import of pyroute2 gets the whole of it, with these same classes. A process that has
 imported pyroute2 before is left alone.
 
 The messages of conntrack and nftables are declared here, in pyroute2's way: pyroute2 has them beside its asyncio sockets
@@ -26,7 +26,7 @@ from typing import Any
 def _empty_package(name: str) -> Iterator[None]:
     """Let modules below a package be imported without running the package's own `__init__`."""
     specification = None if name in sys.modules else importlib.util.find_spec(name)
-    if specification is None:  # imported already; or not installed, which the import says best
+    if specification is None:  # imported already; or not installed, which the import reports best
         yield
         return
     sys.modules[name] = importlib.util.module_from_spec(specification)
@@ -91,7 +91,7 @@ def nested(*attributes: Attribute) -> object:
 
 
 class conntrack_message(nfgen_msg):  # type: ignore[misc]  # noqa: N801
-    """A conntrack entry: the tuples of both directions, and what tells it from another of the same tuple."""
+    """A conntrack entry: the tuples of both directions, and what distinguishes it from another of the same tuple."""
 
     nla_map = (
         (1, "CTA_TUPLE_ORIG", "tuple"),

@@ -43,7 +43,7 @@ def delete(path: str, filters: Sequence[FlowFilter]) -> int:
         requests = [request(conntrack_message, _DELETE, 0, _key(entry), nfgen_family=socket.AF_INET) for entry in doomed]
         answers = [a for start in range(0, len(requests), BATCH) for a in netlink.transact(requests[start : start + BATCH])]
     for answer in answers:
-        if answer.errno not in {0, errno.ENOENT}:  # it may have ended meanwhile
+        if answer.errno not in {0, errno.ENOENT}:  # it may have ended in the meantime
             message = f"The kernel refused to delete a conntrack entry in {path}: {os.strerror(answer.errno)}."
             raise KernelError(message, errno=answer.errno)
     return sum(answer.errno == 0 for answer in answers)
@@ -67,7 +67,7 @@ def _matching(netlink: Netlink, wanted: FlowFilter) -> list[Message]:
 
 
 def _selection(wanted: FlowFilter) -> list[Attribute]:
-    """Return a filter as the kernel takes it: the tuples to compare with, and flags that say which of their fields count."""
+    """Return a filter as the kernel takes it: the tuples to compare with, and flags for the fields that count."""
     protocol: list[Attribute] = [("CTA_PROTO_NUM", PROTOCOLS[wanted.protocol])]
     original, flags = [("CTA_TUPLE_PROTO", nested(*protocol))], _BY_PROTOCOL
     if wanted.destination_port:

@@ -1,4 +1,4 @@
-"""The door to the kernel: what everybody above may ask of it, as one Protocol.
+"""The door to the kernel: what every layer above may ask of it, as one Protocol.
 
 `netlab.kernel.linux.LinuxKernel` is the real thing and `netlab.kernel.fake.FakeKernel` the one for tests; both
 pass the same contract tests and raise the same `KernelError`. A namespace is named by its path, e.g.
@@ -19,7 +19,7 @@ from netlab.dataplane.state import NamespaceState, Operation
 from netlab.netfilter.listing import Listing
 
 DRAFT_COMMITS = 2  # a draft is made and removed
-UNTOUCHED = 1  # the generation of a ruleset to which nobody has ever written: there is no table
+UNTOUCHED = 1  # the generation of a ruleset that was never written: there is no table
 
 
 class Occupant(Enum):
@@ -36,7 +36,7 @@ class NeighbourTable:
     """The machine's table of neighbor (ARP) entries, which all its network namespaces share.
 
     `limit` is how many learned entries it holds at most; permanent ones are not counted. `overflows` counts since the machine
-    booted how often an entry found no room: each time a packet was lost.
+    booted how often there was no space for an entry: each time a packet was lost.
     """
 
     limit: int = 1024
@@ -44,7 +44,7 @@ class NeighbourTable:
 
 
 class Monitor(Protocol):
-    """Hears of changes of links, addresses and routes in one namespace."""
+    """Receives changes of links, addresses and routes in one namespace."""
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when something has changed."""
@@ -66,13 +66,13 @@ class Kernel(Protocol):
         """Remove named namespaces. One that does not exist is not an error."""
 
     def namespace_exists(self, path: str) -> bool:
-        """Tell whether `path` is a live network namespace."""
+        """Return whether `path` is a live network namespace."""
 
     def occupant(self, path: str) -> Occupant:
         """Return what is found at `path`, without following a symbolic link."""
 
     def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
-        """Give names (the keys) to namespaces that somebody else made (/proc/<pid>/ns/net); return the names given anew.
+        """Give names (the keys) to namespaces that another process made (/proc/<pid>/ns/net); return the names given now.
 
         A name that was another namespace's is taken from it. That one's links are deleted first, with the far ends of its
         cables: it may live on for a while, and nothing of it should be in the way of the new one.
@@ -91,7 +91,7 @@ class Kernel(Protocol):
         """
 
     def monitor(self, path: str) -> Monitor:
-        """Return what hears of the changes of a namespace from now on, its caller's own included."""
+        """Return a receiver of the changes of a namespace from now on, its caller's own included."""
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
         """Do the operations in order, in one netlink batch where possible.
@@ -113,7 +113,7 @@ class Kernel(Protocol):
         """
 
     def nft_generation(self, path: str) -> int:
-        """Return the ruleset's generation, which grows with every commit of anybody in that namespace."""
+        """Return the ruleset's generation, which grows with every commit of any process in that namespace."""
 
     def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:
         """Delete the conntrack entries that match any filter and return how many."""

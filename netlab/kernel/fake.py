@@ -5,7 +5,7 @@ a link takes its entries along, a bridge's end frees its ports, a new MAC emptie
 KernelErrors. The fixture `kernel` of tests/netns runs the same cases against both.
 
 For assertions: `performed` and `scripts` list what was asked, in order; `flows` holds conntrack entries by namespace;
-`occupants` is what somebody else has put at a path.
+`occupants` is what another process has put at a path.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _Key = tuple[str, ...]
 
 
 class FakeMonitor:
-    """Hears of the operations of one namespace."""
+    """Receives the operations of one namespace."""
 
     def __init__(self) -> None:
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -94,7 +94,7 @@ class _Namespace:
         return [entry for entry in self.entries.values() if isinstance(entry, kind)]
 
     def setting(self, path: str) -> str | None:
-        """Return a setting: that of a link which nobody has set is inherited, as the kernel does when the link is made."""
+        """Return a setting: that of a link is inherited unless set, as the kernel does when the link is made."""
         *folder, link, name = path.split("/")
         if path in self.sysctls or folder != ["net", "ipv4", "conf"] or link not in self.links:
             return self.sysctls.get(path)
@@ -141,7 +141,7 @@ class FakeKernel:
             self._sources.pop(path, None)
 
     def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
-        """Give names to namespaces that somebody else made; return the names that were given anew."""
+        """Give names to namespaces that another process made; return the names given now."""
         stale = tuple(path for path, source in sources.items() if self._sources.get(path) != source)
         self.delete_namespaces(stale)
         self.create_namespaces(stale)
@@ -149,7 +149,7 @@ class FakeKernel:
         return stale
 
     def namespace_exists(self, path: str) -> bool:
-        """Tell whether `path` is a live network namespace."""
+        """Return whether `path` is a live network namespace."""
         return path in self._namespaces
 
     def occupant(self, path: str) -> Occupant:
@@ -158,7 +158,7 @@ class FakeKernel:
 
     @contextmanager
     def inside(self, path: str) -> Iterator[None]:
-        """Check that the namespace exists; the caller's sockets are its own affair."""
+        """Check that the namespace exists; the caller manages its sockets."""
         self._namespace(path)
         yield
 
@@ -201,7 +201,7 @@ class FakeKernel:
         return replace(link, kind=Veth("", ""), index=found.index(link.name), peer=self._namespaces[path].index(name))
 
     def monitor(self, path: str) -> FakeMonitor:
-        """Return what hears of the changes of a namespace from now on, one's own included."""
+        """Return a receiver of the changes of a namespace from now on, one's own included."""
         monitor = FakeMonitor()
         self._namespace(path).monitors.append(monitor)
         return monitor

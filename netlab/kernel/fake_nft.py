@@ -1,7 +1,7 @@
 """nft for tests: the commands that `netlab.netfilter.script` writes, one to a line, on tables held as text.
 
 It refuses what nft refuses for order's sake (a thing that is missing, there already, or still pointed to) and any command
-that it does not know; it does not read rules beyond the chains and sets they name, and lists them as they were written.
+that it does not support; it does not read rules beyond the chains and sets they name, and lists them as they were written.
 """
 
 from __future__ import annotations

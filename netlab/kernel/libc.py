@@ -1,6 +1,6 @@
 """The system calls that Python 3.11 lacks: setns, unshare, mount, umount2, prctl, capget, capset, by way of libc.
 
-Each raises OSError, with what was tried in its words. ctypes releases the interpreter's lock while a call runs.
+Each raises OSError, with the attempted operation in its message. ctypes releases the interpreter's lock while a call runs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
 
 
 def detach(target: str) -> None:
-    """Take the uppermost mount off `target`, which no symbolic link may be; it ends when nobody uses it any more."""
+    """Take the uppermost mount off `target`, which no symbolic link may be; it ends with its last user."""
     _check(_libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW), f"umount {target}")
 
 

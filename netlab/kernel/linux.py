@@ -31,7 +31,7 @@ from netlab.netfilter.listing import Listing
 
 
 class LinuxKernel:
-    """The kernel of this machine. Without state of its own; one may serve all threads."""
+    """The kernel of this machine. Stateless; one may serve all threads."""
 
     def create_namespaces(self, paths: Sequence[str]) -> None:
         """Make named network namespaces (with `lo` up). One that exists is left as it is."""
@@ -42,7 +42,7 @@ class LinuxKernel:
         namespaces.delete(paths)
 
     def namespace_exists(self, path: str) -> bool:
-        """Tell whether `path` is a live network namespace."""
+        """Return whether `path` is a live network namespace."""
         return namespaces.exists(path)
 
     def occupant(self, path: str) -> Occupant:
@@ -50,7 +50,7 @@ class LinuxKernel:
         return namespaces.occupant(path)
 
     def bind_namespaces(self, sources: Mapping[str, str]) -> tuple[str, ...]:
-        """Give names (the keys) to namespaces that somebody else made; return the names that were given anew."""
+        """Give names (the keys) to namespaces that another process made; return the names given now."""
         stale = [path for path, source in sources.items() if not namespaces.is_same(path, source)]
         for path in stale:
             if namespaces.exists(path):
@@ -74,7 +74,7 @@ class LinuxKernel:
             return replace(observed.read(netlink, policy=policy), sysctls=sysctl.read(sysctls))
 
     def monitor(self, path: str) -> LinuxMonitor:
-        """Return what hears of the changes of a namespace from now on, one's own included."""
+        """Return a receiver of the changes of a namespace from now on, one's own included."""
         return LinuxMonitor(path)
 
     def perform(self, path: str, operations: Sequence[Operation]) -> None:
@@ -100,7 +100,7 @@ class LinuxKernel:
         return nft.canonical(path, contents, family, table)
 
     def nft_generation(self, path: str) -> int:
-        """Return the ruleset's generation, which grows with every commit of anybody in that namespace."""
+        """Return the ruleset's generation, which grows with every commit of any process in that namespace."""
         return nft.generation(path)
 
     def delete_flows(self, path: str, filters: Sequence[FlowFilter]) -> int:

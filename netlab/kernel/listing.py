@@ -1,6 +1,6 @@
 """Netlink's messages as the kernel lists them, read from their bytes: the fixed part, and of the attributes those asked for.
 
-What: a `Form` is a message of pyroute2's (`codecs`) with the attributes that somebody here reads, each with what makes a value
+What: a `Form` is a message of pyroute2's (`codecs`) with the attributes that netlab reads, each with what makes a value
 of its bytes. `read` steps through a message once and returns a dictionary, by pyroute2's names of fields and attributes; what
 is not there is not in it.
 
@@ -71,7 +71,7 @@ def network_number(value: bytes) -> int:
 
 
 def text(value: bytes) -> str:
-    """Read a text that ends with a zero. Anybody may name a device in bytes that are no text."""
+    """Read a text that ends with a zero. Any user may name a device in bytes that are not text."""
     return value.partition(b"\0")[0].decode(errors="replace")
 
 

@@ -1,14 +1,14 @@
 """What changes in a namespace, as it happens: the names of the devices that a change concerns.
 
 How it works. A netlink socket joins rtnetlink's groups for links, IPv4 addresses and IPv4 routes; its descriptor is readable
-when something has changed (semantics 2.22). `read` takes all that has come and says which devices it was about. It does not say
-what changed: whoever hears of it looks at the whole, as after a resync. ARP and FDB entries are not listened for: the kernel
+when something has changed (semantics 2.22). `read` takes all messages and returns which devices they concern. It does not
+return what changed: a reader looks at the whole, as after a resync. ARP and FDB entries are not listened for: the kernel
 makes and ages its own all the time, and flannel does not either.
 
 What would surprise you:
-- One's own changes are heard, too.
+- One's own changes are received, too.
 - Routes that go with their device or address are not announced by the kernel, only the device or address is.
-- When more happens than the socket can hold, the kernel drops messages and says so: then it may have been any device (`ANY`).
+- When more happens than the socket can hold, the kernel drops messages and reports it: then it may have been any device (`ANY`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _KINDS = {
 
 
 class LinuxMonitor:
-    """Hears of changes in one namespace from now on. It stays in that namespace, whoever reads it."""
+    """Receives changes in one namespace from now on. It stays in that namespace, whichever thread reads it."""
 
     def __init__(self, path: str) -> None:
         with namespaces.inside(path):

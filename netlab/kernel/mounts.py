@@ -1,4 +1,4 @@
-"""A folder made anew in this process's mount namespace: in memory, with its old entries bound into it.
+"""A folder rebuilt in this process's mount namespace: in memory, with its old entries bound into it.
 
 For folders of the machine in which something has to be otherwise here, and where nothing may be written on the machine's
 own disk: /etc of a host or pod, /run of an ordinary user's lab.

@@ -2,16 +2,16 @@
 
 Rules:
 1. A namespace is kept alive by a bind mount of its nsfs file on a name below /run/netns, as `ip netns` does, so every
-   tool that knows `ip netns` knows ours. Nothing is forked: the calling thread unshares, mounts, and returns by `setns`.
+   tool for `ip netns` works with ours. Nothing is forked: the calling thread unshares, mounts, and returns by `setns`.
    1000 take 0.7 s; pyroute2 and `ip netns add` fork for each one.
-2. A thread that is inside a namespace must come back. If the kernel refuses the way back, that thread is of no use any
-   more and the error says so; it is never swallowed.
+2. A thread that is inside a namespace must come back. If the kernel refuses the way back, that thread is unusable
+   and the error states it; it is never swallowed.
 3. A thread is in its own namespace already: `inside(OWN)` changes nothing, and so needs no privilege. The agents' processes
    are born in their host's namespace and name it so; the agent in a node's container could not enter any.
 4. A name is a plain, empty file. A symbolic link, a folder or a file with content was made by another program: it is never
-   followed, mounted on or removed (`occupant` tells them apart).
+   followed, mounted on or removed (`occupant` distinguishes them).
 5. Removing is detaching the mount and unlinking the name; the kernel frees the namespace when the last process and
-   socket have left it. Doing it twice is no error.
+   socket have left it. Doing it twice is not an error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _IFF_UP_RUNNING = 0x41
 _REMEDIES = {
     errno.EPERM: "Run netlab as root: it needs CAP_SYS_ADMIN and CAP_NET_ADMIN.",
     errno.ENOSPC: "Too many namespaces: raise the sysctl user.max_net_namespaces.",
-    errno.EINVAL: "This kernel may lack network namespaces (CONFIG_NET_NS); `netlab doctor` tells.",
+    errno.EINVAL: "This kernel may lack network namespaces (CONFIG_NET_NS); run `netlab doctor`.",
 }
 
 
@@ -55,7 +55,7 @@ def create(paths: Sequence[str]) -> None:
 
 
 def bind(source: str, path: str) -> None:
-    """Name a namespace that somebody else made; the name must be free. It lives as long as the name, also without its maker."""
+    """Name a namespace that another process made; the name must be free. It lives as long as the name, also without its maker."""
     _make_file(path)
     try:
         _keep(source, path)
@@ -65,12 +65,12 @@ def bind(source: str, path: str) -> None:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Tell whether two paths name the same live namespace."""
+    """Return whether two paths name the same live namespace."""
     return exists(one) and exists(other) and Path(one).stat().st_ino == Path(other).stat().st_ino
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Remove namespaces; one that does not exist is no error, and what is not a namespace's name stays."""
+    """Remove namespaces; one that does not exist is not an error, and what is not a namespace's name stays."""
     for path in paths:
         if occupant(path) is Occupant.OTHER:
             continue
@@ -81,7 +81,7 @@ def delete(paths: Sequence[str]) -> None:
             raise KernelError(
                 f"The kernel refused to remove {path}: {error.strerror}.",
                 errno=error.errno or 0,
-                remedy="Another mount over its folder hides it: `umount` that one, then try again.",
+                remedy="Another mount hides its folder: remove that mount with `umount`, then try again.",
             ) from error
 
 
@@ -98,9 +98,9 @@ def _unlink_hidden(path: str) -> None:
     """Unlink a name on which a mount lies that another mount hides.
 
     The first `ip netns add` of a machine mounts the folder on itself. Names that were mounted before are then mounted twice,
-    and the lower mount cannot be reached by its path any more. In a mount namespace of its own a thread can take off the
-    folder's mount without anybody else noticing, and everything that lies on the name. When a name is unlinked that is no
-    mount point there, the kernel takes the mounts on it off in all mount namespaces.
+    and the lower mount cannot be reached by its path any more. In its own mount namespace a thread can take off the
+    folder's mount without an effect on other processes, and every mount on the name. When a name is unlinked that is
+    not a mount point there, the kernel removes the mounts on it in all mount namespaces.
     """
     failures: list[OSError] = []
 
@@ -134,7 +134,7 @@ def _detach_all(path: str) -> None:
 
 
 def exists(path: str) -> bool:
-    """Tell whether `path` is a live network namespace: not a mere file, not one whose mount is gone."""
+    """Return whether `path` is a live network namespace: not a mere file, not one whose mount is gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -220,7 +220,7 @@ def _create_one(path: str) -> None:
         _keep(OWN, path)
         _loopback_up()
     except KernelError:
-        with suppress(KernelError):  # the first refusal is the one to tell
+        with suppress(KernelError):  # the first refusal is the one to report
             delete([path])
         raise
 
@@ -232,7 +232,7 @@ def _make_file(path: str) -> None:
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o444))
     except OSError as error:
         raise KernelError(
-            f"Cannot make the file {path} for a network namespace: {error.strerror}.",
+            f"Cannot create the file {path} for a network namespace: {error.strerror}.",
             errno=error.errno or 0,
             remedy="Run netlab as root, with /run writable.",
         ) from error
@@ -242,7 +242,7 @@ def _unshare(what: str) -> None:
     try:
         libc.unshare(libc.CLONE_NEWNET)
     except OSError as error:
-        raise _refused(f"make {what}", error) from error
+        raise _refused(f"create {what}", error) from error
 
 
 def _keep(source: str, path: str) -> None:

@@ -1,7 +1,7 @@
 """The kernel's table of neighbor (ARP) entries: how full it may get, and how to take learned entries out of it.
 
 There is one table for all network namespaces of a machine. Entries that the kernel learned count against its limit,
-net.ipv4.neigh.default.gc_thresh3 (1,024 unless somebody raised it); permanent ones do not. At the limit the kernel first drops
+net.ipv4.neigh.default.gc_thresh3 (1,024 unless it was raised); permanent ones do not. At the limit the kernel first drops
 entries that are older than 5 s. When that is not enough, the table overflows: the kernel gives up the packet that needed an
 entry, with ENOBUFS where a sender waits for the result, else silently.
 
@@ -53,5 +53,5 @@ def forget(netlink: Netlink, addresses: Collection[str]) -> int:
         for m in learned
     ]
     if deletions:
-        netlink.transact(deletions)  # one that is gone by now is no error
+        netlink.transact(deletions)  # one that is gone by now is not an error
     return len(deletions)

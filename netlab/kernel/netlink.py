@@ -6,10 +6,10 @@ Rules:
    so the first refused can be named. It does not stop at it: the rest of the same datagram is tried too.
 3. A dump that changed under the reader carries a flag, and is read again from the start: its parts do not fit together.
 4. A request's number is its place in its datagram: every answer is read before the next datagram is sent.
-5. The kernel explains a refusal in an extended acknowledgement; those words are kept beside the error number.
+5. The kernel explains a refusal in an extended acknowledgement; that text is kept beside the error number.
 
 Requests are pyroute2's messages (`codecs`), and an answer has the class of its request; what a dump yields is read by whatever
-its question says (`listing`). The socket is our own, as pyroute2's send one request at a time, and enter a namespace by
+its question lists (`listing`). The socket is our own, as pyroute2's send one request at a time, and enter a namespace by
 forking: 6 ms for each.
 """
 
@@ -29,7 +29,7 @@ from netlab.kernel.codecs import Message, netlink
 BATCH = 50  # messages per datagram: machine.md's measure; their answers fit any receive buffer
 RECEIVE = 1 << 16
 DUMP_ATTEMPTS = 20
-_HEADER = struct.Struct("=IHHI")  # length, type, flags, sequence number: enough to know what reads the whole
+_HEADER = struct.Struct("=IHHI")  # length, type, flags, sequence number: enough to choose what reads the whole
 Listed = TypeVar("Listed")
 _ENDS = frozenset({netlink.NLMSG_ERROR, netlink.NLMSG_DONE})
 
@@ -75,7 +75,7 @@ class Netlink:
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        for option in (netlink.NETLINK_EXT_ACK, netlink.NETLINK_GET_STRICT_CHK):  # errors with words; dumps heed their filter
+        for option in (netlink.NETLINK_EXT_ACK, netlink.NETLINK_GET_STRICT_CHK):  # errors with text; dumps apply their filter
             self._socket.setsockopt(netlink.SOL_NETLINK, option, 1)
         self._socket.bind((0, 0))
 
@@ -107,10 +107,10 @@ class Netlink:
             if self._until_done(question, received):
                 return received
         message = f"The kernel's tables changed during each of {DUMP_ATTEMPTS} attempts to read them."
-        raise KernelError(message, remedy="Something changes this namespace all the time; stop it and try again.")
+        raise KernelError(message, remedy="Another process changes this namespace continuously; stop it and try again.")
 
     def _until_done(self, question: Question[Listed], received: list[Listed]) -> bool:
-        """Take in what one dump returns; tell whether nothing changed meanwhile. The closing DONE too may carry the flag."""
+        """Take in what one dump returns; return whether nothing changed during it. The closing DONE too may carry the flag."""
         consistent = True
         while True:
             for head, datagram, offset in self._receive():
@@ -149,5 +149,5 @@ def _encoded(request: Message, flags: int, number: int) -> bytes:
 
 
 def _words(end: Message) -> str:
-    """Return what the kernel said to explain how a request ended."""
+    """Return the kernel's explanation of how a request ended."""
     return str(end.get_attr("NLMSGERR_ATTR_MSG", ""))

@@ -42,8 +42,8 @@ _NUMBERS = {
 }
 _REMEDIES = {
     errno.EPERM: "Run netlab as root: nft needs CAP_NET_ADMIN.",
-    errno.EOPNOTSUPP: "This kernel lacks a feature of nftables (5.13 is the oldest that will do); `netlab doctor` tells.",
-    errno.EBUSY: "Something still points to what is to be deleted.",
+    errno.EOPNOTSUPP: "This kernel lacks a required feature of nftables (5.13 or newer is required); run `netlab doctor`.",
+    errno.EBUSY: "A rule or map still refers to the object to delete.",
 }
 _LONGEST_LINE = 400  # of a script in an error message
 
@@ -61,7 +61,7 @@ def listing(path: str, family: str, table: str) -> Listing:
 
 
 def canonical(path: str, contents: str, family: str, table: str) -> Listing:
-    """Return how a table with these contents prints: made dormant under a name of its own, listed, and removed again."""
+    """Return how a table with these contents prints: made dormant under a separate name, listed, and removed again."""
     dormant = f"table {family} {table} {{ flags dormant; }}\n"
     delete = f"delete table {family} {table}\n"
     with namespaces.inside(path):
@@ -78,7 +78,7 @@ def generation(path: str) -> int:
         answer = netlink.transact([request(generation_message, _GET_GENERATION, 0)])[0]
     if answer.errno or not answer.messages:
         number = answer.errno or errno.EOPNOTSUPP
-        message = f"The kernel did not tell the generation of its rules in {path}: {os.strerror(number)}."
+        message = f"The kernel did not return the generation of its rules in {path}: {os.strerror(number)}."
         raise KernelError(message, errno=number, remedy=_REMEDIES.get(number, ""))
     return int(answer.messages[0].get_attr("NFTA_GEN_ID"))
 
@@ -114,7 +114,7 @@ def _nft(arguments: list[str], script: str) -> subprocess.CompletedProcess[str]:
 
 
 def _refused(stderr: str, script: str, where: str) -> KernelError:
-    """Say what nft said, with the line of the script it was about."""
+    """Return the error for what nft printed, with the line of the script it was about."""
     words = stderr.strip()
     line = ""
     for text in stderr.splitlines():

@@ -1,6 +1,6 @@
 """What the kernel lists, as a NamespaceState: the reading half of `rtnetlink`.
 
-Left out, as nobody states them: routes with a metric, routes of other tables unless asked for, ARP and FDB entries that are
+Left out, as no caller states them: routes with a metric, routes of other tables unless asked for, ARP and FDB entries that are
 not permanent, a bridge's own FDB. The routes the kernel makes itself with an address (`proto kernel`) are listed apart, as
 `connected`.
 """
@@ -85,6 +85,13 @@ _RULE = Form(
         "FRA_TABLE": listing.number,
         "FRA_FWMARK": listing.number,
         "FRA_FWMASK": listing.number,
+        "FRA_IIFNAME": listing.text,
+        "FRA_OIFNAME": listing.text,
+        "FRA_IP_PROTO": listing.number,
+        "FRA_L3MDEV": listing.number,
+        "FRA_UID_RANGE": listing.raw,
+        "FRA_SPORT_RANGE": listing.raw,
+        "FRA_DPORT_RANGE": listing.raw,
     },
 )
 _NEIGHBOUR = Form(ndmsg, {"NDA_DST": listing.address, "NDA_LLADDR": listing.mac})
@@ -98,6 +105,10 @@ _NEIGHBOURS = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=socket.AF_INE
 _FORWARDING = question(request(ndmsg, rtnl.RTM_GETNEIGH, 0, family=AF_BRIDGE), _NEIGHBOUR.read)
 
 Names = Mapping[int, str]
+FIB_RULE_INVERT = 2  # of linux/fib_rules.h: the rule is for packets that do not match
+RULE_SELECTORS = frozenset(
+    {"FRA_IIFNAME", "FRA_OIFNAME", "FRA_IP_PROTO", "FRA_L3MDEV", "FRA_UID_RANGE", "FRA_SPORT_RANGE", "FRA_DPORT_RANGE"}
+)
 
 
 def read(netlink: Netlink, *, policy: bool = False) -> NamespaceState:
@@ -174,8 +185,10 @@ def _addresses(messages: Iterable[Values], names: Names) -> Iterable[Address]:
 
 
 def _rule(message: Values) -> Rule:
-    """Return a rule; one of another kind than netlab writes has a table that is no table's, so that it equals none of ours."""
-    table = message.get("FRA_TABLE", 0) if message["action"] == FR_ACT_TO_TBL else 0
+    """Return a rule; one of a kind that netlab does not write gets table 0, so it equals no wanted rule."""
+    narrowed = message["src_len"] or message["dst_len"] or message["tos"] or message["flags"] & FIB_RULE_INVERT
+    foreign = narrowed or message["action"] != FR_ACT_TO_TBL or not RULE_SELECTORS.isdisjoint(message)
+    table = 0 if foreign else message.get("FRA_TABLE", 0)
     return Rule(message.get("FRA_PRIORITY", 0), table, message.get("FRA_FWMARK", 0), message.get("FRA_FWMASK", 0))
 
 

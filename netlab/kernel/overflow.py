@@ -1,7 +1,7 @@
 """Whether the machine's neighbor table has overflowed, in words (theory: `netlab.kernel.neighbours`).
 
-The kernel counts overflows since the machine booted, and logs only some of them. So each of those who report them looks at the
-count when it begins, and tells by how much it has grown. Who raises the limit has acted on the report: it starts afresh.
+The kernel counts overflows since the machine booted, and logs only some of them. So each process that reports them reads the
+count when it begins, and reports by how much it has grown. After a user raises the limit, the count starts from zero.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Overflows:
         self._before = kernel.neighbour_table()
 
     def words(self) -> tuple[str, ...]:
-        """Return what to say and do about them; nothing when there were none."""
+        """Return the message and remedy about them; nothing when there were none."""
         table = self._kernel.neighbour_table()
         if table.limit > self._before.limit:
             self._before = table
@@ -28,7 +28,7 @@ class Overflows:
 
 
 def sentence(table: NeighbourTable, count: int, since: str) -> str:
-    """Say what an overflow of the table means and what to do; "" when there was none."""
+    """Return what an overflow of the table means and what to do; "" when there was none."""
     if count <= 0:
         return ""
     return (

@@ -71,5 +71,5 @@ def _install(program: bytes) -> None:
     try:
         libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(held))
     except OSError as error:
-        if error.errno != errno.EINVAL:  # the kernel was built without filters; the capabilities are limited all the same
+        if error.errno != errno.EINVAL:  # the kernel was built without filters; the capabilities are limited anyway
             raise

@@ -2,11 +2,11 @@
 
 What would surprise you:
 - A link can be named in a request by its name, but a bridge, a lower device or the device of an address only by its
-  index; `device_names` says which indices an operation needs before it can be encoded.
+  index; `device_names` returns which indices an operation needs before it can be encoded.
 - A link's alias and its settings as a bridge port are not taken at creation: they follow in a second request.
-- A bridge follows the smallest MTU of its ports, and 1500 when it has none, until somebody *changes* its MTU. So it is made
+- A bridge follows the smallest MTU of its ports, and 1500 when it has none, until its MTU is *changed*. So it is made
   with one byte less, and the second request changes that to what is wanted, for good.
-- A VXLAN's forwarding entry travels as a neighbour of family AF_BRIDGE.
+- A VXLAN's forwarding entry travels as a neighbor of family AF_BRIDGE.
 - Two verbs differ in flags alone: ADD is exclusive, SET creates or replaces. A connected route is appended, as the kernel
   itself does: a replacement would take the place of the same subnet's route on another device.
 """

@@ -7,7 +7,7 @@ What would surprise you:
 - `clone3` fails with ENOSYS, not EPERM: its flags are behind a pointer, which a filter cannot follow. The C library then uses
   `clone`, whose flags are looked at.
 - System calls of another architecture (32-bit programs, x32) are refused whole: the same number is another call there.
-- Machines other than x86_64 and aarch64 get no filter; the capabilities are dropped there all the same.
+- Machines other than x86_64 and aarch64 get no filter; the capabilities are dropped there anyway.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ kernel refuses an item is rolled back and tried again after a delay that doubles
 refused base is an error.
 
 The kernel is only read when something else is wanted than before, or at a resync. A difference that
-a resync alone finds was made by somebody else (`repaired`).
+a resync alone finds was made by another process (`repaired`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StateKeeper:
         self._name = name
         self._failing = Containment(log, name, clock)  # fragments that the kernel refused
         self._kept: NamespaceState | None = None  # the last state that the kernel was brought to
-        self.repaired = False  # the last `keep` undid a change by somebody else
+        self.repaired = False  # the last `keep` undid a change by another process
 
     @property
     def refused(self) -> Mapping[str, Exception]:
@@ -90,7 +90,7 @@ class StateKeeper:
         return wanted.without(self._failing.failures).whole
 
     def _roll_back(self, name: str, fragment: NamespaceState) -> None:
-        """Remove a fragment's items, the last first (semantics 2.18); a missing one is no error."""
+        """Remove a fragment's items, the last first (semantics 2.18); a missing one is not an error."""
         steps = [Operation(Verb.DELETE, item) for item in reversed(items(fragment))]
         with Contained() as attempt:
             self._kernel.perform(self._path, steps)

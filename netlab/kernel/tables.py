@@ -1,21 +1,22 @@
-"""Keeps nft tables in a namespace: writes the difference when what is wanted changes, repairs what a stranger broke.
+"""Keeps nft tables in a namespace: writes the difference when what is wanted changes, repairs what another process broke.
 
 Theory. What was written last is remembered, so a change costs its own size and not the table's. All tables of a process
 change in one transaction: no packet meets half of them, and nft is started once. Every commit to a namespace's ruleset, by
 anybody, raises its generation; after a write of ours it should have grown by one.
 1. The generation of a new namespace proves that there is nothing: all is written, and nothing looked at.
-2. At a resync an equal generation proves that nobody has touched anything, without reading a rule. When it differs,
+2. At a resync an equal generation proves that nothing was touched, without reading a rule. When it differs,
    nothing is taken for known any more: each table is listed, compared with how the kernel itself would print what is
    wanted, and repaired where the two differ.
 3. The same comparison adopts the tables of a process that was killed: nothing is flushed, no packet sees a gap
    (semantics 6.21, 18.24).
 4. After an error nothing is taken for known either.
-   A fragment fails alone: one whose text may not stand in a script (`netfilter.vetting`) is left out before nft is asked. When
+   A fragment fails alone: one whose text may not occur in a script (`netfilter.vetting`) is left out before nft is asked. When
    the kernel refuses a transaction, fragments are added to a dormant draft by halves until those that it refuses are found;
    the others are written. If the draft takes them all, the error was about the tables as they are, and is raised.
-5. Packets that met other rules than the wanted ones have flows in conntrack that go on so: who cares about that asks whether a
-   table `was_unknown`. A table that this process has never known was; one that it has written was if it is found to differ.
-   A commit of somebody else to another table, as for `nft monitor trace`, says nothing of ours. (Rules that were changed and
+5. Packets that met other rules than the wanted ones have flows in conntrack that stay as they are: a caller that deletes
+   them asks whether a table `was_unknown`. A table that this process has never read was; one that it has written was if it
+   is found to differ.
+   A commit of another process to another table, as for `nft monitor trace`, does not concern ours. (Rules that were changed and
    put back between two looks are not found out.)
 """
 
@@ -54,9 +55,9 @@ class TableKeeper:
         self._unknown: frozenset[Name] = frozenset()
 
     def keep(self, *wanted: Ruleset, resync: bool = False) -> bool:
-        """Make the tables what is wanted; tell whether anything was written.
+        """Make the tables what is wanted; return whether anything was written.
 
-        With `resync` somebody else's changes to the ruleset are looked for first. Fragments that cannot be written are left
+        With `resync` changes of other processes to the ruleset are looked for first. Fragments that cannot be written are left
         out (`refused`). Raises KernelError for any other refusal; the next call then looks afresh.
         """
         sound = [self._sound(ruleset) for ruleset in wanted]
@@ -86,7 +87,7 @@ class TableKeeper:
         return without(vetted, waiting)
 
     def _find_culprits(self, wanted: Sequence[Ruleset]) -> bool:
-        """Find the fragments that the kernel refuses; tell whether there are any."""
+        """Find the fragments that the kernel refuses; return whether there are any."""
         found = False
         for ruleset in wanted:
             frame = [FRAME] if FRAME in ruleset.fragments else []
@@ -147,13 +148,13 @@ class TableKeeper:
         return self._written.get((family, table))
 
     def was_unknown(self, family: str, table: str) -> bool:
-        """Tell whether a table may have held other rules than ours when the last `keep` began: a stranger's, a predecessor's."""
+        """Return whether a table may have held other rules than ours when the last `keep` began: another process's."""
         return (family, table) in self._unknown
 
     def _scripts(
         self, wanted: Iterable[Ruleset], generation: int, before: Mapping[Name, Ruleset]
     ) -> tuple[list[str], int, frozenset[Name]]:
-        """Return the script of each table, empty where nothing is to be done, and how many commits it took to know.
+        """Return the script of each table, empty where nothing is to be done, and how many commits the comparison took.
 
         Third are the tables that may have held other rules than what was written last (`before`).
         """

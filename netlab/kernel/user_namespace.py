@@ -1,12 +1,12 @@
 """An ordinary user's way to be root over network namespaces: a user namespace in which he is.
 
 What a process gets from `make`, and another one of the same user from `join`:
-  - a user namespace in which the user is root, and nobody else exists. It owns the network namespaces made in it, so the
+  - a user namespace in which the user is root, and no other user exists. It owns the network namespaces made in it, so the
     kernel lets the process program them; over the machine it has no power that the user has not;
-  - a mount namespace in which /run is a folder of its own, with the machine's entries bound into it but for an empty
+  - a mount namespace in which /run is a separate folder, with the machine's entries bound into it but for an empty
     /run/netns. So namespaces are named as root's are, and no other user or lab sees the names;
   - an empty network namespace, its home: a thread that was inside a namespace must be able to come back, and the kernel
-    lets nobody back into the machine's own. Every process has a home of its own.
+    lets no process back into the machine's own. Every process has its own home.
 
 What would surprise you:
   - A process that is in cannot reach the machine's loopback. A socket belongs to the namespace it was made in, so one for
@@ -32,10 +32,10 @@ _PROC_SYS = Path("/proc/sys")
 # Settings by which a system forbids user namespaces: (setting, value that does) -> what it is, and the value that allows.
 _FORBIDDING = {
     ("kernel/unprivileged_userns_clone", "0"): ("a setting of Debian", "1"),
-    ("user/max_user_namespaces", "0"): ("no user namespace may exist", "15000"),
-    ("user/max_mnt_namespaces", "0"): ("no mount namespace may exist", "15000"),
-    ("user/max_net_namespaces", "0"): ("no network namespace may exist", "15000"),
-    ("kernel/apparmor_restrict_unprivileged_userns", "1"): ("Ubuntu's AppArmor takes their powers away", "0"),
+    ("user/max_user_namespaces", "0"): ("the limit of user namespaces is 0", "15000"),
+    ("user/max_mnt_namespaces", "0"): ("the limit of mount namespaces is 0", "15000"),
+    ("user/max_net_namespaces", "0"): ("the limit of network namespaces is 0", "15000"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1"): ("Ubuntu's AppArmor removes their capabilities", "0"),
 }
 _REMEDIES = {
     errno.EPERM: "In a container, its seccomp profile forbids it: docker run --security-opt seccomp=unconfined ... "
@@ -70,7 +70,7 @@ def join(pidfd: int) -> None:
     try:
         os.chdir(folder)
     except OSError as error:
-        remedy = "It was mounted after the lab was made: call netlab from another folder, or make the lab anew."
+        remedy = "It was mounted after the lab was created: run netlab from another folder, or recreate the lab."
         raise LabError(f"the folder {folder} is not visible from inside the lab: {error.strerror}", remedy=remedy) from error
 
 
@@ -86,13 +86,15 @@ def forbidding(found: Mapping[str, str]) -> str:
 
 
 def refused(error: OSError, found: Mapping[str, str]) -> UnsupportedHostError:
-    """Return the error that says which setting forbids user namespaces, and how to allow them."""
+    """Return the error that names the setting that forbids user namespaces, and how to allow them."""
     if name := forbidding(found):
         setting = name.replace("/", ".")
         words, allowing = _FORBIDDING[name, found[name]]
         return UnsupportedHostError(
-            f"this system forbids user namespaces to ordinary users: {setting} = {found[name]} ({words})",
-            remedy=f"Allow them: sudo sysctl -w {setting}={allowing}\nOr run netlab with sudo. docs/rootless.md says more.",
+            f"this system does not allow user namespaces for ordinary users: {setting} = {found[name]} ({words})",
+            remedy=f"Allow them: sudo sysctl -w {setting}={allowing}\nOr run netlab with sudo. See docs/rootless.md.",
         )
-    remedy = _REMEDIES.get(error.errno or 0, "Run netlab with sudo. docs/rootless.md says what is needed without.")
-    return UnsupportedHostError(f"this system gives an ordinary user no user namespace: {error.strerror}", remedy=remedy)
+    remedy = _REMEDIES.get(
+        error.errno or 0, "Run netlab with sudo. docs/rootless.md lists the requirements of running without it."
+    )
+    return UnsupportedHostError(f"cannot create a user namespace as an ordinary user: {error.strerror}", remedy=remedy)

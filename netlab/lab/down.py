@@ -32,8 +32,6 @@ from netlab.process.marks import inhabitants
 from netlab.process.records import DAEMON, ProcessRecord, network_namespace, read_record, read_records, stop
 from netlab.state import OWN_NETNS_DIRECTORY, StateDirectory
 
-PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
-
 
 @dataclass(frozen=True)
 class Removed:
@@ -98,9 +96,9 @@ def _stop_processes(state: StateDirectory) -> int:
     """
     daemons = stop_daemons(state)
     others = [record for record in read_records(state) if record.name != DAEMON]
-    stop(others, PATIENCE)
+    stop(others)
     unrecorded = [found.record for found in inhabitants() if found.folder == state.root and not found.lost]
-    stop(unrecorded, PATIENCE)
+    stop(unrecorded)
     return daemons + len(others) + len(unrecorded)
 
 
@@ -112,7 +110,7 @@ def stop_daemons(state: StateDirectory) -> int:
     recorded = read_record(state, DAEMON)
     found = [i.record for i in inhabitants() if i.is_daemon and i.folder == state.root and not i.lost]
     daemons = {record.pid: record for record in (*found, *([recorded] if recorded else []))}
-    stop(daemons.values(), PATIENCE)
+    stop(daemons.values())
     return len(daemons)
 
 
@@ -120,7 +118,7 @@ def _stop_others(paths: list[str]) -> int:
     """Stop all other processes in the lab's namespaces, such as a shell or a pod's child."""
     inodes = {Path(path).stat().st_ino for path in paths if namespaces.occupant(path) is Occupant.NAMESPACE}
     records = [record for record in _processes() if record.pid != os.getpid() and network_namespace(record.pid) in inodes]
-    stop(records, PATIENCE)
+    stop(records)
     return len(records)
 
 

@@ -19,7 +19,7 @@ from netlab.process.marks import running_daemon
 from netlab.process.records import DAEMON, ProcessRecord, has_ended, inode, is_alive, read_record
 from netlab.state import API_SOCKET, StateDirectory, state_root
 
-ANSWER_TIME = 10.0  # seconds that a command waits for an answer of the API server, which takes milliseconds
+ANSWER_TIMEOUT = 10.0  # seconds that a command waits for an answer of the API server, which takes milliseconds
 AS_IN = "netlab status {lab}, netlab exec --lab {lab} HOST"
 LOCKS = Path("/proc/locks")  # proc(5)
 NAMED = re.compile(r"\(pid (\d{1,9})\)$", re.ASCII)  # in the text that a holder writes into the lock
@@ -89,7 +89,9 @@ def connect(state: StateDirectory) -> SyncClient:
     token, door = state.admin_token.read_text(encoding="ascii"), state.socket(API_SOCKET)
     server = f"https://127.0.0.1:{endpoint.loopback}"
     try:
-        return SyncClient(server, state.certificate_authority, token, timeout=ANSWER_TIME, door=door if door.exists() else None)
+        return SyncClient(
+            server, state.certificate_authority, token, timeout=ANSWER_TIMEOUT, door=door if door.exists() else None
+        )
     except ssl.SSLError as error:
         raise _unreachable(state, state.certificate_authority, f"does not contain a certificate ({error.strerror})") from error
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from netlab.errors import LabBusyError
 from netlab.kernel import namespaces
 from netlab.lab.access import docker
-from netlab.lab.down import PATIENCE, down_locked, remove_netns_directory
+from netlab.lab.down import down_locked, remove_netns_directory
 from netlab.lab.find import daemon_alive, idle_locks, recorded_labs, remove_if_empty
 from netlab.lab.marks import marked_namespaces, stop_inhabitants
 from netlab.process.marks import Inhabitant, inhabitants
@@ -44,7 +44,7 @@ def collect(say: Callable[[str], None], *, dry_run: bool) -> tuple[str, ...]:
     labs = docker.orphans(state_root(), recorded_labs())
     orphans = _orphaned_namespaces()
     if not dry_run:
-        stop_inhabitants(lost, PATIENCE)
+        stop_inhabitants(lost)
         for lab in labs:
             docker.remove_orphan(lab)
         namespaces.delete(orphans)

@@ -17,10 +17,10 @@ from netlab.process.records import stop
 from netlab.state import MACHINE_ROOT, state_root
 
 
-def stop_inhabitants(found: list[Inhabitant], patience: float) -> None:
+def stop_inhabitants(found: list[Inhabitant]) -> None:
     """End processes, the daemons first: they would restart the others."""
-    stop([inhabitant.record for inhabitant in found if inhabitant.is_daemon], patience)
-    stop([inhabitant.record for inhabitant in found if not inhabitant.is_daemon], patience)
+    stop([inhabitant.record for inhabitant in found if inhabitant.is_daemon])
+    stop([inhabitant.record for inhabitant in found if not inhabitant.is_daemon])
 
 
 def marked_namespaces(prefix: str = "", known: Collection[str] = ()) -> Iterator[tuple[str, str]]:

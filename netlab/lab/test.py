@@ -38,6 +38,6 @@ def connectivity(state: StateDirectory, *, only: str | None, timeout: float, on_
                     pass
 
             lab = LabUnderTest(state.lab, client, resolv_conf, settle)
-            return run_interruptible(run_connectivity(lab, on_progress, only=only, patience=timeout))
+            return run_interruptible(run_connectivity(lab, on_progress, only=only, probe_seconds=timeout))
     except (LabError, ApiError) as error:
         raise CannotTestError(error.message, remedy=error.remedy) from error

@@ -22,6 +22,7 @@ from netlab.probe.plan.plan import plan
 from netlab.probe.plan.snapshot import LISTED, Snapshot
 from netlab.probe.report import record
 from netlab.probe.run.observed import Observed
+from netlab.probe.run.ports import PORTS
 from netlab.probe.run.runner import Progress, ResolvConf, Row, Run, no_resolv_conf
 
 
@@ -51,14 +52,15 @@ class LabUnderTest:
 
 
 async def run_connectivity(
-    lab: LabUnderTest, progress: Progress, *, only: str | None = None, patience: float = 1.0
+    lab: LabUnderTest, progress: Progress, *, only: str | None = None, probe_seconds: float = 1.0, ports: range = PORTS
 ) -> dict[str, Any]:
     """Test a lab and return the record (`netlab.connectivity/v1`).
 
-    `only` is a path class or a glob of check ids; `patience` is how many seconds a probe waits for its answer.
+    `only` is a path class or a glob of check ids; a probe waits `probe_seconds` for its answer; datagrams
+    leave from `ports`.
     """
     started = monotonic()
-    run = Run(LinuxKernel(), progress, patience, lab.resolv_conf)
+    run = Run(LinuxKernel(), progress, probe_seconds, lab.resolv_conf, ports)
     overflows = Overflows(run.kernel, "during the test")
     first = lab.snapshot()
     rows = await run.checks(first, _chosen(first, only))
@@ -90,7 +92,7 @@ def _chosen(snapshot: Snapshot, only: str | None) -> list[Check]:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What became of a change during the run: checks that were run again, dropped ones, and what changed meanwhile again."""
+    """The effect of a change during the run: repeated checks, dropped checks, and what changed again in the repetition."""
 
     repeated: frozenset[str] = frozenset()
     dropped: tuple[str, ...] = ()
@@ -100,7 +102,7 @@ class Repetition:
         """Return the verdict of a check; hints are for faults, not for changes."""
         verdict = judge(check, observed)
         if verdict.result is Result.FAILED and self.changes.concern(check):
-            reasons = ("objects of this check changed during the test, and again during its repetition", *verdict.reasons)
+            reasons = ("objects of this check changed during the test and again during its repetition", *verdict.reasons)
             verdict = Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, reasons)
         elif verdict.result is Result.FAILED:
             verdict = replace(verdict, hints=hints.of(check, observed))

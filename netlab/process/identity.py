@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 START_FIELD = 22  # `starttime` in proc(5), counted from 1
+STOP_TIMEOUT = 2.0  # seconds between SIGTERM and SIGKILL
 FIELDS_BEFORE_STATE = 2  # pid and (comm); comm may hold spaces and brackets
 
 
@@ -36,14 +37,14 @@ def _start_time(process: str) -> int | None:
     return int(fields[START_FIELD - FIELDS_BEFORE_STATE - 1])
 
 
-def end(pid: int, start: int, patience: float) -> None:
-    """End exactly this process: SIGTERM, and SIGKILL after `patience` seconds."""
+def end(pid: int, start: int, timeout: float = STOP_TIMEOUT) -> None:
+    """End just this process: SIGTERM, and SIGKILL when it has not ended after `timeout` seconds."""
     with suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
             if start_time(pid) == start:
                 signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                if not select.select([descriptor], [], [], patience)[0]:
+                if not select.select([descriptor], [], [], timeout)[0]:
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         finally:
             os.close(descriptor)

@@ -21,8 +21,7 @@ from netlab.process.log_keeper import NAME, PIPE_SUFFIX, open_to_read, pipe_of
 from netlab.process.records import read_record, stop
 from netlab.state import StateDirectory
 
-PAUSE: Final = 1.0  # seconds between two starts of a keeper that ends at once
-STOP_TIMEOUT: Final = 2.0  # seconds between SIGTERM and SIGKILL for a keeper that has lost its socket
+RESTART_SECONDS: Final = 1.0  # between two starts of a keeper that ends at once
 
 log = logging.getLogger("netlab.process")
 Fork = Callable[[socket.socket], None]  # starts a recorded keeper that serves this listening socket
@@ -35,7 +34,7 @@ class LogPipes:
         self._state = state
         self._fork = fork
         self._channel: socket.socket | None = None
-        self._last_start = -PAUSE
+        self._last_start = -RESTART_SECONDS
 
     @property
     def channel(self) -> socket.socket | None:
@@ -74,14 +73,14 @@ class LogPipes:
             self._channel = None
         if self._channel:
             return None
-        wait = self._last_start + PAUSE - time.monotonic()
+        wait = self._last_start + RESTART_SECONDS - time.monotonic()
         if wait > 0:
             return wait
         try:
             self._connect()
         except OSError as error:
             log.warning("process=%s state=failed error=%r", NAME, str(error))
-            return PAUSE
+            return RESTART_SECONDS
         return None
 
     def _send(self, log_file: Path, reading: int) -> None:
@@ -117,7 +116,7 @@ class LogPipes:
         First end one that is unreachable: its socket was removed.
         """
         if record := read_record(self._state, NAME):
-            stop([record], STOP_TIMEOUT)
+            stop([record])
         self._last_start = time.monotonic()
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

@@ -21,7 +21,7 @@ from netlab.errors import LabError
 from netlab.process.children import child
 
 LAST_LINES = 12  # of a program's output, in an error
-GRACE = 10.0  # seconds to clean up after SIGTERM
+CLEANUP_TIMEOUT = 10.0  # seconds to clean up after SIGTERM
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # a child would inherit this
 log = logging.getLogger("netlab.process")
 
@@ -84,6 +84,6 @@ def _end(pid: int) -> None:
     The pid is valid because no code has waited for it.
     """
     os.killpg(pid, signal.SIGTERM)
-    if _wait(pid, GRACE) is None:
+    if _wait(pid, CLEANUP_TIMEOUT) is None:
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -22,12 +22,13 @@ from pathlib import Path
 from netlab.dataplane.names import EDGE
 from netlab.errors import LabError
 from netlab.files import write_whole
-from netlab.process.identity import start_time
+from netlab.process.identity import STOP_TIMEOUT, start_time
 from netlab.state import StateDirectory
 
 DAEMON = "daemon"  # the name of the lab's one long-lived process in its record
 SOCKETS_PREFIX = "sockets-"  # in the title of a child of workloads, which has no record: it ends with its parent
 CONTAINER_PREFIX, PROBE_PREFIX = COMMAND_PREFIXES = ("container-", "probe-")  # the prefix of the names of pods' own commands
+KILL_TIMEOUT = 5.0  # seconds for the kernel to end a process on SIGKILL
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,11 @@ def is_stopped(record: ProcessRecord) -> bool:
     return state == "T" and start_time(record.pid) == record.start
 
 
-def stop(records: Iterable[ProcessRecord], timeout: float) -> None:
-    """End processes: SIGTERM to all, `timeout` seconds in total, then SIGKILL.
-
-    Returns after their end.
-    """
+def stop(records: Iterable[ProcessRecord], timeout: float = STOP_TIMEOUT) -> None:
+    """End processes: SIGTERM to all, `timeout` seconds in total, then SIGKILL. Returns after their end."""
     waiting = tuple(records)
-    for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
-        waiting = _end(waiting, number, patience)
+    for number, seconds in ((signal.SIGTERM, timeout), (signal.SIGKILL, KILL_TIMEOUT)):
+        waiting = _end(waiting, number, seconds)
         if not waiting:
             return
     names = ", ".join(f"{r.name} (pid {r.pid})" for r in waiting)
@@ -144,8 +142,8 @@ def stop(records: Iterable[ProcessRecord], timeout: float) -> None:
     )
 
 
-def _end(records: Sequence[ProcessRecord], number: signal.Signals, patience: float) -> tuple[ProcessRecord, ...]:
-    """Send a signal to each, and return those that still run after `patience` seconds."""
+def _end(records: Sequence[ProcessRecord], number: signal.Signals, timeout: float) -> tuple[ProcessRecord, ...]:
+    """Send a signal to each and return those that still run after `timeout` seconds."""
     poll, descriptors = select.poll(), {}
     try:
         for record in records:
@@ -159,7 +157,7 @@ def _end(records: Sequence[ProcessRecord], number: signal.Signals, patience: flo
                 del descriptors[descriptor]
                 continue
             poll.register(descriptor, select.POLLIN)
-        return _await_end(poll, dict(descriptors), patience)
+        return _await_end(poll, dict(descriptors), timeout)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -173,8 +171,8 @@ def _signal(descriptor: int, number: signal.Signals) -> bool:
     return True
 
 
-def _await_end(poll: select.poll, running: dict[int, ProcessRecord], patience: float) -> tuple[ProcessRecord, ...]:
-    deadline = time.monotonic() + patience
+def _await_end(poll: select.poll, running: dict[int, ProcessRecord], timeout: float) -> tuple[ProcessRecord, ...]:
+    deadline = time.monotonic() + timeout
     while running and (left := deadline - time.monotonic()) > 0:
         for descriptor, _ in poll.poll(left * 1000):
             poll.unregister(descriptor)

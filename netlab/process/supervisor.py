@@ -31,7 +31,6 @@ from netlab.process.spawner import Exit, ProcessSpawner, ProcessSpec
 from netlab.state import StateDirectory
 
 FIRST_DELAY, LONGEST_DELAY, FORGIVEN_AFTER = 0.5, 30.0, 60.0  # seconds
-PATIENCE = 2.0  # seconds between SIGTERM and SIGKILL
 WITHOUT_API = frozenset({"workloads"})  # entries without a connection to the API server
 Home = tuple[int | None, int | None]  # the inodes of a process's namespace and of the fabric's
 log = logging.getLogger("netlab.daemon")
@@ -102,7 +101,7 @@ class Supervisor:
     async def _end(self, name: str) -> None:
         if record := records.read_record(self._state, name):
             log.warning("process=%s pid=%d state=outdated remedy=%r", name, record.pid, "restarted with the present files")
-            await asyncio.to_thread(records.stop, [record], PATIENCE)
+            await asyncio.to_thread(records.stop, [record])
             records.strike_off(self._state, name)
 
     async def end_homeless(self) -> None:
@@ -116,7 +115,7 @@ class Supervisor:
             log.warning("processes=%s state=homeless remedy=%r", ",".join(lost), "restarted in the new namespace")
             for name in lost:
                 del self._pids[name]  # so that its end is not handled as unexpected
-            await asyncio.to_thread(records.stop, present, PATIENCE)
+            await asyncio.to_thread(records.stop, present)
 
     def _record(self, name: str) -> ProcessRecord | None:
         """Return the record of a started or adopted process; its file may be lost."""
@@ -170,7 +169,7 @@ class Supervisor:
             if timer := self._restarts.pop(name, None):
                 timer.cancel()
         if present:
-            await asyncio.to_thread(records.stop, present, PATIENCE)
+            await asyncio.to_thread(records.stop, present)
 
     def _ended(self, news: Exit) -> None:
         """Restart a process that ended by itself; ignore the end of one that was ended here."""

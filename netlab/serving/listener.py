@@ -3,11 +3,11 @@
 asyncio's own loop, when the process has no free descriptor, logs a traceback for each of up to `backlog` attempts and starts
 again after a second as many times: 1,005 idle connections wrote 56 MB of log in 26 s. This one
 
-- accepts at most ACCEPTS_PER_TURN connections before it lets other work of the process run,
-- asks the server's roster about each (`netlab.serving.roster`), and closes refused ones at once,
-- on EMFILE and similar errors closes the connection that has been idle longest and accepts again;
-  if none is idle, it waits PAUSE seconds. It logs at most one line per LOG_INTERVAL,
-- closes connections whose deadline has passed, once per SWEEP seconds; this includes TLS handshakes,
+- takes at most ACCEPTS_PER_TURN connections before other work of the process gets its turn,
+- asks the server's roster about each (`netlab.serving.roster`), and closes at once what is refused,
+- on EMFILE and the like closes the connection that has been idle longest and accepts again; when there is none it waits
+  RETRY_ACCEPT_SECONDS. The log gets one line per LOG_INTERVAL, whatever happens,
+- closes connections whose deadline has passed, once per SWEEP_SECONDS; this includes TLS handshakes,
 - with `stall_seconds`, makes the kernel end a TCP connection whose client has not received or
   acknowledged pending data for that time (TCP_USER_TIMEOUT, tcp(7)).
 
@@ -31,9 +31,9 @@ from netlab.serving.roster import TRUSTED, Roster, Seat
 
 BACKLOG: Final = 1024
 ACCEPTS_PER_TURN: Final = 8
-PAUSE: Final = 0.5
+RETRY_ACCEPT_SECONDS: Final = 0.5  # without a free descriptor
 LOG_INTERVAL: Final = 10.0
-SWEEP: Final = 1.0
+SWEEP_SECONDS: Final = 1.0
 TLS_SHUTDOWN_SECONDS: Final = 2.0  # how long a client that does not answer close_notify keeps its descriptor
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 Factory = Callable[[Seat], asyncio.Protocol]
@@ -53,6 +53,8 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         backlog: int = BACKLOG,
         stall_seconds: float | None = None,
+        sweep_seconds: float = SWEEP_SECONDS,
+        retry_accept_seconds: float = RETRY_ACCEPT_SECONDS,
         report: Callable[[str], None] | None = None,
     ) -> None:
         bound.listen(backlog)
@@ -63,6 +65,8 @@ class Listener:
         self._roster = roster
         self._tls = tls
         self._stall_seconds = stall_seconds
+        self._sweep_seconds = sweep_seconds
+        self._retry_accept_seconds = retry_accept_seconds
         self._report = report  # receives for a user what would otherwise be logged
         self._loop = asyncio.get_running_loop()
         self._starting: set[asyncio.Task[None]] = set()  # transports being made, TLS handshakes included
@@ -109,7 +113,7 @@ class Listener:
             return
         connection.setblocking(False)
         if self._sweeper is None and math.isfinite(self._roster.limits.stranger_seconds):
-            self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+            self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep)
         if self._stall_seconds and connection.family in {socket.AF_INET, socket.AF_INET6}:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall_seconds * 1000))
         task = self._loop.create_task(self._begin(connection, seat))
@@ -145,11 +149,11 @@ class Listener:
     # ---- no free descriptor
     def _relieve(self, error: OSError) -> None:
         relieved = self._roster.relieve()
-        remedy = "closed an idle connection" if relieved else f"retrying in {PAUSE:g} s"
+        remedy = "closed an idle connection" if relieved else f"retrying in {self._retry_accept_seconds:g} s"
         self._warn(f"cannot accept a connection: {os.strerror(error.errno or 0)}; {remedy}")
         if not relieved:
             self._loop.remove_reader(self.socket)
-            self._pause = self._loop.call_later(PAUSE, self._resume)
+            self._pause = self._loop.call_later(self._retry_accept_seconds, self._resume)
 
     def _resume(self) -> None:
         self._loop.add_reader(self.socket, self._accept)
@@ -168,4 +172,5 @@ class Listener:
 
     def _sweep(self) -> None:
         self._roster.expire(self._loop.time())
-        self._sweeper = self._loop.call_later(SWEEP, self._sweep) if self._roster.seats else None
+        again = self._roster.seats
+        self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep) if again else None

@@ -7,9 +7,9 @@
     schema()                                     for editors
 
 How it works: `document` reads YAML with positions, `decoding` holds it against the types of `netlab.api` and the table in
-`fields` (whose words are in `syntax`), `lists` takes a `List` apart, `manifest` is one object with its places, `rules` know what
-must hold between fields and between objects, `loading` puts them together. `from_server` leaves out what only a server says.
-`problem` is what is wrong and where; `foreign` recognises other programs' files; `validation` applies the rules to one object,
+`fields` (whose words are in `syntax`), `lists` splits a `List`, `manifest` is one object with its places, `rules` know what
+must hold between fields and between objects, `loading` puts them together. `from_server` leaves out what only a server writes.
+`problem` is what is wrong and where; `foreign` recognizes other programs' files; `validation` applies the rules to one object,
 for the API server; `json_schema` makes the schema from the same table.
 """
 

@@ -1,10 +1,10 @@
 """Plain data against a type: everything that does not fit, with its path, in one walk.
 
-msgspec's own decoder stops at the first fault and names no position; this walk goes on. It follows the types of
+msgspec's own decoder stops at the first fault and names no position; this walk continues. It follows the types of
 `netlab.api` as `msgspec.inspect` shows them, applies the rows of `netlab.topology.fields` on the way, and returns
 
 - `body`: the same data without unknown fields, nulls and empty texts that mean "the default", with a harmless
-  stand-in where a value had the wrong type, so that later rules can always read it as a typed object;
+  placeholder where a value had the wrong type, so that later rules can always read it as a typed object;
 - `unknown`, `types`, `values`: the three sorts of problem, which the API server answers differently;
 - `inert`: the fields that are accepted and have no effect on the network (`netlab.api.meta.Inert`).
 
@@ -56,7 +56,7 @@ class Decoded:
         return (*self.unknown, *self.types, *self.excused(self.values))
 
     def excused(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """Return the problems that are no consequence of an unknown field or of a wrong type."""
+        """Return the problems that do not result from an unknown field or a wrong type."""
         roots = {p.steps for p in self.types} | {(*p.steps[:-1], p.meant) for p in self.unknown if p.meant}
         absent = {p.steps for p in self.values if p.reason == REQUIRED}  # what is not there has no faults inside
         return tuple(
@@ -91,7 +91,7 @@ def pruned(body: Json, resource: Resource[Any]) -> Json:
 
 
 def is_inert(info: inspect.Type) -> bool:
-    """Tell whether a field's type is `netlab.api.meta.Inert`."""
+    """Return whether a field's type is `netlab.api.meta.Inert`."""
     return isinstance(info, inspect.Metadata) and bool(info.extra and info.extra.get("inert"))
 
 
@@ -215,7 +215,7 @@ def _fits(value: Any, info: inspect.Type) -> bool:
 
 @dataclass(frozen=True)
 class _Field:
-    """What is known of one field. `unset`: values that only say "take the default"."""
+    """The properties of one field. `unset`: values that only mean "use the default"."""
 
     type: inspect.Type
     rule: fields.Rule | None
@@ -223,13 +223,13 @@ class _Field:
 
     @property
     def least(self) -> str:
-        """What to say when there is nothing."""
+        """The message for a missing value."""
         return self.rule.least if self.rule else ""
 
 
 @dataclass(frozen=True)
 class _Form:
-    """What is known of one struct, by wire names. `stand_in`: the least that a typed object needs, fields without a default."""
+    """The properties of one struct, by wire names. `stand_in`: the least that a typed object needs, fields without a default."""
 
     fields: dict[str, _Field]
     required: tuple[str, ...]
@@ -240,7 +240,7 @@ _forms: dict[type, _Form] = {}
 
 
 def _form_of(info: inspect.StructType) -> _Form:
-    """Return what is known of a struct, put together when the first value of it is met."""
+    """Return the properties of a struct, collected when its first value occurs."""
     if info.cls not in _forms:
         rules = {name: fields.RULES.get((info.cls, name)) for name in fields_of(info)}
         bare = {name: known for name, known in fields_of(info).items() if known.required}
@@ -253,7 +253,7 @@ def _form_of(info: inspect.StructType) -> _Form:
 
 
 def _unset(known: inspect.Field, rule: fields.Rule | None) -> tuple[Any, ...]:
-    """Return what only says "take the default": empty text, as in Kubernetes, and 0 in some fields."""
+    """Return what only means "use the default": empty text, as in Kubernetes, and 0 in some fields."""
     if isinstance(known.default, str) and known.default:
         return ("",)
     return (0,) if rule and rule.zero and isinstance(known.default, int) and known.default else ()
@@ -262,7 +262,7 @@ def _unset(known: inspect.Field, rule: fields.Rule | None) -> tuple[Any, ...]:
 def _unknown(key: str, known: Collection[str], present: Container[str], steps: Steps) -> Problem:
     meant = suggestion(key, known)
     names = sorted(known)
-    listed = f"; known here: {', '.join(names)}" if len(names) <= _MOST_LISTED else ""
+    listed = f"; known fields: {', '.join(names)}" if len(names) <= _MOST_LISTED else ""
     hint = f' (did you mean "{meant}"?)' if meant else listed
     return Problem((*steps, key), f"unknown field{hint}", UNKNOWN, at_key=True, meant="" if meant in present else meant)
 

@@ -110,7 +110,7 @@ def documents(source: Source) -> tuple[tuple[Document, ...], tuple[Misread, ...]
     except yaml.MarkedYAMLError as error:
         reader.misreads.append(_misread(error, text))
     except yaml.YAMLError as error:
-        reader.misreads.append(Misread((1, 1), f"this is not YAML: {printable(str(error))}"))
+        reader.misreads.append(Misread((1, 1), f"invalid YAML: {printable(str(error))}"))
     return tuple(found), tuple(reader.misreads)
 
 
@@ -129,23 +129,23 @@ def _refused_text(text: str) -> Misread | None:
     lines = text[: match.start()].split("\n")
     code = ord(match.group())
     what = "a byte that is not UTF-8" if 0xD800 <= code <= 0xDFFF else f"the control character U+{code:04X}"
-    return Misread((len(lines), len(lines[-1]) + 1), f"this is not text: {what}; save the file as UTF-8")
+    return Misread((len(lines), len(lines[-1]) + 1), f"not a text file: it contains {what}; save the file as UTF-8")
 
 
 def _misread(error: yaml.MarkedYAMLError, text: str) -> Misread:
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return Misread((1, 1), f"this is not YAML: {printable(str(error.problem))}")
+        return Misread((1, 1), f"invalid YAML: {printable(str(error.problem))}")
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     words = " ".join(str(part) for part in (error.problem, error.context) if part)
-    hint = "; YAML is indented with spaces, here is a tab" if "\t" in line[: mark.column + 1] else ""
-    return Misread((mark.line + 1, mark.column + 1), f"this is not YAML: {words}{hint}")
+    hint = "; YAML is indented with spaces; this line contains a tab" if "\t" in line[: mark.column + 1] else ""
+    return Misread((mark.line + 1, mark.column + 1), f"invalid YAML: {words}{hint}")
 
 
 @dataclass
 class _Reader:
-    """Builds trees from events; `misreads` are faults it can go on after."""
+    """Builds trees from events; `misreads` are faults after which it can continue."""
 
     misreads: list[Misread] = field(default_factory=list)
     nodes: int = 0
@@ -173,7 +173,7 @@ class _Reader:
         position = _position(event)
         self.nodes += 1
         if self.nodes > MOST_NODES:
-            raise _MisreadError(position, f"the file has more than {MOST_NODES} values")
+            raise _MisreadError(position, f"the file contains more than {MOST_NODES} values")
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event, position)
         node: Node
@@ -189,7 +189,7 @@ class _Reader:
     def alias(self, event: Any, position: Position) -> Node:
         node = self.anchors.get(event.anchor)
         if node is None:
-            raise _MisreadError(position, f"this is not YAML: the alias *{printable(event.anchor)} has no anchor before it")
+            raise _MisreadError(position, f"invalid YAML: the alias *{printable(event.anchor)} has no anchor before it")
         if any(node is parent for parent in self.open):
             raise _MisreadError(position, f"the alias *{printable(event.anchor)} refers to something that contains it")
         return node
@@ -205,7 +205,7 @@ class _Reader:
             return event.value
         value = resolve(event.value)
         if isinstance(value, float) and not math.isfinite(value):
-            self.misreads.append(Misread(position, f"{quoted(event.value)} is no number that JSON can hold; write it in quotes"))
+            self.misreads.append(Misread(position, f"JSON cannot represent the number {quoted(event.value)}; write it in quotes"))
             return event.value
         return value
 
@@ -225,16 +225,16 @@ class _Reader:
             self.root = node
         if not isinstance(event, yaml.AliasEvent) and not isinstance(node, Scalar):
             if len(self.open) >= DEEPEST:
-                raise _MisreadError(node.position, f"the file is nested more than {DEEPEST} levels deep")
+                raise _MisreadError(node.position, f"the file is nested deeper than {DEEPEST} levels")
             self.open.append(node)
             self.keys.append(None)
 
     def key(self, node: Node, event: Any) -> str:
         if not isinstance(node, Scalar):
-            raise _MisreadError(_position(event), "a key must be text, here is a map or a list")
+            raise _MisreadError(_position(event), "a key must be text, got a map or a list")
         if isinstance(event, yaml.ScalarEvent) and not isinstance(node.value, str):
             if isinstance(node.value, bool | float) or node.value is None:
-                words = f"a key must be text, {quoted(event.value)} is not; write it in quotes"
+                words = f"a key must be text, got {quoted(event.value)}; write it in quotes"
                 self.misreads.append(Misread(node.position, words))
             return str(event.value)
         return str(node.value)
@@ -262,7 +262,7 @@ class _Expansion:
             return node.value
         self.count(node)
         if depth > DEEPEST:
-            raise _MisreadError(node.position, f"the file is nested more than {DEEPEST} levels deep")
+            raise _MisreadError(node.position, f"the file is nested deeper than {DEEPEST} levels")
         if isinstance(node, Sequence):
             return [self.plain(item, depth + 1) for item in node.items]
         merged: dict[str, Any] = {}
@@ -270,7 +270,7 @@ class _Expansion:
             if isinstance(part, Mapping):
                 merged |= self.plain(part, depth + 1)
             else:
-                words = "<< merges a map or a list of maps, here is something else"
+                words = "<< merges a map or a list of maps, got something else"
                 self.reader.misreads.append(Misread(position, words))
         return merged | {key: self.plain(item, depth + 1) for key, (_, item) in node.items.items()}
 

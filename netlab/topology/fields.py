@@ -1,7 +1,7 @@
 """What one field may hold, whatever the others hold: a table with a row per field.
 
 The decoder applies the rows while it walks an object, the schema prints them. Rules that need two fields or two objects
-are in `netlab.topology.rules`. Rules of Kubernetes: empty text and 0 mean "not set" unless the row says otherwise.
+are in `netlab.topology.rules`. Rules of Kubernetes: empty text and 0 mean "not set" unless the row specifies otherwise.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from netlab.topology.syntax import Syntax
 class Rule:
     """`later`: values that Kubernetes has and netlab does not yet. `zero`: 0 is "not set". `keys`: of a map.
 
-    `least`: what is said when nothing is there.
+    `least`: the message for an empty value.
     """
 
     must: bool = False
     values: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
-    why: str = "not yet"
+    why: str = "not supported yet"
     low: int | None = None
     high: int | None = None
     zero: bool = False
@@ -36,7 +36,7 @@ class Rule:
     least: str = ""
 
 
-def _one_of(*values: str, later: tuple[str, ...] = (), why: str = "not yet") -> Rule:
+def _one_of(*values: str, later: tuple[str, ...] = (), why: str = "not supported yet") -> Rule:
     return Rule(values=values, later=later, why=why)
 
 
@@ -57,7 +57,7 @@ NOT_NEGATIVE_OR_UNSET = Rule(low=0, zero=True)
 LABELS = Rule(keys=syntax.QUALIFIED_NAME, syntax=syntax.LABEL_VALUE)
 ANNOTATIONS = Rule(keys=syntax.QUALIFIED_NAME)
 CONFIG_KEYS = Rule(keys=syntax.CONFIG_KEY)
-NO_SCTP = "netlab carries no SCTP: a kernel built without it could not, and labs are the same on every machine"
+NO_SCTP = "netlab does not support SCTP: some kernels are built without it, and a lab behaves the same on every machine"
 TIME = _text(syntax.TIME)
 ADDRESS = _text(syntax.UNICAST_ADDRESS)  # of a host; becomes part of rules, routes and names
 QUANTITIES = Rule(keys=syntax.QUALIFIED_NAME, syntax=syntax.QUANTITY)
@@ -110,7 +110,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (lab.LoadBalancer, "provider"): _one_of("edge"),
     (lab.LoadBalancer, "pool"): _text(syntax.NETWORK),
     (lab.LabSpec, "runtime"): _one_of(*lab.RUNTIMES),
-    (lab.LabSpec, "nodes"): Rule(must=True, least="a lab has at least one node"),
+    (lab.LabSpec, "nodes"): Rule(must=True, least="a lab needs at least one node"),
     (lab.Lab, "spec"): _must(ANY),
     (lab.HostStatus, "name"): _must(_text(syntax.DNS_LABEL)),
     (lab.HostStatus, "role"): _one_of("node", "client"),
@@ -163,7 +163,7 @@ RULES: Mapping[tuple[type, str], Rule] = {
     (pods.Probe, "periodSeconds"): NOT_NEGATIVE_OR_UNSET,
     (pods.Probe, "successThreshold"): NOT_NEGATIVE_OR_UNSET,
     (pods.Probe, "failureThreshold"): NOT_NEGATIVE_OR_UNSET,
-    (pods.Capabilities, "add"): _one_of(*GRANTABLE, later=REFUSED, why="it acts on the machine, not on the pod alone"),
+    (pods.Capabilities, "add"): _one_of(*GRANTABLE, later=REFUSED, why="it affects the whole machine, not only the pod"),
     (pods.Capabilities, "drop"): _text(syntax.CAPABILITY),
     (pods.SecurityContext, "runAsUser"): IDENTITY,
     (pods.SecurityContext, "runAsGroup"): IDENTITY,

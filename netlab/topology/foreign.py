@@ -1,4 +1,4 @@
-"""Topology files of other programs, recognised so that a mix-up ends in one clear sentence."""
+"""Topology files of other programs, recognized so that a mix-up ends in one clear sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _HERE = "this netlab is k8s-netlab and reads a document of kind Lab (netlab/v1alpha1) followed by Kubernetes manifests"
-# Top-level keys that only that program's files have, and what to say. First match wins.
+# Top-level keys that only that program's files have, and the message. First match wins.
 _FOREIGN: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"topology"}), f"this is a containerlab topology; {_HERE}"),
     (
@@ -19,7 +19,7 @@ _KIND_CLUSTER = "kind.x-k8s.io/"
 
 
 def foreign_sentence(value: Any) -> str:
-    """Return what to say about a file that is another program's, empty for all other files."""
+    """Return the message about a file of another program, empty for all other files."""
     if not isinstance(value, Mapping):
         return ""
     if str(value.get("apiVersion", "")).startswith(_KIND_CLUSTER):

@@ -1,7 +1,7 @@
-"""What only an API server says: fields and objects that a file holds because it is another cluster's output.
+"""What only an API server writes: fields and objects that a file holds because it is another cluster's output.
 
 `kubectl get -o yaml` prints what the server filled in, and the objects that every cluster has. A lab fills in its own and has
-its own, so they are left out: silently where nobody wrote them on purpose, with a note where somebody may wonder.
+its own, so they are left out: silently where no user wrote them on purpose, else with a note.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def without_server_fields(resource: Resource[Any], value: Json) -> tuple[Json, t
         return value, ()
     notes = []
     if value.get("status"):
-        notes.append(Problem(("status",), "ignored: netlab fills it in"))
+        notes.append(Problem(("status",), "ignored: netlab sets this field"))
     rest = {name: content for name, content in value.items() if name != "status"}
     metadata = value.get("metadata")
     if isinstance(metadata, dict):
         if metadata.get("ownerReferences"):
-            words = "left out: an owner is named by its uid, which is another in a lab"
+            words = "left out: owners are named by uid, and objects get new uids in a lab"
             notes.append(Problem(("metadata", "ownerReferences"), words))
         kept = {key: content for key, content in metadata.items() if key not in SYSTEM_METADATA | {"ownerReferences"}}
         rest["metadata"] = kept
@@ -41,7 +41,7 @@ def without_server_fields(resource: Resource[Any], value: Json) -> tuple[Json, t
 
 
 def is_made_by_netlab(item: Item) -> bool:
-    """Tell whether every lab has an object: Services kubernetes and kube-dns with their endpoints, ConfigMap coredns."""
+    """Return whether every lab has an object: Services kubernetes and kube-dns with their endpoints, ConfigMap coredns."""
     key = f"{item.namespace}/{item.name}"
     if item.resource is r.CONFIG_MAPS:
         return key == HOST_NAMES

@@ -1,7 +1,7 @@
 """A document of kind `List`, as `kubectl get -o yaml` prints several objects: its items count as documents.
 
-The list itself is looked at like any object: an apiVersion that no List has, or a key that it does not have, would otherwise
-be ignored without a word (principle 3).
+The list itself is validated like any object: a wrong apiVersion or an unknown key would otherwise
+be ignored silently (principle 3).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ API_VERSION: Final = "v1"
 
 
 class ListMeta(Struct, frozen=True, kw_only=True):
-    """What an API server says of a list; kubectl writes an empty `resourceVersion`."""
+    """What an API server writes about a list; kubectl writes an empty `resourceVersion`."""
 
     resource_version: Inert = None
     self_link: Inert = None
@@ -36,7 +36,7 @@ class ObjectList(Struct, frozen=True, kw_only=True):
 
 
 def is_list(value: Any) -> bool:
-    """Tell whether a document is of kind List."""
+    """Return whether a document is of kind List."""
     return isinstance(value, dict) and value.get("kind") == KIND
 
 
@@ -51,9 +51,11 @@ def problems(value: dict[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a list, its items aside."""
     version = value.get("apiVersion")
     if version is None:
-        yield required(("apiVersion",), f'{KIND} is of "{API_VERSION}"')
+        yield required(("apiVersion",), f'the apiVersion of {KIND} is "{API_VERSION}"')
     elif version != API_VERSION:
-        yield Problem(("apiVersion",), f'Unsupported value: {quoted(version)}: {KIND} is of "{API_VERSION}"', NOT_SUPPORTED)
+        yield Problem(
+            ("apiVersion",), f'Unsupported value: {quoted(version)}: the apiVersion of {KIND} is "{API_VERSION}"', NOT_SUPPORTED
+        )
     found = value.get("items")
     if found is not None and not isinstance(found, list):
         yield Problem(("items",), f"expected a list, got {described(found)}", TYPE_INVALID)

@@ -47,11 +47,11 @@ MANIFEST_RESOURCES: tuple[Resource[Any], ...] = (
     r.DEPLOYMENTS, r.REPLICA_SETS, r.DAEMON_SETS,
 )  # fmt: skip
 MADE_BY_NETLAB = {
-    "Node": "nodes are listed in the Lab's spec.nodes",
-    "Event": "events are what netlab reports",
-    "Lease": "leases are how the lab's own parts show that they live",
+    "Node": "list the nodes in spec.nodes of the Lab",
+    "Event": "netlab creates Events itself",
+    "Lease": "netlab creates Leases itself, as heartbeats of its processes",
 }
-NO_GENERATED_NAME = "an object of a file has a name, so that `netlab up` finds it again: set metadata.name"
+NO_GENERATED_NAME = "set metadata.name: `netlab up` finds the objects of a file by their names"
 LAB_FIRST = "the first document of a topology is the Lab: apiVersion: netlab/v1alpha1, kind: Lab"
 
 
@@ -95,7 +95,7 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
     items = [item for item in items if item not in own]
     manifests = [item for item in items if item.resource is not r.LABS]
     lab = lab_item.obj if lab_item else Lab()
-    assert isinstance(lab, Lab)  # noqa: S101  (tells the type checker what the kind says)
+    assert isinstance(lab, Lab)  # noqa: S101  (for the type checker: the kind implies it)
     networking = _usable(lab_item)
     for item in items:
         found = value_problems(item.resource, item.decoded, networking)
@@ -109,7 +109,7 @@ def load(sources: Sequence[Source], *, runtime: str = "") -> Topology:
         report.findings((lab_item, problem) for problem in hosts)
     if report.lines or lab_item is None:
         raise InvalidTopologyError(report.sorted())
-    hints.findings((item, Problem(("metadata", "name"), "left out: every lab has this object, made by netlab")) for item in own)
+    hints.findings((item, Problem(("metadata", "name"), "left out: netlab creates this object in every lab")) for item in own)
     hints.findings(notes(lab, lab_item, manifests))
     stated = "nodeSubnet" in (lab_item.decoded.body["spec"].get("networking") or {})
     bodies, images = tuple(_manifest(item) for item in manifests), tuple(_images(manifests))
@@ -165,7 +165,7 @@ def _items(sources: Sequence[Source], report: _Report, runtime: str) -> list[Ite
     if is_first and not report.lines:
         name = sources[0].name if sources else "topology.yaml"
         report.order.setdefault(name, 0)
-        report.add(name, (1, 1), f"the file holds no document; {LAB_FIRST}")
+        report.add(name, (1, 1), f"the file contains no document; {LAB_FIRST}")
     return items
 
 
@@ -196,19 +196,19 @@ def _item(document: Document, at: Steps, value: Any, report: _Report, *, expecte
 
 
 def _kind_problem(value: Any, *, expected_lab: bool) -> Problem | None:
-    """Return why a document is none of the objects a topology holds."""
+    """Return why a document is not an object that a topology can contain."""
     if not isinstance(value, dict):
         return Problem((), f"expected a map of fields, got {described(value)}", TYPE_INVALID)
     for name in ("apiVersion", "kind"):
         if value.get(name) is None:
-            return required((name,), LAB_FIRST if expected_lab else "every document says which kind of object it is")
+            return required((name,), LAB_FIRST if expected_lab else "every document needs apiVersion and kind")
         if not isinstance(value[name], str):
             return Problem((name,), f"expected text, got {described(value[name])}", TYPE_INVALID)
     is_lab = (value["apiVersion"], value["kind"]) == (r.LABS.api_version, r.LABS.kind)
     if expected_lab and not is_lab:
         return Problem(("kind",), f"{LAB_FIRST}; got {quoted(value['kind'])} of {quoted(value['apiVersion'])}", NOT_SUPPORTED)
     if is_lab and not expected_lab:
-        return Problem(("kind",), "a topology has one Lab, the first document of its file", NOT_SUPPORTED)
+        return Problem(("kind",), "a topology has exactly one Lab, the first document of the file", NOT_SUPPORTED)
     return None if is_lab else _unknown_kind(value["apiVersion"], value["kind"])
 
 
@@ -219,15 +219,15 @@ def _unknown_kind(api_version: str, kind: str) -> Problem | None:
     if kind not in versions:
         known = ", ".join(versions)
         hint = did_you_mean(kind, versions)
-        return Problem(("kind",), f"Unsupported value: {quoted(kind)}: netlab knows {known}{hint}", NOT_SUPPORTED)
+        return Problem(("kind",), f"Unsupported value: {quoted(kind)}: netlab supports {known}{hint}", NOT_SUPPORTED)
     if api_version != versions[kind]:
-        words = f'Unsupported value: {quoted(api_version)}: {kind} is of "{versions[kind]}"'
+        words = f'Unsupported value: {quoted(api_version)}: the apiVersion of {kind} is "{versions[kind]}"'
         return Problem(("apiVersion",), words, NOT_SUPPORTED)
     return None
 
 
 def _nodes_problem(value: Json) -> Problem | None:
-    """Return why the nodes of a Lab are neither a list nor a number in bounds: that they may be one is known to files alone."""
+    """Return why the nodes of a Lab are neither a list nor a number in bounds: only files may contain a number."""
     spec = value.get("spec")
     nodes = spec.get("nodes") if isinstance(spec, dict) else None
     if isinstance(nodes, int) and nodes > MOST_NODES:

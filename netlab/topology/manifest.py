@@ -1,4 +1,4 @@
-"""What a topology file says, as values: the Lab and its manifests, and what the rules need to know of each."""
+"""The content of a topology file, as values: the Lab and its manifests, and what the rules need to know of each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NamedImage:
 class Topology:
     """A valid topology. `notes` are hints, each `file:line:column: path: ...`.
 
-    `states_node_subnet`: the file says which node subnet it wants; where it does not, runtime docker may choose another.
+    `states_node_subnet`: the file specifies its node subnet; if it does not, runtime docker may choose another.
     """
 
     lab: Lab
@@ -61,7 +61,7 @@ class PodPlan:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One object of a topology with the document it stands in, `at` the place inside it (`items[3]` of a List)."""
+    """One object of a topology with its document, `at` the place inside it (`items[3]` of a List)."""
 
     document: Document
     at: Steps

@@ -1,6 +1,6 @@
 """How names, labels, addresses and ranges are written: one row per kind of text, Kubernetes' rules and Kubernetes' words.
 
-A `Syntax` says what is wrong with a text, or nothing. `pattern` is the part of the rule that a JSON Schema can hold.
+A `Syntax` returns what is wrong with a text, or nothing. `pattern` is the part of the rule that a JSON Schema can hold.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _QUALIFIED = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 
 @dataclass(frozen=True)
 class Syntax:
-    """A kind of text: what it matches, how long it may be, what to say otherwise; `check` adds what no pattern can.
+    """A kind of text: what it matches, how long it may be, the message otherwise; `check` adds what no pattern can.
 
-    `is_type`: Kubernetes decodes such a text into a type of its own, so that a wrong one is a 400, not a 422.
+    `is_type`: Kubernetes decodes such a text into a separate type, so that a wrong one is a 400, not a 422.
     """
 
     name: str
@@ -229,4 +229,6 @@ UID = Syntax("uid", r"[!-~]+", 253, "must consist of printable ASCII characters"
 CAPABILITY = Syntax("capability", r"(?!CAP_)[A-Z][A-Z0-9_]*", 0, "must be a capability without `CAP_`, like NET_ADMIN, or ALL")
 IMAGE = Syntax("image", r"\S(.*\S)?", 0, "must not have leading or trailing whitespace")
 FILE_PATH = Syntax("file or folder", r"/?[^\0/]{1,255}(/+[^\0/]{0,255})*", 4000, "must be the path of a file or folder")
-PROCESS_TEXT = Syntax("text", r"[^\0]*", 0, "must not contain a NUL character: no process could be given it")
+PROCESS_TEXT = Syntax(
+    "text", r"[^\0]*", 0, "must not contain a NUL character: arguments and environment variables cannot contain it"
+)

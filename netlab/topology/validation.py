@@ -1,4 +1,4 @@
-"""All rules for one object, whoever asks: `load` for a file, the API server for a request."""
+"""All rules for one object, used by `load` for a file and by the API server for a request."""
 
 from __future__ import annotations
 

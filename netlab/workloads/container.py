@@ -1,7 +1,7 @@
 """One built-in workload as the program of a container: `python3 -m netlab.workloads.container ARGUMENTS`.
 
 The server is the one of runtime `netns` (`workloads_serving`); its log is the container's output. ARGUMENTS is a
-`WorkloadArguments` as JSON. The kubelet hears on the socket `ready` when the server listens, and that signals are heeded:
+`WorkloadArguments` as JSON. The kubelet receives on the socket `ready` when the server listens, and that it handles signals:
 as a container's first process it would not even notice one that it has no handler for.
 
     SIGUSR1   the pod is terminating: send clients away after their answer, serve on
@@ -25,7 +25,7 @@ from netlab.workloads.serving import ServedWorkload
 
 
 def main() -> None:
-    """Serve until told to end; the exit code is the server's."""
+    """Serve until asked to end; the exit code is the server's."""
     raise_limit()
     arguments = msgspec.json.decode(sys.argv[1], type=WorkloadArguments)
     sys.exit(asyncio.run(serve(arguments)))
@@ -61,7 +61,7 @@ async def serve(arguments: WorkloadArguments) -> int:
 
 
 def tell(path: str, status: ServerStatus) -> None:
-    """Tell the kubelet that the server has started. Nobody there: it asks the engine when it comes back."""
+    """Report to the kubelet that the server has started. If it does not run: it asks the engine when it comes back."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.sendto(msgspec.json.encode(status), path)
 

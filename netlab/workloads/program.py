@@ -1,10 +1,10 @@
 """The workloads process of a node: holds the listening sockets of all built-in workloads of the node's pods.
 
-One process per node, so that a thousand pods do not need a thousand interpreters. It knows nothing of Kubernetes: the
+One process per node, so that a thousand pods do not need a thousand interpreters. It contains nothing of Kubernetes: the
 kubelet sends the desired set (`netlab.workloads.protocol`), it starts and stops servers and reports. It does not
 notice when the daemon goes away; the next one connects and finds everything serving.
 
-Each server fails alone: whatever breaks as it starts is its exit code and last words, and the conversation goes on.
+Each server fails alone: a failure at its start becomes its exit code and last message, and the protocol continues.
 It serves whoever connects, so it has no capability: a child makes its sockets (`netlab.workloads.sockets`). When that has
 ended, so does this process; the daemon starts both again.
 """
@@ -70,7 +70,7 @@ async def _serve(path: Path, sockets: SocketMaker) -> None:
 
 @dataclasses.dataclass
 class Workloads:
-    """All servers of the node, and who wants to hear of them. `bind` makes their sockets."""
+    """All servers of the node, and the listeners to them. `bind` makes their sockets."""
 
     bind: Bind
     servers: dict[str, ServedWorkload] = dataclasses.field(default_factory=dict)
@@ -128,7 +128,7 @@ class Workloads:
             served.end()
 
     def report(self) -> None:
-        """Tell every listener the state of all servers."""
+        """Send every listener the state of all servers."""
         statuses = tuple(served.status for served in self.servers.values())
         line = msgspec.json.encode(Report(version=self.version, servers=statuses)) + b"\n"
         for writer in _alive(self.listeners):

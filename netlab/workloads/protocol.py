@@ -1,4 +1,4 @@
-"""What the kubelet and a node's workloads process say to each other: JSON lines over a Unix socket.
+"""The messages between the kubelet and a node's workloads process: JSON lines over a Unix socket.
 
 The kubelet sends the whole desired set (`Desired`), again and again, never a change; the process answers with the
 whole state (`Report`) after each set and whenever something changes by itself. So either side may be restarted at
@@ -24,13 +24,13 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container: str = ""
     path: str  # of the network namespace
     address: str = ""  # the pod's
-    server: str  # the catalogue's word: color, kuard, ...
+    server: str  # the catalog's word: color, kuard, ...
     args: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     ports: tuple[tuple[int, str], ...] = ()  # declared: number, TCP or UDP
     log: str = ""
     draining: bool = False  # the pod is terminating: each answer is the last one of its connection
-    ending: bool = False  # no rule leads to the pod any more: serve who has come, then end with code 0
+    ending: bool = False  # no rule leads to the pod any more: serve the clients that have come, then end with code 0
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -62,7 +62,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkloadArguments(msgspec.Struct, frozen=True, kw_only=True):
-    """What a container of the workloads image is told: which server to be, and on which socket to tell that it listens."""
+    """The input of a container of the workloads image: which server to be, and on which socket to report that it listens."""
 
     spec: ServerSpec
     ready: str

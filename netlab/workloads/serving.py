@@ -3,8 +3,8 @@
 Sockets are made in the pod's namespace (`netlab.workloads.sockets`); the process itself never moves. All sockets of a
 server are bound before the first one listens, so a server is up as a whole or not at all, as a program would be.
 
-When no rule leads to the pod any more, `drained` returns after everybody who came before has been served: who waits in the
-kernel to be accepted, who has connected and is about to send a first request, who waits for an answer, datagrams not yet read.
+When no rule leads to the pod any more, `drained` returns after all earlier clients have been served: those waiting in the
+kernel to be accepted, connected and about to send a first request, waiting for an answer, datagrams not yet read.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ CANNOT_LISTEN, BROKEN = 1, 2  # exit codes; that of a Go program which panics is
 HTTP_METHODS = tuple(f"{word} ".encode() for word in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 LONGEST_METHOD = max(map(len, HTTP_METHODS))
 LARGEST_DATAGRAM = 65535
-FIRST_REQUEST = 1.0  # seconds that a new connection has to begin its first request when the server ends
+FIRST_REQUEST_SECONDS = 1.0  # that a new connection has to begin its first request when the server ends
 PASSES = 4  # of the event loop until what waited to be accepted is a connection: readiness, accept, task, connection_made
 DATAGRAMS = 1000  # read at most when the server ends: more than a socket's buffer holds
-LAST_WORDS = 2.0  # seconds that requests being served get when the server ends
+CLOSE_SECONDS = 2.0  # that requests being served get when the server ends
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination in the header (ip(7))
 
@@ -76,9 +76,18 @@ def bound(_path: str, protocol: str, port: int) -> socket.socket:
 
 
 class ServedWorkload:
-    """A server's life: `start`, changes told to `changed`, `close`."""
+    """A server's life: `start`, changes reported to `changed`, `close`."""
 
-    def __init__(self, spec: ServerSpec, changed: Callable[[], None], output: Output | None = None, bind: Bind = bound) -> None:
+    def __init__(
+        self,
+        spec: ServerSpec,
+        changed: Callable[[], None],
+        output: Output | None = None,
+        bind: Bind = bound,
+        *,
+        most_connections: int = MOST_CONNECTIONS,
+        first_request_seconds: float = FIRST_REQUEST_SECONDS,
+    ) -> None:
         """Write to `output`; `bind` makes sockets in the spec's namespace."""
         self.spec = spec
         self.code: int | None = None
@@ -91,8 +100,9 @@ class ServedWorkload:
         self._datagrams: dict[socket.socket, Port] = {}
         self._servers: list[Listener] = []
         self._connections = Connections()
-        most = room(MOST_CONNECTIONS)
+        most = room(most_connections)
         self._roster = Roster(Limits(most, most, most, stranger_seconds=math.inf, idle_seconds=math.inf))
+        self._first_request_seconds = first_request_seconds
         self._make = bind
         self._log = output
 
@@ -101,13 +111,13 @@ class ServedWorkload:
         return ServerStatus(key=self.spec.key, run=self.spec.run, code=self.code, message=self.message, busy=self._busy)
 
     async def start(self, open_log: Callable[[], Output] | None = None) -> None:
-        """Open the log, bind, then listen. Any failure becomes the server's exit code and last words, also in its log."""
+        """Open the log, bind, then listen. Any failure becomes the server's exit code and last message, also in its log."""
         with Contained() as attempt:
             if open_log is not None:
                 self._log = open_log()
             await self._start()
         if attempt.error is not None:
-            with Contained():  # its last words may not find room; it has ended all the same
+            with Contained():  # its last message may not fit; it has ended anyway
                 await self._fail(*last_words(attempt.error))
 
     async def _start(self) -> None:
@@ -119,7 +129,7 @@ class ServedWorkload:
         self._write(f"{self.spec.server}: serving {ports or 'nothing'}")
 
     def end(self) -> None:
-        """Close as soon as everybody is served, with exit code 0; to be called when no rule leads here any more."""
+        """Close as soon as all clients are served, with exit code 0; to be called when no rule leads here any more."""
         if self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._end(), name=f"end {self.spec.key}")
 
@@ -129,10 +139,10 @@ class ServedWorkload:
         self._exit(self.code or 0)
 
     async def drained(self) -> None:
-        """Return when everybody who has come is served."""
+        """Return when all clients that have come are served."""
         for _ in range(PASSES):
             await asyncio.sleep(0)
-        await self._connections.all_begun(FIRST_REQUEST)
+        await self._connections.all_begun(self._first_request_seconds)
         while self._busy:
             self._idle.clear()
             await self._idle.wait()
@@ -149,7 +159,7 @@ class ServedWorkload:
             asyncio.get_running_loop().remove_reader(datagram)
         for server in self._servers:
             server.close()
-        await self._connections.close(LAST_WORDS)
+        await self._connections.close(CLOSE_SECONDS)
         for endpoint in self._sockets:
             endpoint.close()
         self._sockets, self._datagrams, self._servers = [], {}, []
@@ -180,7 +190,7 @@ class ServedWorkload:
     def _receive(self, listener: Port, endpoint: socket.socket) -> bool:
         """Answer one datagram from the very address it was sent to: a host with several would choose another.
 
-        Tell whether there was one.
+        Return whether there was one.
         """
         try:
             data, ancillary, _, sender = endpoint.recvmsg(LARGEST_DATAGRAM, socket.CMSG_SPACE(PKTINFO.size))
@@ -199,7 +209,7 @@ class ServedWorkload:
 
     # ---- requests
     def _signed(self, handler: HttpHandler) -> HttpHandler:
-        """Return the handler with answers that say who gave them to whom; each is a line in the log."""
+        """Return the handler with answers that name server and client; each is a line in the log."""
 
         async def answer(request: Request) -> Response:
             response = await handler(request)
@@ -211,11 +221,11 @@ class ServedWorkload:
         return answer
 
     def begin(self) -> None:
-        """Count somebody being served."""
+        """Count a client being served."""
         self._busy += 1
 
     def finish(self) -> None:
-        """Count somebody less."""
+        """Count a client less."""
         self._busy -= 1
         if self._busy == 0:
             self._idle.set()

@@ -56,7 +56,7 @@ class SocketMaker:
         answer, descriptors, _, _ = socket.recv_fds(self._channel, LONGEST_REQUEST, 1, socket.MSG_CMSG_CLOEXEC)
         if descriptors:
             return socket.socket(fileno=descriptors[0])
-        number, words = json.loads(answer) if answer else (errno.EPIPE, "the process that makes sockets has ended")
+        number, words = json.loads(answer) if answer else (errno.EPIPE, "the process that creates sockets has ended")
         raise OSError(number, words)
 
     def close(self) -> None:

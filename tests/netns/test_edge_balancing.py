@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -230,7 +231,7 @@ def test_edge_answers_a_node_that_it_sends_on(net: Net, direct: Programmer):
 
 
 def test_edge_repairs_its_routing_rules(net: Net, direct: Programmer):
-    """A resync puts back a rule and a route that somebody deleted; without such a port the kernel's own rules are back."""
+    """A resync puts back a rule and a route that somebody deleted; a process that never needed them has the kernel's own."""
     path, wanted = net.paths["edge"], Balancing({DIRECT: (ONE, TWO)}, (ONE, TWO))
     direct.program(wanted, ALL)
     state = net.kernel.observe(path, policy=True)
@@ -239,10 +240,60 @@ def test_edge_repairs_its_routing_rules(net: Net, direct: Programmer):
     direct.program(wanted, ALL, resync=True)
     repaired = net.kernel.observe(path, policy=True)
     direct.program(Balancing({WEB: (ONE,)}, (ONE, TWO)), ALL)
+    without_such_a_port = net.kernel.observe(path, policy=True)
+    Programmer(net.kernel, path).program(Balancing({WEB: (ONE,)}, (ONE, TWO)), ALL)
 
     assert 2 == len(routes)
     assert (set(state.rules), set(state.routes)) == (set(repaired.rules), set(repaired.routes))
+    assert (set(state.rules), set(state.routes)) == (set(without_such_a_port.rules), set(without_such_a_port.routes))
     assert KERNEL_RULES == net.kernel.observe(path, policy=True).rules
+
+
+FOREIGN = [
+    "pref 60 from 9.9.9.9 prohibit",
+    "pref 61 iif eth1 lookup 5555",
+    "pref 100 from 10.9.9.9 lookup main",
+    "pref 63 goto 200",
+]
+
+
+@pytest.mark.parametrize("rule", FOREIGN)
+def test_edge_leaves_rules_of_others(net: Net, direct: Programmer, rule: str):
+    """A routing rule of another program stays, and does not stop the edge."""
+    path = net.paths["edge"]
+    ip = ["ip", "-n", path.rpartition("/")[2], "rule"]
+    subprocess.run([*ip, "add", *rule.split()], check=True)
+    before = subprocess.run(ip, capture_output=True, check=True).stdout
+    direct.program(Balancing({DIRECT: (ONE, TWO)}, (ONE, TWO)), ALL, resync=True)
+
+    assert before == subprocess.run(ip, capture_output=True, check=True).stdout
+
+
+def test_edge_keeps_connections_when_the_port_goes(net: Net, direct: Programmer):
+    """A connection that is open when its Service gets a node port, or goes, keeps its node (semantics 6.19)."""
+    path = net.paths["edge"]
+    with net.kernel.inside(net.paths["client"]):
+        client = socket.socket()
+    with net.kernel.inside(net.paths["node1"]):
+        server = socket.create_server(("0.0.0.0", 30081))
+    net.kernel.nft(net.paths["node1"], f"add rule ip proxy nat ip daddr {ADDRESS} tcp dport 86 redirect to :30081\n")
+    kept = replace(DIRECT, service="kept", port=86)
+    direct.program(Balancing({kept: (ONE,)}, (ONE, TWO)), ALL)
+    with client, server:
+        client.settimeout(PATIENCE)
+        client.connect((ADDRESS, 86))
+        accepted, _ = server.accept()
+        with accepted:
+            direct.program(Balancing({replace(kept, node_port=30081): (ONE,)}, (ONE, TWO)), ALL)
+            accepted.sendall(b"1")
+            first = client.recv(1)
+            direct.program(Balancing({}, (ONE, TWO)), ALL)
+            client.sendall(b"2")
+            accepted.settimeout(PATIENCE)
+            second = accepted.recv(1)
+
+    assert (b"1", b"2") == (first, second)
+    assert len(net.kernel.observe(path, policy=True).rules) > len(KERNEL_RULES)
 
 
 def test_edge_answers_a_node_through_itself(net: Net, programmer: Programmer):

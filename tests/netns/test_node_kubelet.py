@@ -19,6 +19,7 @@ from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NODES, PO
 from netlab.api.times import micro_timestamp
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
+from netlab.controlplane.loop import RoundTimes
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
 from netlab.dataplane.state import Link, Operation, Verb
@@ -69,10 +70,10 @@ def state(tmp_path):
     mounts.unmount_below(state.root)
 
 
-async def start(state: StateDirectory, client: LocalClient) -> Daemon:
+async def start(state: StateDirectory, client: LocalClient, **options: Any) -> Daemon:
     spawner = Spawner.start(state, {"workloads": program.main})
     runtime = NetnsPods(KERNEL, spawner, state)
-    kubelet = kubelet_of(client, KERNEL, runtime, state)
+    kubelet = kubelet_of(client, KERNEL, runtime, state, **options)
     spawner.attach()
     if spawner.adopt("workloads-node1", NODE_PATH) is None:
         await start_workloads(state, spawner, NODE_PATH)
@@ -80,7 +81,7 @@ async def start(state: StateDirectory, client: LocalClient) -> Daemon:
 
 
 @contextlib.asynccontextmanager
-async def lab(state: StateDirectory) -> AsyncIterator[Daemon]:
+async def lab(state: StateDirectory, **options: Any) -> AsyncIterator[Daemon]:
     store = Store.open(state.store)
     client = LocalClient(Api(store))
     node = {
@@ -89,7 +90,7 @@ async def lab(state: StateDirectory) -> AsyncIterator[Daemon]:
         "status": {"addresses": [{"type": "InternalIP", "address": "172.30.1.1"}]},
     }
     await client.create(NODES, node)
-    daemon = await start(state, client)
+    daemon = await start(state, client, **options)
     try:
         yield daemon
     finally:
@@ -329,11 +330,9 @@ async def test_load_sees_no_failure_while_a_pod_leaves(state):
     assert (set(while_offered), set(while_behind)) == ({True}, {True})
 
 
-async def test_resync_repairs_the_sandbox(state, monkeypatch):
+async def test_resync_repairs_the_sandbox(state):
     """A veth deleted by hand comes back at the next resync, with its hairpin."""
-    for pause in ("RESYNC", "TICK"):
-        monkeypatch.setattr(f"netlab.controlplane.loop.{pause}", 0.2)
-    async with lab(state) as daemon:
+    async with lab(state, round_times=RoundTimes(tick=0.2, resync=0.2)) as daemon:
         await daemon.client.create(PODS, pod("p", {"image": "nginx"}))
         (body,) = await settled(daemon, "p")
         veth = next(link.name for link in KERNEL.observe(NODE_PATH).links if link.name.startswith("veth"))

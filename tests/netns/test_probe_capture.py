@@ -72,5 +72,5 @@ async def test_a_packet_has_the_time_when_it_came() -> None:
 async def test_where_nobody_can_talk_to_himself() -> None:
     """Without a loopback device that is up, nothing is said about the lab, in a sentence."""
     LinuxKernel().perform(PATH, [Operation(Verb.SET, Link("lo", up=False))])
-    with pytest.raises(CannotTestError, match="order is not known"):
+    with pytest.raises(CannotTestError, match="order is unknown"):
         await stamping(inside, [PATH, f"{PATH}-none"])

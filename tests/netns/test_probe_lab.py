@@ -29,7 +29,7 @@ LAB = f"prb{os.getpid()}"
 HOSTS = ("fabric", "edge", "client", "node1", "node2")
 PODS = {"a1": ("node1", "10.244.1.2"), "a2": ("node1", "10.244.1.3"), "b1": ("node2", "10.244.2.2")}
 VTEP = {1: "02:00:00:00:01:00", 2: "02:00:00:00:02:00"}
-NO_AGENT = "is not what its agent writes"  # right: these tables are made by hand
+NO_AGENT = "differs from what its agent writes"  # right: these tables are made by hand
 PROXY = """
 table ip kube-proxy {{
   chain prerouting {{ type nat hook prerouting priority dstnat; jump services; }}

@@ -142,16 +142,16 @@ def test_what_is_refused_names_its_service(linux: Kernel, make_namespace: Callab
 
 DIFFERENCES = {
     "nothing": (),
-    "a flushed chain": ("chain services has no rules, not 2",),
-    "the table deleted": ("it does not exist",),
+    "a flushed chain": ("chain services has no rules instead of 2",),
+    "the table deleted": ("the table does not exist",),
     "an element deleted": ("set service-ips lacks `10.96.0.1 . tcp . 80 : goto",),
     "an element added": ("set cluster-ips also has `10.96.7.7`",),
-    "a rule added": (f"chain {CHAIN} has 2 rules, not 1",),
-    "a rule exchanged": (f"chain {CHAIN} has other rules: `drop` instead of `",),
+    "a rule added": (f"chain {CHAIN} has 2 rules instead of 1",),
+    "a rule exchanged": (f"chain {CHAIN} contains `drop` instead of `",),
     "a map emptied": ("set service-nodeports lacks `",),
-    "a strange chain": ("chain services has 3 rules, not 2", "chain x was not created by netlab"),
+    "a strange chain": ("chain services has 3 rules instead of 2", "chain x was not created by netlab"),
     "a strange set": ("set y was not created by netlab",),
-    "a policy": ("chain filter-forward has another hook, priority or policy",),
+    "a policy": ("chain filter-forward has a different hook, priority or policy",),
 }
 
 

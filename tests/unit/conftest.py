@@ -17,8 +17,8 @@ def _stores_are_closed(monkeypatch):
     """Close every store that a test opens: Python 3.13 reports a database that is merely dropped."""
     opened, open_store = [], Store.open.__func__
 
-    def open_and_remember(cls, path):
-        opened.append(open_store(cls, path))
+    def open_and_remember(cls, path, **options):
+        opened.append(open_store(cls, path, **options))
         return opened[-1]
 
     monkeypatch.setattr(Store, "open", classmethod(open_and_remember))

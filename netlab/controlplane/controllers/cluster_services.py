@@ -1,14 +1,14 @@
-"""What a cluster brings along: system namespaces, Services `kubernetes` and `kube-dns`, names of the hosts.
+"""Objects that every cluster has: system namespaces, Services `kubernetes` and `kube-dns`, names of the hosts.
 
     default/kubernetes      ClusterIP .1, port 443, its endpoint is the API server (semantics 4.2)
     kube-system/kube-dns    ClusterIP .10, ports 53 UDP and TCP, internalTrafficPolicy Local; one endpoint per node: the
                             DNS server there, so a pod asks its own node (docs/architecture.md)
     kube-system/coredns     ConfigMap; key NodeHosts names nodes and clients, in the form of /etc/hosts
 
-A node or client whose address or name cannot be one has no line and no endpoint, and an Event says so: lines of NodeHosts are
+A node or client with an invalid address or name has no line and no endpoint, and an Event reports it: lines of NodeHosts are
 made of parsed values only, as every node's DNS server reads them.
 
-All is made when missing and its endpoints follow the nodes; a Service is not put back when the user changes it.
+Missing objects are created and their endpoints follow the nodes; a Service that the user changes is not restored.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def host_names(world: World, plan: AddressPlan) -> str:
 
 
 def _clients(lab: Lab | None, plan: AddressPlan) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield address and names of the clients: where they are, as the lab controller says once it has made them."""
+    """Yield address and names of the clients: where they are, as the lab controller reports once it has created them."""
     made = {host.name: host.address for host in lab.status.hosts if host.is_client and host.address} if lab else {}
     for index, client in enumerate(lab.spec.clients if lab else (), start=1):
         yield made.get(client.name) or plan.client(index), (client.name, *client.hostnames)

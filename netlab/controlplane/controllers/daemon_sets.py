@@ -39,7 +39,7 @@ def reconcile_one(world: World, owner: DaemonSet, now: str) -> list[Write]:
 
 
 def _create(owner: DaemonSet, nodes: list[Node], mine: list[Pod], names: frozenset[str], now: str) -> list[Write]:
-    occupied = {pod.spec.node_name for pod in mine}  # by a pod on its way out, too: then wait until it is gone
+    occupied = {pod.spec.node_name for pod in mine}  # by a terminating pod, too: then wait until it is gone
     labels = {HASH_LABEL: template_hash(owner.spec.template)}
     writes: list[Write] = []
     for node in nodes:

@@ -73,7 +73,7 @@ def observe(world: World, deployment: Deployment) -> tuple[Rollout, list[Write]]
     candidates = world.replica_sets_by_namespace.get(deployment.metadata.namespace, [])
     mine, writes = claim(deployment, deployment.spec.selector, candidates)
     wanted = template_hash(deployment.spec.template)
-    made = f"{deployment.metadata.name}-{wanted}"  # its name says the same as its label, which somebody may edit
+    made = f"{deployment.metadata.name}-{wanted}"  # its name contains the same as its label, which a user may edit
     new = next((rs for rs in mine if rs.metadata.labels.get(HASH_LABEL) == wanted or rs.metadata.name == made), None)
     old = sorted((rs for rs in mine if rs is not new), key=lambda rs: (_revision(rs), rs.metadata.name))
     pods = {rs.metadata.name: world.pods_of(rs) for rs in mine}

@@ -1,6 +1,6 @@
-"""EndpointSlices of Services with a selector (semantics 5): who is behind a Service, and in which condition.
+"""EndpointSlices of Services with a selector (semantics 5): the backends of a Service, and their conditions.
 
-A pod on its way out stays listed as terminating until it is gone, so that proxies may drain it. A Service without any
+A terminating pod stays listed as such until it is gone, so that proxies may drain it. A Service without any
 pod keeps one empty slice, as in Kubernetes. Slices whose Service is gone, or has become an ExternalName, are deleted.
 """
 

@@ -1,7 +1,7 @@
-"""Endpoints of Services with a selector: the older view of what EndpointSlices say.
+"""Endpoints of Services with a selector: the older view of what EndpointSlices contain.
 
-Differences to slices: pods on their way out are left out (unless publishNotReadyAddresses), those not ready stand
-apart in notReadyAddresses (semantics 5.4), and an object holds at most 1000 addresses (semantics 5.13).
+Differences to slices: terminating pods are left out (unless publishNotReadyAddresses), those not ready are
+in notReadyAddresses (semantics 5.4), and an object holds at most 1000 addresses (semantics 5.13).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _sorted(addresses: list[EndpointAddress]) -> tuple[EndpointAddress, ...]:
 
 
 def _truncate(subsets: tuple[EndpointSubset, ...]) -> tuple[tuple[EndpointSubset, ...], bool]:
-    """Cut to 1000 addresses, the ready ones kept first; tell whether anything was cut."""
+    """Cut to 1000 addresses, the ready ones kept first; return whether anything was cut."""
     total = sum(len(subset.addresses) + len(subset.not_ready_addresses) for subset in subsets)
     if total <= CAPACITY:
         return subsets, False

@@ -3,7 +3,7 @@
 Not mirrored: a Service that is missing or has a selector, label endpointslice.kubernetes.io/skip-mirror=true, the
 annotation of leader election. At most 1000 addresses of a subset are; a slice here holds up to 1000.
 
-Deleting a Service deletes its Endpoints (semantics 5.14), hand-made ones too. Kubernetes does that when it hears of
+Deleting a Service deletes its Endpoints (semantics 5.14), hand-made ones too. Kubernetes does that when it is notified of
 the deletion; here it is state: the Endpoints get the Service as owner, and garbage collection does the rest.
 """
 
@@ -62,7 +62,7 @@ def reconcile_one(world: World, obj: Endpoints) -> list[Write]:
 
 
 def _service_to_mirror(world: World, obj: Endpoints) -> bool:
-    """Tell whether Endpoints have mirrors; those of a Service that cannot be read keep what they have."""
+    """Return whether Endpoints have mirrors; those of a Service that cannot be read keep what they have."""
     service = world.services.get(obj.key)
     if service is None:
         return world.is_unreadable(SERVICES, obj.key)
@@ -70,12 +70,12 @@ def _service_to_mirror(world: World, obj: Endpoints) -> bool:
 
 
 def is_hand_made(obj: Endpoints, service: Service) -> bool:
-    """Tell whether the Endpoints of a Service are the user's business."""
+    """Return whether the user manages the Endpoints of a Service."""
     return not service.spec.selector and LEADER_ANNOTATION not in obj.metadata.annotations
 
 
 def is_mirrored(obj: Endpoints) -> bool:
-    """Tell whether the user has not asked to be left alone."""
+    """Return whether the user has not disabled mirroring."""
     return obj.metadata.labels.get(SKIP_MIRROR_LABEL) != "true"
 
 
@@ -135,7 +135,7 @@ def _port(port: EndpointsPort) -> EndpointPort:
 
 
 def _adopt(obj: Endpoints, service: Service) -> list[Write]:
-    """Make the Service the owner, so that it takes its Endpoints along; an owner of that name before it is let go."""
+    """Make the Service the owner, so that it takes its Endpoints along; an earlier owner of that name is removed."""
     owner = (SERVICES.kind, service.metadata.name)
     others = tuple(r for r in obj.metadata.owner_references if (r.kind, r.name) != owner)
     references: tuple[OwnerReference, ...] = (*others, owner_reference(service, controller=False))

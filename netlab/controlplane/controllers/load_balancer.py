@@ -1,8 +1,8 @@
 """LoadBalancer addresses: one from the lab's pool for each Service of that type (semantics 4.10, 4.11).
 
-An address once given stays (sticky) until the Service goes, changes its type, or asks for another one by
-spec.loadBalancerIP. Otherwise the lowest free address is taken. A Service with loadBalancerClass belongs to somebody
-else (semantics 4.10). What cannot be served stays `<pending>`, with an Event that says why.
+A Service keeps its address until it is deleted, changes its type, or requests another one by
+spec.loadBalancerIP. Otherwise the lowest free address is taken. A Service with loadBalancerClass belongs to another
+load balancer (semantics 4.10). What cannot be served stays `<pending>`, with an Event that contains the reason.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def reconcile(world: World, now: str) -> list[Step]:
 
 
 def _is_open(pool: Pool, service: Service) -> bool:
-    """Tell whether a Service is to be given an address. One that has what it asks for is given that, and keeps it."""
+    """Return whether a Service is to be given an address. One that has what it asks for is given that, and keeps it."""
     if not _is_mine(service):
         return False
     return not _has_what_it_asks(service) or bool(pool.take(_address(service), service.key))

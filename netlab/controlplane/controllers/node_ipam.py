@@ -1,7 +1,7 @@
 """Node IPAM: spec.podCIDR for every Node, which flannel takes as the node's lease (semantics 2.8).
 
 The range follows from the node's address (172.30.1.3 -> 10.244.3.0/24), so that it is the same whichever node
-registers first. A node with an address of its own choosing gets the lowest free range.
+registers first. A node with an address that it chose itself gets the lowest free range.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Who controls an object, and adopting and releasing by labels (Kubernetes' controller reference manager).
+"""The controller of an object, and adopting and releasing by labels (Kubernetes' controller reference manager).
 
 An owner has the objects whose controller reference names its uid. It adopts those that its selector matches and
-nobody controls, and releases those it controls that no longer match. Nothing on its way out is adopted.
+that have no controller, and releases those it controls that no longer match. It adopts no object that is being deleted.
 """
 
 from __future__ import annotations

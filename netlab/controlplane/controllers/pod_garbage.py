@@ -1,6 +1,6 @@
-"""Pods of nodes that no longer exist: nobody is left to stop them, so they are deleted without grace.
+"""Pods of nodes that no longer exist: no kubelet is left to stop them, so they are deleted without grace.
 
-A node that the lab lists and that has not registered yet is no such node. Pods without a node that are to be deleted
+A node that the lab lists and that has not registered yet does not count. Pods without a node that are to be deleted
 are removed by the API server itself.
 """
 
@@ -25,6 +25,6 @@ def reconcile(world: World, _now: str) -> list[Step]:
 
 
 def is_lost(world: World, pod: Pod, known: Collection[str]) -> bool:
-    """Tell whether a pod's node is gone; a Node object that cannot be read is there."""
+    """Return whether a pod's node is gone; a Node object that cannot be read is there."""
     node = pod.spec.node_name
     return bool(node) and node not in known and not world.is_unreadable(NODES, node)

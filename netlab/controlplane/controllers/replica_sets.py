@@ -1,4 +1,4 @@
-"""ReplicaSet -> pods: as many as asked for, never the wrong ones.
+"""ReplicaSet -> pods: as many as requested.
 
 Pods are adopted and released by labels. Missing ones are made under deterministic names; which of too many go first
 is Kubernetes' order: unscheduled, pending, not ready, lowest pod-deletion-cost, doubled up on a node, then the newest.

@@ -1,12 +1,12 @@
 """The scheduler: a node for every pod that has none.
 
-Filters in Kubernetes' order say which nodes can take a pod, each with Kubernetes' words for why not: cordoned,
+Filters in Kubernetes' order return which nodes can take a pod, each with Kubernetes' words for why not: cordoned,
 nodeSelector, host ports (semantics 1.8). Of those left the pod gets the one with the fewest replicas of the same
 owner, then the fewest pods, then the first by natural order of names (node2 before node10). Nothing is random.
 
 Pods wait until every node that the lab lists has registered, and until everything that makes pods (Deployment, ReplicaSet,
 DaemonSet) has been looked at by its controller, which makes them as it does so: otherwise the first node would get them all,
-and where pods run would depend on who was faster. So all pods of a new lab are placed in one go, by name. A pod that fits
+and the placement of pods would depend on timing. So all pods of a new lab are placed in one go, by name. A pod that fits
 nowhere gets condition PodScheduled=False and an Event. What cannot be read or planned for is not waited for: one object
 at fault must not keep all pods from their nodes.
 """
@@ -47,7 +47,7 @@ class HostPort:
     address: str = ANY_ADDRESS
 
     def conflicts(self, other: HostPort) -> bool:
-        """Tell whether two pods with these ports cannot share a node: 0.0.0.0 overlaps every address."""
+        """Return whether two pods with these ports cannot share a node: 0.0.0.0 overlaps every address."""
         same = (self.protocol, self.port) == (other.protocol, other.port)
         return same and (self.address == other.address or ANY_ADDRESS in {self.address, other.address})
 
@@ -69,7 +69,7 @@ class Placement:
             self.ports[port.protocol, port.port].append(port)
 
     def has_free(self, wanted: HostPort) -> bool:
-        """Tell whether no pod here has the port."""
+        """Return whether no pod here has the port."""
         return not any(wanted.conflicts(taken) for taken in self.ports.get((wanted.protocol, wanted.port), ()))
 
 
@@ -115,13 +115,13 @@ def _place(pod: Pod, places: list[Placement], now: str) -> list[Write]:
 
 
 def _all_nodes_are_there(world: World) -> bool:
-    """Tell whether every node that the lab lists has registered; one whose object cannot be read has."""
+    """Return whether every node that the lab lists has registered; one whose object cannot be read has."""
     missing = world.expected_nodes - world.nodes.keys()
     return all(world.is_unreadable(NODES, name) for name in missing)
 
 
 def _all_pods_are_made(world: World) -> bool:
-    """Tell whether whatever makes pods has made those it is to have now, as far as it could."""
+    """Return whether whatever makes pods has made those it is to have now, as far as it could."""
     makers: tuple[Deployment | ReplicaSet | DaemonSet, ...] = (
         *world.deployments.values(), *world.replica_sets.values(), *world.daemon_sets.values(),
     )  # fmt: skip
@@ -162,7 +162,7 @@ def explain(reasons: list[str]) -> str:
 
 
 def _places(world: World, pods: list[Pod]) -> tuple[list[Placement], list[Failed]]:
-    """Return all nodes, those on their way out excepted, with the pods they have; and the objects that cannot be counted."""
+    """Return all nodes except terminating ones, with the pods they have; and the objects that cannot be counted."""
     nodes = (node for node in world.nodes.values() if node.metadata.deletion_timestamp is None)
     found, failures = collect(nodes, lambda node: (natural(node.metadata.name), Placement(node)))
     places = {place.node.metadata.name: place for _, place in sorted(found, key=itemgetter(0))}

@@ -29,24 +29,24 @@ def each_selecting(world: World, plan: Callable[[Service], list[Step]]) -> list[
 
 
 def is_selecting(service: Service) -> bool:
-    """Tell whether a Service's endpoints come from its selector; ExternalName has none (semantics 4.13)."""
+    """Return whether a Service's endpoints come from its selector; ExternalName has none (semantics 4.13)."""
     spec = service.spec
     return bool(spec.selector) and spec.type != "ExternalName" and service.metadata.deletion_timestamp is None
 
 
 def pods_behind(world: World, service: Service) -> list[Pod]:
-    """Return the pods that a Service means, those on their way out included."""
+    """Return the pods that a Service selects, terminating ones included."""
     pods = world.select_pods(service.metadata.namespace, service.spec.selector)
     return [pod for pod in pods if pod.status.pod_ip and not pod.finished]
 
 
 def is_serving(world: World, pod: Pod) -> bool:
-    """Tell whether a pod could answer: it is Ready, and so is its node."""
+    """Return whether a pod could answer: it is Ready, and so is its node."""
     return pod.ready and pod.spec.node_name not in world.unready_nodes
 
 
 def is_ready(world: World, service: Service, pod: Pod) -> bool:
-    """Tell whether a pod may get new connections of this Service."""
+    """Return whether a pod may get new connections of this Service."""
     return service.spec.publish_not_ready_addresses or (is_serving(world, pod) and not pod.terminating)
 
 

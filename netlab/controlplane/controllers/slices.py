@@ -59,7 +59,7 @@ class SliceSet:
         return EndpointSlice(metadata=meta, address_type="IPv4", endpoints=tuple(endpoints), ports=ports)
 
     def owns(self, piece: EndpointSlice) -> bool:
-        """Tell whether a slice is one of this set; one made for an earlier Service of the same name is not."""
+        """Return whether a slice is one of this set; one made for an earlier Service of the same name is not."""
         if piece.metadata.labels.get(SLICE_MANAGED_BY_LABEL) != self.managed_by:
             return False
         return self.owner is None or any(reference.uid == self.owner.uid for reference in piece.metadata.owner_references)

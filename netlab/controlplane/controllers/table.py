@@ -44,7 +44,7 @@ class Controller:
 
 
 SLICES = "FailedToUpdateEndpointSlices"
-SLICES_OF_PODS = "endpoint-slices"  # the controller whose slices say which pods are endpoints
+SLICES_OF_PODS = "endpoint-slices"  # the controller whose slices contain which pods are endpoints
 
 CONTROLLERS: tuple[Controller, ...] = (
     Controller.of(

@@ -16,7 +16,7 @@ HASH_LENGTH = 10
 
 
 def template_hash(template: PodTemplateSpec) -> str:
-    """Return the hash that tells templates apart: the value of label pod-template-hash."""
+    """Return the hash that distinguishes templates: the value of label pod-template-hash."""
     encoded = msgspec.json.encode(template, order="sorted")
     return safe_digest(hashlib.sha256(encoded).hexdigest(), length=HASH_LENGTH)
 
@@ -37,12 +37,12 @@ def pod_from(template: PodTemplateSpec, owner: Object, name: str, *, labels: Lab
 
 
 def is_active(pod: Pod) -> bool:
-    """Tell whether a pod counts as a replica: neither finished nor on its way out."""
+    """Return whether a pod counts as a replica: neither finished nor terminating."""
     return not pod.finished and not pod.terminating
 
 
 def is_available(pod: Pod) -> bool:
-    """Tell whether a replica serves (minReadySeconds has no effect here, so ready is available)."""
+    """Return whether a replica serves (minReadySeconds has no effect here, so ready is available)."""
     return is_active(pod) and pod.ready
 
 

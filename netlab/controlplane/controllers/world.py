@@ -1,8 +1,8 @@
-"""What controllers see: a frozen snapshot of the kinds they watch, with the indexes they share.
+"""The input of controllers: a frozen snapshot of the kinds they watch, with the indexes they share.
 
-A controller is a pure function of a `World` and the time. Nothing in it asks the API server; what it wants done it
-returns as writes. Indexes are computed at most once per snapshot, on first use; an object that cannot be indexed is left
-out, and `unindexed` names it.
+A controller is a pure function of a `World` and the time. It sends no request to the API server; it returns its
+changes as writes. Indexes are computed at most once per snapshot, on first use; an object that cannot be indexed is
+left out, and `unindexed` names it.
 
 An object that exists and cannot be decoded is in `unreadable` alone. A controller must not take it for one that is gone:
 what belongs to it stays as it is.
@@ -65,7 +65,7 @@ class World:
 
     @cached_property
     def unready_nodes(self) -> frozenset[str]:
-        """Names of the nodes whose kubelet says that they are not ready."""
+        """Names of the nodes whose kubelet reports that they are not ready."""
         conditions = ((name, c) for name, node in self.nodes.items() for c in node.status.conditions)
         return frozenset(name for name, c in conditions if c.type == "Ready" and c.status != "True")
 
@@ -81,11 +81,11 @@ class World:
         return list({failed.key: failed for failed in self.failures}.values())
 
     def is_unreadable(self, resource: Resource[Any], key: str) -> bool:
-        """Tell whether an object exists that cannot be decoded."""
+        """Return whether an object exists that cannot be decoded."""
         return f"{resource.plural}/{key}" in self.unreadable
 
     def pod_names(self, namespace: str) -> frozenset[str]:
-        """Return the names of all pods of a namespace, those on their way out included."""
+        """Return the names of all pods of a namespace, terminating ones included."""
         return self._pod_names.get(namespace, frozenset())
 
     @cached_property
@@ -105,7 +105,7 @@ class World:
         return grouped(self.replica_sets, lambda owner: [owner.metadata.namespace], self.failures)
 
     def claimable_pods(self, owner: Object) -> list[Pod]:
-        """Return the pods that an owner controls and those of its namespace that nobody controls, by name."""
+        """Return the pods that an owner controls and those of its namespace without a controller, by name."""
         return [*self.pods_of(owner), *self._pods_by_controller.get(("", owner.metadata.namespace), ())]
 
     def pods_of(self, owner: Object) -> list[Pod]:
@@ -159,6 +159,6 @@ def _names(objects: Iterable[Object]) -> frozenset[str]:
 
 
 def _controller_uid(obj: Object) -> str:
-    """Return the uid of an object's controller, "" when nobody controls it."""
+    """Return the uid of an object's controller, "" if it has none."""
     reference = controller_of(obj)
     return reference.uid if reference else ""

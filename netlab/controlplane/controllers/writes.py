@@ -1,7 +1,7 @@
-"""What controllers want done, as values: each prints itself, so a plan can be logged and a test can compare it.
+"""Writes of controllers, as values: each prints itself, so a plan can be logged and a test can compare it.
 
 `Update` and `UpdateStatus` carry the resourceVersion they were computed from: a Conflict means that the snapshot was
-stale, and the next round computes them anew. A change of status is always a whole new status, because a merge patch
+stale, and the next round computes them again. A change of status is always a whole new status, because a merge patch
 could not set a number back to zero (zeros are left out on the wire).
 """
 
@@ -125,7 +125,7 @@ def event(
 ) -> Create:
     """Return the creation of an Event about an object.
 
-    Its name depends on object, reason and message: the same thing is said once, however often it is found. What can
+    Its name depends on object, reason and message: the same thing is reported once, however often it is found. What can
     happen again (a scale-up) gives its `occurrence`, too.
     """
     where = about.metadata.namespace or DEFAULT_NAMESPACE
@@ -147,5 +147,5 @@ def event(
 
 
 def is_event(write: Write) -> bool:
-    """Tell whether a write only tells the user something."""
+    """Return whether a write is only an Event for the user."""
     return write.resource is EVENTS

@@ -37,7 +37,7 @@ def needs_cluster_ip(spec: Json) -> bool:
 def _may_have_node_ports(spec: Json) -> bool:
     """Return True if ports may have node ports.
 
-    A LoadBalancer keeps those it has, whatever it says of new ones (semantics 4.10).
+    A LoadBalancer keeps those it has, whatever it specifies for new ones (semantics 4.10).
     """
     return spec.get("type") in WITH_NODE_PORTS
 

@@ -12,8 +12,8 @@ code of `plane` and `dns`) and the keepers write the difference:
 Overlay, rules, health checks and DNS have a keeper each (agent_plane): what fails in one, or an
 object that one cannot use, stops no other. After a round the Lease of the node reports up to which
 resourceVersion of each kind all this is done, and what is not; `up` waits for that.
-Every 30 s, as kube-proxy's syncPeriod, a round also looks at what somebody may have changed by hand (semantics 6.21); so it does
-as soon as the kernel says that something happened to flannel.1 (semantics 2.22, agent_damage), and when `up` asks for it.
+Every 30 s, as kube-proxy's syncPeriod, a round also looks at what a user may have changed by hand (semantics 6.21); so it does
+as soon as the kernel reports a change of flannel.1 (semantics 2.22, agent_damage), and when `up` asks for it.
 The health server answers once the rules are there and the node is Ready, that is, when the other nodes have a route to it:
 before, a load balancer that relies on it (UDP has no handshake to check) would lose what it sends to the node.
 Nothing is programmed before everything has been listed once (semantics 6.20). SIGTERM ends the agent and leaves the
@@ -75,7 +75,7 @@ def watched(lab: Lab) -> tuple[Resource[Any], ...]:
 
 
 class Agent:
-    """Everything one node's agent knows and keeps."""
+    """Everything one node's agent holds and keeps."""
 
     def __init__(self, lab: Lab, node: str, client: HttpClient) -> None:
         self._lab = lab
@@ -103,7 +103,7 @@ class Agent:
         self._programmed_at: datetime | None = None
         self._waiting_since: datetime | None = None  # the rules have not been written since then
         self._health = HealthServers(self._healthz, lab.spec.networking.kube_proxy_mode)
-        self._look = False  # somebody asked for a look at the kernel
+        self._look = False  # an inspection of the kernel was requested
         self._damage = Damage()
         self._own = Node()  # the own Node object of this round
         self._telling = Containment(log, "part", time.monotonic)
@@ -208,7 +208,7 @@ class Agent:
         return {**(self._tracker.refused if self._tracker else {}), **self._rules.refused}
 
     def _service_map(self, node: Node) -> ServicePortMap:
-        """Return the ports of all Services as this node sees them; only those with news are computed anew."""
+        """Return the ports of all Services as this node sees them; only changed ones are computed again."""
         if self._tracker is None:
             self._tracker = ServiceTracker(node)
             self._news = {("services", key) for key in self._services} | {("endpointslices", key) for key in self._slices}

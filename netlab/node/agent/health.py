@@ -29,24 +29,33 @@ log = logging.getLogger("netlab.node")
 class HealthServers:
     """The servers of one node; `update` opens, changes and closes those of Services."""
 
-    def __init__(self, own: Callable[[bool], Answer], mode: str) -> None:
+    def __init__(
+        self,
+        own: Callable[[bool], Answer],
+        mode: str,
+        *,
+        healthz_port: int = HEALTHZ_PORT,
+        metrics_port: int = METRICS_PORT,
+        most_per_client: int = MOST_PER_CLIENT,
+    ) -> None:
         self._own = own  # the proxy's own health; True asks for /livez
         self._mode = mode
+        self._healthz_port, self._metrics_port = healthz_port, metrics_port
         self._answers: Mapping[int, Answer] = {}
         self._servers: dict[int, tuple[list[Listener], Connections]] = {}
         total = room(MOST_CONNECTIONS)
-        each = min(MOST_PER_CLIENT, total)
+        each = min(most_per_client, total)
         self._roster = Roster(Limits(total, each, each, stranger_seconds=math.inf, idle_seconds=math.inf))
 
     async def start(self) -> None:
         """Open the proxy's own two servers."""
-        await self._open(HEALTHZ_PORT, None, self._serve_health)
-        await self._open(METRICS_PORT, "127.0.0.1", self._serve_metrics)
+        await self._open(self._healthz_port, None, self._serve_health)
+        await self._open(self._metrics_port, "127.0.0.1", self._serve_metrics)
 
     async def update(self, answers: Mapping[int, Answer]) -> None:
         """Serve these answers by port, and no others."""
         self._answers = answers
-        for port in set(self._servers) - set(answers) - {HEALTHZ_PORT, METRICS_PORT}:
+        for port in set(self._servers) - set(answers) - {self._healthz_port, self._metrics_port}:
             await self._close(port)
         for port in set(answers) - set(self._servers):
             await self._open_for_service(port)
@@ -67,7 +76,7 @@ class HealthServers:
         service = HttpService(answer, connections, begin=_uncounted, finish=_uncounted)
         try:
             bound = _bound(host, port)
-        except OSError as error:  # something else on this node has the port: say it; the other ports are served
+        except OSError as error:  # something else on this node has the port: log it; the other ports are served
             log.warning("port=%d served=no error=%r", port, str(error))
             return
         self._servers[port] = (
@@ -79,7 +88,7 @@ class HealthServers:
         listeners, connections = self._servers.pop(port)
         for listener in listeners:
             listener.close()
-        await connections.close(patience=0)
+        await connections.close(seconds=0)
 
     async def _serve_health(self, request: Request) -> Response:
         return _response(self._own(request.path == "/livez")) if request.path in {"/healthz", "/livez"} else NOT_FOUND
@@ -107,4 +116,4 @@ def _response(answer: Answer) -> Response:
 
 
 def _uncounted() -> None:
-    """Take no notice: an answer takes no time, and nobody waits until all have had theirs."""
+    """Take no notice: an answer takes no time, and no caller waits for all answers."""

@@ -5,7 +5,7 @@ conntrack forgets the flows that went by other rules (semantics 6.18).
 
 Rules first, flows after: the next packet of a forgotten flow must meet the new rules. Flows are
 stale for two reasons: the objects have changed (the part computes which flows that concerns), or
-somebody else has changed rules. Then any flow of the part may have been sent anywhere and would stay
+another process has changed rules. Then any flow of the part may have been sent anywhere and would stay
 there when the rules are right again, as would that of another client that takes the same port. So
 all flows of the part are forgotten at the resync that finds the change; one that was right is
 translated again at its next packet.
@@ -46,7 +46,7 @@ class PartsKeeper:
 
     @property
     def repaired(self) -> bool:
-        """Tell whether the last `keep` undid a change of links or routes by somebody else."""
+        """Return whether the last `keep` undid a change of links or routes by another process."""
         return any(state.repaired for state in self._states.values())
 
     @property

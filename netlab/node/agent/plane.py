@@ -1,7 +1,7 @@
 """The keepers of a node's agent, each contained by itself: a failure of one does not stop the others.
 
 Theory. The overlay, the rules of Services, the health check servers and DNS need different objects
-and fail for different reasons, so a round runs each keeper in a containment of its own. One that
+and fail for different reasons, so a round runs each keeper in its own containment. One that
 failed is tried again when one of its kinds has changed, at a resync, or after a delay that doubles.
 The Lease reports what is programmed, per kind: the version up to which *every* keeper that reads the
 kind has come (`synced`), and which keeper could not do what (`problems`).
@@ -32,7 +32,7 @@ class Keeper:
 
     name: str
     kinds: frozenset[str]
-    keep: Callable[[bool], Awaitable[None]]  # told whether to look for what somebody else has changed
+    keep: Callable[[bool], Awaitable[None]]  # argument: whether to look for changes by other processes
     refused: Callable[[], Mapping[str, Exception]] = field(default=lambda: NOTHING)
 
 
@@ -47,7 +47,7 @@ class Plane:
         self._owes_look: set[str] = set()
 
     async def run(self, versions: Versions, *, resync: bool) -> bool:
-        """Bring every part to what is known at these versions; tell whether all of them are there."""
+        """Bring every part to what is known at these versions; return whether all of them are there."""
         if resync:
             self._owes_look = {part.name for part in self._parts}
         for part in self._parts:
@@ -62,7 +62,7 @@ class Plane:
         return not self._failing.failures
 
     def is_failing(self, name: str) -> bool:
-        """Tell whether the last attempt of a part failed."""
+        """Return whether the last attempt of a part failed."""
         return name in self._failing.failures
 
     @property

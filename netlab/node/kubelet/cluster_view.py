@@ -1,4 +1,4 @@
-"""What a pod needs to know of its cluster, read from the informers' caches when a container starts."""
+"""What a pod needs of its cluster, read from the informers' caches when a container starts."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ class Cluster:
         return node.internal_ip if node else ""
 
     def is_node_lost(self, pod: Pod) -> bool:
-        """Tell whether the pod's node was up and is not any more."""
+        """Return whether the pod's node was up and is not any more."""
         node: Node | None = self._caches["nodes"].get(pod.spec.node_name)
         return has_lost_pods(node)
 
     def is_withdrawn(self, pod: Pod, withdrawal: Withdrawal) -> bool:
-        """Tell whether no rule anywhere sends new connections to a terminating pod; `withdrawal` keeps how far that is."""
+        """Return whether no rule anywhere sends new connections to a terminating pod; `withdrawal` keeps how far that is."""
         caches = self._caches
         current = {EDGE_LEASE, *map(node_lease, caches["nodes"])}  # a removed node's Lease does not count
         leases = [lease for key, lease in caches["leases"].items() if key in current]

@@ -1,7 +1,7 @@
-"""Whether a pod is what it will be, in sentences for `up` (pure).
+"""Whether a pod has settled, in sentences for `up` (pure).
 
 Settled: every container runs and its probe has given a verdict, good or bad; or the pod has succeeded or failed; or it
-can go no further by itself (unschedulable, crash loop, a missing ConfigMap), which the user is told as a note.
+can go no further by itself (unschedulable, crash loop, a missing ConfigMap), which `up` prints as a note.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from netlab.node.pods.containers import ContainerRecord, Phase
 
 def unsettled(pod: Pod, worker: PodWorker | None) -> str:
     """Return what a pod still waits for; "" when it is settled."""
-    if pod.terminating:  # commands may use their whole grace period; nobody needs to wait for that
+    if pod.terminating:  # commands may use their whole grace period; `up` need not wait for that
         return f"Pod {pod.key} is terminating." if worker and worker.serves_on else ""
     if not pod.spec.node_name:
-        return "" if _unschedulable(pod) else f"Pod {pod.key} waits for a node."
+        return "" if _unschedulable(pod) else f"Pod {pod.key} is not assigned to a node yet."
     if pod.finished:
         return ""
     return _unsettled_on_node(pod, worker)
@@ -27,7 +27,7 @@ def _unsettled_on_node(pod: Pod, worker: PodWorker | None) -> str:
     if worker and not worker.stands and worker.is_refused:
         return ""
     if worker is None or not worker.stands:  # also one in a crash loop: in a new network it starts at once
-        return f"Pod {pod.key} waits for its network{f': {worker.problem}' if worker and worker.problem else '.'}"
+        return f"Pod {pod.key} is waiting for its network{f': {worker.problem}' if worker and worker.problem else '.'}"
     if _stuck(worker):
         return ""
     if words := _initializing(pod, worker):
@@ -54,19 +54,19 @@ def _starting(pod: Pod, container: Container, record: ContainerRecord) -> str:
         return f"Pod {pod.key}: container {container.name} is being started{f': {record.message}' if record.message else '.'}"
     if record.phase is Phase.RUNNING and not record.readiness.settled:
         words = f" ({record.readiness.message})" if record.readiness.message else ""
-        return f"Pod {pod.key}: container {container.name} waits for its readiness probe{words}."
+        return f"Pod {pod.key}: container {container.name} is waiting for its readiness probe{words}."
     return ""
 
 
 def note(pod: Pod, worker: PodWorker | None) -> str:
-    """Return what the user should know of a settled pod; "" when all is well."""
+    """Return the problem of a settled pod; "" if there is none."""
     if pod.terminating:
         return ""
     if not pod.spec.node_name:
         message = _unschedulable(pod)
         return f"Pod {pod.key} cannot be scheduled: {message}" if message else ""
     if pod.status.phase == "Failed":
-        return f"Pod {pod.key} has failed; `netlab logs {pod.key}` shows what it said."
+        return f"Pod {pod.key} has failed; `netlab logs {pod.key}` shows its output."
     words = _stuck(worker) or _not_ready(pod, worker)
     return f"Pod {pod.key}: {words}" if words else ""
 
@@ -90,7 +90,7 @@ def _stuck(worker: PodWorker | None) -> str:
         return worker.problem
     for name, record in worker.records.items() if worker else ():
         if record.phase is Phase.WAITING and record.reason in FINAL_WAITING:
-            end = f"; it ended with code {record.end.code}" if record.end else ""
+            end = f"; it exited with code {record.end.code}" if record.end else ""
             said = f" ({record.end.message})" if record.end and record.end.message else ""
             words = record.message.replace("\n", ". ").removesuffix(".")  # a sentence, and its remedy another
             return f"container {name}: {record.reason}: {words}{end}{said}."

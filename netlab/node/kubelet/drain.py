@@ -63,7 +63,7 @@ class Withdrawal:
     version: int | None = None  # of the slices that every node must acknowledge; None until it is final
 
     def is_complete(self, pod: Pod, slices_after: SlicesAfter, sights: Sights) -> bool:
-        """Tell whether no rule anywhere sends new connections to the pod, as far as the Leases of nodes and edge can tell."""
+        """Return whether no rule anywhere sends new connections to the pod, as far as the Leases of nodes and edge show."""
         self.deleted = self.deleted or whole_number(pod.metadata.resource_version)
         version = slices_after(self.deleted) if self.version is None else self.version
         if version is None:
@@ -75,7 +75,7 @@ class Withdrawal:
 
 
 def withdrawn(pod: Pod, version: int, sights: Sights, concerned: Sequence[EndpointSlice]) -> bool:
-    """Tell whether all Leases acknowledge a version of the slices, and no slice and no load balancer offers the pod."""
+    """Return whether all Leases acknowledge a version of the slices, and no slice and no load balancer offers the pod."""
     if any(_is(e, pod) and not e.conditions.is_terminating for s in concerned for e in s.endpoints):
         return False
     if any(lease.synced(ENDPOINT_SLICES.plural) < version for lease in sights.leases):
@@ -96,7 +96,7 @@ def _concerned(pod: Pod, sights: Sights) -> list[EndpointSlice]:
 
 
 def _is_replaced(pod: Pod, concerned: Iterable[EndpointSlice]) -> bool:
-    """Tell whether every Service of the pod has another endpoint that is ready."""
+    """Return whether every Service of the pod has another endpoint that is ready."""
     keys = {s.service_key for s in concerned}
     return keys == {s.service_key for s in concerned for e in s.endpoints if not _is(e, pod) and e.conditions.is_ready}
 

@@ -1,8 +1,8 @@
-"""What broke in the workers of pods: kept with the pod, shown, and tried again.
+"""Failures in the workers of pods: kept with the pod, shown, and retried.
 
 A pod has two kinds of work, which fail apart: the look at what it needs next (`looks`), and the writing
 of its status (`statuses`). A pod whose look breaks still has its status written. Only a look that
-succeeds ends the failure of looks: that a piece of news was taken in says nothing about it.
+succeeds ends the failure of looks: that an event was taken in proves nothing about it.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ class PodFailures:
         return bool(self._looks.failures or self._statuses.failures)
 
     def of(self, pod: Pod) -> Failure | None:
-        """Return what keeps a pod from being what it should be, None when nothing broke."""
+        """Return the failure of a pod, None if there is none."""
         return self._looks.failures.get(pod.key) or self._statuses.failures.get(pod.key)
 
     def message(self, pod: Pod) -> str:
-        """Return it as a sentence for the user, "" when nothing broke."""
+        """Return the failure as a sentence for the user, "" if there is none."""
         failure = self.of(pod)
         return f"Pod {pod.key}: {failure.message}" if failure else ""
 
     def is_final(self, pod: Pod) -> bool:
-        """Tell whether waiting is of no use: what broke is no refusal of the kernel, the engine or the disk, but a bug."""
+        """Return whether waiting is useless: the failure is a bug, not a refusal of the kernel, the engine or the disk."""
         failure = self.of(pod)
         return failure is not None and not isinstance(failure.error, NetlabError | OSError)
 
     def is_due(self, pod: Pod) -> bool:
-        """Tell whether to work on a pod now."""
+        """Return whether to work on a pod now."""
         version = pod.metadata.resource_version
         return self._looks.is_due(pod.key, version) and self._statuses.is_due(pod.key, version)
 
     @contextmanager
     def meeting(self, pod: Pod) -> Iterator[None]:
-        """Do the first thing for a pod, which has no worker yet."""
+        """Do the first step for a pod, which has no worker yet."""
         with Contained() as attempt:
             yield
         if attempt.error is not None:

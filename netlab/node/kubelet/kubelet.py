@@ -1,6 +1,6 @@
-"""The kubelet part: one for all nodes of a lab, inside the daemon. From bound pods to running ones.
+"""The kubelet: one for all nodes of a lab, inside the daemon. It turns bound pods into running ones.
 
-Theory. Informers keep copies of what matters; whatever changes sets one event; a round then makes true what is not:
+Theory. Informers keep copies of what matters; whatever changes sets one event; a round then corrects the differences:
 
     1. pods that left the API are torn down, new ones get a worker (`kubelet_pods`)
     2. all missing sandboxes are made in one batch (`sandbox`), in a thread
@@ -9,12 +9,12 @@ Theory. Informers keep copies of what matters; whatever changes sets one event; 
     5. statuses that differ from those in the API are written; pods that have stopped are deleted for good
     6. nodes whose agent has answered become Ready
 
-A worker is woken by a change of its pod, news of the runtime, a probe's verdict or a timer, so a round costs what has
+A worker is woken by a change of its pod, an event of the runtime, a probe's verdict or a timer, so a round costs what has
 changed. Now and then the sandboxes are looked at for damage, and at once when a node's namespace is another one. Nothing is
-kept that a new daemon could not find again: the pod's status, `ipam/<node>` and what the runtime finds running tell it all.
+kept that a new daemon could not find again: the pod's status, `ipam/<node>` and what the runtime finds running are enough.
 
 Each pod fails alone, as a pod worker of Kubernetes does: whatever breaks in its worker is logged, has an Event (FailedSync)
-and is tried again with back-off, or at once when the pod changes. The others of the round are not held up.
+and is tried again with back-off, or at once when the pod changes. The other pods of the round are not delayed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from netlab.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, NAMESPACE
 from netlab.containment import Containment
 from netlab.controlplane.client import Client
 from netlab.controlplane.informer import Informer
-from netlab.controlplane.loop import run_rounds
+from netlab.controlplane.loop import ROUND_TIMES, RoundTimes, run_rounds
 from netlab.dataplane.names import host_namespace, namespace_path, pod_namespace
 from netlab.kernel import mounts
 from netlab.kernel.door import Kernel
@@ -47,6 +47,7 @@ from netlab.node.kubelet.nodes import has_lost_pods
 from netlab.node.kubelet.pods import PodWorker, Tools
 from netlab.node.kubelet.sandbox import NodePods, Sandboxes
 from netlab.node.kubelet.writing import Writer
+from netlab.node.pods import containers
 from netlab.node.pods.runtime import SANDBOX_REFUSED, STARTING, Changed, PodEvent, PodRuntime, SandboxLost
 from netlab.process.records import inode
 from netlab.state import StateDirectory
@@ -69,10 +70,13 @@ class Kubelet:
         lab: str,
         node_stands: Callable[[str], bool],
         slices_after: SlicesAfter,
+        round_times: RoundTimes = ROUND_TIMES,
+        start_retry_seconds: float = containers.RETRY_SECONDS,
     ) -> None:
-        """Make it; `slices_after` tells how far the controllers have followed the Pods (`kubelet_drain`)."""
+        """Make it; `slices_after` returns how far the controllers have followed the Pods (`kubelet_drain`)."""
         self._runtime = runtime
         self._node_stands = node_stands
+        self._round_times = round_times
         self._lab = lab
         self._writer = Writer(client)
         self._changed = asyncio.Event()
@@ -84,7 +88,7 @@ class Kubelet:
         self._cluster = Cluster(
             {plural: informer.cache for plural, informer in self._informers.items()}, networking, slices_after
         )
-        self._tools = Tools(kernel, runtime, state, self._cluster)
+        self._tools = Tools(kernel, runtime, state, self._cluster, start_retry_seconds)
         self._sandboxes = Sandboxes(kernel, state, networking, lab, runtime.make_namespaces)
         self._workers: dict[str, PodWorker] = {}  # by uid, in the order of their binding: that of their addresses
         self._woken: set[str] = set()
@@ -98,25 +102,26 @@ class Kubelet:
     # ---- the face
     @property
     def changed(self) -> asyncio.Event:
-        """What to set when `slices_after` may have another answer."""
+        """The event to set when the result of `slices_after` may change."""
         return self._changed
 
     async def run(self) -> None:
-        """Work until cancelled; what runs goes on running afterwards."""
+        """Work until cancelled; what runs keeps running afterwards."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._runtime.run(), name="kubelet runtime")
                 for plural, informer in self._informers.items():
                     tasks.create_task(informer.run(), name=f"kubelet {plural}")
-                tasks.create_task(run_rounds(self._changed, self._round), name="kubelet rounds")
+                rounds = run_rounds(self._changed, self._round, self._round_times)
+                tasks.create_task(rounds, name="kubelet rounds")
         finally:
             ending = [task for worker in self._workers.values() for task in worker.probing.end_all()]
             await asyncio.gather(*ending, return_exceptions=True)
 
     def settled(self) -> list[str]:
-        """Return a sentence for each pod and node that is not yet what it will be; empty when `up` need not wait."""
+        """Return a sentence for each pod and node that has not settled; empty when `up` need not wait."""
         pods = [words for pod in self._pods() if (words := self._unsettled(pod))]
-        doubts = ["the pods' networks to be looked into"] if self._doubts != self._cleared else []
+        doubts = ["the inspection of the pods' networks"] if self._doubts != self._cleared else []
         return [*doubts, *pods, *self._runtime.settled()]
 
     def _unsettled(self, pod: Pod) -> str:
@@ -125,7 +130,7 @@ class Kubelet:
         return unsettled(pod, self._workers.get(pod.metadata.uid))
 
     def notes(self) -> list[str]:
-        """Return a sentence for each pod that is settled in a way the user should know, and for what cannot be read."""
+        """Return a sentence for each settled pod with a problem, and for each object that cannot be read."""
         pods = [words for pod in self._pods() if (words := self._note(pod))]
         return [*pods, *(words for informer in self._informers.values() for words in informer.problems())]
 
@@ -133,18 +138,18 @@ class Kubelet:
         return self._failures.message(pod) or note(pod, self._workers.get(pod.metadata.uid))
 
     def look_again(self) -> None:
-        """Look into every sandbox in the next round: what they are wired to may have been made anew."""
+        """Look into every sandbox in the next round: what they are wired to may have been recreated."""
         self._doubts += 1
         self._changed.set()
 
     def look_at_everything(self) -> None:
-        """Look at every container, too: news of one may be late."""
+        """Inspect every container, too: an event may be late."""
         self._runtime.look_again()
         self.look_again()
 
     # ---- the loop
     async def _round(self, resync: bool) -> bool:
-        """Do what is to be done; False when something refused."""
+        """Run one round; False when something was refused."""
         if not all(informer.has_synced for informer in self._informers.values()):
             return True
         try:
@@ -189,7 +194,7 @@ class Kubelet:
         self._changed.set()
 
     def _hear(self, news: PodEvent) -> None:
-        """Take in news of the runtime: it must not break off for one pod's sake."""
+        """Process an event of the runtime: one pod's failure must not end the loop."""
         with self._steps.contain("news"):
             self._take_in(news)
 
@@ -197,7 +202,7 @@ class Kubelet:
         if isinstance(news, Changed):
             if news.uid:
                 self._wake(news.uid)
-            self._changed.set()  # whoever waits for the runtime to settle is told at the end of a round
+            self._changed.set()  # the end of a round wakes what waits for the runtime to settle
         elif isinstance(news, SandboxLost):
             self._sandboxes.lose(news.uid)
             if worker := self._workers.get(news.uid):
@@ -287,7 +292,7 @@ class Kubelet:
 
     # ---- 2: sandboxes
     async def _make_sandboxes(self, *, resync: bool) -> bool:
-        """Make or mend what is missing; False when a sandbox could not be made."""
+        """Create or repair sandboxes; False when one could not be made."""
         self._stand_on_nodes()
         await self._refuse_sandboxes()
         for worker in self._workers.values() if resync else ():
@@ -299,7 +304,7 @@ class Kubelet:
         outcome = await asyncio.to_thread(self._sandboxes.ensure, wanted, resync=resync)
         for uid, address in outcome.addresses.items():
             worker = self._workers[uid]
-            if not self._sandboxes.stands(uid):  # lost again meanwhile
+            if not self._sandboxes.stands(uid):  # lost again in the meantime
                 continue
             if not worker.stands or worker.address != address or worker.problem or uid in outcome.fresh:
                 with self._failures.guarded(worker):
@@ -310,7 +315,7 @@ class Kubelet:
             worker.problem = problem
             if problem != STARTING:
                 await self._tell_refusal(worker)
-        return all(self._workers[uid].is_refused for uid in outcome.problems)  # somebody must act: no need to hurry
+        return all(self._workers[uid].is_refused for uid in outcome.problems)  # a user must act: no need to hurry
 
     async def _refuse_sandboxes(self) -> None:
         """Give no sandbox to a pod whose hostname cannot be: it stays ContainerCreating, as on a cluster."""
@@ -324,7 +329,7 @@ class Kubelet:
         await self._writer.tell(worker.pod, SANDBOX_REFUSED, f"Failed to create pod sandbox: {words}")
 
     def _stand_on_nodes(self) -> None:
-        """Pods of the host network stand where their nodes do; in a namespace that is a new one nothing of theirs runs."""
+        """Pods of the host network are in the namespaces of their nodes; in a new namespace nothing of theirs runs."""
         for worker in self._workers.values():
             if not worker.pod.spec.host_network or not self._node_stands(worker.node):
                 continue

@@ -1,18 +1,18 @@
-"""A node's Ready condition (pure): its namespace is there, its agent reports, and the others know the way to it.
+"""A node's Ready condition (pure): its namespace is there, its agent reports, and the others have a route to it.
 
-A node stands when its namespace is there and, of a container, what runs in it: that is known also while the engine is away.
+A node is up when its namespace exists and, of a container, what runs in it: that is known also while the engine is away.
 
 Endpoints on a node count from the moment it is ready. Their slices reach the other nodes by one watch and the route to the
 node by another; were the slices faster, a connection would be sent where no route leads yet. So a node becomes ready when
-every agent and the edge say in their Leases that they hold it. An agent that has been silent for longer than a Lease lasts is
+every agent and the edge report in their Leases that they hold it. An agent that has been silent for longer than a Lease lasts is
 not waited for: one that cannot run must not keep nodes out. Once ready, a node stays so whatever the others do.
 
-A node whose own agent is silent is what it is on a cluster, by the words and the time of Kubernetes' node lifecycle
-controller: 40 seconds after the last renewal its Ready condition is Unknown. The kernel goes on forwarding, but nobody keeps
+A node whose own agent is silent gets the status of a cluster, by the words and the time of Kubernetes' node lifecycle
+controller: 40 seconds after the last renewal its Ready condition is Unknown. The kernel keeps forwarding, but no agent keeps
 its rules, so its pods are not Ready and take no new connections. `Heartbeats` counts the time as that controller does: from
-when the kubelet *saw* a Lease change, on a clock that nobody can set. So a machine's clock that is set back or forward
+when the kubelet *saw* a Lease change, on a clock that no user can set. So a machine's clock that is set back or forward
 makes no node silent; neither does a kubelet that has not looked for a while (it was stopped, or the daemon is a new one),
-as nobody could be seen to report meanwhile.
+as no report could be seen in the meantime.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from netlab.api.resources import NODES
 from netlab.api.times import seconds_of, timestamp_of
 from netlab.api.wellknown import EDGE_LEASE, node_lease
 
-GRACE = 40.0  # seconds: node-monitor-grace-period, and how long netlab's Leases last
-LONGEST_GAP = 20.0  # seconds between two looks of a kubelet that works; it looks every ten
+NODE_GRACE_SECONDS = 40.0  # seconds: node-monitor-grace-period, and how long netlab's Leases last
+LONGEST_GAP_SECONDS = 20.0  # seconds between two looks of a kubelet that works; it looks every ten
 
 READY = ("True", "KubeletReady", "kubelet is posting ready status")
 NOT_THERE = ("False", "KubeletNotReady", "the node has no network namespace, or its container has ended")
@@ -45,9 +45,9 @@ class Heartbeats:
         self._last_look: float | None = None
 
     def observe(self, leases: Mapping[str, Lease], now: float) -> None:
-        """Take in the Leases as they are now, by key."""
+        """Store the Leases as they are now, by key."""
         gap = 0.0 if self._last_look is None else now - self._last_look
-        unseen = gap if gap > LONGEST_GAP else 0.0
+        unseen = gap if gap > LONGEST_GAP_SECONDS else 0.0
         before = {key: (renewed, at + unseen) for key, (renewed, at) in self._seen.items()}
         fresh = {key: (lease.spec.renew_time, now) for key, lease in leases.items()}
         self._seen = {key: before[key] if key in before and before[key][0] == fresh[key][0] else fresh[key] for key in fresh}
@@ -56,11 +56,11 @@ class Heartbeats:
     def silent(self) -> frozenset[str]:
         """Return the keys of the Leases whose holders have not renewed them for longer than a Lease lasts."""
         now = self._last_look or 0.0
-        return frozenset(key for key, (_, at) in self._seen.items() if now - at >= GRACE)
+        return frozenset(key for key, (_, at) in self._seen.items() if now - at >= NODE_GRACE_SECONDS)
 
 
 def held_by_members(leases: Mapping[str, Lease], nodes: Iterable[str]) -> dict[str, Lease]:
-    """Return the Leases of these nodes and of the edge, by key: that of a node that has left says nothing any more."""
+    """Return the Leases of these nodes and of the edge, by key: that of a node that has left is ignored."""
     known = {EDGE_LEASE, *map(node_lease, nodes)}
     return {key: lease for key, lease in leases.items() if key in known}
 
@@ -91,18 +91,18 @@ def ready_condition(
 
 
 def _is_known(node: Node, leases: Mapping[str, Lease], silent: Collection[str], now: float) -> bool:
-    """Tell whether all who have reported, and still do, hold the node as it is now."""
+    """Return whether all processes that still report hold the node as it is now."""
     version = whole_number(node.metadata.resource_version)
     reporting = (lease for key, lease in leases.items() if lease.has_reported and key not in silent and _lives(lease, now))
     return all(lease.synced(NODES.plural) >= version for lease in reporting)
 
 
 def _lives(lease: Lease, now: float) -> bool:
-    """Tell whether a Lease is valid by its own words: also a kubelet that has just begun need not wait for one that is not."""
+    """Return whether a Lease is valid by its own words: also a kubelet that has just begun need not wait for one that is not."""
     return now - seconds_of(lease.spec.renew_time or 0) < lease.spec.lease_duration_seconds
 
 
 def has_lost_pods(node: Node | None) -> bool:
-    """Tell whether a node that was up is not any more, so that nobody vouches for its pods: they are not Ready."""
+    """Return whether a node that was up is not any more, so that the state of its pods is unknown: they are not Ready."""
     ready = next((c for c in node.status.conditions if c.type == "Ready"), None) if node else None
     return ready is not None and (ready.status, ready.reason, ready.message) in {SILENT, NOT_THERE}

@@ -1,11 +1,11 @@
-"""One pod on its node: has its containers started in order, hears of their ends, probes them, has them stopped.
+"""One pod on its node: has its containers started in order, receives their ends, probes them, has them stopped.
 
 `PodWorker.advance()` is level-triggered: it looks at the pod as it should be and at the records of its containers as
-they are, and asks the runtime for the next thing. Whatever happens (news of the runtime, a probe's verdict, a timer) only
+they are, and asks the runtime for the next thing. Every event (of the runtime, a probe's verdict, a timer) only
 changes a record and asks for another look.
 
-Stopping (semantics 1.9): a command gets SIGTERM at once, as on a cluster. A built-in workload serves on until no rule
-leads to the pod any more (`kubelet_drain`) and nobody is being served. Both have the grace period, then they are killed.
+Stopping (semantics 1.9): a command gets SIGTERM at once, as on a cluster. A built-in workload continues to serve until no rule
+leads to the pod any more (`kubelet_drain`) and it serves no client. Both have the grace period, then they are killed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ log = logging.getLogger("netlab.node")
 def refusal(error: Exception) -> tuple[str, str]:
     """Return reason and message of a container that could not be started, in kubelet's words.
 
-    What nobody expected is a manifest that this code cannot follow: it concerns this container alone.
+    An unexpected exception means a manifest that this code cannot handle: it concerns this container alone.
     """
     if isinstance(error, ConfigError):
         return error.reason, error.message
@@ -60,7 +60,7 @@ def refusal(error: Exception) -> tuple[str, str]:
 
 
 class Surroundings(Protocol):
-    """What a pod needs to know of the rest of the cluster."""
+    """What a pod needs of the rest of the cluster."""
 
     def sources(self, pod: Pod, address: str) -> Sources:
         """Return what the pod's environment may refer to."""
@@ -72,10 +72,10 @@ class Surroundings(Protocol):
         """Return the address of the pod's node."""
 
     def is_node_lost(self, pod: Pod) -> bool:
-        """Tell whether the pod's node was up and is not any more."""
+        """Return whether the pod's node was up and is not any more."""
 
     def is_withdrawn(self, pod: Pod, withdrawal: Withdrawal) -> bool:
-        """Tell whether no rule anywhere sends new connections to the pod, which is terminating."""
+        """Return whether no rule anywhere sends new connections to the pod, which is terminating."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Tools:
     runtime: PodRuntime
     state: StateDirectory
     surroundings: Surroundings
+    retry_seconds: float = containers.RETRY_SECONDS  # after a start that was refused
 
 
 @dataclass(eq=False)
@@ -98,11 +99,11 @@ class PodWorker:
     node_path: str
     wake: Callable[[str], None]
     address: str = ""
-    stands: bool = False  # its sandbox is there; a status that knows an address may be older than the namespaces
+    stands: bool = False  # its sandbox is there; a status with an address may be older than the namespaces
     problem: str = ""
     broken: str = ""  # what broke since its status was shown last
-    home: int | None = None  # of a pod of the host network: the inode of the namespace that it stands in
-    released: bool = False  # the runtime has been told to end and forget everything
+    home: int | None = None  # of a pod of the host network: the inode of its namespace
+    released: bool = False  # the runtime was asked to end and forget everything
     records: dict[str, ContainerRecord] = field(default_factory=dict)
     asked: dict[str, Run] = field(default_factory=dict)  # runs that have not begun yet
     steps: dict[str, Stop] = field(default_factory=dict)  # how firmly each container has been asked to end
@@ -146,29 +147,29 @@ class PodWorker:
 
     @property
     def status_pending(self) -> bool:
-        """Tell whether the API does not show yet what the kubelet knows."""
+        """Return whether the API does not show yet what the kubelet has observed."""
         return self.dirty or self.pod.status != self.status
 
     @property
     def is_refused(self) -> bool:
-        """Tell whether the sandbox cannot be made until somebody removes what is in its place."""
+        """Return whether the sandbox cannot be made until a user removes what is in its place."""
         return self.problem.startswith(SANDBOX_REFUSED)
 
     @property
     def serves_on(self) -> bool:
-        """Tell whether all its containers end by themselves once no rule leads to the pod any more."""
+        """Return whether all its containers end by themselves once no rule leads to the pod any more."""
         return all(self.tools.runtime.serves_on(self.uid, container) for container in self.pod.spec.containers)
 
     @property
     def refusals(self) -> list[str]:
-        """Why containers cannot be made, as kubelet says in an Event."""
+        """Why containers cannot be made, in the words of kubelet's Event."""
         return [record.message for record in self.records.values() if record.reason in REFUSED]
 
     # ---- the sandbox
     def stand(self, address: str, *, fresh: bool = False) -> None:
-        """Take in that the sandbox stands, and take over what an earlier daemon started in it.
+        """Take in that the sandbox is running, and take over what an earlier daemon started in it.
 
-        In a `fresh` one nothing can run: whatever runs for the pod is in a namespace that nobody can reach, and is ended.
+        In a `fresh` one nothing can run: whatever runs for the pod is in an unreachable namespace, and is ended.
         """
         self.address, self.problem = address, ""
         if self.stands and not fresh:
@@ -193,7 +194,7 @@ class PodWorker:
                     self.probing.begin(run)
 
     def restore_files(self) -> None:
-        """Write those of the pod's files that somebody has deleted; what its containers wrote into the others stays."""
+        """Write those of the pod's files that were deleted; what its containers wrote into the others stays."""
         if not self.stands or not self.records or self.pod.terminating:
             return
         missing = {name for name in podfiles.INJECTED if not (self.files.etc / name).exists()}
@@ -206,7 +207,7 @@ class PodWorker:
 
     # ---- the level-triggered look
     def advance(self) -> None:
-        """Ask for the next thing for this pod."""
+        """Request the next step for this pod."""
         if self.pod.terminating:
             self._stop()
             return
@@ -236,7 +237,9 @@ class PodWorker:
 
     def _wait(self, container: Container, reason: str, message: str) -> None:
         record, now = self.records.get(container.name, NEW), time.time()
-        refused = self.records[container.name] = containers.refused(record, container, reason, message, now=now)
+        refused = self.records[container.name] = containers.refused(
+            record, container, reason, message, now=now, retry_seconds=self.tools.retry_seconds
+        )
         asyncio.get_running_loop().call_later(refused.due - now, self.wake, self.uid)
 
     def _start(self, container: Container, record: ContainerRecord) -> None:
@@ -259,7 +262,7 @@ class PodWorker:
 
     # ---- what happens
     def hear(self, news: Began | Ended | Refused) -> None:
-        """Take in what became of a run; what is about another run than the present one is old news."""
+        """Process the result of a run; the result of an earlier run is ignored."""
         name, number = news.key.container, news.key.number
         container, record = self._container(name), self.records.get(name, NEW)
         run = self.asked.get(name)
@@ -271,7 +274,7 @@ class PodWorker:
             del self.asked[name]
             if isinstance(news, Refused):
                 self._wait(container, news.reason, news.message)
-            else:  # also one that has ended before it was told to have begun
+            else:  # also one that has ended before its start was reported
                 self._began(run, news if isinstance(news, Began) else Began(news.key))
         if isinstance(news, Ended):
             self._ended(container, LOST if news.code is None else news.code, news.message)
@@ -298,7 +301,7 @@ class PodWorker:
         )
 
     def _observed(self, name: str, result: readiness.Result) -> None:
-        """Take in what a probe has shown."""
+        """Process the result of a probe."""
         container, record = self._container(name), self.records[name]
         if container is None or container.readiness_probe is None:
             return
@@ -309,7 +312,7 @@ class PodWorker:
             self.wake(self.uid)
 
     def retry_configuration(self) -> bool:
-        """Try containers again that wait for a ConfigMap or Secret; tell whether there are any."""
+        """Try containers again that wait for a ConfigMap or Secret; return whether there are any."""
         waiting = {name: r for name, r in self.records.items() if r.reason in OF_CONFIGURATION}
         self.records.update({name: containers.due_now(record) for name, record in waiting.items()})
         return bool(waiting)
@@ -327,16 +330,16 @@ class PodWorker:
     # ---- the end
     @property
     def stopped(self) -> bool:
-        """Tell whether nothing of the pod runs any more."""
+        """Return whether nothing of the pod runs any more."""
         return not self.asked and all(record.phase is not Phase.RUNNING for record in self.records.values())
 
     @property
     def gone(self) -> bool:
-        """Tell whether the runtime has let go of the pod."""
+        """Return whether the runtime has released the pod."""
         return self.released and not self.tools.runtime.holds(self.uid)
 
     def _stop(self) -> None:
-        """Ask for the next thing to stop a terminating pod."""
+        """Request the next step to stop a terminating pod."""
         now = time.time()
         if self.deadline is None:
             grace = self.pod.metadata.deletion_grace_period_seconds

@@ -1,7 +1,7 @@
 """Readiness probes of one pod's containers: a task for each, from the start of a run to its end.
 
-A probe that breaks, as nobody expected, has failed: it is told, and the next one is made when it is due. Else its container
-would stay as it was, and whoever waits for its verdict would wait for ever.
+A probe that raises an unexpected exception has failed: it is logged, and the next one is made when it is due. Else its container
+would stay as it was, and `up` would wait for its verdict for ever.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ class Probing:
         self._tasks[name] = task
 
     def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
-        """Take in that a task has ended; one that was not cancelled has broken."""
+        """Handle the end of a task; one that was not cancelled has failed."""
         if task.cancelled() or (error := task.exception()) is None:
             return
         log.error("pod=%s container=%s probe=broken", run.pod.key, run.container.name, exc_info=error)
         self._go_on(run, asyncio.get_running_loop().time())
-        self._observed(run.container.name, readiness.Result(success=False, message=f"the probe broke: {error!r}"))
+        self._observed(run.container.name, readiness.Result(success=False, message=f"the probe failed unexpectedly: {error!r}"))
 
     def end(self, name: str) -> None:
-        """Probe a container no more."""
+        """Stop probing a container."""
         if task := self._tasks.pop(name, None):
             task.cancel()
 
     def end_all(self) -> tuple[asyncio.Task[None], ...]:
-        """Probe nothing any more; returns the tasks that are being cancelled."""
+        """Stop all probing; returns the tasks that are being cancelled."""
         ending = tuple(self._tasks.values())
         for name in tuple(self._tasks):
             self.end(name)

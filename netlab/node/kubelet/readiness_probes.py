@@ -24,7 +24,7 @@ from netlab.process.podfiles import port_of
 
 USER_AGENT = "kube-probe/netlab"
 LONGEST_STATUS_LINE = 4096
-NOT_HTTP = "the answer is not HTTP"
+NOT_HTTP = "the response is not HTTP"
 
 RunCommand = Callable[[tuple[str, ...], float], Awaitable[Result]]
 
@@ -53,7 +53,7 @@ async def probe_once(kernel: Kernel, probe: Probe, target: Target, run_command: 
         return Result(success=False, message=f"no answer within {timeout} s")
     except (OSError, KernelError) as error:
         return Result(success=False, message=str(error))
-    return Result(success=False, message="the probe has none of httpGet, tcpSocket and exec")
+    return Result(success=False, message="the probe has no httpGet, tcpSocket or exec")
 
 
 async def _tcp(kernel: Kernel, host: str, port: int | str, target: Target) -> Result:
@@ -75,7 +75,7 @@ async def _http(kernel: Kernel, action: HTTPGetAction, target: Target) -> Result
         return Result(success=False, message=NOT_HTTP)
     finally:
         writer.close()
-        with contextlib.suppress(OSError, ssl.SSLError):  # the answer is known, how the server hangs up is its affair
+        with contextlib.suppress(OSError, ssl.SSLError):  # the answer is known, how the server closes does not matter
             await writer.wait_closed()
     return verdict(status)
 

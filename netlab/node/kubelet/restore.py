@@ -1,4 +1,4 @@
-"""What a pod's status in the API tells a daemon that has just started about its containers (pure).
+"""What a daemon that has just started reads about containers from a pod's status in the API (pure).
 
 The status is the kubelet's memory: restart counts, start times and ends survive in the API server's store.
 """
@@ -49,7 +49,7 @@ def restored(pod: Pod, container: Container) -> ContainerRecord | None:
 
 
 def _readiness(container: Container, status: ContainerStatus) -> Readiness:
-    """A ready container stays ready until its probe says otherwise: a new daemon takes no traffic away."""
+    """A ready container stays ready until its probe fails: a new daemon takes no traffic away."""
     if container.readiness_probe is None:
         return readiness.NO_PROBE
     return Readiness(ready=True, settled=True) if status.ready else NOT_PROBED

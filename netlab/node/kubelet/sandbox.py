@@ -1,19 +1,19 @@
-"""Pod sandboxes: an address, a network namespace, a place on the node's bridge; many at once, and mended when broken.
+"""Pod sandboxes: an address, a network namespace, a place on the node's bridge; many at once, and repaired when broken.
 
 A round over all pods of all nodes costs one batch of namespaces, one observe and one netlink batch per node, and one
 small batch per new pod. What is programmed is the difference between wanted and observed, so that a second round does
-nothing and a round after somebody's meddling (a veth deleted, hairpin off) repairs just that.
+nothing and a round after a manual change (a veth deleted, hairpin off) repairs just that.
 
-A pod's namespace may be long in coming (a container holds it, in runtime `docker`), and rounds go on meanwhile. Those leave
-alone what has no news: a node is looked at when a pod of it has got its namespace, when the node's own is another one than
-it was (then all that was on it is gone), and when somebody asks for a resync.
+A pod's namespace may be long in coming (a container holds it, in runtime `docker`), and rounds continue until then. Those leave
+alone what is unchanged: a node is inspected when a pod of it has got its namespace, when the node's own is another one than
+it was (then all that was on it is gone), and when a resync is requested.
 
-Each pod fails alone. A batch that the kernel refuses is gone through again pod by pod, so that what is wrong with one is said
-of that one, and the others stand. The pod is left out of the batches that follow until its back-off is over or it changes.
+Each pod fails alone. A batch that the kernel refuses is repeated pod by pod, so that what is wrong with one is reported
+for that one, and the others are made. The pod is left out of the batches that follow until its back-off is over or it changes.
 A node whose own part is refused (its bridge) takes its pods along.
 
 A resync first looks whether the namespaces of pods are there. One that was removed by hand is made again; what runs in the
-old one is of no use any more, so the outcome names the pods whose namespace is `fresh`. A pod's cable is looked at as a pair
+old one is useless, so the outcome names the pods whose namespace is `fresh`. A pod's cable is looked at as a pair
 (`dataplane.cables`): its end on the node may lead into a namespace that has no name any more.
 
 Addresses are host-local's (semantics 3.27, 3.28, 1.6): round robin, kept for the pod's life, on disk in `ipam/<node>`
@@ -63,7 +63,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class Reservations(msgspec.Struct):
-    """The content of `ipam/<node>`: who has which address, and the one handed out last."""
+    """The content of `ipam/<node>`: which pod has which address, and the one assigned last."""
 
     last: str = ""
     pods: dict[str, Reservation] = {}
@@ -71,9 +71,9 @@ class Reservations(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round has reached: the address of each pod whose sandbox stands, and why others do not.
+    """What a round has reached: the address of each pod whose sandbox exists, and why others do not.
 
-    `fresh` are those of the pods reached whose namespace was made since they last stood: nothing can run in it yet.
+    `fresh` are those of the pods reached whose namespace was made since the last round: nothing can run in it yet.
     """
 
     addresses: Mapping[str, str]
@@ -110,18 +110,18 @@ class Sandboxes:
         self._failed = Containment(log, "sandbox", time.monotonic)  # what was refused: ports of pods by uid, nodes, namespaces
 
     def renewed(self, nodes: Collection[str]) -> set[str]:
-        """Return those of all nodes on which nothing of ours can be: new ones, and those whose namespace is a new one."""
+        """Return the nodes without any sandbox: new ones, and those with a new namespace."""
         self._bridged = {
             node: found for node, found in self._bridged.items() if node in nodes and found == inode(self._node_path(node))
         }
         return set(nodes) - self._bridged.keys()
 
     def stands(self, uid: str) -> bool:
-        """Tell whether a pod's sandbox has been made and nothing has been heard since of its loss."""
+        """Return whether a pod's sandbox has been made and no loss has been reported since."""
         return uid in self._standing
 
     def ensure(self, nodes: Sequence[NodePods], *, resync: bool = False) -> Outcome:
-        """Give every pod its sandbox; with `resync` look into those that stand, too."""
+        """Give every pod its sandbox; with `resync` look into existing ones, too."""
         self._lost.clear()
         problems: dict[str, str] = {}
         planned: dict[str, tuple[Sandbox, ...]] = {}
@@ -142,7 +142,7 @@ class Sandboxes:
         return Outcome(addresses, problems, fresh)
 
     def _forget_unmade(self, planned: Mapping[str, Sequence[Sandbox]], *, resync: bool) -> None:
-        """Take in which pods do not stand any more: those of a new node, and at a resync those whose namespace is gone."""
+        """Find which pods have lost their sandbox: those of a new node, and at a resync those whose namespace is gone."""
         for node, sandboxes in planned.items():
             for sandbox in sandboxes:
                 if node not in self._bridged or (resync and not self._is_there(sandbox)):
@@ -162,12 +162,12 @@ class Sandboxes:
         return missing
 
     def lose(self, uid: str) -> None:
-        """Take in that a pod's namespace is not there any more, or is another one. May be called during a round."""
+        """Note that a pod's namespace is gone or was replaced. May be called during a round."""
         self._lost.add(uid)
         self._standing.pop(uid, None)
 
     def remove(self, node: str, uids: Iterable[str]) -> None:
-        """Remove sandboxes: namespace, then address. What is gone already is no error.
+        """Remove sandboxes: namespace, then address. What is gone already causes no error.
 
         With a namespace its veth goes, and the other end on the node with it, many at once and in the background;
         deleting the links one by one costs the kernel 15 ms each. Should a process still hold the namespace, the
@@ -205,7 +205,7 @@ class Sandboxes:
         )
         found: dict[str, tuple[str, ...]] = {}
         for node in sorted(nodes):
-            with self._failed.contain(f"addresses of {node}"):  # a damaged record is told, and concerns that node
+            with self._failed.contain(f"addresses of {node}"):  # a damaged record is reported, and concerns that node
                 found[node] = tuple(uid for uid in self._reservations(node).pods if uid not in alive)
         return found
 
@@ -292,7 +292,7 @@ class Sandboxes:
         )
 
     def _program(self, wanted: NodePods, sandboxes: Sequence[Sandbox], *, resync: bool) -> dict[str, str]:
-        """Program a node and these pods of it; returns what was said against which."""
+        """Program a node and these pods of it; returns what was refused for which."""
         known, unseen = self._observed(wanted, sandboxes, resync=resync)
         seen = [sandbox for sandbox in sandboxes if sandbox.uid not in unseen]
         empty = {s.path: NamespaceState() for s in seen if s.uid in self._fresh}
@@ -349,9 +349,9 @@ class Sandboxes:
         return True, refused
 
     def _program_node(self, wanted: NodePods, sandboxes: Sequence[Sandbox], pods: Mapping[str, NamespaceState]) -> bool:
-        """Program the node's side; tell whether that changed anything. `pods` are the namespaces of pods as they were found."""
+        """Program the node's side; return whether that changed anything. `pods` are the namespaces of pods as they were found."""
         path = self._node_path(wanted.node)
-        namespace = inode(path)  # before: should it be replaced meanwhile, that is seen
+        namespace = inode(path)  # before: a replacement in the meantime is seen
         bridge = cni_bridge(self._lab, wanted.subnet, mtu=self._mtu)
         desired = NamespaceState(
             links=(*bridge.links, *(node_link(sandbox) for sandbox in sandboxes)),
@@ -364,7 +364,7 @@ class Sandboxes:
         for where, operations in broken.items():
             self._kernel.perform(where, operations)
         if broken:
-            log.warning("node=%s cables=severed count=%d remedy=%r", wanted.node, sum(map(len, broken.values())), "made again")
+            log.warning("node=%s cables=severed count=%d remedy=%r", wanted.node, sum(map(len, broken.values())), "recreated")
             observed = _observe(self._kernel, path, desired)
         operations = diff(desired, observed, _owned_on_node)
         self._kernel.perform(path, operations)
@@ -375,7 +375,7 @@ class Sandboxes:
         return namespace_path(host_namespace(self._lab, node))
 
     def _program_pod(self, sandbox: Sandbox, known: NamespaceState | None, *, resync: bool) -> str:
-        """Program the pod's own side, of which `known` may be the state; returns what the kernel said against it."""
+        """Program the pod's own side, of which `known` may be the state; returns what the kernel refused."""
         if sandbox.uid in self._standing and not resync:
             return ""
         home, desired = inode(sandbox.path), pod_state(sandbox)

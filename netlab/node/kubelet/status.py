@@ -1,4 +1,4 @@
-"""From what is known of a pod to the status the API shows (pure): phase, conditions, container statuses.
+"""From a pod's observed state to the status the API shows (pure): phase, conditions, container statuses.
 
 A condition keeps its lastTransitionTime while its status stays the same. PodScheduled is the scheduler's and is passed
 on as found. Reasons and messages are kubelet's own words, since people search for them.
@@ -24,12 +24,12 @@ NOT_INITIALIZED = ContainerRecord(reason="PodInitializing")
 
 @dataclass(frozen=True)
 class PodView:
-    """What the kubelet knows of one pod right now."""
+    """What the kubelet has observed of one pod right now."""
 
     address: str = ""
     host_ip: str = ""
     sandbox_ready: bool = False
-    node_lost: bool = False  # nobody vouches for what runs on its node
+    node_lost: bool = False  # the state of its node is unknown
     started: float = 0.0
     records: Mapping[str, ContainerRecord] = field(default_factory=dict)
 
@@ -66,17 +66,17 @@ def status_body(status: PodStatus) -> Json:
 
 
 def all_initialized(pod: Pod, records: Mapping[str, ContainerRecord]) -> bool:
-    """Tell whether every init container has completed."""
+    """Return whether every init container has completed."""
     return all(completed(records.get(c.name, NEW)) for c in pod.spec.init_containers)
 
 
 def completed(record: ContainerRecord) -> bool:
-    """Tell whether a container has ended for good, successfully."""
+    """Return whether a container has ended for good, successfully."""
     return record.phase is Phase.TERMINATED and record.end is not None and record.end.code == 0
 
 
 def failed(record: ContainerRecord) -> bool:
-    """Tell whether a container has ended for good, unsuccessfully."""
+    """Return whether a container has ended for good, unsuccessfully."""
     return record.phase is Phase.TERMINATED and not completed(record)
 
 

@@ -21,12 +21,12 @@ from netlab.node.kubelet.nodes import Heartbeats, held_by_members, ready_conditi
 from netlab.node.kubelet.pods import PodWorker
 from netlab.node.kubelet.status import pod_status, status_body
 
-MOST_EVENTS = 50  # about one pod; what changes its words at every try is told often enough by then
+MOST_EVENTS = 50  # about one pod; an error that changes at every try is reported often enough by then
 log = logging.getLogger("netlab.node")
 
 
 class Writer:
-    """Writes what differs from what the API shows. An object that has gone or changed meanwhile is a later round's affair."""
+    """Writes what differs from what the API shows. A conflict or a missing object is left to a later round."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -48,7 +48,7 @@ class Writer:
             worker.written, worker.written_version = wanted, whole_number(answer["metadata"]["resourceVersion"])
 
     async def delete_pod(self, pod: Pod) -> bool:
-        """Delete a pod for good; tell whether that was done."""
+        """Delete a pod for good; return whether that was done."""
         meta = pod.metadata
         self._told.pop(meta.uid, None)
         return bool(await self._attempt(self._client.delete(PODS, meta.name, namespace=meta.namespace, grace_period_seconds=0)))
@@ -82,7 +82,7 @@ class Writer:
             await self._attempt(self._client.patch(NODES, name, {"status": body}, subresource="status"))
 
     async def _attempt(self, write: Awaitable[Json]) -> Json:
-        """Write; for an object that has gone or changed meanwhile return {}."""
+        """Write; for an object that is gone or has changed in the meantime return {}."""
         try:
             return await write
         except ApiError as error:

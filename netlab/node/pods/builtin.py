@@ -1,4 +1,4 @@
-"""Which containers are built-in workloads, and what their server is told (pure)."""
+"""Which containers are built-in workloads, and what their server receives (pure)."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def builtin_of(container: Container) -> str:
 
 
 def is_brought(container: Container) -> bool:
-    """Tell whether netlab's workloads image can do what this container does: be a server, or run a command with its tools."""
+    """Return whether netlab's workloads image can do what this container does: be a server, or run a command with its tools."""
     return bool(builtin_of(container)) or bool(container.command and brings(container.image))
 
 
 def server_spec(run: Run) -> ServerSpec:
-    """Return what the server of a built-in workload is told."""
+    """Return what the server of a built-in workload receives."""
     pod, container = run.pod, run.container
     words = (*container.command[1:], *container.args)
     return ServerSpec(

@@ -1,4 +1,4 @@
-"""Which capabilities a container has: the default set, less what it drops, and what it adds (pure).
+"""The capabilities of a container: the default set, less what it drops, and what it adds (pure).
 
 As containerd and Docker compute it: `drop` comes first, so `drop: [ALL], add: [NET_RAW]` is NET_RAW alone. What may be added at
 all is checked when the object is written (`netlab.api.capabilities`).
@@ -17,6 +17,6 @@ def granted(container: Container) -> tuple[str, ...]:
 
 
 def changed(wanted: Capabilities, before: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a set of capabilities after a container's wishes."""
+    """Return a set of capabilities with a container's additions and drops applied."""
     kept = () if ALL in wanted.drop else tuple(name for name in before if name not in wanted.drop)
     return tuple(sorted({*kept, *wanted.add}))

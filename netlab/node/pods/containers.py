@@ -1,6 +1,6 @@
-"""What happens to a container over time, as values: running, waiting, ended; restarts and back-off.
+"""The life of a container, as values: running, waiting, ended; restarts and back-off.
 
-A container is one `ContainerRecord`; events and times go in, a new record comes out, nothing is performed here.
+A container is one `ContainerRecord`; it turns events and times into a new record and has no effects.
 Kubernetes' rules:
   - restartPolicy Always restarts every end, OnFailure an end with a code other than 0, Never none;
   - the first restart is immediate, the next wait 10 s, 20 s, 40 s ... 300 s (CrashLoopBackOff); ten minutes of
@@ -21,13 +21,13 @@ from netlab.node.pods.readiness import NOT_PROBED, Readiness
 
 FIRST_BACK_OFF = 10.0
 LONGEST_BACK_OFF = 300.0
-RETRY = 5.0  # until something else is tried again that was refused
+RETRY_SECONDS = 5.0  # until something other than an image is tried again that was refused
 CALM_RUN = 600.0  # a run this long forgets the back-off
 SIGNALLED = 128
 
 
 class Phase(Enum):
-    """Where a container is in its life."""
+    """The phase of a container's life."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -51,7 +51,7 @@ class Termination:
 
 @dataclass(frozen=True)
 class ContainerRecord:
-    """All that is known of one container of one pod."""
+    """The state of one container of one pod."""
 
     phase: Phase = Phase.WAITING
     reason: str = "ContainerCreating"  # of waiting
@@ -69,7 +69,7 @@ class ContainerRecord:
 
     @property
     def ready(self) -> bool:
-        """It runs and its probe, if it has one, says so."""
+        """It runs and its probe, if it has one, succeeded."""
         return self.phase is Phase.RUNNING and self.readiness.ready
 
 
@@ -91,7 +91,7 @@ def started(record: ContainerRecord, *, now: float, readiness: Readiness, identi
 
 
 def with_readiness(record: ContainerRecord, state: Readiness) -> ContainerRecord:
-    """Return the record with what the probes have shown since."""
+    """Return the record with the newest results of the probes."""
     return replace(record, readiness=state)
 
 
@@ -112,10 +112,18 @@ def waiting(record: ContainerRecord, reason: str, message: str, *, due: float) -
     return replace(record, phase=Phase.WAITING, reason=reason, message=message, due=due, readiness=NOT_PROBED)
 
 
-def refused(record: ContainerRecord, container: Container, reason: str, message: str, *, now: float) -> ContainerRecord:
+def refused(
+    record: ContainerRecord,
+    container: Container,
+    reason: str,
+    message: str,
+    *,
+    now: float,
+    retry_seconds: float = RETRY_SECONDS,
+) -> ContainerRecord:
     """Return the record of a container that could not be started; an image is pulled again after a growing pause."""
     if reason != "ErrImagePull":
-        return waiting(record, reason, message, due=now + RETRY)
+        return waiting(record, reason, message, due=now + retry_seconds)
     failed = record.failed_pulls + 1
     pause = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0**record.failed_pulls)
     if record.failed_pulls:
@@ -147,7 +155,7 @@ def ended(
 
 
 def restarts(policy: str, code: int) -> bool:
-    """Tell whether a restartPolicy starts a container again that ended with `code`."""
+    """Return whether a restartPolicy starts a container again that ended with `code`."""
     return policy == "Always" or (policy == "OnFailure" and code != 0)
 
 

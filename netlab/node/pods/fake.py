@@ -1,6 +1,6 @@
 """A pod runtime in memory, for tests of what is above it: no process, no engine, no wait.
 
-It keeps what every `PodRuntime` promises: `tests/podcontract.py` runs the same cases against all
+It keeps the contract of every `PodRuntime`: `tests/podcontract.py` runs the same cases against all
 three. A container is an entry of `containers`. A run begins in `carry_out`; each event reaches the
 listener before the call that caused it returns.
 
@@ -84,7 +84,7 @@ class FakePodRuntime:
         self._notify = listener
 
     async def run(self) -> None:
-        """Wait until cancelled; containers go on."""
+        """Wait until cancelled; containers keep running."""
         await asyncio.get_running_loop().create_future()
 
     async def recall(self, known: Collection[Place]) -> None:
@@ -108,7 +108,7 @@ class FakePodRuntime:
         self._asked.append(run)
 
     def take_over(self, run: Run) -> Ended | None:
-        """Go on with a run that an earlier daemon started."""
+        """Continue a run that an earlier daemon started."""
         container = self.containers.get(run.key.place)
         if container is None or container.run.key != run.key:
             return Ended(run.key, None, LOST)
@@ -137,7 +137,7 @@ class FakePodRuntime:
             del self.containers[place]
 
     def holds(self, uid: str) -> bool:
-        """Tell whether a test keeps something of a released pod."""
+        """Return whether a test keeps something of a released pod."""
         return uid in self.kept
 
     async def carry_out(self, _nodes: Collection[str]) -> None:
@@ -152,14 +152,14 @@ class FakePodRuntime:
             self._notify(Began(run.key, identity="fake://{}/{}/{}".format(*run.key)))
 
     async def probe(self, run: Run, argv: tuple[str, ...], limit: float) -> Result:
-        """Return what `answer` says: exit code and output, or TimeoutError."""
+        """Return what `answer` specifies: exit code and output, or TimeoutError."""
         try:
             return command_result(*self.answer(run, argv))
         except TimeoutError:
             return command_timed_out(argv, limit)
 
     def look_again(self) -> None:
-        """No event is ever late."""
+        """Do nothing: events are never late."""
 
     def settled(self) -> list[str]:
         """Nothing takes time."""

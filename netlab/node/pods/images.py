@@ -1,11 +1,11 @@
 """Which image a container of runtime `docker` is made from, by Kubernetes' policies.
 
-    imagePullPolicy   there      one of netlab's catalogue   neither
+    imagePullPolicy   there      one of netlab's catalog     neither
     IfNotPresent      that       netlab's workloads image    pulled
     Never             that       netlab's workloads image    ErrImageNeverPull
     Always            pulled     pulled                      pulled
 
-The default is Kubernetes' (Always for the tag `latest` or none), except for images of the catalogue, which netlab brings:
+The default is Kubernetes' (Always for the tag `latest` or none), except for images of the catalog, which netlab provides:
 IfNotPresent (`netlab.controlplane.kinds.pod`). All functions block.
 """
 
@@ -23,7 +23,7 @@ NO_NAME = 400  # the engine's HTTP code for what cannot be an image's name
 
 
 class ImageUnavailableError(LabError):
-    """An image cannot be had; `reason` is Kubernetes' word for why."""
+    """An image is unavailable; `reason` is Kubernetes' word for why."""
 
     def __init__(self, message: str, *, reason: str, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -35,19 +35,19 @@ class Chosen:
     """The image a container is made from. `server`: the built-in workload that runs in it; "" when it runs a program."""
 
     image: str
-    user: str = ""  # who it runs as; "" is root
+    user: str = ""  # the user that it runs as; "" is root
     stands_in: bool = False  # it is netlab's own, in place of the one that was named
     server: str = ""
 
 
 def needs_pull(container: Container, *, present: bool) -> bool:
-    """Tell whether a registry is asked before the container can be made; `present`: its image is there."""
+    """Return whether a registry is asked before the container can be made; `present`: its image is there."""
     policy = container.image_pull_policy
     return policy == ALWAYS or not (present or is_brought(container) or policy == NEVER)
 
 
 def choose(engine: Engine, container: Container, workloads: str) -> Chosen:
-    """Return the image of a container, fetched if that is its policy. `workloads` is the tag of netlab's own.
+    """Return the image of a container, pulled if that is its policy. `workloads` is the tag of netlab's own.
 
     Raises ImageUnavailableError.
     """
@@ -63,7 +63,7 @@ def choose(engine: Engine, container: Container, workloads: str) -> Chosen:
     raise ImageUnavailableError(
         f'Container image "{image}" is not present with pull policy of Never',
         reason="ErrImageNeverPull",
-        remedy=f"Make it or load it: docker build -t {image} ., or docker load.",
+        remedy=f"Build or load it: docker build -t {image} ., or docker load.",
     )
 
 
@@ -85,7 +85,9 @@ def _pull(engine: Engine, container: Container) -> None:
         engine.pull(image)
     except EngineError as error:
         local = f"docker build -t {image} ., docker pull {image}, or docker load"
-        present = "imagePullPolicy: IfNotPresent uses the one that is there" if engine.has_image(image) else f"Get it: {local}"
+        present = (
+            "imagePullPolicy: IfNotPresent uses the image that is present" if engine.has_image(image) else f"Get it: {local}"
+        )
         raise ImageUnavailableError(
             f'failed to pull image "{image}": {error.message}', reason="ErrImagePull", remedy=f"{present}."
         ) from error

@@ -1,6 +1,6 @@
-"""What a pod's container may take of the machine at most, with runtime `docker` (pure).
+"""The limits of a pod's container on the machine, with runtime `docker` (pure).
 
-Processes: PROCESSES, whatever the manifest says; without it one pod's fork bomb takes the machine's. A cluster's
+Processes: PROCESSES, whatever the manifest specifies; without it one pod's fork bomb takes the machine's. A cluster's
 kubelet has such a limit as `podPidsLimit`. Memory: `resources.limits.memory`, as on a cluster; without it as much as
 there is.
 """
@@ -27,7 +27,7 @@ _FACTORS: Final = {
 
 
 def memory_limit(container: Container) -> int:
-    """Return the bytes that a container may have, 0 for no limit (none stated, or what is no quantity)."""
+    """Return the bytes that a container may have, 0 for no limit (none stated, or an invalid quantity)."""
     resources: Any = container.resources
     limits = resources.get("limits") if isinstance(resources, dict) else getattr(resources, "limits", None)
     stated = limits.get("memory") if isinstance(limits, dict) else None
@@ -36,7 +36,7 @@ def memory_limit(container: Container) -> int:
 
 
 def quantity(text: str) -> Decimal | None:
-    """Return what a quantity like `64Mi`, `0.5G`, `1e6` is, None for a text that is none."""
+    """Return what a quantity like `64Mi`, `0.5G`, `1e6` is, None for an invalid text."""
     match = _QUANTITY.fullmatch(text)
     if match is None or (match[3] or "") not in _FACTORS:
         return None

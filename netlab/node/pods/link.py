@@ -1,13 +1,13 @@
 """The kubelet's end of its connections to built-in workloads (`netlab.workloads.protocol`).
 
-Runtime `netns`: `WorkloadsLink` is the conversation with a node's workloads process. Runtime
+Runtime `netns`: `WorkloadsLink` is the connection to a node's workloads process. Runtime
 `docker`: `ReadySocket` receives from each container that its server listens; the engine reports the
 rest.
 
-A conversation is two tasks, one that sends and one that receives; the end of either is the end of both, and whatever ended
+A connection is two tasks, one that sends and one that receives; the end of either is the end of both, and whatever ended
 it is logged. Then the link connects again, after a pause that grows until the process has answered: what breaks the
-conversation may well break the next one, too. A server that cannot be put into a message is refused before
-(`netlab.node.pods.netns.pods`), so one server never breaks the conversation about the others.
+connection may well break the next one, too. A server that cannot be put into a message is refused before
+(`netlab.node.pods.netns.pods`), so one server never breaks the connection for the others.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from netlab.workloads.protocol import LONGEST_LINE, Desired, Report, ServerSpec,
 
 READY = "ready"  # the name of the socket for `ReadySocket` among the lab's
 ANYBODY_MAY_WRITE = 0o666  # containers run as user nobody; it is mounted into those of servers
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # between attempts to connect while the process is being (re)started
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.01, 1.0  # between attempts to connect while the process is being (re)started
 log = logging.getLogger("netlab.node")
 
 
 class WorkloadsLink:
-    """Keeps one node's process informed; `on_report` hears every report that answers the newest desired set."""
+    """Keeps one node's process informed; `on_report` receives every report that answers the newest desired set."""
 
     def __init__(self, path: Path, on_report: Callable[[Report], None]) -> None:
         self._path = path
@@ -48,34 +48,34 @@ class WorkloadsLink:
 
     @property
     def settled(self) -> bool:
-        """Tell whether the process has answered for all that is wanted; one that died and came back has not."""
+        """Return whether the process has answered for the whole desired set; a restarted one has not."""
         return not self._desired.servers or self._answered == self._desired.version
 
     def want(self, servers: Sequence[ServerSpec]) -> None:
-        """Say what shall run on the node from now on; the same set again is no news."""
+        """Set what shall run on the node from now on; the same set again is not sent."""
         if tuple(servers) != self._desired.servers or self._desired.version == 0:
             self._desired = Desired(version=self._desired.version + 1, servers=tuple(servers))
             self._changed.set()
 
     async def run(self) -> None:
-        """Connect, talk, connect again, until cancelled."""
-        pause = FIRST_PAUSE
+        """Connect, exchange messages, reconnect, until cancelled."""
+        pause = FIRST_RETRY_SECONDS
         while True:
             answered = False
             with self._broken.contain(self._path.name) as attempt:
                 answered = await self._converse()
-            pause = FIRST_PAUSE if answered else min(2 * pause, LONGEST_PAUSE)
+            pause = FIRST_RETRY_SECONDS if answered else min(2 * pause, LONGEST_RETRY_SECONDS)
             if not answered or attempt.error is not None:
                 await asyncio.sleep(pause)  # a socket file that appears gives no event
 
     async def _converse(self) -> bool:
-        """Talk with the process until one side ends it; tell whether it has answered at all."""
+        """Exchange messages until one side ends; return whether the process has answered at all."""
         try:
             with socket_address(self._path) as address:
                 reader, writer = await asyncio.open_unix_connection(address, limit=LONGEST_LINE)
         except (ConnectionError, FileNotFoundError):
             return False
-        self._changed.set()  # whoever is there now may know nothing
+        self._changed.set()  # a new process has no state yet
         sending = asyncio.create_task(self._send(writer), name=f"workloads {self._path.name} sending")
         receiving = asyncio.create_task(self._receive(reader), name=f"workloads {self._path.name} receiving")
         try:
@@ -118,7 +118,7 @@ class ReadySocket:
         self._transport: asyncio.BaseTransport | None = None
 
     async def open(self) -> None:
-        """Open the socket; again, if an attempt before this one got so far."""
+        """Open the socket; replace that of an earlier attempt."""
         self.close()
         self.path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()

@@ -27,7 +27,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Readiness:
-    """What the probes of one container have shown so far."""
+    """The results of the probes of one container so far."""
 
     ready: bool = False
     settled: bool = False

@@ -1,9 +1,9 @@
-"""What the kubelet asks of a runtime: network namespaces for pods, and runs of containers in them.
+"""The interface between kubelet and runtime: network namespaces for pods, and runs of containers in them.
 
-Theory. What a pod's life is, the kubelet knows: order, restarts and back-off, readiness, grace (`kubelet_pods`). How a
-container is run is a runtime's affair: `netns_pods` has processes and built-in servers, `docker_pods` containers.
+Theory. The kubelet runs a pod's life: order, restarts and back-off, readiness, grace (`kubelet_pods`). How a
+container is run depends on the runtime: `netns_pods` has processes and built-in servers, `docker_pods` containers.
 
-    in a round        start, stop, release      noted or begun; nobody waits
+    in a round        start, stop, release      noted or begun, without waiting
     at its end        carry_out                 all together: an engine starts ten as fast as two
     at any time       events to the listener    began, ended, refused, a sandbox was lost
 
@@ -12,8 +12,8 @@ sure that a run exists: one that an earlier daemon started, and died before it w
 taken over. An event of another run than the container's present one is out of date. Every run that
 began ends with exactly one `Ended`; if it ends at once, that event may precede its `Began`.
 
-To stop is a ladder, climbed one step at a time: DRAIN (send clients away, serve on), END (finish what is being served),
-KILL. A command knows no DRAIN.
+Stopping has steps, taken one at a time: DRAIN (send clients away, continue to serve), END (finish what is being served),
+KILL. A command has no DRAIN.
 
 `tests/podcontract.py` holds what every runtime promises; `pod_runtime_fake` is the one for tests.
 """
@@ -31,7 +31,7 @@ from netlab.process.podfiles import Environment, PodFiles
 
 KILLED = 137  # the exit code of a process that SIGKILL ended
 LONGEST_OUTPUT = 200  # characters of a failed probe's output that its message has
-STARTING = "its sandbox is being started"  # why a pod has no namespace yet where that is no failure
+STARTING = "its sandbox is being started"  # why a pod has no namespace yet where that is not a failure
 SANDBOX_REFUSED = "FailedCreatePodSandBox"  # begins the problem of a pod whose namespace's path holds what the lab did not make
 Place = tuple[str, str]  # uid and container: whichever of its runs
 
@@ -85,7 +85,7 @@ class Began:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run is over. `code` is None when nobody knows it."""
+    """A run is over. `code` is None when it is unknown."""
 
     key: RunKey
     code: int | None
@@ -103,14 +103,14 @@ class Refused:
 
 @dataclass(frozen=True)
 class SandboxLost:
-    """A pod's namespace is not what its containers are in any more: it is made anew."""
+    """A pod's namespace is not that of its containers any more: it is recreated."""
 
     uid: str
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Something else is worth a look: a pod's namespace has come, nothing of a pod is left; without uid, `settled`."""
+    """Something else has changed: a pod's namespace has come, nothing of a pod is left; without uid, `settled`."""
 
     uid: str = ""
 
@@ -136,7 +136,7 @@ def command_timed_out(argv: Sequence[str], limit: float) -> Result:
 
 
 class PodRuntime(Protocol):
-    """Runs containers. Except where said, methods are called in the event loop and return at once.
+    """Runs containers. Except where stated, methods are called in the event loop and return at once.
 
     `environment` is what every container's environment begins with.
     """
@@ -150,31 +150,31 @@ class PodRuntime(Protocol):
         """Follow what happens to the containers, until cancelled."""
 
     async def recall(self, known: Collection[Place]) -> None:
-        """Look at what an earlier daemon left, before anything else; what belongs to no known (uid, container) is removed."""
+        """Find what an earlier daemon left, before anything else; what belongs to no known (uid, container) is removed."""
 
     def make_namespaces(self, pods: Mapping[str, Pod]) -> Mapping[str, str]:
         """Make the network namespaces that are missing; the keys are their paths. Called in a thread.
 
-        Returns why a pod (by uid) has none yet; a `Changed` event says when that may be another.
+        Returns why a pod (by uid) has none yet; a `Changed` event reports when that may change.
         """
 
     def serves_on(self, uid: str, container: Container) -> bool:
-        """Tell whether a container of a pod, when that is terminating, serves until no rule leads to it any more."""
+        """Return whether a container of a pod, when that is terminating, serves until no rule leads to it any more."""
 
     def start(self, run: Run) -> None:
         """Have a run begin at the end of this round."""
 
     def take_over(self, run: Run) -> Ended | None:
-        """Go on with a run that an earlier daemon started; returns its end if it is over."""
+        """Continue a run that an earlier daemon started; returns its end if it is over."""
 
     def stop(self, key: RunKey, step: Stop) -> None:
-        """Ask a run to end. One that has not begun is refused, one that nobody knows is over."""
+        """Ask a run to end. One that has not begun is refused, an unknown one is over."""
 
     def release(self, uid: str) -> None:
         """End whatever runs for a pod, at once, and forget it."""
 
     def holds(self, uid: str) -> bool:
-        """Tell whether something of a released pod is still there."""
+        """Return whether something of a released pod is still there."""
 
     async def carry_out(self, nodes: Collection[str]) -> None:
         """Begin what was asked for in this round. `nodes` are the nodes there are."""

@@ -40,7 +40,7 @@ class Changes:
         return bool(self.places or self.services or self.names or self.all)
 
     def concern(self, check: Check) -> bool:
-        """Tell whether a check depends on something that changed."""
+        """Return whether a check depends on something that changed."""
         action = check.action
         target = action.target.name if isinstance(action, Reach) else ""
         asks = self.names and isinstance(action, Ask | LookUp)
@@ -86,7 +86,7 @@ def _changed(before: Mapping[str, T], after: Mapping[str, T]) -> set[str]:
 
 
 def _content(obj: T | None) -> T | None:
-    """Return an object without what the server counts."""
+    """Return an object without the server's counters."""
     if obj is None:
         return None
     meta: ObjectMeta = msgspec.structs.replace(obj.metadata, **VERSIONS)
@@ -94,7 +94,7 @@ def _content(obj: T | None) -> T | None:
 
 
 def _network(nodes: Iterable[Node]) -> list[tuple[object, ...]]:
-    """Return of nodes what the network is made of: heartbeats and conditions change nothing for a packet."""
+    """Return the fields of nodes that affect the network: heartbeats and conditions change nothing for a packet."""
     return [
         (n.metadata.name, n.metadata.uid, n.metadata.labels, n.spec.pod_cidr, n.internal_ip, n.metadata.deletion_timestamp)
         for n in nodes

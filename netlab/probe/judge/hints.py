@@ -4,20 +4,20 @@ For each kind of place where packets end, one question to the kernel (docs/seman
 
     entering a device of a node        does the node forward at all?
     at the bridge, to itself           will the bridge send a frame back out of the port it came from?
-    leaving flannel.1                  is there a neighbour, and a forwarding entry, for the other node's VTEP?
+    leaving flannel.1                  is there a neighbor, and a forwarding entry, for the other node's VTEP?
     in VXLAN                           does the frame go to the node that has the pod?
     on the underlay without VXLAN      is there a route over flannel.1 to the other node's pods?
     an answer at the asking pod        was it bridged past the rules that should have translated it back?
 
-What is wrong with the machine is a hint for every packet that was lost, or could not be sent for want of room.
+A problem of the machine is a hint for every packet that was lost, or could not be sent for lack of space.
 
-And for each node that a failed check passed, whatever came of it: are its tables what its agent writes, and the edge's what the
+And for each node that a failed check passed, whatever the outcome: are its tables what its agent writes, and the edge's what the
 edge writes (`hints_rules`)?
 
 If none of these explains a loss: are the links and routes of the nodes it passed what the parts of
 their network plane want (`netlab.plane`)?
 
-No answer is no hint. A question that fails does not fail the check.
+Without an answer there is no hint. A question that fails does not fail the check.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from netlab.probe.run.wire import Sighting
 
 FORWARDING = "net/ipv4/ip_forward"
 BRIDGED_RULES = "net/bridge/bridge-nf-call-iptables"
-UNANSWERED = frozenset({"network unreachable", "host unreachable"})  # said by routers on the way, not by the target
+UNANSWERED = frozenset({"network unreachable", "host unreachable"})  # sent by routers on the way, not by the target
 LOST = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE})
 BY_THE_MACHINE = LOST | {Outcome.NO_BUFFERS, Outcome.DNS_FAILED}
 
@@ -54,7 +54,7 @@ class Loss:
 
 
 class Hints:
-    """Asks each node once per run."""
+    """Explains failed checks; reads the state of each node once per run."""
 
     def __init__(self, snapshot: Snapshot, kernel: Kernel, machine: tuple[str, ...] = ()) -> None:
         self._snapshot = snapshot
@@ -81,7 +81,7 @@ class Hints:
         return tuple(sentence for find in finders for sentence in find(loss))
 
     def _state(self, node: str) -> NamespaceState:
-        """Return what a node's kernel shows; nothing for what is no node, or does not answer."""
+        """Return what a node's kernel shows; nothing for a place that is not a node or does not answer."""
         if node not in self._states:
             path = names.namespace_path(names.host_namespace(self._snapshot.name, node))
             try:
@@ -104,12 +104,12 @@ class Hints:
                 if commands:
                     more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""
                     repair = f"`{commands[0]}`{more} would repair it"
-                    yield f"{part.name} of {name} is not what its agent makes: {repair}"
+                    yield f"{part.name} of {name} differs from what its agent configures: {repair}"
 
     def _forwards(self, loss: Loss) -> Iterator[str]:
         node = loss.last.namespace
         if loss.last.direction == "in" and self._state(node).sysctls.get(FORWARDING) == "0":
-            yield f"{node} does not forward: net.ipv4.ip_forward is 0 there"
+            yield f"{node} does not forward packets: net.ipv4.ip_forward is 0"
 
     def _hairpins(self, loss: Loss) -> Iterator[str]:
         check, node = loss.check, loss.last.namespace
@@ -117,7 +117,10 @@ class Hints:
         own = any(b.rpartition(":")[0] == check.source.address for b in check.expectation.backends)
         for link in self._state(node).links if own and check.source.kind is Kind.POD else ():
             if link.name == device and link.hairpin is False:
-                yield f"hairpin mode is off on {device} of {node}: the bridge sends no frame back out of the port it came from"
+                yield (
+                    f"hairpin mode is off on {device} of {node}: "
+                    "the bridge does not send a frame back through the port it came from"
+                )
 
     def _tunnels(self, loss: Loss) -> Iterator[str]:
         last, node = loss.last, loss.last.namespace
@@ -128,16 +131,16 @@ class Hints:
         macs = {n.mac for n in state.neighbours if n.device == last.device and n.address == addresses.overlay}
         real = {link.mac for link in self._state(target).links if link.name == last.device}
         if not macs:
-            yield f"{node} has no neighbour entry for {addresses.overlay}, {target}'s end of the overlay"
+            yield f"{node} has no neighbor entry for {addresses.overlay}, the overlay address of {target}"
         elif real and not macs & real:
-            yield f"{node} takes {_any(macs)} for the MAC of {addresses.overlay}; {last.device} of {target} has {_any(real)}"
+            yield f"{node} maps {addresses.overlay} to MAC {_any(macs)}, but {last.device} of {target} has {_any(real)}"
         remotes = {f.remote for f in state.forwarding if f.mac in (macs & real or macs) and f.device == last.device}
         if macs and addresses.underlay not in remotes:
             sends = f"sends them to {_any(remotes)}" if remotes else "has no forwarding entry for them"
             yield f"frames for {target} must go to {addresses.underlay}; {last.device} of {node} {sends}"
 
     def _misdirected(self, loss: Loss) -> Iterator[str]:
-        """A frame of the overlay that went to another node than the one that has the packet's destination."""
+        """Find a frame of the overlay that went to a node without the packet's destination."""
         nodes = {addresses.underlay: name for name, addresses in self._snapshot.addresses.items()}
         for sighting in loss.observed.trail:
             packet, outer = sighting.packet, sighting.packet.outer
@@ -146,12 +149,12 @@ class Hints:
                 continue
             yield (
                 f"flannel.1 of {nodes.get(outer.source, outer.source)} sends frames for pods of {target.node} to"
-                f" {outer.destination} ({nodes.get(outer.destination, 'no node')})"
+                f" {outer.destination} ({nodes.get(outer.destination, 'not a node')})"
             )
             return
 
     def _routes(self, loss: Loss) -> Iterator[str]:
-        """A packet for a pod that crosses the underlay as it is left its node by the default route."""
+        """Find a packet for a pod that left its node by the default route, without VXLAN."""
         packet, target = loss.last.packet, self._snapshot.place_at(loss.last.packet.destination)
         bare = [s for s in loss.observed.trail if s.packet.answer == packet.answer and s.packet.outer is None]
         left = [
@@ -163,17 +166,17 @@ class Hints:
         subnet = next((n.spec.pod_cidr for n in self._snapshot.nodes if n.metadata.name == target.node), "")
         down = next((link.name for link in state.links if link.name.startswith("flannel") and not link.up), "")
         if down:
-            yield f"{down} of {node} is down, and its routes with it"
+            yield f"{down} of {node} is down, so its routes are gone"
         elif subnet not in {r.destination for r in state.routes}:
-            yield f"{node} has no route to {subnet}, {target.node}'s pods: the packet took the default route"
+            yield f"{node} has no route to {subnet} (pods of {target.node}): the packet took the default route"
 
     def _bridged(self, loss: Loss) -> Iterator[str]:
         action, source, packet = loss.check.action, loss.check.source, loss.last.packet
         untranslated = isinstance(action, Visit) and packet.answer and packet.source != action.address
         if untranslated and loss.last.namespace == source.name and self._state(source.node).sysctls.get(BRIDGED_RULES) == "0":
             yield (
-                f"the answer came back as {packet.source}'s, bridged past the rules of {source.node}: "
-                "net.bridge.bridge-nf-call-iptables is 0 there"
+                f"the reply kept the source {packet.source}: the bridge of {source.node} passed it without the rules,"
+                " because net.bridge.bridge-nf-call-iptables is 0"
             )
 
 

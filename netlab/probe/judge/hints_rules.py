@@ -1,7 +1,7 @@
 """Whether the tables of a node, and of the edge, are what their agent writes for the objects: chains, rules, elements one by one.
 
 Two texts of the same rule need not be equal, so nft prints both (`netlab.netfilter.listing`): the table as it is, and the wanted
-one, loaded into a namespace made for that purpose: a tester changes nothing of what it tests.
+one, loaded into a namespace made for that purpose: the test changes no tested table.
 
 What the edge writes also depends on which nodes are healthy. It reports that in its Lease; without a report there is nothing to
 compare with.
@@ -14,8 +14,11 @@ from collections.abc import Collection, Iterable, Iterator
 from netlab.api.cluster import Node
 from netlab.api.wellknown import EDGE_LEASE
 from netlab.dataplane import names
+from netlab.dataplane.diff import diff
+from netlab.dataplane.state import Verb
 from netlab.edge.frontends import offered, usable
 from netlab.edge.rules import Balancing, compile_rules
+from netlab.edge.steering import own_rules, steering_state
 from netlab.errors import KernelError
 from netlab.kernel.canonical import canonical
 from netlab.kernel.door import Kernel
@@ -29,7 +32,7 @@ MOST_NAMED = 3
 
 
 class RulesHints:
-    """Looks at each node, and at the edge, once per run."""
+    """Compares the tables of each node, and of the edge, once per run."""
 
     def __init__(self, snapshot: Snapshot, kernel: Kernel) -> None:
         self._snapshot = snapshot
@@ -43,7 +46,8 @@ class RulesHints:
             if name in nodes and name not in self._found:
                 self._found[name] = tuple(self._look(nodes[name]))
             elif name == names.EDGE and name not in self._found:
-                self._found[name] = tuple(self._compared(name, edge_tables(self._snapshot), "the edge writes"))
+                tables = self._compared(name, edge_tables(self._snapshot), "the edge writes")
+                self._found[name] = (*tables, *self._steering())
             yield from self._found.get(name, ())
 
     def _look(self, node: Node) -> Iterator[str]:
@@ -57,16 +61,32 @@ class RulesHints:
                 tables = part.wanted(view).tables
                 yield from self._compared(node.metadata.name, tables, "its agent writes")
 
+    def _steering(self) -> Iterator[str]:
+        """Yield a sentence if the edge lacks routing rules or routes of ports without a node port."""
+        snapshot = self._snapshot
+        if all(frontend.node_port for frontend in offered(snapshot.services).frontends):
+            return
+        path = names.namespace_path(names.host_namespace(snapshot.name, names.EDGE))
+        try:
+            observed = own_rules(self._kernel.observe(path, policy=True))
+        except KernelError:  # as for tables
+            return
+        wanted = steering_state(usable(snapshot.nodes).backends, observed)
+        lacking = [str(o) for o in diff(wanted, observed, lambda _: False) if o.verb is not Verb.DELETE]
+        if lacking:
+            more = f"; and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+            yield f"the edge lacks routes of ports without a node port: {'; '.join(lacking[:MOST_NAMED])}{more}"
+
     def _compared(self, host: str, tables: Iterable[Ruleset], writer: str) -> Iterator[str]:
         path = names.namespace_path(names.host_namespace(self._snapshot.name, host))
         for wanted in tables:
             try:
                 found = self._compare(path, wanted)
-            except KernelError:  # a question that fails is no hint
+            except KernelError:  # a question that fails yields no hint
                 continue
             if found:
                 told = "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if (more := len(found) - MOST_NAMED) > 0 else "")
-                yield f"table {wanted.family} {wanted.table} of {host} is not what {writer}: {told}"
+                yield f"table {wanted.family} {wanted.table} of {host} differs from what {writer}: {told}"
 
     def _compare(self, path: str, wanted: Ruleset) -> tuple[str, ...]:
         observed = self._kernel.nft_list(path, wanted.family, wanted.table)
@@ -89,11 +109,11 @@ def edge_tables(snapshot: Snapshot) -> tuple[Ruleset, ...]:
 def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple[str, ...]:
     """Return how a table differs from what is wanted, in words; `canonical` is how nft prints the wanted table."""
     if not observed.exists:
-        return ("it does not exist",)
+        return ("the table does not exist",)
     damage = compare(observed, canonical, wanted)
     return (
         *(f"chain {name} is missing" for name in damage.missing_chains),
-        *(f"chain {name} has another hook, priority or policy" for name in damage.unhooked_chains),
+        *(f"chain {name} has a different hook, priority or policy" for name in damage.unhooked_chains),
         *(_rules(name, observed, canonical) for name in damage.changed_chains if name not in damage.unhooked_chains),
         *(f"set {name} is missing" for name in damage.missing_sets),
         *(f"set {name} lacks {_listed(found)}" for name, found in damage.missing_elements.items() if found),
@@ -106,9 +126,9 @@ def differences(observed: Listing, canonical: Listing, wanted: Ruleset) -> tuple
 def _rules(name: str, observed: Listing, canonical: Listing) -> str:
     found, expected = _bare(observed.chains[name]), _bare(canonical.chains[name])
     if len(found) != len(expected):
-        return f"chain {name} has {len(found) or 'no'} rules, not {len(expected)}"
+        return f"chain {name} has {len(found) or 'no'} rules instead of {len(expected)}"
     pair = next(((has, wants) for has, wants in zip(found, expected, strict=True) if has != wants), ("", ""))
-    return f"chain {name} has other rules: `{pair[0]}` instead of `{pair[1]}`"
+    return f"chain {name} contains `{pair[0]}` instead of `{pair[1]}`"
 
 
 def _bare(lines: Iterable[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Expected against observed: pass, fail or not tested, with the reasons as sentences. Pure.
 
-The order matters: what could not be tested is said first; then whether the packet got through as it must; only of a
+The order matters: what could not be tested comes first; then whether the packet got through as it must; only of a
 packet that did get through are backend, source address and encapsulation questions.
 """
 
@@ -37,7 +37,7 @@ Fault = tuple[Outcome, str]
 
 
 def judge(check: Check, observed: Observed) -> Verdict:
-    """Compare what had to come with what came."""
+    """Compare the expected with the observed outcome."""
     expected = check.expectation
     if observed.outcome is Outcome.NOT_TESTED:
         return Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, (observed.detail,))
@@ -53,7 +53,7 @@ def judge(check: Check, observed: Observed) -> Verdict:
     if faults:
         return Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, tuple(sentence for _, sentence in faults))
     unseen = check.expectation.backends and not any(h.backend for h in observed.hits)
-    return Verdict(Result.PASSED, Outcome.ALLOWED, ("which backend answered was not observed",) if unseen else ())
+    return Verdict(Result.PASSED, Outcome.ALLOWED, ("the captures do not show which backend answered",) if unseen else ())
 
 
 def _wrong_outcome(check: Check, observed: Observed) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _wrong_outcome(check: Check, observed: Observed) -> Iterator[str]:
 
 
 def _untranslated(check: Check, observed: Observed) -> Iterator[str]:
-    """Say so when no rule took a packet for a Service's address: it reached a node and kept its destination."""
+    """Yield a sentence if no rule took a packet for a Service's address: it reached a node and kept its destination."""
     action, node = check.action, check.source.node
     if not isinstance(action, Visit) or not check.expectation.backends or not observed.requests:
         return
@@ -82,31 +82,31 @@ def _untranslated(check: Check, observed: Observed) -> Iterator[str]:
 
 
 def _stopped(check: Check, observed: Observed) -> Verdict:
-    """Judge a packet that was not to get through, and did not: it must have ended where the rule is that stops it.
+    """Judge a packet that was stopped as expected: it must have ended where the rule is that stops it.
 
     Else it was lost on the way there, or went past the rule and only its answer was lost. A node's own packets are stopped
-    before any interface: not seen at all is right for them, and for nobody else.
+    before any interface: for them, and only for them, "not seen at all" is right.
     """
     ends, last = check.expectation.ends, observed.requests[-1].namespace if observed.requests else ""
     where = tuple(_where_it_ended(observed))
     if not ends or last == ends or (not last and check.source.name == ends):
         return Verdict(Result.PASSED, observed.outcome, where)
     if not last:
-        reason = f"got {observed.outcome.word} as expected, but nobody saw where the packet ended{_blindness(observed)}"
+        reason = f"got {observed.outcome.word} as expected, but no capture shows where the packet ended{_blindness(observed)}"
         return Verdict(Result.NOT_TESTED, Outcome.NOT_TESTED, (reason,))
     reason = f"got {observed.outcome.word} as expected, but {_from(last, ends)}"
     return Verdict(Result.FAILED, observed.outcome, (reason, *where))
 
 
 def _from(last: str, ends: str) -> str:
-    went = f"the request did arrive at {last}" if "/" in last else f"the request ended at {last}"
+    went = f"the request reached {last}" if "/" in last else f"the request ended at {last}"
     return f"{went}; {ends} must stop it"
 
 
 def _where_it_ended(observed: Observed) -> Iterator[str]:
     if observed.lost_data:
         yield (
-            "the connection was made, then its data was lost; the place is not known, since captures hold only"
+            "the connection was established, then its data was lost; the place is unknown because captures hold only"
             " the first packets of a connection"
         )
     elif observed.last_seen:
@@ -123,9 +123,9 @@ def _answers(check: Check, observed: Observed) -> Iterator[Fault]:
     if missing:
         yield Outcome.DNS_FAILED, f"the answer lacks {', '.join(sorted(missing))}"
     if extra and expected.exact:
-        yield Outcome.DNS_FAILED, f"the answer also holds {', '.join(sorted(extra))}"
+        yield Outcome.DNS_FAILED, f"the answer also contains {', '.join(sorted(extra))}"
     if not (expected.answers or observed.records or observed.authority) and expected.exact:
-        yield Outcome.DNS_FAILED, "an answer without records must carry the zone's SOA (semantics 11.11)"
+        yield Outcome.DNS_FAILED, "an answer without records must contain the SOA of the zone (semantics 11.11)"
 
 
 def _backends(check: Check, observed: Observed) -> Iterator[Fault]:
@@ -134,10 +134,10 @@ def _backends(check: Check, observed: Observed) -> Iterator[Fault]:
         return
     seen = {h.backend for h in observed.hits if h.backend}
     if foreign := seen - set(expected.backends):
-        yield Outcome.WRONG_BACKEND, f"{', '.join(sorted(foreign))} answered; only {', '.join(expected.backends)} may"
+        yield Outcome.WRONG_BACKEND, f"{', '.join(sorted(foreign))} answered, but only {', '.join(expected.backends)} may answer"
     for hit in observed.hits:
         if hit.pod and hit.named and hit.pod != hit.named:
-            yield Outcome.WRONG_BACKEND, f"the packet went to {hit.backend} ({hit.named}), but {hit.pod} says that it answered"
+            yield Outcome.WRONG_BACKEND, f"the packet went to {hit.backend} ({hit.named}), but the response names {hit.pod}"
     if missing := expected.wanted - seen:
         yield (
             Outcome.NOT_TESTED if observed.blind else Outcome.WRONG_BACKEND,
@@ -163,7 +163,7 @@ def _own_server(check: Check, observed: Observed) -> Iterator[Fault]:
     if away := {s.namespace for s in observed.requests if s.namespace not in {check.source.name, check.source.node}}:
         yield (
             Outcome.WRONG_BACKEND,
-            f"the question left its node, though kube-dns is internalTrafficPolicy Local: seen at {', '.join(sorted(away))}",
+            f"the query left its node although kube-dns has internalTrafficPolicy Local: seen at {', '.join(sorted(away))}",
         )
 
 
@@ -176,17 +176,17 @@ def _sources(check: Check, observed: Observed) -> Iterator[Fault]:
     told = set()
     for hit in observed.hits:
         allowed = check.expectation.sources.get(hit.backend, frozenset())
-        accounts = {"saw": hit.source, "says it saw": hit.client}
+        accounts = {"saw": hit.source, "reported": hit.client}
         wrong = {word: source for word, source in accounts.items() if allowed and source and source not in allowed}
         if len(set(wrong.values())) == 1 and len(wrong) == 2:
-            wrong = {"saw (and says so itself)": hit.source}
+            wrong = {"saw and reported": hit.source}
         for account, source in wrong.items():
             if (hit.backend, account, source) not in told:
                 told.add((hit.backend, account, source))
                 server = hit.backend or "the server"
                 yield (
                     Outcome.WRONG_SOURCE,
-                    f"expected {server} to see {_either(allowed)}, it {account} {_translation(check, source, allowed)}",
+                    f"expected {server} to see {_either(allowed)}, but it {account} {_translation(check, source, allowed)}",
                 )
 
 
@@ -203,20 +203,23 @@ def _translation(check: Check, source: str, allowed: frozenset[str]) -> str:
 
 
 def _encapsulated(check: Check, observed: Observed) -> Iterator[Fault]:
-    """Between nodes a packet to a pod wears the nodes' VXLAN header, and the inner addresses are untouched."""
+    """Between nodes a packet to a pod has the nodes' VXLAN header, and the inner addresses are unchanged."""
     expected = check.expectation.encapsulation
     if expected is None:
         return
     found = {s.packet.outer for s in observed.requests if s.packet.outer}
     if expected == Encapsulation():
         if found:
-            yield Outcome.NOT_ENCAPSULATED, f"the packet left its node though the target is on it: {_header(found.pop())}"
+            yield (
+                Outcome.NOT_ENCAPSULATED,
+                f"the packet left its node although its target is on the same node: {_header(found.pop())}",
+            )
         return
     if wrong := found - {expected}:
         yield Outcome.NOT_ENCAPSULATED, f"expected {_header(expected)}, captured {_header(wrong.pop())}"
     elif not found and observed.requests:
         blind = bool(observed.blind)
-        sentence = f"the packet crossed without VXLAN: no header seen at {len(observed.requests)} points{_blindness(observed)}"
+        sentence = f"the packet crossed without VXLAN: no header at {len(observed.requests)} capture points{_blindness(observed)}"
         yield Outcome.NOT_TESTED if blind else Outcome.NOT_ENCAPSULATED, sentence
 
 

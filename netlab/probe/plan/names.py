@@ -82,9 +82,10 @@ def _of_hosts(snapshot: Snapshot) -> Iterator[Check]:
     for source in (*choose.some(snapshot.node_places, SOME_HOSTS), *choose.some(snapshot.client_places, SOME_HOSTS)):
         where = "outside" if source.kind is Kind.CLIENT else source.kind.value
         for question in questions:
-            action = Ask("UDP", server, question.name, question.type, stays=False)
             target = f"{question.name.rstrip('.')}:{question.type}"
-            yield Check(f"dns-{where}-resolver", source, action, question.expectation, target)
+            for transport in ("UDP", "TCP"):
+                action = Ask(transport, server, question.name, question.type, stays=False)
+                yield Check(f"dns-{where}-resolver", source, action, question.expectation, target)
 
 
 def short_names(source: Place, asked: Iterable[Question]) -> Iterator[Check]:

@@ -1,6 +1,6 @@
 """The record as annotations of GitHub Actions: lines `::error title=...::message` that its runner reads from a step's output.
 
-GitHub shows ten annotations of a kind per step and drops the others without a word: nine rows at most are told, and how many
+GitHub shows ten annotations of a kind per step and drops the others silently: at most nine rows are printed, and how many
 more there are. Equal failures are one row, as everywhere. What could not be tested is a warning.
 """
 

@@ -2,7 +2,7 @@
 
 Decoding costs 0.2 ms a packet and importing scapy 0.3 s, so only packets that are shown are decoded, and scapy is
 imported when the first one is. Only `scapy.layers` are imported (never `scapy.all`), and nothing of scapy's own idea of
-routes and interfaces is used, which knows nothing of namespaces.
+routes and interfaces is used, because it ignores namespaces.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def evidence(trail: Iterable[Sighting], vxlan_port: int) -> list[dict[str, Any]]
 
 def decode(frame: bytes, vxlan_port: int) -> dict[str, Any]:
     """Return a frame's addresses as scapy reads them: the outer header where there is VXLAN, then the packet's own."""
-    logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # scapy warns about the host's routes, which nobody asked for
+    logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # scapy warns about the host's routes, which are not used
     from scapy.layers.inet import IP, UDP
     from scapy.layers.l2 import Ether
     from scapy.layers.vxlan import VXLAN
@@ -69,5 +69,5 @@ def _end(address: str, port: int | None) -> str:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return what network address translation did between two hops, in words."""
+    """Return the address translations between two hops, as text."""
     return [f"{end} {before[end]} -> {now[end]}" for end in ("source", "destination") if before[end] != now[end]]

@@ -14,7 +14,7 @@ NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(record: Json) -> str:
     """Return the XML text. An empty record gives an empty, valid document, so that a file can always be written.
 
-    A test that could not begin is one testcase in error, so that no reader takes the file for a pass.
+    A test that could not begin is one testcase in error, so that the file does not count as a pass.
     """
     root = ET.Element("testsuites", name=f"netlab {record['lab']}", time=f"{record['seconds']:.3f}")
     suites: dict[str, ET.Element] = {}

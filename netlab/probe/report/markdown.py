@@ -35,7 +35,7 @@ def _fill(text: str, blocks: list[str]) -> str:
     for position, piece in enumerate(blocks):
         used += len(piece.encode())
         if used > MOST_BYTES - ROOM_FOR_END:
-            parts.append(f"\n{len(blocks) - position} more are left out here: the JSON record has them all.\n")
+            parts.append(f"\n{len(blocks) - position} more are not shown here; the JSON record contains all of them.\n")
             break
         parts.append(piece)
     return "".join(parts)

@@ -30,7 +30,7 @@ Judged = tuple[Check, Observed, Verdict]
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a record says of the run as a whole.
+    """What a record contains about the run as a whole.
 
     `only`: the path class or glob that limited it; `missing` and `lost`: places without a capture, and packets that
     captures lost, by place; `repeated` and `dropped`: checks that ran twice or ceased to exist because objects changed;
@@ -61,7 +61,7 @@ def make(snapshot: Snapshot, judged: Sequence[Judged], circumstances: Circumstan
 
 
 def untestable(lab: str, error: str, only: str | None) -> Json:
-    """Return the record of a test that could not begin: no check, and why. Every rendering says so."""
+    """Return the record of a test that could not begin: no check, and why. Every rendering shows it."""
     return {**_without_checks(lab, Circumstances(only)), "error": error}
 
 
@@ -98,7 +98,7 @@ def environment() -> Json:
 
 
 def skipped(snapshot: Snapshot) -> list[str]:
-    """Name what no check was planned for, and why: nothing is left out silently."""
+    """Return the objects without a planned check, and why: nothing is left out silently."""
     live = {p.key for p in snapshot.live_pods}
     pods = [f"pod {p.key}: no address yet, finished or being removed" for p in snapshot.pods if p.key not in live]
     nodes = [f"node {n.metadata.name}: no InternalIP or no podCIDR yet" for n in snapshot.nodes
@@ -146,9 +146,9 @@ def describe(check: Check) -> str:
     """Return what was done, as a phrase."""
     action = check.action
     if isinstance(action, Ask):
-        return f"ask {action.server} for {action.name} {action.type} over {action.protocol}"
+        return f"query {action.server} for {action.name} {action.type} over {action.protocol}"
     if isinstance(action, LookUp):
-        return f"look up {action.name} with the search list of the pod's own resolv.conf"
+        return f"resolve {action.name} with the search list of the pod's resolv.conf"
     if isinstance(action, Visit):
         by = f" by the name {action.name}" if action.name else ""
         return f"{action.protocol} to {action.address}:{action.port}{by}"
@@ -173,15 +173,15 @@ def collect_evidence(judged: Sequence[Judged], vxlan_port: int) -> dict[str, lis
 
 
 def failed(record: Json) -> bool:
-    """Tell whether a check failed."""
+    """Return whether a check failed."""
     return bool(record["totals"][Result.FAILED.value])
 
 
 def tested_anything(record: Json) -> bool:
-    """Tell whether at least one check was carried out."""
+    """Return whether at least one check was carried out."""
     return bool(record["totals"][Result.PASSED.value] or record["totals"][Result.FAILED.value])
 
 
 def untested(record: Json) -> int:
-    """Return how many checks could not be carried out: nothing is known of them, so a run with any is no pass."""
+    """Return how many checks could not be carried out: their results are unknown, so a run with any does not pass."""
     return int(record["totals"][Result.NOT_TESTED.value])

@@ -1,4 +1,4 @@
-"""The record of a run condensed, as every rendering of it says it: the sentence, counts by path class, equal rows, limits.
+"""The record of a run condensed, as every rendering shows it: the sentence, counts by path class, equal rows, limits.
 
 Renderings: `markdown` and `junit` here, the terminal's in `netlab.cli.connectivity`. None reads anything but the record.
 """
@@ -36,7 +36,7 @@ def paths(record: Json) -> dict[str, Counter[str]]:
 
 
 def equal_rows(record: Json, verdict: str) -> list[Json]:
-    """Collapse checks of one path class that came to the same end (at the same place, if known) into one row.
+    """Merge checks of one path class with the same outcome (at the same place, if known) into one row.
 
     `targets` are the pairs. The reasons shown are those of the first; the record has each check's own.
     """
@@ -52,9 +52,9 @@ def equal_rows(record: Json, verdict: str) -> list[Json]:
 
 
 def causes(record: Json) -> list[str]:
-    """Return the hints of what did not pass, each with the number of its checks, the one that explains most first.
+    """Return the hints of failed and untested checks with the number of their checks, the most frequent first.
 
-    One fault breaks hundreds of paths: this is what a reader of hundreds of failures looks for.
+    One fault breaks hundreds of paths: the hints name it once.
     """
     hints = (hint for check in record["checks"] if check["verdict"] != Result.PASSED.value for hint in check.get("hints", ()))
     found = Counter(hints).most_common(MOST_CAUSES)
@@ -69,7 +69,7 @@ def first_few(names: Iterable[str]) -> list[str]:
 
 
 def outcomes(record: Json) -> dict[str, str]:
-    """Return what came of each path class: `ALLOWED 3, DROPPED 1`."""
+    """Return the outcomes of each path class: `ALLOWED 3, DROPPED 1`."""
     found: dict[str, Counter[str]] = {}
     for check in record["checks"]:
         found.setdefault(check["path"], Counter())[check["actual"]] += 1
@@ -88,6 +88,6 @@ def notes(record: Json) -> list[str]:
     if changed["repeated"] or changed["dropped"]:
         found.append(
             f"objects changed during the test: {changed['repeated']} checks were run again,"
-            f" {len(changed['dropped'])} left out (their objects are gone)"
+            f" {len(changed['dropped'])} dropped (their objects no longer exist)"
         )
     return [*found, *record["machine"], *(f"not planned: {what}" for what in record["skipped"]), *record["remarks"]]

@@ -1,4 +1,4 @@
-"""Seeing every packet of every probe, in every namespace it passes: one AF_PACKET socket per namespace, all devices.
+"""Captures: every packet of every probe, in every namespace it passes: one AF_PACKET socket per namespace, all devices.
 
 How it works. A filter in the kernel keeps what can be a probe's (TCP with SYN or RST, UDP, ICMP, the same inside
 VXLAN) and cuts it to SNAP_LENGTH bytes, so neither the control plane's traffic nor bulk data reaches Python. What
@@ -6,7 +6,7 @@ is left is read by `wire` and filed under the probe's key. The kernel's time sta
 
 What would surprise you: AF_PACKET sees a packet before prerouting on its way in and after postrouting on its way
 out. A packet translated on arrival and delivered to the same node's own sockets is never seen translated. It also sees frames
-that a bridge floods and the host does not take: such a sighting is kept as evidence, and is no arrival.
+that a bridge floods and the host does not take: such a sighting is kept as evidence, and does not count as an arrival.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def kernel_filter(vxlan_port: int) -> list[tuple[int, int, int, int]]:
 
 
 class Capture:
-    """Sockets in many namespaces, and what they saw, by key.
+    """Capture sockets in many namespaces, and the packets that they received, by key.
 
     `missing` names the places that could not be listened to, `lost` how many packets the kernel dropped for a place
-    because nobody read fast enough: absence of a packet proves something only where neither holds.
+    because the reader was too slow: absence of a packet proves something only where neither holds.
     """
 
     def __init__(self, enter: Enter, vxlan_port: int) -> None:
@@ -115,7 +115,7 @@ class Capture:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno != errno.ENETDOWN:  # a device went away: the others go on
+                if error.errno != errno.ENETDOWN:  # a device went away: the others continue
                     raise
                 continue
             packet = read(frame, self._vxlan_port)
@@ -162,12 +162,12 @@ class Capture:
 
 
 def is_bridge_port(place: str, device: str) -> bool:
-    """Tell whether a device is a port of a bridge: there every frame is for another MAC, and is forwarded."""
+    """Return whether a device is a port of a bridge: there every frame is for another MAC, and is forwarded."""
     return place == names.FABRIC or device.startswith(names.POD_LINK_PREFIX)
 
 
 def _enlarge(sock: socket.socket) -> None:
-    """Make room for bursts: all we want as the machine's root, what net.core.rmem_max allows as an ordinary user."""
+    """Enlarge the buffer for bursts: fully as the machine's root, up to net.core.rmem_max as an ordinary user."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
     except PermissionError:

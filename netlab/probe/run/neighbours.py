@@ -1,4 +1,4 @@
-"""What the tester's own packets leave in the machine's neighbor table (`netlab.kernel.neighbours`).
+"""Removes what the tester's packets leave in the machine's neighbor table (`netlab.kernel.neighbours`).
 
 A pod reaches most addresses through its gateway, for which it has a permanent entry. Two pods of one node answer each other
 directly over the bridge: each learns the other's MAC address, which costs two entries of a table that all network namespaces
@@ -31,7 +31,7 @@ class Meetings:
         self._pairs: dict[tuple[str, str], tuple[Place, Place]] = {}  # by their addresses
 
     def note(self, check: Check, observed: Observed) -> None:
-        """Take in an exchange; forget what the oldest pairs have learned when there are too many."""
+        """Record an exchange; if there are too many pairs, delete the learned entries of the oldest."""
         source = check.source
         if source.kind is not Kind.POD:
             return

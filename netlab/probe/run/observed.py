@@ -18,8 +18,8 @@ def arrived(trail: Iterable[Sighting]) -> tuple[Sighting, ...]:
 class Hit:
     """One exchange that reached a server: the backend's `address:port`, the source it saw, empty where not observed.
 
-    `node` is the first node that had the packet. `pod` and `client` are what the workload's own answer says, empty when it
-    says nothing; `named` is the pod that has the backend's address by the API's account.
+    `node` is the first node that had the packet. `pod` and `client` are what the workload's own answer contains, empty when it
+    contains nothing; `named` is the pod that has the backend's address by the API's account.
     """
 
     backend: str = ""
@@ -60,12 +60,12 @@ class Observed:
 
     @property
     def kept_source(self) -> bool:
-        """Tell whether the packet had one source address all the way."""
+        """Return whether the packet had one source address all the way."""
         return len({s.packet.source for s in self.requests}) <= 1
 
     @property
     def lost_data(self) -> bool:
-        """Tell whether a connection was made and then lost: captures hold the first packets of a connection only."""
+        """Return whether a connection was made and then lost: captures hold the first packets of a connection only."""
         return self.connected and self.outcome is not Outcome.ALLOWED
 
     @property
@@ -77,7 +77,7 @@ class Observed:
 
     @property
     def last_seen(self) -> str:
-        """Where the packet was seen last, in words."""
+        """Where the packet was seen last, as text."""
         if self.lost_data or not self.requests:
             return ""
         last = self.requests[-1]

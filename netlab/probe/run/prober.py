@@ -1,4 +1,4 @@
-"""Carrying out one check: its action, as often as its expectation needs, and what was seen of it in the captures.
+"""Carries out one check: its action, as often as its expectation needs, and what was seen of it in the captures.
 
 "Until all backends have answered" is bounded by `Expectation.attempts`, from the probability of a false alarm. Attempts look
 for more backends; none repeats a failure: the first attempt that does not succeed is the check's outcome.
@@ -30,7 +30,7 @@ END_OF_HEADERS = b"\r\n\r\n"
 
 @dataclass
 class Prober:
-    """What all checks of a run share."""
+    """The state that all checks of a run share."""
 
     vantage: Callable[[str], Vantage]  # a namespace's name -> how probes are sent from there
     capture: Capture
@@ -42,7 +42,7 @@ class Prober:
     met: Callable[[Check, Observed], None] = lambda _check, _observed: None  # after each exchange of a check
 
     async def run(self, check: Check) -> Observed:
-        """Carry out a check. A probe that broke is NOT_TESTED."""
+        """Carry out a check. A probe that fails itself is NOT_TESTED."""
         try:
             action = check.action
             if isinstance(action, Ask):
@@ -76,7 +76,7 @@ class Prober:
             tried.append(candidate)
             if observed.records or observed.outcome is not Outcome.ALLOWED:
                 break
-        detail = f"{observed.detail or observed.response_code} for {', '.join(tried)}, asked of {server}"
+        detail = f"{observed.detail or observed.response_code} for {', '.join(tried)} from server {server}"
         return replace(observed, detail=detail, attempts=len(tried))
 
     async def _look_up(self, place: Place, name: str, address: str) -> Observed | None:
@@ -175,7 +175,7 @@ class Prober:
         return await sockets.udp(vantage, address, say, arrived=arrived), key
 
     def _hit(self, check: Check, action: Visit, trail: tuple[Sighting, ...], exchange: Exchange) -> Hit:
-        """Return which backend answered and whom it saw, from the last sighting of the request."""
+        """Return the backend that answered and the source it saw, from the last sighting of the request."""
         pod, client = POD_SAID.search(exchange.answer), CLIENT_SAID.search(exchange.answer)
         said = Hit(pod=pod[1].decode() if pod else "", client=client[1].decode() if client else "")
         requests = arrived(trail)
@@ -195,7 +195,7 @@ class Prober:
         return own[0] if len(own) == 1 else ""
 
     def _observed(self, check: Check, exchange: Exchange, hits: tuple[Hit, ...], trail: tuple[Sighting, ...]) -> Observed:
-        """Return what one connection or datagram came to."""
+        """Return the result of one connection or datagram."""
         outcome, detail = exchange.outcome, exchange.detail
         if outcome is not Outcome.ALLOWED:
             trail = first_sent(trail)
@@ -216,7 +216,7 @@ def first_sent(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
 def turn(trail: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
     """Mark as answers what comes from the first packet on that goes back: an echoed datagram has the probe's own key.
 
-    It goes from where one before it went, to where that or another before it came from. Its ports alone say nothing: masquerading
+    It goes from where one before it went, to where that or another before it came from. Ports alone prove little: masquerading
     gives a request any port, the server's own too (fully-random: once in 64512 connections).
     """
     sources, destinations = set(), set()

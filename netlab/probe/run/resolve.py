@@ -1,4 +1,4 @@
-"""Asking the cluster's DNS from a vantage point, and writing an answer down in words that can be compared.
+"""Queries the cluster's DNS from a vantage point, and renders answers as text that can be compared.
 
 `A 10.96.0.10`, `CNAME client.example.`, `PTR blue.default.svc.cluster.local.`, `SRV 80 blue.default.svc.cluster.local.`
 (priority and weight left out: Kubernetes gives them no meaning).
@@ -30,9 +30,9 @@ DNS_PORT = 53
 
 @dataclass
 class Answer:
-    """A response: its code and what its answer section holds. `authority` tells whether an SOA came along.
+    """A response: its code and what its answer section holds. `authority`: whether it contains an SOA.
 
-    `key` is what captures know its packets by; `truncated` the server's TC flag: there is more than fits into a datagram.
+    `key` identifies its packets in captures; `truncated` is the server's TC flag: there is more than fits into a datagram.
     """
 
     exchange: Exchange
@@ -52,7 +52,7 @@ async def ask(vantage: Vantage, question: Ask) -> Answer:
     over_tcp = await _ask_tcp(vantage, question)
     if question.protocol == "UDP" and over_tcp.exchange.outcome is not Outcome.ALLOWED:
         exchange = over_tcp.exchange
-        exchange.detail = f"the answer over UDP is truncated (TC), and the repetition over TCP failed: {exchange.detail}"
+        exchange.detail = f"the answer over UDP is truncated (TC), and the retry over TCP failed: {exchange.detail}"
     return over_tcp
 
 
@@ -72,15 +72,15 @@ async def _ask_tcp(vantage: Vantage, question: Ask) -> Answer:
 
 
 def _read(query: dns.message.QueryMessage, exchange: Exchange, key: str) -> Answer:
-    """Return what a server said to a query."""
+    """Return a server's response to a query."""
     if exchange.outcome is not Outcome.ALLOWED:
         return Answer(exchange, key)
     try:
         response = dns.message.from_wire(exchange.answer)
     except dns.exception.DNSException as error:
-        return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is no DNS message: {error!r}"), key)
+        return Answer(Exchange(Outcome.DNS_FAILED, f"the answer is not a DNS message: {error!r}"), key)
     if not query.is_response(response):
-        return Answer(Exchange(Outcome.DNS_FAILED, "the answer is to another question"), key)
+        return Answer(Exchange(Outcome.DNS_FAILED, "the answer belongs to another query"), key)
     truncated = bool(response.flags & dns.flags.TC)
     code = dns.rcode.to_text(response.rcode())
     return Answer(exchange, key, code, records_of(response), _has_authority(response), truncated)
@@ -94,7 +94,7 @@ async def _over_tcp(vantage: Vantage, server: str, wire: bytes, sequence: int) -
         sockets.choose_sequence(sock, sequence)
         said = await sockets.patiently(_message(sock, server, wire), vantage.timeout)
         if said is None:
-            return sockets.done(started, Outcome.RESET, "the server closed before its answer was complete")
+            return sockets.done(started, Outcome.RESET, "the server closed the connection before its answer was complete")
         return sockets.done(started, Outcome.ALLOWED, answer=said)
     except TimeoutError:
         return sockets.done(started, Outcome.DROPPED, f"no answer within {vantage.timeout:g} s")
@@ -119,7 +119,7 @@ async def _message(sock: socket.socket, server: str, wire: bytes) -> bytes | Non
 
 
 def records_of(response: dns.message.Message) -> frozenset[str]:
-    """Return the answer section in words."""
+    """Return the answer section as text."""
     found = set()
     for rrset in response.answer:
         kind = dns.rdatatype.to_text(rrset.rdtype)

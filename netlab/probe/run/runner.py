@@ -1,6 +1,6 @@
-"""Carrying out checks: captures open, probes run side by side, captures close. All in one process and one thread.
+"""Carries out checks: captures open, probes run concurrently, captures close. All in one process and one thread.
 
-Checks overlap (at most AT_ONCE busy at a time: more would measure the tester, not the lab). Those that end in a timeout
+Checks overlap (at most BUSY_CHECKS at a time: more would measure the tester, not the lab). Those that end in a timeout
 are started first, so that they wait while the others work, and waiting takes no slot. Each namespace is entered only for
 the microseconds it takes to make a socket, and the event loop's thread is back in its own when anything else runs.
 """
@@ -25,13 +25,13 @@ from netlab.probe.plan.snapshot import Snapshot
 from netlab.probe.run.capture import Capture
 from netlab.probe.run.neighbours import Meetings
 from netlab.probe.run.observed import Observed
-from netlab.probe.run.ports import source_ports
+from netlab.probe.run.ports import PORTS, source_ports
 from netlab.probe.run.prober import Prober
 from netlab.probe.run.servers import Servers
 from netlab.probe.run.vantage import BrokenProbeError, Keys, Vantage
 
-AT_ONCE = 24
-BUSY = 0.1  # seconds; a probe that takes longer only waits for its timeout and leaves its slot to others
+BUSY_CHECKS = 24
+SLOT_SECONDS = 0.1  # a probe that takes longer only waits for its timeout and leaves its slot to others
 MOST_POD_CAPTURES = 48  # beyond so many, the other pods' packets are seen at their nodes' ends of the veth pairs
 WAITING = frozenset({Outcome.DROPPED, Outcome.UNREACHABLE, Outcome.REFUSED})
 
@@ -42,12 +42,13 @@ Row = tuple[Check, Observed]
 
 @dataclass
 class Run:
-    """What the phases of one test share. `missing` and `lost`: what captures did not see, by place."""
+    """The state that the phases of one test share. `missing` and `lost`: what captures did not see, by place."""
 
     kernel: Kernel
     progress: Progress
-    patience: float
+    timeout: float
     resolv_conf: ResolvConf
+    ports: range = PORTS
     missing: dict[str, str] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
 
@@ -71,10 +72,10 @@ class Run:
 
     def _prober(self, snapshot: Snapshot, capture: Capture) -> Prober:
         seed = random.SystemRandom().getrandbits(32)
-        ports = source_ports(_ports_of_flows(snapshot, self.kernel), seed)
+        ports = source_ports(_ports_of_flows(snapshot, self.kernel), seed, self.ports)
         uids = {p.key: p.metadata.uid for p in snapshot.live_pods}
         return Prober(
-            vantage=partial(Vantage, enter=inside, keys=Keys(seed), ports=ports, timeout=self.patience),
+            vantage=partial(Vantage, enter=inside, keys=Keys(seed), ports=ports, timeout=self.timeout),
             capture=capture,
             servers=Servers(inside),
             dns_address=snapshot.dns_address,
@@ -86,7 +87,7 @@ class Run:
 
 
 def no_resolv_conf(uid: str) -> str:
-    raise BrokenProbeError(f"nothing is known of the resolv.conf of the pod with uid {uid}")
+    raise BrokenProbeError(f"no resolv.conf found for the pod with uid {uid}")
 
 
 def _ports_of_flows(snapshot: Snapshot, kernel: Kernel) -> set[int]:
@@ -114,14 +115,14 @@ def _places(check: Check) -> tuple[Any, ...]:
 
 
 async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress) -> list[tuple[Check, Observed]]:
-    """Run checks side by side, those that wait longest first; return results in the plan's order."""
-    slots, done = asyncio.Semaphore(AT_ONCE), 0
+    """Run checks concurrently, those that wait longest first; return results in the plan's order."""
+    slots, done = asyncio.Semaphore(BUSY_CHECKS), 0
 
     async def run(check: Check) -> Observed:
         nonlocal done
         async with slots:
             probing = asyncio.ensure_future(prober.run(check))
-            await asyncio.wait({probing}, timeout=BUSY)
+            await asyncio.wait({probing}, timeout=SLOT_SECONDS)
         observed = await probing
         done += 1
         progress(done, len(planned))
@@ -138,7 +139,7 @@ async def _run_all(prober: Prober, planned: Sequence[Check], progress: Progress)
 
 
 def blindness(capture: Capture) -> str:
-    """Say why a packet that was not seen may have been there all the same; empty when it would have been seen."""
-    missing = [f"nothing could be captured in {place}" for place in sorted(capture.missing)]
+    """Return why a packet that was not seen may have been there nevertheless; empty when it would have been seen."""
+    missing = [f"cannot capture packets in {place}" for place in sorted(capture.missing)]
     lost = [f"the capture in {place} lost {number} packets" for place, number in sorted(capture.lost.items())]
     return "; ".join((*missing, *lost))

@@ -1,7 +1,7 @@
 """The runner's own servers, inside the target's namespace: they prove the network whatever the workload does.
 
 A server answers each message with the mark of an answer, the message's key, and the client address it saw. It listens
-on an ephemeral port, or on the port of an endpoint outside the cluster that nobody serves (`stand_in`).
+on an ephemeral port, or on the port of an endpoint outside the cluster that no process serves (`stand_in`).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class Servers:
     _talks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def port(self, place: Place, protocol: str) -> int:
-        """Return the port on which the runner listens in a place. Raises BrokenProbeError where its address is not there, say."""
+        """Return the port on which the runner listens in a place. Raises BrokenProbeError, e.g. without its address."""
         try:
             return self._listen(place, protocol, 0)
         except OSError as error:
-            raise BrokenProbeError(f"nothing can listen at {place.address} of {place.name}: {error.strerror}") from error
+            raise BrokenProbeError(f"cannot listen at {place.address} of {place.name}: {error.strerror}") from error
 
     def stand_in(self, place: Place, protocol: str, port: int) -> None:
-        """Listen on a port of a host outside the cluster, unless somebody does already."""
+        """Listen on a port of a host outside the cluster, unless another process already does."""
         try:
             self._listen(place, protocol, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise BrokenProbeError(f"nothing can listen on port {port} of {place.name}: {error}") from error
+                raise BrokenProbeError(f"cannot listen on port {port} of {place.name}: {error}") from error
 
     def _listen(self, place: Place, protocol: str, port: int) -> int:
         key = (place.namespace, protocol, port)
@@ -69,7 +69,7 @@ class Servers:
 
     async def _talk(self, connection: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
-        with connection, suppress(OSError):  # the client is gone, or there is no way back to it: its check says so
+        with connection, suppress(OSError):  # the client is gone, or there is no way back to it: its check shows it
             message = await loop.sock_recv(connection, LONGEST_MESSAGE)
             if message:
                 await loop.sock_sendall(connection, answer(message, address))
@@ -94,13 +94,13 @@ class Servers:
 
 
 def answer(message: bytes, address: str) -> bytes:
-    """Return the answer to a message: the key it carries, and who it came from."""
+    """Return the answer to a message: the key it contains, and its source."""
     at = message.find(MARK)
     key = message[at + len(MARK) : at + len(MARK) + KEY_LENGTH] if at >= 0 else b""
     return ANSWER_MARK + key + b" " + address.encode() + b"\n"
 
 
 def source_in(said: bytes) -> str:
-    """Return the client address that a server's answer names, empty when it is none of ours."""
+    """Return the client address that a server's answer names, empty if it is not a probe's."""
     head, _, tail = said.partition(b" ")
     return tail.strip().decode("ascii", "replace") if head.startswith(ANSWER_MARK) else ""

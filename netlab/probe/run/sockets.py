@@ -1,6 +1,6 @@
 """One exchange from a vantage point: TCP, UDP, ICMP. Returns what happened, never raises for it.
 
-Which errno means what is one table. An errno that it does not know is a broken probe: NOT_TESTED, never DROPPED.
+Which errno means what is one table. An errno without a row is a broken probe: NOT_TESTED, never DROPPED.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 TCP_SEND_QUEUE, TCP_REPAIR_OFF_NO_WP = 2, -1
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 LONGEST_ANSWER = 65535
-SLICE = 0.1  # seconds
+SLICE_SECONDS = 0.1  # of the tester's own time
 MOST_TAKEN = 64  # ports that other sockets may have, one after the other
 
 WORDS = {
-    errno.EPERM: "a rule of the sender's own node dropped it (the kernel says: Operation not permitted)",
-    errno.EACCES: "a route of the sender's own host prohibits it (the kernel says: Permission denied)",
-    errno.EINVAL: "a blackhole route of the sender's own host took it (the kernel says: Invalid argument)",
-    errno.ENOBUFS: "the sender's kernel has no room: its neighbor table (net.ipv4.neigh.default.gc_thresh3, shared by the whole"
-    " machine) or the queue of a device is full (the kernel says: No buffer space available)",
+    errno.EPERM: "a rule of the sender's node dropped the packet (kernel: Operation not permitted)",
+    errno.EACCES: "a route of the sender's host prohibits the packet (kernel: Permission denied)",
+    errno.EINVAL: "a blackhole route of the sender's host discarded the packet (kernel: Invalid argument)",
+    errno.ENOBUFS: "the sender's kernel has no space left: its neighbor table"
+    " (net.ipv4.neigh.default.gc_thresh3, shared by the whole machine) or the queue of a device is full"
+    " (kernel: No buffer space available)",
 }
 OUTCOMES: dict[int, Outcome] = {
     errno.ECONNREFUSED: Outcome.REFUSED,
@@ -46,7 +47,7 @@ OUTCOMES: dict[int, Outcome] = {
     errno.ECONNABORTED: Outcome.RESET,
     errno.ETIMEDOUT: Outcome.DROPPED,
     errno.EMSGSIZE: Outcome.MTU,
-    errno.EPERM: Outcome.DROPPED,  # netfilter's output hook dropped it: sendto and connect say so
+    errno.EPERM: Outcome.DROPPED,  # netfilter's output hook dropped it: sendto and connect return it
     errno.EACCES: Outcome.UNREACHABLE,  # a route or rule of type prohibit
     errno.EINVAL: Outcome.UNREACHABLE,  # a route or rule of type blackhole
     errno.ENOBUFS: Outcome.NO_BUFFERS,
@@ -55,7 +56,7 @@ OUTCOMES: dict[int, Outcome] = {
 
 @dataclass
 class Exchange:
-    """What one exchange came to. `answer` is what the other side said; `connected`: TCP's handshake was completed."""
+    """The result of one exchange. `answer` is what the other side sent; `connected`: TCP's handshake was completed."""
 
     outcome: Outcome
     detail: str = ""
@@ -73,22 +74,22 @@ def choose_sequence(sock: socket.socket, sequence: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, signed)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP)
     except OSError as error:
-        raise BrokenProbeError(f"the kernel did not let the probe choose a TCP sequence number: {error}") from error
+        raise BrokenProbeError(f"the kernel refused to set the TCP sequence number of the probe: {error}") from error
 
 
 T = TypeVar("T")
 
 
-async def patiently(doing: Coroutine[Any, Any, T], patience: float) -> T:
-    """Await something for `patience` seconds of the tester's own time. Raises TimeoutError.
+async def patiently(doing: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Await something for `seconds` of the tester's own time. Raises TimeoutError.
 
     The time is counted in slices, and a slice counts as itself however long it took: a machine that had no CPU for the
     tester, or a tester that was busy with other probes, is not a network without an answer.
     """
     task = asyncio.ensure_future(doing)
     try:
-        for _ in range(max(1, round(patience / SLICE))):
-            done, _ = await asyncio.wait({task}, timeout=SLICE)
+        for _ in range(max(1, round(seconds / SLICE_SECONDS))):
+            done, _ = await asyncio.wait({task}, timeout=SLICE_SECONDS)
             if done:
                 return task.result()
         raise TimeoutError
@@ -97,7 +98,7 @@ async def patiently(doing: Coroutine[Any, Any, T], patience: float) -> T:
 
 
 async def _drop(task: asyncio.Future[Any]) -> None:
-    """End what nobody waits for any more. Its error is read, so that asyncio does not report it as an overlooked one."""
+    """End what no task waits for any more. Its error is read, so that asyncio does not report it as an overlooked one."""
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
@@ -159,7 +160,7 @@ async def udp(
     started = monotonic()
     sock = vantage.open_socket(socket.SOCK_DGRAM)
     try:
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # also "network unreachable" is told
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)  # reports "network unreachable", too
         if not fragment:
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
         _bind(sock, vantage.ports)
@@ -187,14 +188,14 @@ def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
                 raise
         else:
             return
-    raise BrokenProbeError(f"{MOST_TAKEN} ports in turn were taken by other sockets")
+    raise BrokenProbeError(f"other sockets used {MOST_TAKEN} ports in a row")
 
 
 def _send(sock: socket.socket, say: bytes) -> OSError | None:
     """Send a datagram; return the kernel's EPERM, which may not be its last word.
 
     A rule of the sender's own node that refuses a datagram (`reject` in netfilter's output hook) does two things: sendto fails
-    with EPERM as it does for `drop`, and an ICMP error comes back by the loopback a moment later. Only that tells which it was.
+    with EPERM as it does for `drop`, and an ICMP error comes back by the loopback a moment later. Only that shows which it was.
     """
     try:
         sock.send(say)
@@ -255,7 +256,7 @@ def done(started: float, outcome: Outcome, detail: str = "", answer: bytes = b""
 
 
 def failed(started: float, error: OSError) -> Exchange:
-    """Translate what the kernel said about the exchange."""
+    """Translate the kernel's error of the exchange."""
     outcome = OUTCOMES.get(error.errno or 0)
     if outcome is None:
         raise BrokenProbeError(f"the probe's socket failed: {error}") from error

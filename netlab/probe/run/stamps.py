@@ -22,8 +22,8 @@ from netlab.probe.run.vantage import Enter
 Ancillary = list[tuple[int, int, bytes]]
 
 SO_TIMESTAMPNS = 35
-PATIENCE = 2.0  # seconds for the kernel's worker, and for an answer of `lo`
-PAUSE = 0.001  # seconds between two looks
+STAMP_TIMEOUT = 2.0  # seconds for the kernel's worker, and for an answer of `lo`
+POLL_SECONDS = 0.001  # between two looks
 
 
 def ask_for_stamps(sock: socket.socket) -> None:
@@ -32,7 +32,7 @@ def ask_for_stamps(sock: socket.socket) -> None:
 
 
 def time_of(ancillary: Ancillary) -> int:
-    """Return when a packet was seen, in nanoseconds; 0 when nobody asked."""
+    """Return when a packet was seen, in nanoseconds; 0 without stamps."""
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = struct.unpack("qq", content)
@@ -41,29 +41,29 @@ def time_of(ancillary: Ancillary) -> int:
 
 
 async def stamping(enter: Enter, paths: Iterable[str]) -> None:
-    """Return once the kernel stamps packets when they arrive; it goes on while somebody asks for stamps.
+    """Return once the kernel stamps packets when they arrive; it does so while a socket asks for stamps.
 
-    It is found out by talking to oneself over `lo`, in the first of the namespaces at `paths` where that is possible.
+    It sends datagrams to itself over `lo`, in the first of the namespaces at `paths` where that is possible.
     Raises CannotTestError where it is not, or when the kernel never begins.
     """
     for path in paths:
         with suppress(OSError, KernelError), _talk(enter, path) as talk:
-            async with asyncio.timeout(PATIENCE):
-                while not _stamped(talk):  # noqa: ASYNC110 -- the kernel tells nobody when it begins
-                    await asyncio.sleep(PAUSE)
+            async with asyncio.timeout(STAMP_TIMEOUT):
+                while not _stamped(talk):  # noqa: ASYNC110 -- the kernel does not report when it begins
+                    await asyncio.sleep(POLL_SECONDS)
             return
     raise CannotTestError(
-        "the kernel does not say when packets arrive, so their order is not known",
-        remedy="The loopback device of the lab's fabric may be down: `netlab down` and `netlab up` make it anew.",
+        "the kernel reports no arrival times of packets, so their order is unknown",
+        remedy="The loopback device of the lab's fabric may be down: `netlab down` and `netlab up` recreate it.",
     )
 
 
 def _talk(enter: Enter, path: str) -> socket.socket:
-    """Return a socket that hears what it says."""
+    """Return a socket that receives its own datagrams."""
     with enter(path):
         talk = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        talk.settimeout(PATIENCE)
+        talk.settimeout(STAMP_TIMEOUT)
         talk.bind(("127.0.0.1", 0))
         talk.connect(talk.getsockname())
         ask_for_stamps(talk)
@@ -74,7 +74,7 @@ def _talk(enter: Enter, path: str) -> socket.socket:
 
 
 def _stamped(talk: socket.socket) -> bool:
-    """Tell whether a packet that is sent now is stamped before it is read."""
+    """Return whether a packet that is sent now is stamped before it is read."""
     talk.send(b"?")
     sent = time.time_ns()
     _, ancillary, *_ = talk.recvmsg(1, 64)

@@ -1,4 +1,4 @@
-"""The vantage point of a probe: where it is sent from, and what tells its packets apart from all others.
+"""The vantage point of a probe: where it is sent from, and what distinguishes its packets from all others.
 
 An exchange (`sockets`, `resolve`) takes a `Vantage` and a target. The vantage holds the network namespace and the way
 into it, the timeout, and two things that all probes of a run share: `ports` (of datagrams, see `ports`) and `Keys`.
@@ -77,7 +77,7 @@ def open_socket(enter: Enter, namespace: str, kind: int, protocol: int = 0) -> s
         with enter(names.namespace_path(namespace)):
             sock = socket.socket(socket.AF_INET, kind, protocol)
     except (OSError, KernelError) as error:
-        message = f"no socket could be made in network namespace {namespace}: {error}"
+        message = f"cannot create a socket in network namespace {namespace}: {error}"
         raise BrokenProbeError(message) from error
     sock.setblocking(False)
     return sock

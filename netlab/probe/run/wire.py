@@ -1,10 +1,10 @@
-"""Reading a captured frame just far enough to know whose it is: fast, for every packet; scapy reads the few that are shown.
+"""Reads a captured frame just far enough to identify its check: fast, for every packet; scapy reads the few that are shown.
 
-A probe's packets are recognised at every hop, whatever NAT and VXLAN do to them, by a key that nobody rewrites:
+A probe's packets are recognized at every hop, whatever NAT and VXLAN do to them, by a key that no hop rewrites:
 
 - UDP and ICMP: MARK and 16 hex digits in the payload (answers of the runner's own servers carry ANSWER_MARK instead).
 - TCP: the initial sequence number, which the prober chooses (`sockets.choose_sequence`). A SYN-ACK or RST answers
-  `sequence + 1`. So a SYN that nobody answers can be followed as well as a datagram.
+  `sequence + 1`. So an unanswered SYN can be followed as well as a datagram.
 - DNS over UDP: the message's identifier and the question's name; both are in the answer too.
 - ICMP errors quote the packet they are about, and so have its key.
 """
@@ -39,7 +39,7 @@ ICMP_WORDS = {
 
 @dataclass(frozen=True)
 class Packet:
-    """What a frame says. `word` names it: SYN, SYN-ACK, RST, datagram, echo request, port unreachable, ..."""
+    """The content of a frame. `word` names it: SYN, SYN-ACK, RST, datagram, echo request, port unreachable, ..."""
 
     key: str
     protocol: str
@@ -85,7 +85,7 @@ def dns_key(message: bytes) -> str:
 
 
 def read(frame: bytes, vxlan_port: int) -> Packet | None:
-    """Return what an Ethernet frame carries of a probe, None when it is none of ours."""
+    """Return what an Ethernet frame carries of a probe, None if the frame is not probe traffic."""
     try:
         return _read_ip(frame, ETHERNET_LENGTH, vxlan_port, None) if frame[12:14] == b"\x08\x00" else None
     except (struct.error, IndexError, ValueError):  # cut short: no packet of a probe is

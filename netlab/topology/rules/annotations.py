@@ -94,7 +94,7 @@ def _backend_data(text: str) -> str:
 
 
 def is_unicast_mac(text: object) -> bool:
-    """Tell whether a text is the MAC address of one device."""
+    """Return whether a text is the MAC address of one device."""
     if not isinstance(text, str) or not _MAC.fullmatch(text.lower()):
         return False
     octets = bytes.fromhex(text.replace(":", ""))

@@ -11,7 +11,7 @@ from netlab.api.lab import Networking
 from netlab.topology.problem import Problem, invalid
 
 LARGEST = 1024 * 1024
-_SAYS = "must be base64; plain text goes into {}"
+_SAYS = "must be base64; write plain text into {}"
 
 
 def config_map_problems(config: ConfigMap, _networking: Networking | None) -> Iterator[Problem]:

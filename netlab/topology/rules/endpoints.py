@@ -24,7 +24,7 @@ def endpoints_problems(endpoints: Endpoints, networking: Networking | None) -> I
         if len(subset.ports) > 1:
             for number, port in enumerate(subset.ports):
                 if not port.name:
-                    yield required((*at, "ports", number, "name"), "each of several ports needs a name")
+                    yield required((*at, "ports", number, "name"), "every port needs a name if there is more than one")
         for field, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
             for number, address in enumerate(addresses):
                 yield from _service_address_problems(address.ip, (*at, field, number, "ip"), networking)
@@ -60,6 +60,6 @@ def _service_address_problems(text: str, at: Steps, networking: Networking | Non
     try:
         address = IPv4Address(text)
     except AddressValueError:
-        return  # the decoder has said so
+        return  # the decoder has reported it
     if address in IPv4Network(networking.service_subnet, strict=False):
         yield invalid(at, text, "is an address of a Service; an endpoint must be a real address of a pod or host")

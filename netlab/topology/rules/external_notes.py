@@ -1,6 +1,6 @@
-"""Addresses that Services of one topology ask for and will not get: hints, never a reason to refuse.
+"""Addresses that Services of one topology request and will not get: hints, never a reason to refuse.
 
-A lab that runs says the same of its Services in `netlab status` (`netlab.proxy.remarks`). The rules are those of the
+A running lab shows the same about its Services in `netlab status` (`netlab.proxy.remarks`). The rules are those of the
 service proxy (of two Services with one external address and port the first by namespace and name has it) and of the
 load balancer's pool (Services that ask for an address come first, then the others, by namespace and name).
 """
@@ -39,7 +39,8 @@ def _claimed_twice(ordered: Sequence[tuple[Item, Any]]) -> Iterator[Finding]:
             for port in spec.ports:
                 owner = owners.setdefault((address, port.protocol, port.port), _key(item))
                 if owner != _key(item):
-                    words = f"port {port.port}/{port.protocol} of {address} leads to Service {owner}, which has it too"
+                    number = f"port {port.port}/{port.protocol} of {address}"
+                    words = f"{number} leads to Service {owner}, which lists the same address and port"
                     yield item, Problem(("spec", "externalIPs", index), words)
 
 
@@ -47,7 +48,7 @@ def _pending(lab: Lab, ordered: Sequence[tuple[Item, Any]]) -> Iterator[Finding]
     balanced = [(item, spec) for item, spec in ordered if spec.type == "LoadBalancer"]
     for item, spec in balanced:
         if name := spec.load_balancer_class:
-            words = f'"{name}" belongs to another load balancer than the lab\'s: {STAYS}'
+            words = f'"{name}" is the class of another load balancer: {STAYS}'
             yield item, Problem(("spec", "loadBalancerClass"), words)
     mine = [(item, spec) for item, spec in balanced if not spec.load_balancer_class]
     if lab.spec.load_balancer is None:
@@ -68,7 +69,7 @@ def _beyond_the_pool(pool: str, mine: Sequence[tuple[Item, Any]]) -> Iterator[Fi
         if wanted not in network or wanted in edges:
             yield item, _refused(spec, f"is not in spec.loadBalancer.pool {network}")
         elif (owner := owners.setdefault(wanted, _key(item))) != _key(item):
-            yield item, _refused(spec, f"is asked for by Service {owner} too, which comes first")
+            yield item, _refused(spec, f"is also requested by Service {owner}, which takes precedence")
     others = [item for item, spec in mine if not spec.load_balancer_ip]
     for item in others[size - len(owners) :]:
         words = f"spec.loadBalancer.pool {network} has {size} addresses for {len(owners) + len(others)} Services: {STAYS}"

@@ -12,7 +12,7 @@ from netlab.topology.problem import Problem, Steps, duplicate, forbidden, invali
 
 MOST_NODES = 1000
 # The first two are netlab.dataplane.names.EDGE and FABRIC, which this layer does not import.
-RESERVED_HOSTS = {"edge": "the lab's router", "fabric": "the lab's underlay", "localhost": "every host's name for itself"}
+RESERVED_HOSTS = {"edge": "the lab's router", "fabric": "the lab's underlay", "localhost": "the name of every host for itself"}
 NODE_BLOCK = 256  # in a node subnet of /22 or more, node i is base + 256 + i; in a smaller one base + 10 + i
 SMALL_NODE_BLOCK = 10
 SMALL_NODE_SUBNET = 23
@@ -38,16 +38,16 @@ def _name_problems(spec: LabSpec) -> Iterator[Problem]:
         if name in RESERVED_HOSTS:
             yield invalid(at, name, f"is {RESERVED_HOSTS[name]}; choose another name")
         elif name and name in taken:
-            yield duplicate(at, name, "nodes and clients need names of their own")
+            yield duplicate(at, name, "nodes and clients need unique names")
         taken[name] = name
     inside = f".{spec.networking.dns_domain}"
     for index, client in enumerate(spec.clients):
         for number, hostname in enumerate(client.hostnames):
             at_hostname = ("spec", "clients", index, "hostnames", number)
             if f".{hostname}".endswith(inside):
-                yield invalid(at_hostname, hostname, f"belongs to the cluster's own DNS domain {spec.networking.dns_domain}")
+                yield invalid(at_hostname, hostname, f"is in the cluster's DNS domain {spec.networking.dns_domain}")
             elif hostname in taken and taken[hostname] != client.name:
-                yield duplicate(at_hostname, hostname, "each name leads to one host")
+                yield duplicate(at_hostname, hostname, "a host name can belong to one client or node only")
             taken.setdefault(hostname, client.name)
 
 
@@ -60,15 +60,15 @@ def _dns_problems(spec: LabSpec) -> Iterator[Problem]:
     yield from _server_problems(spec, ("spec", "dns", "upstream"), spec.dns.upstream, _OUTSIDE)
     for stub, servers in spec.dns.stub_domains.items():
         if f".{stub}".endswith(f".{domain}"):
-            yield replace(invalid((*here, stub), stub, f"belongs to the cluster's own DNS domain {domain}"), at_key=True)
+            yield replace(invalid((*here, stub), stub, f"is in the cluster's DNS domain {domain}"), at_key=True)
         if not servers:
-            yield required((*here, stub), "a stub domain has at least one server")
+            yield required((*here, stub), "a stub domain needs at least one server")
         yield from _server_problems(spec, (*here, stub), servers, _EVERYWHERE)
 
 
 def _server_problems(spec: LabSpec, at: Steps, servers: tuple[str, ...], ranges: tuple[str, ...]) -> Iterator[Problem]:
     if len(servers) > MOST_DNS_SERVERS:
-        yield invalid(at, len(servers), f"a name is asked of at most {MOST_DNS_SERVERS} servers")
+        yield invalid(at, len(servers), f"at most {MOST_DNS_SERVERS} servers are supported")
     for index, server in enumerate(servers):
         if fault := _server_fault(spec, server, ranges):
             yield invalid((*at, index), server, fault)
@@ -82,10 +82,10 @@ def _server_fault(spec: LabSpec, server: str, ranges: tuple[str, ...]) -> str:
     given = {str(row.steps[-1]): row.text(spec) for row in _RANGES}
     networks = {name: IPv4Network(text, strict=False) for name, text in given.items() if text and not syntax.NETWORK.fault(text)}
     if not any(IPv4Address(server) in networks[name] for name in ranges if name in networks):
-        return f"is not reachable from the lab's DNS servers; give a client, or an address in {', '.join(ranges)}"
+        return f"is not reachable from the lab's DNS servers; use a client or an address in {', '.join(ranges)}"
     services = networks.get("serviceSubnet")
     if services and int(IPv4Address(server)) == int(services.network_address) + KUBE_DNS:
-        return "is the lab's own kube-dns"
+        return "is the lab's kube-dns"
     return ""
 
 
@@ -120,7 +120,7 @@ _RANGES = (
         lambda s: s.load_balancer.pool if s.load_balancer else "",
         8,
         30,
-        "it must hold addresses",
+        "it must contain addresses",
     ),
 )
 _UNUSABLE = tuple(
@@ -140,7 +140,7 @@ def _range_problems(spec: LabSpec) -> Iterator[Problem]:
     for row in _RANGES:
         text = row.text(spec)
         if not text or syntax.NETWORK.fault(text):
-            continue  # not given, or the decoder has said what is wrong
+            continue  # not given, or the decoder has reported what is wrong
         network = IPv4Network(text, strict=False)
         if fault := _range_fault(row, text, network):
             yield invalid(row.steps, text, fault)
@@ -154,7 +154,7 @@ def _range_problems(spec: LabSpec) -> Iterator[Problem]:
 
 def _range_fault(row: _Range, text: str, network: IPv4Network) -> str:
     if text != str(network):
-        return f"has bits behind its prefix; did you mean {network}?"
+        return f"has bits set after its prefix; did you mean {network}?"
     if network.prefixlen > row.longest:
         return f"is too small, at least a /{row.longest} is needed: {row.why}"
     if network.prefixlen < row.shortest:
@@ -185,4 +185,4 @@ def reserved_host_problems(spec: LabSpec, namespaces: frozenset[str]) -> Iterato
     for at, name in _hosts(spec):
         clash = next((namespace for namespace in sorted(namespaces) if name.startswith(f"{namespace}-")), "")
         if clash:
-            yield forbidden(at, f'may not begin with "{clash}-", as the pods of namespace {clash} do')
+            yield forbidden(at, f'must not begin with "{clash}-": the names of pods in namespace {clash} do')

@@ -28,7 +28,7 @@ def metadata_problems(resource: Resource[Any], obj: Object) -> Iterator[Problem]
     elif meta.name and (fault := NAME_SYNTAX.get(resource.kind, syntax.DNS_SUBDOMAIN).fault(meta.name)):
         yield invalid(at, meta.name, fault)
     if meta.namespace and not resource.namespaced:
-        yield forbidden(("metadata", "namespace"), f"a {resource.kind} belongs to no namespace")
+        yield forbidden(("metadata", "namespace"), f"a {resource.kind} is not namespaced")
     yield from annotation_problems(resource.kind, meta.annotations, ("metadata", "annotations"))
     controllers = [reference for reference in meta.owner_references if reference.controller]
     if len(controllers) > 1:

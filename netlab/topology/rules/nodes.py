@@ -35,13 +35,13 @@ def node_problems(node: Node, networking: Networking | None) -> Iterator[Problem
 
 def _pod_range_problems(spec: NodeSpec, networking: Networking | None) -> Iterator[Problem]:
     if len(spec.pod_cidrs) > 1:
-        yield invalid(("spec", "podCIDRs"), len(spec.pod_cidrs), "may hold one range: the networks of a lab are IPv4")
+        yield invalid(("spec", "podCIDRs"), len(spec.pod_cidrs), "may contain one range only: the networks of a lab are IPv4")
     elif spec.pod_cidrs and spec.pod_cidrs[0] != spec.pod_cidr:
         yield invalid(("spec", "podCIDRs", 0), spec.pod_cidrs[0], "must be equal to `podCIDR`")
     if not spec.pod_cidr or NETWORK.fault(spec.pod_cidr):
         return  # there is none, or the decoder has reported it
     at, network = ("spec", "podCIDR"), IPv4Network(spec.pod_cidr, strict=False)
     if spec.pod_cidr != str(network):
-        yield invalid(at, spec.pod_cidr, f"has bits behind its prefix; did you mean {network}?")
+        yield invalid(at, spec.pod_cidr, f"has bits set after its prefix; did you mean {network}?")
     elif networking and not network.subnet_of(IPv4Network(networking.pod_subnet, strict=False)):
         yield invalid(at, spec.pod_cidr, f"must be inside the lab's podSubnet {networking.pod_subnet}")

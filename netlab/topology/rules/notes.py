@@ -1,4 +1,4 @@
-"""What is valid and probably not meant: hints for the user, never a reason to refuse."""
+"""Valid input that is probably a mistake: hints for the user, never a reason to refuse."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
     if lab.spec.runtime == "netns":
         secured = [steps for steps, container in containers_of(plan) if _is_secured_otherwise(container)]
         for steps in (*secured, *((plan.steps,) if plan.spec.security_context is not None else ())):
-            words = "with runtime netns only `capabilities` has an effect: commands are processes of the machine"
+            words = "with runtime netns, only `capabilities` has an effect: commands run as processes of the machine"
             yield Problem((*steps, "securityContext"), words)
     owners: dict[tuple[str, int], str] = {}
     for steps, container in containers_of(plan):
@@ -52,12 +52,12 @@ def _pod_notes(lab: Lab, plan: PodPlan) -> Iterator[Problem]:
             owner = owners.setdefault((port.protocol, port.container_port), container.name)
             if owner != container.name:
                 number = f"{port.container_port}/{port.protocol}"
-                words = f"container {owner} of the same pod has port {number} too; they share one address"
+                words = f"container {owner} of the same pod also uses port {number}; containers of a pod share one address"
                 yield Problem((*steps, "ports", index, "containerPort"), words)
 
 
 def _is_secured_otherwise(container: Container) -> bool:
-    """Tell whether a securityContext says more than capabilities."""
+    """Return whether a securityContext contains more than capabilities."""
     context = container.security_context
     return context is not None and msgspec.structs.replace(context, capabilities=None) != SecurityContext()
 
@@ -67,7 +67,9 @@ def _host_port_notes(plan: PodPlan) -> Iterator[Problem]:
         for index, port in enumerate(container.ports):
             if port.host_port and not plan.spec.host_network:
                 at = (*steps, "ports", index, "hostPort")
-                yield Problem(at, "pods are placed by it, but the node does not forward the port yet; use a NodePort Service")
+                yield Problem(
+                    at, "the scheduler places pods by it, but the node does not forward the port yet; use a NodePort Service"
+                )
 
 
 def _host_name_notes(lab: Lab, item: Item, plan: PodPlan) -> Iterator[Problem]:
@@ -78,7 +80,7 @@ def _host_name_notes(lab: Lab, item: Item, plan: PodPlan) -> Iterator[Problem]:
         return
     full = f"{name[: LONGEST_HOST_NAME - 1]}.{spec.subdomain}.{item.namespace}.svc.{lab.spec.networking.dns_domain}"
     if len(full) > LONGEST_HOST_NAME:
-        words = f"the full name {full} has {len(full)} characters, {LONGEST_HOST_NAME} are the most: the pod will not start"
+        words = f"the full name {full} has {len(full)} characters, more than {LONGEST_HOST_NAME}: the pod will not start"
         yield Problem((*plan.steps, "setHostnameAsFQDN"), words)
 
 
@@ -156,8 +158,8 @@ def _endpoint_notes(items: Sequence[Item]) -> Iterator[Finding]:
             yield (
                 item,
                 Problem(
-                    at, f"there is no Service {item.namespace}/{name}: these endpoints are of no use" if name else "no Service"
+                    at, f"there is no Service {item.namespace}/{name}: these endpoints have no effect" if name else "no Service"
                 ),
             )
         elif spec.selector and item.resource is r.ENDPOINTS:
-            yield item, Problem(at, f"Service {name} has a selector: netlab writes its Endpoints itself and replaces these")
+            yield item, Problem(at, f"Service {name} has a selector: netlab computes its Endpoints and replaces these")

@@ -70,14 +70,15 @@ def _container_problems(lab: Lab, container: Container, at: Steps) -> Iterator[P
         hint = did_you_mean(catalogue.repository(container.image), patterns)
         yield Problem(
             (*at, "image"),
-            f"Unsupported value: {quoted(container.image)}: runtime netns pulls no images; use runtime docker, "
-            f"give the container a `command`, or use one of {', '.join(patterns)}{hint}",
+            f"Unsupported value: {quoted(container.image)}: runtime netns does not pull images; use runtime docker, "
+            f"set a `command` for the container, or use one of {', '.join(patterns)}{hint}",
             NOT_SUPPORTED,
         )
     context = container.security_context
     if lab.spec.runtime == DOCKER and context and context.privileged:
         yield forbidden(
-            (*at, "securityContext", "privileged"), "no container of a lab is privileged; add the capabilities it needs"
+            (*at, "securityContext", "privileged"),
+            "containers of a lab cannot be privileged; add the capabilities that the container needs",
         )
     if probe := container.readiness_probe:
         yield from _probe_problems(probe, container, (*at, "readinessProbe"))
@@ -131,7 +132,7 @@ def _capacity_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
     room = PODS_PER_NODE * len(lab.spec.nodes)
     wanted = 0
     if not room:
-        return  # a lab without nodes is a problem of its own
+        return  # a lab without nodes is a separate problem
     for item in items:
         plan = item.pods
         if plan is None or plan.spec.host_network or (plan.count or 0) > room:  # the last is reported by itself
@@ -140,7 +141,10 @@ def _capacity_problems(lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
         if wanted > room:
             at = ("spec", "replicas") if item.resource in (r.DEPLOYMENTS, r.REPLICA_SETS) else ("metadata", "name")
             nodes = len(lab.spec.nodes)
-            yield item, invalid(at, plan.count or 1, f"makes {wanted} pods in the lab; {nodes} nodes have addresses for {room}")
+            yield (
+                item,
+                invalid(at, plan.count or 1, f"requires {wanted} pods in the lab; {nodes} nodes have addresses for {room}"),
+            )
             return
 
 

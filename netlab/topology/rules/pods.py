@@ -129,7 +129,7 @@ def _probe_problems(probe: Probe, at: Steps) -> Iterator[Problem]:
     for extra in given[1:]:
         yield forbidden((*at, extra), "may not specify more than 1 handler type")
     if given[:1] == ("grpc",):
-        yield forbidden((*at, "grpc"), "not yet; use httpGet, tcpSocket or exec")
+        yield forbidden((*at, "grpc"), "not supported yet; use httpGet, tcpSocket or exec")
 
 
 def _dns_problems(spec: PodSpec, at: Steps) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Services: which fields go with which type, which ports may stand side by side (semantics 4)."""
+"""Services: which fields go with which type, which ports may exist side by side (semantics 4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def service_problems(service: Service, networking: Networking | None) -> Iterato
 
 
 def is_external(spec: ServiceSpec) -> bool:
-    """Tell whether externalTrafficPolicy means something for this Service (semantics 4.21)."""
+    """Return whether externalTrafficPolicy means something for this Service (semantics 4.21)."""
     return spec.type in WITH_NODE_PORTS or (spec.type == "ClusterIP" and bool(spec.external_ips))
 
 
@@ -152,7 +152,7 @@ def _range_problems(spec: ServiceSpec, networking: Networking) -> Iterator[Probl
         )
     for index, text in enumerate(spec.external_ips):
         if (external := _ipv4(text)) and external in network:
-            yield invalid((*SPEC, "externalIPs", index), text, f"an external IP cannot be one of the Services' own {network}")
+            yield invalid((*SPEC, "externalIPs", index), text, f"an external IP must not be in the Service network {network}")
 
 
 def _ipv4(text: str) -> IPv4Address | None:

@@ -20,7 +20,7 @@ def pod_status_problems(status: PodStatus) -> Iterator[Problem]:
     """Yield what is wrong with a pod's status, beyond its single fields."""
     at = ("status", "podIPs")
     if len(status.pod_ips) > 1:
-        yield invalid(at, len(status.pod_ips), "may hold one address: the networks of a lab are IPv4")
+        yield invalid(at, len(status.pod_ips), "may contain one address only: the networks of a lab are IPv4")
     elif status.pod_ips and status.pod_ips[0].ip != status.pod_ip:
         yield invalid((*at, 0, "ip"), status.pod_ips[0].ip, "must be equal to `podIP`")
 

@@ -29,7 +29,7 @@ def identities(_lab: Lab, items: Sequence[Item]) -> Iterator[Finding]:
         at = ("metadata", "name")
         key = (item.resource.kind, item.namespace, item.name)
         if item.name and (first := seen.get(key)):
-            yield item, duplicate(at, item.name, f"{item.words} is already in {first.place}")
+            yield item, duplicate(at, item.name, f"{item.words} is already defined at {first.place}")
         seen.setdefault(key, item)
 
 

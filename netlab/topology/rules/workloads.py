@@ -20,7 +20,7 @@ def workload_problems(workload: Deployment | ReplicaSet | DaemonSet, _networking
     """Yield what is wrong with an object that makes pods from a template."""
     selector, template = workload.spec.selector, workload.spec.template
     if not selector.match_labels and not selector.match_expressions:
-        yield required(SELECTOR, "it says which pods are this object's own; repeat the template's labels in matchLabels")
+        yield required(SELECTOR, "it selects the pods of this object; repeat the template's labels in matchLabels")
     sound = []
     for index, requirement in enumerate(selector.match_expressions):
         problems = list(_requirement_problems(requirement, (*SELECTOR, "matchExpressions", index)))

@@ -1,7 +1,7 @@
-"""The built-in workloads (netlab/api/catalogue.py): what each answers, on which ports.
+"""The built-in workloads (`netlab.api.catalogue`): what each answers, on which ports.
 
 A server is a function from a `ServerSpec` to listeners, and a handler one from a request to a response (`http_messages`);
-`http_server` carries those over a connection. Nothing here opens a socket. Every answer says who gave it
+`http_server` carries those over a connection. Nothing here opens a socket. Every answer states who gave it
 (`X-Netlab-Pod`) and which client address was seen (`X-Netlab-Client`), because that is what a lesson on Services is
 about, and what `netlab test connectivity` reads.
 """

@@ -85,7 +85,7 @@ def serve_hostname(process: Process) -> tuple[Listener, ...]:
 
 
 def hostname(process: Process) -> str:
-    """Return the pod's hostname, which is its name unless the spec says otherwise."""
+    """Return the pod's hostname, which is its name unless the spec sets another."""
     return process.spec.environment.get("HOSTNAME", process.spec.pod)
 
 

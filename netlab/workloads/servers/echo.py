@@ -1,7 +1,7 @@
 """netlab/echo: echo on every port that the container declares.
 
-TCP: what looks like an HTTP request is answered as HTTP (the request as it arrived), everything else comes back as it
-is. UDP: the datagram comes back behind the lines that say who answered and who asked:
+TCP: what looks like an HTTP request is answered as HTTP (the request as received), everything else comes back as it
+is. UDP: the datagram comes back behind the lines that name server and client:
 
     X-Netlab-Pod: toolbox-x7k2p
     X-Netlab-Client: 10.244.2.3:51234

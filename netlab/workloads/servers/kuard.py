@@ -25,7 +25,7 @@ PAGE = """<!DOCTYPE html>
 
 
 class Order(msgspec.Struct, rename="camel"):
-    """What a health endpoint is told."""
+    """The settings of a health endpoint."""
 
     fail_next: int
 
@@ -35,7 +35,7 @@ ORDERS = msgspec.json.Decoder(Order, strict=False)
 
 @dataclass
 class Switch:
-    """A health endpoint that can be told to fail."""
+    """A health endpoint that can be set to fail."""
 
     fail_next: int = 0
     served: int = 0

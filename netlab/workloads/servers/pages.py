@@ -26,7 +26,7 @@ NGINX_PAGE = """<!DOCTYPE html>
 
 
 def color(process: Process) -> tuple[Listener, ...]:
-    """Return jpetazzo/color: a page in the colour that the pod's name begins with; JSON when asked for it."""
+    """Return jpetazzo/color: a page in the color that the pod's name begins with; JSON when asked for it."""
     spec = process.spec
     shade = spec.pod.partition("-")[0]
 
@@ -42,7 +42,7 @@ def color(process: Process) -> tuple[Listener, ...]:
 
 
 def wants_json(request: Request) -> bool:
-    """Tell whether the client asked for JSON, by ?format=json or by its Accept header."""
+    """Return whether the client asked for JSON, by ?format=json or by its Accept header."""
     return request.query.get("format") == "json" or "application/json" in request.header("Accept")
 
 
@@ -58,7 +58,7 @@ def nginx(process: Process) -> tuple[Listener, ...]:
 
 
 def whoami(process: Process) -> tuple[Listener, ...]:
-    """Return traefik/whoami: the request as it arrived. `--port` as in the original."""
+    """Return traefik/whoami: the request as received. `--port` as in the original."""
     spec = process.spec
     written = flag(spec.args, "port", spec.environment.get("WHOAMI_PORT_NUMBER", "")) or str(HTTP_PORT)
     port = whole_number(written, least=1, most=65535)
@@ -74,7 +74,7 @@ def whoami(process: Process) -> tuple[Listener, ...]:
 
 
 def describe(process: Process, request: Request) -> list[str]:
-    """Return a request as lines: who serves, who asks, request line, headers."""
+    """Return a request as lines: server, client, request line, headers."""
     return [
         f"Hostname: {process.spec.environment.get('HOSTNAME', process.spec.pod)}",
         f"IP: {process.spec.address}",

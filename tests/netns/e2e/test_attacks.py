@@ -145,5 +145,5 @@ def test_daemon_that_hangs(lab):
     lab.exec("node1", "true")
     result = run("status", lab.name, check=1)
 
-    assert "cannot be reached" in result.stderr
+    assert "cannot reach" in result.stderr
     lab.down()

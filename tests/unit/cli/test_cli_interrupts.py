@@ -122,7 +122,7 @@ INPUTS = [
     pytest.param("/dev/zero", "it is a device, not a file", id="no end"),
     pytest.param("/dev/urandom", "it is a device, not a file", id="random"),
     pytest.param("/dev/full", "it is a device, not a file", id="full"),
-    pytest.param("/dev/null", "the file holds no document", id="nothing"),
+    pytest.param("/dev/null", "the file contains no document", id="nothing"),
     pytest.param("/proc/self/mem", "Input/output error", id="memory"),
     pytest.param("/tmp", "Is a directory", id="folder"),
 ]

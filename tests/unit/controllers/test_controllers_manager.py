@@ -26,9 +26,10 @@ from netlab.controlplane.api import Api
 from netlab.controlplane.controllers.table import CONTROLLERS, Controller
 from netlab.controlplane.controllers.world import FIELDS, World
 from netlab.controlplane.controllers.writes import Write, create
+from netlab.controlplane.expiry import MOST_EVENTS
 from netlab.controlplane.local import LocalClient
-from netlab.controlplane.manager import Manager
-from netlab.controlplane.store import Store
+from netlab.controlplane.manager import REST_SECONDS, Manager
+from netlab.controlplane.store import HISTORY, Store
 from netlab.errors import ApiError
 
 NODE_NAMES = ("node1", "node2", "node3")
@@ -37,10 +38,17 @@ NODE_NAMES = ("node1", "node2", "node3")
 class Cluster:
     """An API server with a manager, and what a user and a kubelet would do."""
 
-    def __init__(self, controllers: tuple[Controller, ...] = CONTROLLERS) -> None:
-        self.store = Store.open(":memory:")
-        self.client = LocalClient(Api(self.store))
-        self.manager = Manager.over(self.client, self.store.last_change, controllers=controllers)
+    def __init__(
+        self,
+        controllers: tuple[Controller, ...] = CONTROLLERS,
+        *,
+        longest_rest: float = REST_SECONDS,
+        history: int = HISTORY,
+        most_events: int = MOST_EVENTS,
+    ) -> None:
+        self.store = Store.open(":memory:", history=history)
+        self.client = LocalClient(Api(self.store, most_events=most_events))
+        self.manager = Manager.over(self.client, self.store.last_change, controllers=controllers, longest_rest=longest_rest)
 
     async def idle(self) -> None:
         async with asyncio.timeout(5):
@@ -213,9 +221,8 @@ async def test_manager_tells_once(cluster: Cluster) -> None:
     assert ["0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."] == events
 
 
-async def test_manager_goes_on_after_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_manager_goes_on_after_a_refusal() -> None:
     """A write that the server refuses is told, does not stop the others, and does not spin: nothing is tried without a change."""
-    monkeypatch.setattr(manager, "REST", 0.0)  # so that turns of the loop count, and not how quick the machine is
     calls = []
 
     def invalid(world: World, now: str) -> list[Write]:  # noqa: ARG001
@@ -225,7 +232,8 @@ async def test_manager_goes_on_after_a_refusal(monkeypatch: pytest.MonkeyPatch) 
 
         return [create(ConfigMap(metadata=ObjectMeta(name="No_Name", namespace="default")))]
 
-    cluster = Cluster((Controller.of("bad", "nodes", invalid), *CONTROLLERS))
+    controllers = (Controller.of("bad", "nodes", invalid), *CONTROLLERS)
+    cluster = Cluster(controllers, longest_rest=0.0)  # so that turns of the loop count, and not how quick the machine is
     running = asyncio.create_task(cluster.manager.run())
     await cluster.boot()
     await cluster.idle()

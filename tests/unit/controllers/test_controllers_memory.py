@@ -6,11 +6,9 @@ import asyncio
 import gc
 import tracemalloc
 
-import pytest
 from test_controllers_manager import Cluster
 
 from netlab.api.resources import EVENTS, PODS
-from netlab.controlplane import expiry, store
 from netlab.recent import Recent
 
 ROUNDS = 12
@@ -36,12 +34,9 @@ def traced() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-async def test_memory_stays_flat_under_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_stays_flat_under_changes() -> None:
     """Once histories and Events have reached their bounds, twice as many changes cost nothing."""
-    for module, name, value in ((store, "HISTORY", 16), (expiry, "MOST_EVENTS", 8)):
-        monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(store.History.__init__, "__defaults__", (16, store.HISTORY_BYTES))
-    cluster = Cluster()
+    cluster = Cluster(history=16, most_events=8)
     cluster.manager._told = Recent(8)
     running = asyncio.create_task(cluster.manager.run())
     await cluster.boot()

@@ -104,7 +104,7 @@ async def test_pod_defaults(client: LocalClient, spec: Json, path: str, expected
          'strict decoding error: unknown field "spec.ports[0].targetPorts"'),
         (SERVICES, {"metadata": {"name": "s"}, "spec": {"ports": [{"port": "80"}]}}, 400,
          "spec.ports[0].port: Expected `int`, got `str`"),
-        (CONFIG_MAPS, {**CONFIG, "kind": "Secret"}, 400, "the body says apiVersion v1, kind Secret"),
+        (CONFIG_MAPS, {**CONFIG, "kind": "Secret"}, 400, "the body has apiVersion v1, kind Secret"),
         (CONFIG_MAPS, {"metadata": "x"}, 400, "metadata: Expected `object`, got `str`"),
         (CONFIG_MAPS, {"metadata": {}}, 422, "name or generateName is required"),
         (CONFIG_MAPS, {"metadata": {"name": "Upper"}}, 422, '"Upper" is invalid: metadata.name: Invalid value: "Upper"'),
@@ -313,7 +313,7 @@ def test_binding(api: Api) -> None:
         ({"target": {"name": "node2"}}, 422, 'target.name: Not found: "node2"'),
         ({"target": {"kind": "Pod", "name": "node1"}}, 422, 'target.kind: Unsupported value: "Pod"'),
         ({"metadata": {"name": "q"}, **BINDING}, 400, "not that of the pod in the URL"),
-        ({"kind": "Pod", **BINDING}, 400, "kind Pod; this path takes Binding"),
+        ({"kind": "Pod", **BINDING}, 400, "kind Pod; this path accepts Binding"),
     ],
 )  # fmt: skip
 def test_refused_bindings(api: Api, body: Any, code: int, message: str) -> None:

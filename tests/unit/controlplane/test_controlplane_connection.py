@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from netlab.api.resources import NODES
-from netlab.controlplane import http
 from netlab.controlplane.connection import Connection
 from netlab.controlplane.http import HttpClient
 from netlab.errors import ApiError
@@ -124,13 +123,13 @@ async def test_a_connection_is_kept(hangs_up: bool, texts: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     ("said", "words"),
-    [(b"", "broke off: TimeoutError"), (WATCH, "broke off: TimeoutError"), (WATCH + b"1\r\n", "broke off: TimeoutError")],
+    [(b"", "failed: TimeoutError"), (WATCH, "failed: TimeoutError"), (WATCH + b"1\r\n", "failed: TimeoutError")],
     ids=["no answer", "no event", "half a chunk"],
 )
-async def test_a_silent_watch(monkeypatch: pytest.MonkeyPatch, said: bytes, words: str) -> None:
+async def test_a_silent_watch(said: bytes, words: str) -> None:
     """A watch on which nothing comes is taken for dead, wherever it stopped."""
-    monkeypatch.setattr(http, "SILENCE", 0.05)
-    async with asyncio.timeout(5), listening(Scripted([said])) as url, HttpClient(url, None, "t") as client:
+    server = listening(Scripted([said]))
+    async with asyncio.timeout(5), server as url, HttpClient(url, None, "t", watch_timeout=0.05) as client:
         with pytest.raises(ApiError, match=words) as caught:
             await anext(client.watch(NODES, resource_version="1"))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from netlab.api.resources import CONFIG_MAPS, EVENTS, Json
-from netlab.controlplane import expiry
 from netlab.controlplane.api import Api, Target
 from netlab.controlplane.auth import ADMIN
 from netlab.controlplane.store import HISTORY_LEAST, History, Store, render
@@ -103,11 +102,10 @@ def test_finalizers_do_not_hold_an_expired_event(store: Store) -> None:
     assert ([], 0) == (names(store), api._registry._live.get("held", 0))
 
 
-def test_events_are_bounded_by_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_bounded_by_number(store: Store) -> None:
     """The oldest go first."""
-    monkeypatch.setattr(expiry, "MOST_EVENTS", 3)
     clock = Clock()
-    api = Api(store, clock=clock)
+    api = Api(store, clock=clock, most_events=3)
     for number in range(6):
         clock.now = START + timedelta(seconds=number)
         api.create(ADMIN, DEFAULT, make_event(f"e{number}"))

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from netlab.api.resources import CONFIG_MAPS
-from netlab.controlplane import informer as informer_module
 from netlab.controlplane.api import Api
 from netlab.controlplane.client import ObjectList, WatchEvent
 from netlab.controlplane.informer import Informer
@@ -56,11 +53,8 @@ class FlakyClient:
             raise unavailable("the server is down")
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(informer_module, "FIRST_PAUSE", 0.002)
-    monkeypatch.setattr(informer_module, "LONGEST_PAUSE", 0.01)
-    return
+def informer_of(client: Any, **options: Any) -> Informer[Any]:
+    return Informer(client, CONFIG_MAPS, first_retry=0.002, longest_retry=0.01, **options)
 
 
 @asynccontextmanager
@@ -78,7 +72,7 @@ async def running(informer: Informer[Any]) -> AsyncIterator[Informer[Any]]:
 async def test_the_cache_follows(client: LocalClient, api: Api) -> None:
     """What is created, changed and deleted is so in the cache, typed and by key."""
     await client.create(CONFIG_MAPS, config("a"))
-    async with running(Informer(client, CONFIG_MAPS)) as informer:
+    async with running(informer_of(client)) as informer:
         await informer.wait_for()
         first = dict(informer.cache)
         await client.patch(CONFIG_MAPS, "a", {"data": {"k": "w"}})
@@ -98,9 +92,7 @@ async def test_changes_are_reported(client: LocalClient, api: Api) -> None:
     """Handlers get key, before and after; the shared event is set."""
     seen: list[tuple[str, bool, bool]] = []
     changed = asyncio.Event()
-    informer = Informer(
-        client, CONFIG_MAPS, changed=changed, on_change=lambda key, old, new: seen.append((key, old is None, new is None))
-    )
+    informer = informer_of(client, changed=changed, on_change=lambda key, old, new: seen.append((key, old is None, new is None)))
     async with running(informer):
         await informer.wait_for()
         changed.clear()
@@ -116,7 +108,7 @@ async def test_changes_are_reported(client: LocalClient, api: Api) -> None:
 async def test_plain_json(client: LocalClient) -> None:
     """With decode=False the cache holds the JSON objects."""
     await client.create(CONFIG_MAPS, config("a"))
-    async with running(Informer(client, CONFIG_MAPS, decode=False)) as informer:
+    async with running(informer_of(client, decode=False)) as informer:
         await informer.wait_for()
 
         assert {"k": "v"} == informer.cache["default/a"]["data"]
@@ -125,7 +117,7 @@ async def test_plain_json(client: LocalClient) -> None:
 async def test_a_broken_watch_continues(client: LocalClient, api: Api) -> None:
     """After a broken connection the watch goes on where it was; nothing is listed again."""
     flaky = FlakyClient(client)
-    async with running(Informer(flaky, CONFIG_MAPS)) as informer:  # type: ignore[arg-type]
+    async with running(informer_of(flaky)) as informer:
         await informer.wait_for()
         flaky.down = True
         flaky.broken.set()
@@ -145,7 +137,7 @@ async def test_a_server_that_comes_late(client: LocalClient) -> None:
     flaky = FlakyClient(client)
     flaky.down = True
     await client.create(CONFIG_MAPS, config("a"))
-    async with running(Informer(flaky, CONFIG_MAPS)) as informer:  # type: ignore[arg-type]
+    async with running(informer_of(flaky)) as informer:
         await flaky.refused.wait()
         before = informer.has_synced
         flaky.down = False
@@ -160,7 +152,7 @@ async def test_gone_leads_to_a_new_list(client: LocalClient, api: Api, store: St
         await client.create(CONFIG_MAPS, config(name))
     seen: list[tuple[str, bool]] = []
     flaky = FlakyClient(client)
-    async with running(Informer(flaky, CONFIG_MAPS)) as informer:  # type: ignore[arg-type]
+    async with running(informer_of(flaky)) as informer:
         await informer.wait_for()
         informer.on_change.append(lambda key, _old, new: seen.append((key, new is None)))
         flaky.down = True

@@ -18,13 +18,13 @@ from typing import IO, Any
 import pytest
 
 from netlab.api.resources import CONFIG_MAPS
-from netlab.controlplane import connections, server
+from netlab.controlplane import server
 from netlab.controlplane.api import Api
+from netlab.controlplane.connections import TIMEOUTS, ApiTimeouts
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.server import ServerHandle, pieces, serve
 from netlab.controlplane.store import Event, render
 from netlab.controlplane.sync import SyncClient
-from netlab.serving import listener
 
 ADMIN = b"Authorization: Bearer admin-token\r\n"
 CONFIGS = b"/api/v1/namespaces/default/configmaps"
@@ -157,9 +157,9 @@ def test_api_cuts_watchers_that_do_not_read(tmp_path: Path, near: Path) -> None:
 
 # ---- in process
 @asynccontextmanager
-async def served(api: Api) -> AsyncIterator[tuple[ServerHandle, int]]:
+async def served(api: Api, timeouts: ApiTimeouts = TIMEOUTS) -> AsyncIterator[tuple[ServerHandle, int]]:
     bound = socket.create_server(("127.0.0.1", 0))
-    handle = await serve(api, [bound], None)
+    handle = await serve(api, [bound], None, timeouts=timeouts)
     try:
         yield handle, bound.getsockname()[1]
     finally:
@@ -207,16 +207,11 @@ SLOW = [
 
 
 @pytest.mark.parametrize(("said", "heard"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
-async def test_api_ends_slow_clients(api: Api, monkeypatch: pytest.MonkeyPatch, said: list[bytes], heard: bytes) -> None:
+async def test_api_ends_slow_clients(api: Api, said: list[bytes], heard: bytes) -> None:
     """A client that does not finish what it began, or says nothing more, loses its connection."""
-    monkeypatch.setattr(listener, "SWEEP", 0.02)
-    monkeypatch.setattr(connections, "STRANGER_SECONDS", 0.2)
     idle = 0.3 if ADMIN in said[0] else 60  # a stranger's deadline is its own
-    monkeypatch.setattr(connections, "IDLE_SECONDS", idle)
-    monkeypatch.setattr(server, "IDLE_SECONDS", idle)
-    monkeypatch.setattr(server, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(server, "LINGER_SECONDS", 0.2)
-    async with served(api) as (_, port):
+    timeouts = ApiTimeouts(stranger=0.2, idle=idle, body=0.2, linger=0.2, sweep=0.02)
+    async with served(api, timeouts) as (_, port):
         everything = await hear(port, *said)
 
     assert everything.startswith(heard)
@@ -238,14 +233,11 @@ async def test_api_closes_after_two_framings(api: Api, token: bytes, framing: by
     assert b" 400 " in everything[:13]
 
 
-async def test_api_cuts_a_watcher_that_does_not_read(
-    api: Api, client: LocalClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Its connection ends after STALL_SECONDS, another watcher reads on."""
-    monkeypatch.setattr(server, "STALL_SECONDS", 0.3)
+async def test_api_cuts_a_watcher_that_does_not_read(api: Api, client: LocalClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Its connection ends after `ApiTimeouts.watch_write` seconds, another watcher reads on."""
     words = b"GET /api/v1/configmaps?watch=true HTTP/1.1\r\nHost: x\r\n" + ADMIN + b"\r\n"
     made = await client.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}})
-    async with served(api) as (handle, port):
+    async with served(api, ApiTimeouts(watch_write=0.3)) as (handle, port):
         stuck = socket.socket()
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.connect(("127.0.0.1", port))

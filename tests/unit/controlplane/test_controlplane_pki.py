@@ -62,7 +62,9 @@ def test_certificates_are_reused(tmp_path: Path, names: tuple[str, ...], later: 
 
 
 DATES = [
-    pytest.param(timedelta(days=400), "is before the start of the lab's certificate", id="clock set back by more than a year"),
+    pytest.param(
+        timedelta(days=400), "shows a time before the start of the lab's certificate", id="clock set back by more than a year"
+    ),
     pytest.param(timedelta(days=-3651), "has expired, or the clock of this machine is ahead", id="expired"),
     pytest.param(timedelta(days=364), None, id="clock set back by nearly a year"),
     pytest.param(timedelta(days=-3649), None, id="old"),
@@ -134,7 +136,7 @@ def test_certificates_that_cannot_be_written_are_a_lab_error(tmp_path: Path) -> 
     pki = ensure_pki(tmp_path, NAMES, now=NOW)
     pki.ca_file.unlink()
     pki.ca_file.mkdir()
-    with pytest.raises(LabError, match=r"certificates in .* cannot be written: Is a directory"):
+    with pytest.raises(LabError, match=r"cannot write the lab's certificates to .*: Is a directory"):
         ensure_pki(tmp_path, NAMES, now=NOW)
 
 

@@ -283,7 +283,7 @@ def test_labels_of_nodes(key: str, forbidden: bool) -> None:
          'Found "true" in references for Pod/a and Pod/b'),
         (Target(PODS, "default", MINE), {"metadata": {"finalizers": ["a\nb"]}}, 422, "metadata.finalizers[0]"),
         (node(), {"spec": {"podCIDRs": ["10.244.1.0/24"]}}, 200, ""),
-        (node(), {"spec": {"podCIDRs": ["10.244.1.0/24", "10.244.2.0/24"]}}, 422, "may hold one range"),
+        (node(), {"spec": {"podCIDRs": ["10.244.1.0/24", "10.244.2.0/24"]}}, 422, "may contain one range"),
         (node(), {"spec": {"podCIDRs": ["10.244.3.0/24"]}}, 422, "must be equal to `podCIDR`"),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from netlab.api.resources import CONFIG_MAPS, NODES, PODS, SECRETS, SERVICES
+from netlab.controlplane import requests
 from netlab.controlplane.api import Api
 from netlab.controlplane.certificates import ensure_pki
 from netlab.controlplane.http import HttpClient
@@ -255,26 +256,32 @@ async def test_a_body_without_content_type_is_json(
     [
         ("POST", CONFIGS, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: new}\ndata: {a: yes and no}\n", 201, ""),
         ("PUT", CONFIGS + "/c", json.dumps(CONFIG), 200, ""),  # JSON is YAML
-        ("POST", CONFIGS, "kind: [", 400, "the body, line 2, column 1: this is not YAML"),
+        ("POST", CONFIGS, "kind: [", 400, "the body, line 2, column 1: invalid YAML"),
         ("POST", CONFIGS, "kind: ConfigMap\nkind: ConfigMap\n", 400, "line 2, column 1"),
-        ("POST", CONFIGS, "", 400, "one YAML document, it has 0"),
-        ("POST", CONFIGS, "a: 1\n---\nb: 1\n", 400, "one YAML document, it has 2"),
-        ("POST", CONFIGS, "kind: ConfigMap\nmetadata: {generation: .inf}\n", 400, "no number that JSON can hold"),
+        ("POST", CONFIGS, "", 400, "one YAML document, got 0"),
+        ("POST", CONFIGS, "a: 1\n---\nb: 1\n", 400, "one YAML document, got 2"),
+        ("POST", CONFIGS, "kind: ConfigMap\nmetadata: {generation: .inf}\n", 400, "JSON cannot represent the number"),
         ("POST", CONFIGS, f"metadata: {{generation: {'9' * 5000}}}", 400, ""),
         ("POST", CONFIGS, "a: &a [x, x]\nb: &b [*a, *a]\nc: " + "[" * 200, 400, ""),
         ("POST", CONFIGS, "!!python/object/apply:os.system [true]", 400, ""),
         ("PATCH", CONFIGS + "/c", "data: {}", 415, ""),
+        ("POST", CONFIGS, b"kind: \xff\xfe", 400, "the body is not UTF-8"),
     ],
 )
 async def test_a_body_may_be_yaml(
-    session: aiohttp.ClientSession, client: LocalClient, method: str, path: str, body: str, code: int, words: str
+    session: aiohttp.ClientSession, client: LocalClient, method: str, path: str, body: str | bytes, code: int, words: str
 ) -> None:
     """As in Kubernetes; what is no YAML is refused with its line."""
     await client.create(CONFIG_MAPS, CONFIG)
-    async with session.request(method, path, data=body.encode(), headers={"Content-Type": "application/yaml"}) as response:
+    async with session.request(method, path, data=body, headers={"Content-Type": "application/yaml"}) as response:
         answer = await response.json()
 
     assert (code, True) == (response.status, words in str(answer.get("message", "")))
+
+
+def test_yaml_grows_no_larger_as_json() -> None:
+    """The limit of a body holds for what the client sent."""
+    assert b'{"a":[[],[1]]}' == requests.json_body(requests.Body(b"a: [[],[1]]", requests.YAML_TYPE)).content
 
 
 @pytest.mark.parametrize(
@@ -513,7 +520,7 @@ async def test_sync_client_through_a_door(api: Api, tmp_path: Path, depth: int) 
         found = await asyncio.to_thread(work)
         client.close()
         await handle.close()
-    with pytest.raises(ApiError, match="cannot be reached"):
+    with pytest.raises(ApiError, match="cannot reach"):
         client.list(CONFIG_MAPS)
 
     assert (1, "ADDED") == found
@@ -522,7 +529,7 @@ async def test_sync_client_through_a_door(api: Api, tmp_path: Path, depth: int) 
 def test_sync_client_without_a_server(free_port: Callable[[], int]) -> None:
     """An API server that is not there is 503, in a sentence."""
     port = free_port()
-    with pytest.raises(ApiError, match=f"the API server at http://127.0.0.1:{port} cannot be reached"):
+    with pytest.raises(ApiError, match=f"cannot reach the API server at http://127.0.0.1:{port}"):
         SyncClient(f"http://127.0.0.1:{port}", None, "x").list(NODES)
 
 

@@ -93,13 +93,13 @@ def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     )
     store.close()
 
-    assert "cannot be opened: database is locked" in result.stderr
+    assert f"Cannot open the lab's store {tmp_path / 'store.db'}: database is locked" in result.stderr
 
 
 def test_a_damaged_file_is_a_lab_error(tmp_path: Path) -> None:
     """A file that is no database is reported with a remedy."""
     (tmp_path / "store.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(LabError, match="cannot be opened"):
+    with pytest.raises(LabError, match="Cannot open the lab's store"):
         Store.open(tmp_path / "store.db")
 
 

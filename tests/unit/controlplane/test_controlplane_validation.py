@@ -59,12 +59,12 @@ ENDPOINT = {
     ("runtime", "resource", "body", "code", "message"),
     [
         (NETNS, LABS, {"metadata": {"name": "demo"}, "spec": SPEC}, 201, ""),
-        (NETNS, LABS, {"metadata": {"name": "other"}, "spec": SPEC}, 422, '"other": this API server is the one of lab "demo"'),
+        (NETNS, LABS, {"metadata": {"name": "other"}, "spec": SPEC}, 422, '"other": this API server serves lab "demo" only'),
         (NETNS, NAMESPACES, {"metadata": {"name": "other"}}, 201, ""),
         (NETNS, PODS, pod(), 201, ""),
         (NETNS, PODS, pod(nodeName="node1"), 201, ""),
         (NETNS, PODS, pod(nodeName="node9"), 422, 'spec.nodeName: Not found: "node9": the nodes are node1'),
-        (NETNS, PODS, pod(container=UNKNOWN_IMAGE), 422, "runtime netns pulls no images"),
+        (NETNS, PODS, pod(container=UNKNOWN_IMAGE), 422, "runtime netns does not pull images"),
         (DOCKER, PODS, pod(container=UNKNOWN_IMAGE), 201, ""),
         (DOCKER, PODS, pod(container=PRIVILEGED), 422, "securityContext.privileged: Forbidden"),
         (NETNS, PODS, pod(container=PRIVILEGED), 201, ""),  # has no effect there, as the note of `netlab validate` says
@@ -75,11 +75,11 @@ ENDPOINT = {
         (NETNS, DAEMON_SETS, deployment(), 201, ""),
         (NETNS, NODES, {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.244.7.0/24"}}, 201, ""),
         (NETNS, NODES, {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.1.7.0/24"}}, 422, "inside the lab's podSubnet"),
-        (NETNS, NODES, {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.244.7.1/24"}}, 422, "has bits behind its prefix"),
+        (NETNS, NODES, {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.244.7.1/24"}}, 422, "has bits set after its prefix"),
         (NETNS, NODES, {"metadata": {"name": "n"}, "spec": {"podCIDR": "; flush ruleset"}}, 422, "must be a valid CIDR value"),
         (NETNS, ENDPOINT_SLICES, ENDPOINT, 422, "is an address of a Service"),
         (NETNS, SERVICES, {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "externalIPs": ["10.96.0.9"]}}, 422,
-         "an external IP cannot be one of the Services' own"),
+         "an external IP must not be in the Service network"),
     ],
 )  # fmt: skip
 async def test_rules_of_a_lab(store: Store, runtime: str, resource: Resource, body: Json, code: int, message: str) -> None:

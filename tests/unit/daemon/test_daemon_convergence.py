@@ -11,8 +11,8 @@ import pytest
 from netlab.api.resources import ENDPOINT_SLICES, LABS, LEASES, NODES, SERVICES
 from netlab.controlplane.lease import holder_identity
 from netlab.controlplane.store import Store
-from netlab.daemon import convergence, routes
-from netlab.daemon.convergence import EDGE_KINDS, NODE_KINDS, Convergence, Farthest, Report
+from netlab.daemon import routes
+from netlab.daemon.convergence import EDGE_KINDS, LAG_TIMEOUT, NODE_KINDS, Convergence, Farthest, Report
 from netlab.errors import ApiError
 
 STARTS = {"node1": 7, "node2": 8, "edge": 9}
@@ -69,7 +69,7 @@ def lab(policy="Cluster", endpoints=("node1",), healthy=("node1", "node2"), star
     return store
 
 
-def watching(store, quiet=None, machine=tuple):
+def watching(store, quiet=None, machine=tuple, lag_timeout=LAG_TIMEOUT):
     quiet = quiet or Quiet()
     return Convergence(
         store=store,
@@ -79,6 +79,7 @@ def watching(store, quiet=None, machine=tuple):
         kubelet=quiet,
         agent_starts=lambda host: (STARTS[host],),
         machine=machine,
+        lag_timeout=lag_timeout,
     )
 
 
@@ -233,33 +234,22 @@ def test_nothing_is_done_yet():
     assert (0, 10) == (report.done, report.total)
 
 
-class Decoding:
-    """A kind that notes which versions of its objects are decoded."""
-
-    def __init__(self, resource):
-        self.resource = resource
-        self.decoded = []
-
-    def __getattr__(self, name):
-        return getattr(self.resource, name)
-
-    def decode(self, body):
-        self.decoded.append(body["metadata"]["resourceVersion"])
-        return self.resource.decode(body)
-
-
-def test_a_look_decodes_what_has_changed(monkeypatch):
+def test_a_look_decodes_what_has_changed():
     """Looks come by the hundred: an object is decoded once, a changed one again."""
-    monkeypatch.setattr(convergence, "LEASES", decoding := Decoding(LEASES))
     with closing(lab()) as store:
         watcher = watching(store)
         watcher.look()
+        first = dict(watcher._decoded["leases"])
         watcher.look()
-        before = len(decoding.decoded)
+        second = dict(watcher._decoded["leases"])
         lease(store, "node2", "kube-node-lease", 5, NODE_KINDS)
         waiting = watcher.look().waiting
+        third = watcher._decoded["leases"]
 
-    assert (3, [str(store.version)], ("the agent of node2",)) == (before, decoding.decoded[3:], waiting)
+    assert 3 == len(first)
+    assert [id(first[version]) for version in first] == [id(second.get(version)) for version in first]
+    assert {store.version} == third.keys() - first.keys()
+    assert ("the agent of node2",) == waiting
 
 
 def test_who_runs_is_asked_last():
@@ -281,9 +271,9 @@ def test_who_runs_is_asked_last():
     assert ["node2", "edge"] == asked
 
 
-async def follow(quiet=None, seconds=5.0, **state):
+async def follow(quiet=None, seconds=5.0, lag_timeout=LAG_TIMEOUT, **state):
     with closing(lab(**state)) as store:
-        return [report async for report in watching(store, quiet).follow(seconds)]
+        return [report async for report in watching(store, quiet, lag_timeout=lag_timeout).follow(seconds)]
 
 
 async def test_follow_ends_when_all_is_there():
@@ -293,21 +283,18 @@ async def test_follow_ends_when_all_is_there():
     assert json.loads(report.encode())["converged"]
 
 
-async def test_what_lags_is_given_up(monkeypatch):
+async def test_what_lags_is_given_up():
     """A node that is never healthy does not hold `up` back for ever; the user reads which."""
-    monkeypatch.setattr(convergence, "PATIENCE", 0.01)
-
-    *_, report = await follow(healthy=["node1"])
+    async with asyncio.timeout(5):
+        *_, report = await follow(healthy=["node1"], seconds=60.0, lag_timeout=0.01)
 
     assert json.loads(report.encode())["converged"]
     assert ("stopped waiting for load balancer default/blue to find node2 healthy",) == report.notes
 
 
-async def test_what_must_come_is_not_given_up(monkeypatch):
+async def test_what_must_come_is_not_given_up():
     """A pod that does not settle ends the wait only with the time, and without success."""
-    monkeypatch.setattr(convergence, "PATIENCE", 0.01)
-
-    *_, report = await follow(Quiet(["pod default/x to start"]), seconds=0.05)
+    *_, report = await follow(Quiet(["pod default/x to start"]), seconds=0.05, lag_timeout=0.01)
 
     assert not json.loads(report.encode())["converged"]
     assert ("pod default/x to start",) == report.waiting

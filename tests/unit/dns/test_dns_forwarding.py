@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 import dns.asyncquery
 import dns.flags
@@ -18,10 +19,9 @@ from netlab.api.cluster import Namespace
 from netlab.api.lab import LabDns
 from netlab.api.meta import ObjectMeta
 from netlab.api.services import Service, ServiceSpec
-from netlab.dns import server as server_module
-from netlab.dns import upstream
 from netlab.dns.forwarding import Forwarding
-from netlab.dns.server import DnsServer
+from netlab.dns.server import LIMITS, DnsLimits, DnsServer
+from netlab.dns.upstream import ANSWER_SECONDS, ask
 from netlab.dns.zone import Zone
 
 UP, STUB, INNER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -82,7 +82,7 @@ MANY = "".join(f"203.0.113.{number} many.corp.example\n" for number in range(1, 
 
 
 @asynccontextmanager
-async def servers(spec: LabDns, monkeypatch: pytest.MonkeyPatch):
+async def servers(spec: LabDns, limits: DnsLimits = LIMITS, seconds: float = ANSWER_SECONDS):
     """Run an upstream and a stub domain's server, and yield a cluster's that forwards to them."""
     zones = {UP: "203.0.113.80 www.example.org\n", STUB: f"203.0.113.81 a.corp.example\n{MANY}"}
     async with AsyncExitStack() as stack:
@@ -92,12 +92,11 @@ async def servers(spec: LabDns, monkeypatch: pytest.MonkeyPatch):
             await other.start(address, port)
             stack.push_async_callback(other.close)
             port = other.port
-        monkeypatch.setattr(upstream, "PORT", port)
         zone = cluster(spec)
-        ours = DnsServer(lambda: zone)
+        ours = DnsServer(lambda: zone, limits, partial(ask, port=port, seconds=seconds))
         await ours.start("127.0.0.1", 0)
         stack.push_async_callback(ours.close)
-        yield ours
+        yield ours, port
 
 
 async def asked(ours: DnsServer, name: str, *, tcp: bool = False) -> dns.message.Message:
@@ -106,17 +105,17 @@ async def asked(ours: DnsServer, name: str, *, tcp: bool = False) -> dns.message
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def silent(port: int) -> Iterator[None]:
     """A server that takes questions and answers none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
-        listening.bind((SILENT, upstream.PORT))
+        listening.bind((SILENT, port))
         yield
 
 
 @pytest.mark.parametrize("tcp", [False, True])
-async def test_answers_of_others(monkeypatch, tcp):
+async def test_answers_of_others(tcp):
     """Records, NXDOMAIN and aliases come through, over UDP and TCP; names of the lab are answered as ever."""
-    async with servers(SPEC, monkeypatch) as ours:
+    async with servers(SPEC) as (ours, _):
         names = ("www.example.org", "a.corp.example", "nosuch.example.org", "far.default.svc.cluster.local",
                  "stub.default.svc.cluster.local", "missing.default.svc.cluster.local", "client")  # fmt: skip
         found = {name: await asked(ours, name, tcp=tcp) for name in names}
@@ -136,21 +135,20 @@ async def test_answers_of_others(monkeypatch, tcp):
     }
 
 
-async def test_a_large_answer(monkeypatch):
+async def test_a_large_answer():
     """11.26: what other servers truncate is asked of them over TCP; a datagram of ours has TC, TCP has all."""
-    async with servers(SPEC, monkeypatch) as ours:
+    async with servers(SPEC) as (ours, _):
         short, whole = [await asked(ours, "many.corp.example", tcp=tcp) for tcp in (False, True)]
 
     assert short.flags & dns.flags.TC
     assert len(whole.answer[0]) == 254
 
 
-async def test_servers_that_do_not_answer(monkeypatch):
+async def test_servers_that_do_not_answer():
     """The next server is asked; when there is none, SERVFAIL says why. Other questions do not wait meanwhile."""
-    monkeypatch.setattr(upstream, "TIMEOUT", 0.5)
     spec = LabDns(upstream=(SILENT, UP), stub_domains={"corp.example": (SILENT,)})
-    async with servers(spec, monkeypatch) as ours:
-        with silent():
+    async with servers(spec, seconds=0.5) as (ours, port):
+        with silent(port):
             second = asyncio.create_task(asked(ours, "www.example.org"))
             none = asyncio.create_task(asked(ours, "a.corp.example"))
             known = await asked(ours, "client")
@@ -162,12 +160,11 @@ async def test_servers_that_do_not_answer(monkeypatch):
     assert "spec.dns" in str(answers[1].options[0])
 
 
-async def test_questions_that_wait_are_bounded(monkeypatch):
+async def test_questions_that_wait_are_bounded():
     """Beyond the bound a question gets SERVFAIL at once, so that a flood keeps no memory."""
-    monkeypatch.setattr(server_module, "MOST_FORWARDED", 2)
     spec = LabDns(upstream=(SILENT,))
-    async with servers(spec, monkeypatch) as ours:
-        with silent():
+    async with servers(spec, DnsLimits(forwarded=2)) as (ours, port):
+        with silent(port):
             tasks = [asyncio.create_task(asked(ours, f"www{number}.example.org")) for number in range(3)]
             done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:

@@ -20,10 +20,9 @@ from netlab.api.cluster import Namespace
 from netlab.api.discovery import Endpoint, EndpointPort, EndpointSlice
 from netlab.api.meta import ObjectMeta
 from netlab.api.services import Service, ServicePort, ServiceSpec
-from netlab.dns import server as server_module
 from netlab.dns.bulk import BulkSet, address_record, service_record
 from netlab.dns.messages import respond_to
-from netlab.dns.server import DnsServer, Responder, cache_key
+from netlab.dns.server import LIMITS, DnsLimits, DnsServer, Responder, cache_key
 from netlab.dns.zone import Zone
 
 D = "default.svc.cluster.local"
@@ -213,10 +212,9 @@ def test_dns_server_forgets_answers_of_an_old_zone():
     assert "10.96.0.99" == dns.message.from_wire(responder.answer(message)).answer[0][0].address
 
 
-def test_dns_server_table_is_bounded(monkeypatch):
+def test_dns_server_table_is_bounded():
     """Random names do not fill the memory."""
-    monkeypatch.setattr(server_module, "MOST_ANSWERS", 10)
-    responder = Responder(lambda: ZONE)
+    responder = Responder(lambda: ZONE, most_answers=10)
     for number in range(50):
         responder.answer(query(f"x{number}.{D}").to_wire())
 
@@ -288,8 +286,8 @@ def test_dns_server_survives_mutations(position, value, length):
 
 # ---- over sockets, on loopback
 @pytest.fixture
-async def running():
-    server = DnsServer(lambda: ZONE)
+async def running(request):
+    server = DnsServer(lambda: ZONE, getattr(request, "param", LIMITS))
     await server.start("127.0.0.1", 0)
     yield server
     await server.close()
@@ -329,9 +327,9 @@ async def test_dns_server_tcp_pipelining(running):
 
 
 @pytest.mark.parametrize("sent", [b"\0\0", b"\0\5junk!", b"\0"], ids=["empty", "junk", "silence"])
-async def test_dns_server_tcp_hangs_up(running, monkeypatch, sent):
+@pytest.mark.parametrize("running", [DnsLimits(idle_seconds=0.05)], indirect=True, ids=["impatient"])
+async def test_dns_server_tcp_hangs_up(running, sent):
     """Junk and silence over TCP end the connection."""
-    monkeypatch.setattr(server_module, "IDLE_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(sent)
     async with asyncio.timeout(5):
@@ -367,11 +365,9 @@ async def answered(client: tuple[asyncio.StreamReader, asyncio.StreamWriter], nu
     ],
     ids=["of one client", "another client", "two clients", "of all", "of all, one client more"],
 )
-async def test_dns_server_tcp_connection_limits(monkeypatch, total, per_client, sources, expected):
+async def test_dns_server_tcp_connection_limits(total, per_client, sources, expected):
     """A client beyond a bound loses its oldest connection, others keep theirs (M8): the newest question is answered."""
-    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", total)
-    monkeypatch.setattr(server_module, "MOST_PER_CLIENT", per_client)
-    server = DnsServer(lambda: ZONE)
+    server = DnsServer(lambda: ZONE, DnsLimits(connections=total, per_client=per_client))
     await server.start("127.0.0.1", 0)
     clients, first = [], []
     for number, source in enumerate(sources, start=1):
@@ -425,10 +421,9 @@ async def ask_for_ever(line: socket.socket, questions: bytes) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_dns_server_tcp_hangs_up_on_a_client_that_does_not_read(monkeypatch):
+async def test_dns_server_tcp_hangs_up_on_a_client_that_does_not_read():
     """It does not keep its connection, nor what it is due, for longer than the idle time."""
-    monkeypatch.setattr(server_module, "IDLE_SECONDS", 0.2)
-    server = DnsServer(lambda: ZONE)
+    server = DnsServer(lambda: ZONE, DnsLimits(idle_seconds=0.2))
     await server.start("127.0.0.1", 0)
     with socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -15,14 +15,25 @@ from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
 from netlab.controlplane.store import Store
 from netlab.dataplane.state import Address
-from netlab.edge import health as health_module
 from netlab.edge.balancer import Balancer
 from netlab.edge.frontends import Check
+from netlab.edge.health import PACE, Pace
 from netlab.edge.names import OutsideNames
 from netlab.errors import ApiError
 from netlab.kernel.fake import FakeKernel
 
 PATH = "/run/netns/lab-edge"
+HEALTH_CHECK_NODE_PORT = 32000
+
+
+class Gate:
+    """The edge's client, whose writes hang while its world says so."""
+
+    def __init__(self, world) -> None:
+        self._world = world
+
+    def __getattr__(self, name):
+        return hang if self._world.writes_hang and name in {"create", "update", "patch"} else getattr(self._world.client, name)
 
 
 class World:
@@ -33,15 +44,22 @@ class World:
         self.kernel = FakeKernel()
         self.kernel.create_namespaces([PATH])
         self.up: set[str] = set()
+        self.pace = PACE
         self.port = 0
+        self.writes_hang = False
+        self.holding: asyncio.Event | None = None  # set: the questions to HEALTH_CHECK_NODE_PORT have their answers
+        self.asked = asyncio.Event()
         self.names = OutsideNames("127.0.0.1")
 
     async def probe(self, check: Check) -> bool:
+        if check.port == HEALTH_CHECK_NODE_PORT and self.holding:
+            self.asked.set()
+            await self.holding.wait()
         return check.address in self.up
 
     def balancer(self) -> Balancer:
         self.names = OutsideNames("127.0.0.1", self.port)
-        return Balancer(self.client, self.kernel, PATH, self.probe, self.names)
+        return Balancer(Gate(self), self.kernel, PATH, self.probe, self.names, pace=self.pace)
 
     async def lease(self) -> dict[str, str]:
         try:
@@ -49,6 +67,9 @@ class World:
         except ApiError:
             return {}
         return lease["metadata"]["annotations"]
+
+    async def synced(self) -> int:
+        return int(json.loads((await self.lease())["netlab/synced"])["services"])
 
     async def healthy(self) -> dict:
         return json.loads((await self.lease()).get("netlab/load-balancers", "{}"))
@@ -151,10 +172,9 @@ async def test_edge_balancer_tells_what_it_cannot_serve(world):
     assert ("UnsupportedLoadBalancer", "blue") == (events[0]["reason"], events[0]["involvedObject"]["name"])
 
 
-async def test_edge_balancer_asks_again_when_endpoints_change(world, monkeypatch):
+async def test_edge_balancer_asks_again_when_endpoints_change(world):
     """A change of a Service's endpoints has its nodes asked at once, not at the next interval."""
-    monkeypatch.setattr(health_module, "INTERVAL", 60)
-    monkeypatch.setattr(health_module, "FAST_AFTER_CHANGE", 0)
+    world.pace = Pace(interval=60, fast_after_change=0)
     world.up = {"172.30.1.1"}
     await world.add_node(1)
     await world.add_node(2)
@@ -222,3 +242,44 @@ async def test_edge_balances_without_its_dns_server(world):
     assert "configmaps" not in told["netlab/synced"]
     assert ["dns"] == list(told["netlab/problems"])
     assert "in use" in told["netlab/problems"]["dns"][0]
+
+
+async def test_edge_balancer_keeps_nodes_until_a_new_check_has_an_answer(world):
+    """A Service that loses its node ports is checked in another way: its nodes serve on until they were asked (no gap)."""
+    world.up = {"172.30.1.1"}
+    await world.add_node(1)
+    async with running(world):
+        await world.add_service("blue", "198.51.100.1")
+        await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+        world.holding = asyncio.Event()  # from now on, new questions have no answer
+        local = {"spec": {"externalTrafficPolicy": "Local", "healthCheckNodePort": 32000}}
+        changed = await world.client.patch(SERVICES, "blue", local, namespace="default")
+        async with asyncio.timeout(10):
+            await world.asked.wait()
+            while await world.synced() < int(changed["metadata"]["resourceVersion"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        served = world.kernel.nft_list(PATH, "ip", "netlab-edge").elements["service-ports"]
+        world.up = set()
+        world.holding.set()
+        await world.reaches({"default/blue": {"80/TCP": []}})
+
+    assert 1 == len(served)
+
+
+async def test_edge_balancer_programs_while_the_api_hangs(world):
+    """A node that fails gets no traffic, also while no Lease can be written."""
+    world.up = {"172.30.1.1"}
+    await world.add_node(1)
+    async with running(world):
+        await world.add_service("blue", "198.51.100.1")
+        await world.reaches({"default/blue": {"80/TCP": ["node1"]}})
+        world.writes_hang = True
+        for up, expected in ((set(), "unhealthy-ports"), ({"172.30.1.1"}, "service-ports")):
+            world.up = up
+            async with asyncio.timeout(10):
+                while not world.kernel.nft_list(PATH, "ip", "netlab-edge").elements[expected]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+
+async def hang(*_arguments, **_options):
+    await asyncio.Event().wait()

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from netlab.edge import health as health_module
 from netlab.edge.frontends import Check, CheckKind
-from netlab.edge.health import Checker, Health, pause
+from netlab.edge.health import PACE, Checker, Health, Pace, pause
 
 ONE, TWO = (Check(CheckKind.TCP, f"172.30.1.{n}", 30080) for n in (1, 2))
 ANSWERS = [
@@ -58,9 +57,9 @@ class Nodes:
 
 
 @pytest.fixture
-async def checking():
+async def checking(request):
     nodes, changed = Nodes(), asyncio.Event()
-    checker = Checker(nodes, changed)
+    checker = Checker(nodes, changed, getattr(request, "param", PACE))
     yield nodes, changed, checker
     await checker.close()
 
@@ -82,9 +81,9 @@ async def test_edge_checker_asks_at_once(checking):
     assert (False, True, True) == (before, checker.all_asked, checker.is_healthy(ONE))
 
 
-async def test_edge_checker_hurry_finds_a_failure(checking, monkeypatch):
+@pytest.mark.parametrize("checking", [Pace(interval=60)], indirect=True, ids=["slow"])
+async def test_edge_checker_hurry_finds_a_failure(checking):
     """After a change a failed node is found by fast checks, long before its next turn."""
-    monkeypatch.setattr(health_module, "INTERVAL", 60)
     nodes, changed, checker = checking
     nodes.up = {ONE}
     checker.watch({"a": [ONE]})
@@ -109,14 +108,12 @@ async def test_edge_checker_shares_equal_checks(checking):
     assert (["172.30.1.1", "172.30.1.2"], False, True) == (first, checker.is_healthy(ONE), checker.is_healthy(TWO))
 
 
-async def test_edge_checker_is_bounded(checking, monkeypatch):
+@pytest.mark.parametrize("checking", [Pace(concurrent_checks=3)], indirect=True, ids=["three"])
+async def test_edge_checker_is_bounded(checking):
     """No more questions are open at once than allowed."""
-    nodes, changed, _ = checking
-    monkeypatch.setattr(health_module, "MOST_CHECKS_AT_ONCE", 3)
-    checker = Checker(nodes, changed)
+    nodes, changed, checker = checking
     checker.watch({"a": [Check(CheckKind.TCP, "172.30.1.1", port) for port in range(1, 20)]})
     while not checker.all_asked:
         await news(changed)
-    await checker.close()
 
     assert 3 == nodes.most_at_once

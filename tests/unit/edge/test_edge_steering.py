@@ -22,8 +22,8 @@ def test_edge_steering_routes_each_node():
     )
 
 
-def test_edge_steering_goes_with_its_port():
-    """Without a port that needs it the kernel's own rules are back, `local` first of all."""
+def test_edge_steering_of_no_node():
+    """Without nodes the kernel's own rules are back, `local` first of all."""
     steered = steering_state((ONE,), OBSERVED)
     marked = Rule(100, 10257, mark(ONE), MARK_MASK)
     back = diff(steering_state((), OBSERVED), NamespaceState(rules=steered.rules), lambda _: False)

@@ -20,7 +20,7 @@ OURS = "netlab/workloads:1"
         ("nginx", "", [], ""),
         ("busybox:latest", "", [], ""),
         ("there:1", "", ["pulling image there:1"], ""),
-        ("here", "", ["pulling image here"], "IfNotPresent uses the one that is there"),
+        ("here", "", ["pulling image here"], "IfNotPresent uses the image that is present"),
         ("nginx", ", imagePullPolicy: Always", ["pulling image nginx"], "Get it: docker build -t nginx ., docker pull nginx"),
         ("none:1", "", ["pulling image none:1"], "Get it: docker build -t none:1 ., docker pull none:1, or docker load."),
         ("Bad/Name:1", "", [], 'parse image name "Bad/Name:1": invalid reference format'),

@@ -41,7 +41,7 @@ def make_huge(path):
         pytest.param(make_loop, "Too many levels of symbolic links", id="symbolic links in a circle"),
         pytest.param(os.mkfifo, "it is a pipe, and no process has it open for writing", id="pipe without a writer"),
         pytest.param(make_huge, "larger than 16 MiB", id="huge"),
-        pytest.param(lambda path: path.write_bytes(bytes(range(256))), "this is not text", id="binary"),
+        pytest.param(lambda path: path.write_bytes(bytes(range(256))), "not a text file", id="binary"),
     ],
 )
 def test_unreadable(tmp_path, make, words):

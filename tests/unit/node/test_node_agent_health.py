@@ -10,7 +10,6 @@ from netlab.api.cluster import Node, NodeStatus
 from netlab.api.lab import Lab
 from netlab.api.meta import Condition
 from netlab.controlplane.connection import Connection
-from netlab.node.agent import health
 from netlab.node.agent.agent import Agent
 from netlab.node.agent.health import HealthServers
 from netlab.proxy.health import Answer
@@ -29,10 +28,13 @@ async def ask(port: int, path: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-async def servers(monkeypatch, free_port):
-    monkeypatch.setattr(health, "HEALTHZ_PORT", free_port())
-    monkeypatch.setattr(health, "METRICS_PORT", free_port())
-    made = HealthServers(lambda live: GOOD if live else BAD, "nftables")
+def ports(free_port):
+    return {"healthz_port": free_port(), "metrics_port": free_port()}
+
+
+@pytest.fixture
+async def servers(ports):
+    made = HealthServers(lambda live: GOOD if live else BAD, "nftables", **ports)
     await made.start()
     yield made
     await made.close()
@@ -41,17 +43,17 @@ async def servers(monkeypatch, free_port):
 @pytest.mark.parametrize(
     ("port", "path", "expected"),
     [
-        ("HEALTHZ_PORT", "/healthz", (503, BAD.body)),
-        ("HEALTHZ_PORT", "/livez?verbose", (200, GOOD.body)),
-        ("HEALTHZ_PORT", "/", (404, "")),
-        ("METRICS_PORT", "/proxyMode", (200, "nftables")),
-        ("METRICS_PORT", "/metrics", (404, "")),
+        ("healthz_port", "/healthz", (503, BAD.body)),
+        ("healthz_port", "/livez?verbose", (200, GOOD.body)),
+        ("healthz_port", "/", (404, "")),
+        ("metrics_port", "/proxyMode", (200, "nftables")),
+        ("metrics_port", "/metrics", (404, "")),
     ],
 )
 @pytest.mark.usefixtures("servers")
-async def test_the_proxy_itself(port: str, path: str, expected: tuple[int, str]) -> None:
+async def test_the_proxy_itself(ports: dict[str, int], port: str, path: str, expected: tuple[int, str]) -> None:
     """The proxy's own health and mode are at kube-proxy's paths, and nothing else is."""
-    assert expected == await ask(getattr(health, port), path)
+    assert expected == await ask(ports[port], path)
 
 
 async def test_ports_of_services(servers: HealthServers, free_port: Callable[[], int]) -> None:
@@ -110,15 +112,12 @@ async def test_a_node_that_is_not_ready_answers_no_health_check():
     assert ["update", "update", "start", "update", "update"] == done
 
 
-async def test_idle_clients_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]) -> None:
+async def test_idle_clients_do_not_keep_others_out(ports: dict[str, int]) -> None:
     """One client's connections are bounded over all ports; its newest one is answered (finding S3)."""
-    monkeypatch.setattr(health, "HEALTHZ_PORT", free_port())
-    monkeypatch.setattr(health, "METRICS_PORT", free_port())
-    monkeypatch.setattr(health, "MOST_PER_CLIENT", 4)
-    servers = HealthServers(lambda _: GOOD, "nftables")
+    servers = HealthServers(lambda _: GOOD, "nftables", most_per_client=4, **ports)
     await servers.start()
-    idle = [socket.create_connection((HOST, health.HEALTHZ_PORT)) for _ in range(40)]
-    answer = await ask(health.HEALTHZ_PORT, "/healthz")
+    idle = [socket.create_connection((HOST, ports["healthz_port"])) for _ in range(40)]
+    answer = await ask(ports["healthz_port"], "/healthz")
     held = len(servers._roster.seats)
     for line in idle:
         line.close()

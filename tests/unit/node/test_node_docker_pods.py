@@ -424,7 +424,7 @@ async def test_look_finds_lost_events(world):
     waits = world.pods.settled()
     await world.until(lambda: world.pods.settled() == [])
 
-    assert waits == ["the engine to be asked for the pods' containers"]
+    assert waits == ["the list of the pods' containers from the engine"]
     assert Ended(key, 3) in world.events
 
 

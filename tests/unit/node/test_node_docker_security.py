@@ -16,7 +16,7 @@ from netlab.node.pods.runtime import Run
 from netlab.process.podfiles import ConfigError, PodFiles
 
 PROGRAM = ContainerSpec("c", "image", capabilities=None, no_new_privileges=False)  # as docker_containers makes a program's
-WORDS = ' (pod: "p_default(u)", container: c); say with runAsUser who it is to run as'
+WORDS = ' (pod: "p_default(u)", container: c); set runAsUser to a user other than 0'
 
 
 def run_of(own: dict | None, pods: dict | None) -> Run:

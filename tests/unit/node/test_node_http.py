@@ -15,9 +15,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 from node_waiting import soon
 
-from netlab.http import server as http
 from netlab.http.messages import Request, Response, html, json, text
-from netlab.http.server import LARGEST_BODY, READ_AHEAD, Connections, HttpConnection, HttpService
+from netlab.http.server import LARGEST_BODY, READ_AHEAD, TIMEOUTS, Connections, HttpConnection, HttpService, HttpTimeouts
 from netlab.serving.listener import Listener
 from netlab.serving.roster import Limits, Roster
 
@@ -40,9 +39,9 @@ def chunks(*bodies: bytes) -> bytes:
 class Site:
     """A handler with a page for each situation, and what has happened to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeouts: HttpTimeouts = TIMEOUTS) -> None:
         self.connections = Connections()
-        self.service = HttpService(self.answer, self.connections, self.begin, self.finish)
+        self.service = HttpService(self.answer, self.connections, self.begin, self.finish, timeouts)
         self.busy, self.asked, self.cancelled = 0, [], []
         self.changed, self.gate = asyncio.Event(), asyncio.Event()
 
@@ -299,7 +298,7 @@ async def test_silence(monkeypatch):
         waiting, *idle = [await call(port, words) for words in (get("/wait"), b"", get("/")[:-2], get("/"))]
         heard = [statuses(await one_answer(idle[-1][0]))]
         await soon(lambda: "/wait" in site.asked and sum(bool(c._http.trailing_data[0]) for c in site.connections._open) == 1)
-        monkeypatch.setattr(loop, "time", lambda: clock() + http.KEEP_ALIVE)  # the while is over
+        monkeypatch.setattr(loop, "time", lambda: clock() + site.service.timeouts.keep_alive)  # the while is over
         heard += [statuses(everything) for everything in await asyncio.gather(*(rest(*client) for client in idle))]
         site.gate.set()
         answer = await one_answer(waiting[0])
@@ -310,20 +309,18 @@ async def test_silence(monkeypatch):
 
 
 SLOW = [
-    ("nothing", b"", ["HEAD_SECONDS"], []),
-    ("half the headers", get("/")[:-2], ["HEAD_SECONDS"], []),
-    ("half the second one's headers", get("/") + get("/")[:-2], ["HEAD_SECONDS"], [200]),
-    ("half a body", post(b"hel", "Content-Length: 5"), ["BODY_SECONDS"], []),
-    ("an answer that is not read", get("/large"), ["WRITE_SECONDS"], [200]),
+    ("nothing", b"", HttpTimeouts(head=0.15), []),
+    ("half the headers", get("/")[:-2], HttpTimeouts(head=0.15), []),
+    ("half the second one's headers", get("/") + get("/")[:-2], HttpTimeouts(head=0.15), [200]),
+    ("half a body", post(b"hel", "Content-Length: 5"), HttpTimeouts(body=0.15), []),
+    ("an answer that is not read", get("/large"), HttpTimeouts(write=0.15), [200]),
 ]
 
 
-@pytest.mark.parametrize(("words", "names", "expected"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
-async def test_slow_clients_lose_their_connection(monkeypatch, words, names, expected):
+@pytest.mark.parametrize(("words", "timeouts", "expected"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
+async def test_slow_clients_lose_their_connection(words, timeouts, expected):
     """A client that does not finish its request, or takes nothing of its answer, is cut off (finding S3)."""
-    for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS"):
-        monkeypatch.setattr(http, name, 0.15 if name in names else 60)
-    site = Site()
+    site = Site(timeouts)
     async with serving(site) as port:
         reader, writer = await call(port, words)
         reader._transport.pause_reading()
@@ -339,10 +336,9 @@ async def test_slow_clients_lose_their_connection(monkeypatch, words, names, exp
     assert 0 == site.busy
 
 
-async def test_a_client_that_sends_slowly_and_in_time_is_served(monkeypatch):
+async def test_a_client_that_sends_slowly_and_in_time_is_served():
     """The time for a body begins again with each of its parts."""
-    monkeypatch.setattr(http, "BODY_SECONDS", 0.3)
-    async with serving(Site()) as port:
+    async with serving(Site(HttpTimeouts(body=0.3))) as port:
         reader, writer = await call(port, post(b"", "Content-Length: 8"))
         for _ in range(8):
             await asyncio.sleep(0.06)
@@ -402,10 +398,9 @@ async def talk_on(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_lingering_ends(monkeypatch):
+async def test_lingering_ends():
     """A refused client that goes on sending for ever is cut off."""
-    monkeypatch.setattr(http, "LINGER", 0.02)
-    async with serving(Site()) as port, asyncio.timeout(5):
+    async with serving(Site(HttpTimeouts(linger=0.02))) as port, asyncio.timeout(5):
         _, writer = await call(port, b"nonsense\r\n\r\n")
         with pytest.raises(ConnectionError):
             await talk_on(writer)

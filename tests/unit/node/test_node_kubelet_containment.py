@@ -12,9 +12,9 @@ import pytest
 from kubeletdriver import kubelet_of, pod, settled, until
 
 from netlab.api.resources import EVENTS, LEASES, NODES, PODS, SECRETS, SERVICES
-from netlab.controlplane import loop
 from netlab.controlplane.api import Api
 from netlab.controlplane.local import LocalClient
+from netlab.controlplane.loop import RoundTimes
 from netlab.controlplane.patches import merge
 from netlab.controlplane.store import Store
 from netlab.dataplane.names import namespace_path
@@ -22,7 +22,6 @@ from netlab.kernel.fake import FakeKernel
 from netlab.node.kubelet import sandbox
 from netlab.node.kubelet.kubelet import Kubelet
 from netlab.node.kubelet.pods import PodWorker
-from netlab.node.pods import containers
 from netlab.node.pods.fake import FakePodRuntime
 from netlab.node.pods.runtime import Began, Ended, Refused, Run, RunKey
 from netlab.state import StateDirectory
@@ -70,8 +69,6 @@ class Daemon:
 
 @asynccontextmanager
 async def daemon(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Daemon]:
-    monkeypatch.setattr(loop, "RETRY", 0.02)
-    monkeypatch.setattr(containers, "RETRY", 0.05)
     monkeypatch.setattr(sandbox, "inode", lambda _path: 1)
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
@@ -81,7 +78,7 @@ async def daemon(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     client = LocalClient(Api(store))
     await client.create(NODES, NODE)
     runtime = FakePodRuntime(kernel)
-    kubelet = kubelet_of(client, kernel, runtime, state)
+    kubelet = kubelet_of(client, kernel, runtime, state, round_times=RoundTimes(retry=0.02), start_retry_seconds=0.05)
     task = asyncio.create_task(kubelet.run())
     try:
         yield Daemon(store, client, runtime, kubelet, task)

@@ -175,7 +175,7 @@ async def test_a_new_sandbox_forgets_the_back_off(worker, runtime):
     worker.stand("10.244.1.2")
     worker.advance()
 
-    assert (before, waits) == ("CrashLoopBackOff", "Pod default/p waits for its network.")
+    assert (before, waits) == ("CrashLoopBackOff", "Pod default/p is waiting for its network.")
     assert (runtime.started[-1].number, unsettled(bound, worker)) == (2, "Pod default/p: container tool is being started.")
 
 

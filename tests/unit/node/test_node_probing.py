@@ -41,7 +41,7 @@ async def test_a_probe_that_breaks_has_failed_and_the_next_is_made(tmp_path, mon
     ending = probing.end_all()
     await asyncio.gather(*ending, return_exceptions=True)
 
-    failed = readiness.Result(success=False, message="the probe broke: RuntimeError('nobody expected this')")
+    failed = readiness.Result(success=False, message="the probe failed unexpectedly: RuntimeError('nobody expected this')")
     assert told == [("web", failed)] * 3
     assert len(ending) == 1
     assert "nobody expected this" in caplog.text

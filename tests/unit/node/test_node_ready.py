@@ -11,7 +11,7 @@ from netlab.api.coordination import Lease, LeaseSpec
 from netlab.api.meta import Condition, ObjectMeta
 from netlab.api.pods import Container, Pod, PodSpec
 from netlab.api.wellknown import EDGE_LEASE, SYNCED, node_lease
-from netlab.node.kubelet.nodes import GRACE, SILENT, Heartbeats, has_lost_pods, held_by_members, ready_condition
+from netlab.node.kubelet.nodes import NODE_GRACE_SECONDS, SILENT, Heartbeats, has_lost_pods, held_by_members, ready_condition
 from netlab.node.kubelet.status import PodView, pod_status
 from netlab.node.pods.containers import ContainerRecord, started
 from netlab.node.pods.readiness import initial
@@ -149,7 +149,7 @@ def test_heartbeats(looks, silent):
 def test_heartbeats_of_a_lease_that_is_gone():
     """A Lease that was deleted is forgotten; the next of its name has the whole grace."""
     heartbeats = Heartbeats()
-    for now, leases in ((0, {"a": lease(1)}), (10, {}), (GRACE + 5, {"a": lease(1)})):
+    for now, leases in ((0, {"a": lease(1)}), (10, {}), (NODE_GRACE_SECONDS + 5, {"a": lease(1)})):
         heartbeats.observe(leases, now)
 
     assert set() == heartbeats.silent()

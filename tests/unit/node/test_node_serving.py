@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from node_waiting import soon
 
-from netlab.workloads import serving
 from netlab.workloads.protocol import ServerSpec
 from netlab.workloads.serving import ServedWorkload
 
@@ -19,10 +18,10 @@ REQUEST = b"%b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @asynccontextmanager
-async def served(server: str, *args: str, ports=()):
+async def served(server: str, *args: str, ports=(), **limits):
     spec = ServerSpec(key="u/c", pod="box", namespace="default", path="", server=server, args=args, ports=ports)
     output, news = io.StringIO(), asyncio.Event()
-    workload = ServedWorkload(spec, news.set, output)
+    workload = ServedWorkload(spec, news.set, output, **limits)
     workload.news, workload.output = news, output
     output.close = lambda: None  # to be read when the server has ended
     await workload.start()
@@ -167,11 +166,10 @@ def netexec(port):
 
 
 @pytest.mark.parametrize("words", [b"", b"GET / HT"], ids=["silent", "half a request"])
-async def test_the_end_does_not_wait_for_ever(free_port, words, monkeypatch):
+async def test_the_end_does_not_wait_for_ever(free_port, words):
     """A client that has connected and says nothing holds up the end of a server for a moment only."""
-    monkeypatch.setattr(serving, "FIRST_REQUEST", 0.1)
     port = free_port()
-    async with served("whoami", f"--port={port}") as workload:
+    async with served("whoami", f"--port={port}", first_request_seconds=0.1) as workload:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(words)
         workload.end()
@@ -227,12 +225,11 @@ async def test_a_port_that_is_taken():
 
 
 @pytest.mark.parametrize("server", [("whoami",), ("agnhost", "netexec"), ("http-echo",)])
-async def test_idle_clients_do_not_keep_others_out(free_port, monkeypatch, server):
+async def test_idle_clients_do_not_keep_others_out(free_port, server):
     """A pod holds a bounded number of connections; a new client takes the place of the longest idle one (finding S3)."""
-    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 8)
     port = free_port()
     flags = {"whoami": ("-port", str(port)), "agnhost": (f"--http-port={port}",), "http-echo": (f"-listen=:{port}",)}
-    async with served(*server, *flags[server[0]]) as workload:
+    async with served(*server, *flags[server[0]], most_connections=8) as workload:
         idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
         answer = await exchange(port, REQUEST % b"GET /")
         held = len(workload._roster.seats)

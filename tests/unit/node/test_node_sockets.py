@@ -117,7 +117,7 @@ BAD_SERVERS = [
 
 @pytest.mark.parametrize(("bad", "code", "words"), BAD_SERVERS)
 async def test_one_bad_server_ends_and_the_others_are_served(tmp_path, maker, bad, code, words):
-    """It has an exit code and last words; servers that come before and after it run, and the conversation goes on."""
+    """It has an exit code and last words; servers that come before and after it run, and the conversation continues."""
     state = StateDirectory("lab", tmp_path / "lab")
     state.create()
     path, reports = state.socket("w"), []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from netlab.controlplane.certificates import ensure_pki
-from netlab.serving import descriptors, listener
+from netlab.serving import descriptors
 from netlab.serving.listener import Listener
 from netlab.serving.roster import Limits, Roster, Seat
 
@@ -85,10 +85,9 @@ async def test_listener_survives_a_process_without_descriptors(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, idle: bool
 ) -> None:
     """It closes the longest idle connection, or pauses; it neither spins nor floods the log, and serves afterwards."""
-    monkeypatch.setattr(listener, "PAUSE", 0.02)
     roster = Roster(LIMITS)
     attempts = 0
-    async with listening(roster) as made, AsyncExitStack() as stack:
+    async with listening(roster, retry_accept_seconds=0.02) as made, AsyncExitStack() as stack:
         port = made.socket.getsockname()[1]
         stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         await until(lambda: len(roster.seats) == 1)
@@ -131,14 +130,13 @@ async def test_listener_logs_refusals_once_per_interval(caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01"], ids=["silent", "half a hello"])
 async def test_listener_ends_a_tls_handshake_at_its_deadline(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, said: bytes
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, said: bytes
 ) -> None:
     """A client that connects and does not speak TLS loses its connection, without a line in the log."""
-    monkeypatch.setattr(listener, "SWEEP", 0.02)
     tls = ensure_pki(tmp_path, ["127.0.0.1"]).server_context()
     roster = Roster(Limits(8, 8, 8, 0.1, 60))
     with caplog.at_level(logging.INFO):
-        async with listening(roster, tls=tls) as made:
+        async with listening(roster, tls=tls, sweep_seconds=0.02) as made:
             reader, writer = await asyncio.open_connection(*made.socket.getsockname())
             writer.write(said)
             async with asyncio.timeout(5):

@@ -44,8 +44,8 @@ def test_a_number_of_nodes_is_expanded() -> None:
 @pytest.mark.parametrize(
     ("nodes", "expected"),
     [
-        ("0", "Required value: a lab has at least one node"),
-        ("-1", "Required value: a lab has at least one node"),
+        ("0", "Required value: a lab needs at least one node"),
+        ("-1", "Required value: a lab needs at least one node"),
         ("5000", "Invalid value: 5000: a lab has at most 1000 nodes"),
         ("'3'", 'expected a number or a list, got text "3"'),
         ("true", "expected a number or a list, got true"),
@@ -96,8 +96,11 @@ def test_a_list_counts_as_its_items() -> None:
         ("apiVersion: v1\nkind: List\nitem: []", ['10:1: item: unknown field (did you mean "items"?)']),
         ("apiVersion: v1\nkind: List\nmetadata: {x: 1}\nitems: []", ["10:12: metadata.x: unknown field"]),
         ("apiVersion: v1\nkind: List\nmetadata: 5\nitems: []", ["10:11: metadata: expected a map"]),
-        ("apiVersion: foo/v9\nkind: List\nitems: []", ['8:13: apiVersion: Unsupported value: "foo/v9": List is of "v1"']),
-        ("kind: List\nitems: []", ['8:1: apiVersion: Required value: List is of "v1"']),
+        (
+            "apiVersion: foo/v9\nkind: List\nitems: []",
+            ['8:13: apiVersion: Unsupported value: "foo/v9": the apiVersion of List is "v1"'],
+        ),
+        ("kind: List\nitems: []", ['8:1: apiVersion: Required value: the apiVersion of List is "v1"']),
         ("apiVersion: v1\nkind: List\nitems: {}", ["10:8: items: expected a list"]),
         ("apiVersion: 1\nkind: List\nfoo: 1\nitems: [5]", ["8:13: apiVersion", "10:1: foo", "11:9: items[0]: expected a map"]),
     ],
@@ -130,7 +133,7 @@ def test_objects_that_every_lab_has_are_left_out(document: str) -> None:
 
     assert () == found.manifests
     (note,) = found.notes
-    assert note.endswith("metadata.name: left out: every lab has this object, made by netlab")
+    assert note.endswith("metadata.name: left out: netlab creates this object in every lab")
 
 
 def test_what_a_server_filled_in_is_left_out() -> None:
@@ -173,8 +176,8 @@ def test_many_problems_fit_on_a_screen() -> None:
 @pytest.mark.parametrize(
     ("documents", "expected"),
     [
-        ([service("a"), service("a")], 'metadata.name: Duplicate value: "a": Service default/a is already in f.yaml:8'),
-        ([service("a").replace("name: a", "generateName: a")], "metadata.generateName: Forbidden: an object of a file"),
+        ([service("a"), service("a")], 'metadata.name: Duplicate value: "a": Service default/a is already defined at f.yaml:8'),
+        ([service("a").replace("name: a", "generateName: a")], "metadata.generateName: Forbidden: set metadata.name"),
         ([service("a").replace("name: a", "name: a, namespace: team")], 'metadata.namespace: Not found: "team": declare it'),
         ([service("a").replace("name: a", "name: a, namespace: kube-sistem")], '(did you mean "kube-system"?)'),
         (
@@ -227,7 +230,7 @@ def test_many_problems_fit_on_a_screen() -> None:
              "selector: {matchLabels: {a: NAME}}, "
              "template: {metadata: {labels: {a: NAME}}, spec: {containers: [{name: c, image: nginx}]}}}}").replace("NAME", n)
              for n in ("d", "e")],
-            "makes 600 pods in the lab; 2 nodes have addresses for 506",
+            "requires 600 pods in the lab; 2 nodes have addresses for 506",
         ),
         (
             [("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {replicas: 3000000, "
@@ -316,7 +319,7 @@ def test_a_host_may_not_look_like_a_pod() -> None:
     lab = LAB.replace("nodes: 2", "nodes: [{name: default-p}]")
 
     assert problems(lab=lab) == [
-        'f.yaml:5:18: spec.nodes[0].name: Forbidden: may not begin with "default-", as the pods of namespace default do'
+        'f.yaml:5:18: spec.nodes[0].name: Forbidden: must not begin with "default-": the names of pods in namespace default do'
     ]
 
 
@@ -332,7 +335,7 @@ def test_a_host_may_not_look_like_a_pod() -> None:
         (
             [pod("p" * 34, f"subdomain: tier, setHostnameAsFQDN: true, {NGINX}")],
             LAB,
-            f"spec.setHostnameAsFQDN: the full name {'p' * 34}.tier.default.svc.cluster.local has 65 characters, 64 are the most",
+            f"spec.setHostnameAsFQDN: the full name {'p' * 34}.tier.default.svc.cluster.local has 65 characters, more than 64",
         ),
         ([service("a", "selector: {app: b}"), pod("p")], LAB, "spec.selector: selects no pod of namespace default"),
         ([service("a", "selector: {app: a}").replace("80", "80, targetPort: web"), pod("p")], LAB, 'has a TCP port named "web"'),
@@ -345,16 +348,16 @@ def test_a_host_may_not_look_like_a_pod() -> None:
         (
             [pod("p", "containers: [{name: c, image: nginx, ports: [{containerPort: 80, hostPort: 80}]}]")],
             LAB,
-            "hostPort: pods are placed by it",
+            "hostPort: the scheduler places pods by it",
         ),
         ([service("a", "type: LoadBalancer")], LAB.replace("  loadBalancer: {}\n", ""), "will stay <pending>"),
-        ([service("a", "type: LoadBalancer, loadBalancerClass: example.com/x")], LAB, "belongs to another load balancer"),
+        ([service("a", "type: LoadBalancer, loadBalancerClass: example.com/x")], LAB, "is the class of another load balancer"),
         ([service("a", "type: LoadBalancer, loadBalancerIP: 192.0.2.1")], LAB, "192.0.2.1 is not in spec.loadBalancer.pool"),
         ([service("a", "type: LoadBalancer, loadBalancerIP: 198.51.100.0")], LAB, "198.51.100.0 is not in"),
         (
             [service(name, "type: LoadBalancer, loadBalancerIP: 198.51.100.7") for name in "ba"],
             LAB,
-            "spec.loadBalancerIP: 198.51.100.7 is asked for by Service default/a too",
+            "spec.loadBalancerIP: 198.51.100.7 is also requested by Service default/a",
         ),
         (
             [service(name, "type: LoadBalancer") for name in "cab"],
@@ -377,7 +380,7 @@ def test_a_host_may_not_look_like_a_pod() -> None:
             [pod("p", "containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}, "
                  "{name: d, image: nginx, ports: [{containerPort: 80}]}]")],
             LAB,
-            "container c of the same pod has port 80/TCP too",
+            "container c of the same pod also uses port 80/TCP",
         ),
     ],
 )  # fmt: skip
@@ -391,13 +394,13 @@ def test_notes(documents: list[str], lab: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "f.yaml:1:1: the file holds no document; the first document of a topology is the Lab"),
+        ("", "f.yaml:1:1: the file contains no document; the first document of a topology is the Lab"),
         ("hello", "f.yaml:1:1: expected a map of fields, got text"),
         ("a: 1", "f.yaml:1:1: apiVersion: Required value: the first document of a topology is the Lab"),
         (service("a"), "f.yaml:1:24: kind: the first document of a topology is the Lab"),
-        (LAB + "---\n" + LAB, "f.yaml:9:7: kind: a topology has one Lab"),
-        (LAB + "---\n{apiVersion: v1, kind: Node, metadata: {name: n}}", "nodes are listed in the Lab's spec.nodes"),
-        (LAB + "---\n{apiVersion: v1, kind: Deployment, metadata: {name: n}}", 'Deployment is of "apps/v1"'),
+        (LAB + "---\n" + LAB, "f.yaml:9:7: kind: a topology has exactly one Lab"),
+        (LAB + "---\n{apiVersion: v1, kind: Node, metadata: {name: n}}", "list the nodes in spec.nodes of the Lab"),
+        (LAB + "---\n{apiVersion: v1, kind: Deployment, metadata: {name: n}}", 'the apiVersion of Deployment is "apps/v1"'),
         (LAB + "---\n{apiVersion: v1, kind: deployment, metadata: {name: n}}", '(did you mean "Deployment"?)'),
         ("nodes: {a: {}, b: {}}\nlinks: [a-b]\nprovider: clab\n", "this is a topology of ipspace netlab"),
         ("module: [ospf]\nnodes: [r1, r2]\n", "this is a topology of ipspace netlab"),

@@ -131,7 +131,10 @@ def test_valid_objects(head: str, text: str) -> None:
             "{ports: [{port: 80, protocol: tcp}]}",
             'spec.ports[0].protocol: Unsupported value: "tcp": supported values: "TCP", "UDP" (did',
         ),
-        ("{ports: [{port: 80, protocol: SCTP}]}", 'spec.ports[0].protocol: Unsupported value: "SCTP": netlab carries no SCTP'),
+        (
+            "{ports: [{port: 80, protocol: SCTP}]}",
+            'spec.ports[0].protocol: Unsupported value: "SCTP": netlab does not support SCTP',
+        ),
         ("{ports: [{port: 80, targetPort: 70000}]}", "spec.ports[0].targetPort: Invalid value: 70000: must be between"),
         ("{ports: [{port: 80, targetPort: 'a-very-long-port-name'}]}", "must be no more than 15 characters"),
         ("{ports: [{port: 80, targetPort: '8080'}]}", "must contain at least one letter"),
@@ -179,7 +182,7 @@ def test_valid_objects(head: str, text: str) -> None:
         ("{loadBalancerSourceRanges: [10.0.0.0/8], ports: [{port: 80}]}", "spec.loadBalancerSourceRanges: Forbidden"),
         ("{type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.1], ports: [{port: 80}]}", "must be a valid CIDR value"),
         ("{externalIPs: [127.0.0.1], ports: [{port: 80}]}", "may not be in the loopback range"),
-        ("{externalIPs: [10.96.0.77], ports: [{port: 80}]}", "an external IP cannot be one of the Services' own"),
+        ("{externalIPs: [10.96.0.77], ports: [{port: 80}]}", "an external IP must not be in the Service network"),
         ("{ipFamilies: [IPv6], ports: [{port: 80}]}", "the networks of a lab are IPv4"),
         ("{selector: {'-a': b}, ports: [{port: 80}]}", "spec.selector.-a: Invalid value"),
         ("{selector: {a: 'b c'}, ports: [{port: 80}]}", 'spec.selector.a: Invalid value: "b c": a valid label must be'),
@@ -255,22 +258,22 @@ def test_services(text: str, expected: str) -> None:
         (  # finding M9
             "Container",
             "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, ALL]}}}",
-            'capabilities.add[1]: Unsupported value: "ALL": it acts on the machine, not on the pod alone; ',
+            'capabilities.add[1]: Unsupported value: "ALL": it affects the whole machine, not only the pod; ',
         ),
         (  # finding M9
             "Container",
             "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_ADMIN]}}}",
-            'capabilities.add[1]: Unsupported value: "SYS_ADMIN": it acts on the machine, not on the pod alone; ',
+            'capabilities.add[1]: Unsupported value: "SYS_ADMIN": it affects the whole machine, not only the pod; ',
         ),
         (  # finding M9
             "Container",
             "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, SYS_MODULE]}}}",
-            'capabilities.add[1]: Unsupported value: "SYS_MODULE": it acts on the machine, not on the pod alone; ',
+            'capabilities.add[1]: Unsupported value: "SYS_MODULE": it affects the whole machine, not only the pod; ',
         ),
         (  # finding M9
             "Container",
             "{name: c, image: i, securityContext: {capabilities: {add: [NET_ADMIN, DAC_READ_SEARCH]}}}",
-            'capabilities.add[1]: Unsupported value: "DAC_READ_SEARCH": it acts on the machine, not on the pod alone; ',
+            'capabilities.add[1]: Unsupported value: "DAC_READ_SEARCH": it affects the whole machine, not only the pod; ',
         ),
         (
             "Container",
@@ -335,7 +338,11 @@ def test_services(text: str, expected: str) -> None:
         ),
         ("Container", "{name: c, image: i, readinessProbe: {httpGet: {port: 1, scheme: http}}}", '(did you mean "HTTP"?)'),
         ("Container", "{name: c, image: i, readinessProbe: {httpGet: {path: /}}}", "readinessProbe.httpGet.port: Required value"),
-        ("Container", "{name: c, image: i, readinessProbe: {grpc: {port: 1}}}", "readinessProbe.grpc: Forbidden: not yet"),
+        (
+            "Container",
+            "{name: c, image: i, readinessProbe: {grpc: {port: 1}}}",
+            "readinessProbe.grpc: Forbidden: not supported yet",
+        ),
         (
             "Container",
             "{name: c, image: i, readinessProbe: {exec: {command: []}}}",
@@ -406,7 +413,7 @@ def test_services(text: str, expected: str) -> None:
         (
             "Secret",
             "data: {a: plain text!}",
-            'data.a: Invalid value: "<hidden>": must be base64; plain text goes into stringData',
+            'data.a: Invalid value: "<hidden>": must be base64; write plain text into stringData',
         ),
     ],
 )
@@ -420,25 +427,31 @@ def test_pods_workloads_and_endpoints(head: str, text: str, expected: str) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{nodes: []}", "spec.nodes: Required value: a lab has at least one node"),
-        ("{clients: []}", "spec.nodes: Required value: a lab has at least one node"),
+        ("{nodes: []}", "spec.nodes: Required value: a lab needs at least one node"),
+        ("{clients: []}", "spec.nodes: Required value: a lab needs at least one node"),
         ("{nodes: [{}]}", "spec.nodes[0].name: Required value"),
         ("{nodes: [{name: a}, {name: a}]}", 'spec.nodes[1].name: Duplicate value: "a"'),
         ("{nodes: [{name: fabric}]}", "spec.nodes[0].name: Invalid value"),
         ("{nodes: [{name: a.b}]}", "spec.nodes[0].name: Invalid value"),
         ("{nodes: [{name: a}], clients: [{name: a}]}", "spec.clients[0].name: Duplicate value"),
         ("{nodes: [{name: a}], clients: [{name: c, hostnames: [a]}]}", "spec.clients[0].hostnames[0]: Duplicate value"),
-        ("{nodes: [{name: a}], clients: [{name: c, hostnames: [x.cluster.local]}]}", "belongs to the cluster's own DNS domain"),
+        ("{nodes: [{name: a}], clients: [{name: c, hostnames: [x.cluster.local]}]}", "is in the cluster's DNS domain"),
         (
             "{nodes: [{name: a}], runtime: podman}",
             'spec.runtime: Unsupported value: "podman": supported values: "netns", "docker"',
         ),
         *(
-            (f"{{nodes: [{{name: a}}], networking: {{kubeProxyMode: {mode}}}}}", f'Unsupported value: "{mode}": not yet')
+            (
+                f"{{nodes: [{{name: a}}], networking: {{kubeProxyMode: {mode}}}}}",
+                f'Unsupported value: "{mode}": not supported yet',
+            )
             for mode in ("iptables", "ipvs", "userspace")
         ),
         *(
-            (f"{{nodes: [{{name: a}}], networking: {{backend: {{type: {kind}}}}}}}", f'Unsupported value: "{kind}": not yet')
+            (
+                f"{{nodes: [{{name: a}}], networking: {{backend: {{type: {kind}}}}}}}",
+                f'Unsupported value: "{kind}": not supported yet',
+            )
             for kind in ("host-gw", "udp", "ipip", "wireguard", "ipsec", "alloc")
         ),
         ("{nodes: [{name: a}], networking: {podSubnet: 10.244.0.0/23}}", "is too small, at least a /22"),
@@ -453,14 +466,14 @@ def test_pods_workloads_and_endpoints(head: str, text: str, expected: str) -> No
         ("{nodes: [{name: a}], networking: {backend: {vni: 0}}}", "must be between 1 and 16777215"),
         ("{nodes: [{name: a}], loadBalancer: {pool: 203.0.113.128/25}}", "spec.loadBalancer.pool: Invalid value"),
         ("{nodes: [{name: a}], dns: {upstream: [b]}}", "spec.dns.upstream[0]: Invalid value"),
-        ("{nodes: [{name: a}], dns: {upstream: [8.8.8.8]}}", "give a client, or an address in outsideSubnet, pool"),
+        ("{nodes: [{name: a}], dns: {upstream: [8.8.8.8]}}", "use a client or an address in outsideSubnet, pool"),
         ("{nodes: [{name: a}], dns: {upstream: [172.30.1.1]}}", "spec.dns.upstream[0]: Invalid value"),
         ("{nodes: [{name: a}], dns: {upstream: [10.244.1.2]}}", "spec.dns.upstream[0]: Invalid value"),
         ("{nodes: [{name: a}], dns: {upstream: [203.0.113.1, 203.0.113.2, 203.0.113.3, 203.0.113.4]}}", "at most 3 servers"),
         ("{nodes: [{name: a}], dns: {stubDomains: {corp.example: []}}}", "spec.dns.stubDomains[corp.example]: Required"),
-        ("{nodes: [{name: a}], dns: {stubDomains: {corp.example: [10.96.0.10]}}}", "is the lab's own kube-dns"),
+        ("{nodes: [{name: a}], dns: {stubDomains: {corp.example: [10.96.0.10]}}}", "is the lab's kube-dns"),
         ("{nodes: [{name: a}], dns: {stubDomains: {corp.example: [node1]}}}", "is neither a client of the lab"),
-        ("{nodes: [{name: a}], dns: {stubDomains: {a.cluster.local: [203.0.113.9]}}}", "belongs to the cluster's own DNS domain"),
+        ("{nodes: [{name: a}], dns: {stubDomains: {a.cluster.local: [203.0.113.9]}}}", "is in the cluster's DNS domain"),
         ("{nodes: [{name: a}], dns: {stubDomains: {Corp: [203.0.113.9]}}}", "a lowercase RFC 1123 subdomain"),
         ("{nodes: [{name: a}], dns: {ttl: 3601}}", "spec.dns.ttl: Invalid value"),
         ("{nodes: [{name: a}], dns: {podRecords: some}}", 'Unsupported value: "some"'),

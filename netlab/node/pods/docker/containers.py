@@ -3,8 +3,8 @@
     netlab_<lab>_<namespace>_<pod>                    the sandbox: has the network namespace, waits
     netlab_<lab>_<namespace>_<pod>_<container>_<run>  a run of a container, in that namespace
 
-Labels tell whose a container is and which run, so that a new daemon finds everything again. The files that Kubernetes
-writes (resolv.conf, hosts) are the pod's own, mounted. What the pod's manifest does not say is what the image says: its
+Labels contain a container's pod and run, so that a new daemon finds everything again. The files that Kubernetes
+writes (resolv.conf, hosts) are the pod's own, mounted. What the pod's manifest leaves open comes from the image: its
 program, user, folder and environment.
 
 `secured` is what a securityContext means for a container, as kubelet and containerd read it: the
@@ -21,7 +21,16 @@ import msgspec
 from netlab.api.capabilities import DEFAULT
 from netlab.api.numbers import whole_number
 from netlab.api.pods import Pod, PodSecurityContext, SecurityContext
-from netlab.engine.protocol import AT_ONCE, LAB_LABEL, NO_NETWORK, OWNER_LABEL, ROLE_LABEL, VERSION_LABEL, ContainerSpec, Mount
+from netlab.engine.protocol import (
+    IDLE_STOP_SIGNAL,
+    LAB_LABEL,
+    NO_NETWORK,
+    OWNER_LABEL,
+    ROLE_LABEL,
+    VERSION_LABEL,
+    ContainerSpec,
+    Mount,
+)
 from netlab.node.pods.builtin import server_spec
 from netlab.node.pods.capabilities import changed
 from netlab.node.pods.images import Chosen
@@ -33,8 +42,8 @@ from netlab.workloads.protocol import WorkloadArguments
 SANDBOX, CONTAINER, NODE = "sandbox", "container", "node"  # roles
 RUN_LABEL, SERVER_LABEL = "netlab/run", "netlab/server"
 NAME_LABEL = "io.kubernetes.container.name"
-PAUSE = ("sleep", "infinity")
-READY_SOCKET = "/run/netlab/ready"  # where a built-in workload says that it listens
+PAUSE_COMMAND = ("sleep", "infinity")
+READY_SOCKET = "/run/netlab/ready"  # where a built-in workload reports that it listens
 ROOT = "0:0"
 STOP_SIGNALS = {Stop.DRAIN: "SIGUSR1", Stop.END: "SIGTERM", Stop.KILL: "SIGKILL"}  # to a built-in workload
 FILES = ("resolv.conf", "hosts", "hostname")
@@ -51,14 +60,14 @@ def sandbox_spec(lab: str, pod: Pod, *, image: str, hostname: str, version: str)
         name=f"netlab_{lab}_{meta.namespace}_{meta.name}",
         image=image,
         labels=labels(lab, pod, SANDBOX, version),
-        entrypoint=PAUSE[:1],
-        command=PAUSE[1:],
+        entrypoint=PAUSE_COMMAND[:1],
+        command=PAUSE_COMMAND[1:],
         network=NO_NETWORK,
         sysctls=NETWORK_SYSCTLS,
         hostname=hostname,
         processes=PROCESSES,
         read_only=True,
-        stop_signal=AT_ONCE,
+        stop_signal=IDLE_STOP_SIGNAL,
     )
 
 
@@ -114,7 +123,7 @@ def _program(common: ContainerSpec, run: Run, chosen: Chosen) -> ContainerSpec:
 
 
 def secured(spec: ContainerSpec, run: Run, image_user: str) -> ContainerSpec:
-    """Return a container as its securityContext wants it; `image_user` is who the image runs as.
+    """Return a container as its securityContext specifies; `image_user` is the user of the image.
 
     Raises ConfigError when it must not run as root, and would or might.
     """
@@ -127,7 +136,7 @@ def secured(spec: ContainerSpec, run: Run, image_user: str) -> ContainerSpec:
     if demanded and (why := _perhaps_root(number, otherwise)):
         meta = run.pod.metadata
         who = f'pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {run.container.name}'
-        raise ConfigError(f"{why} ({who}); say with runAsUser who it is to run as")
+        raise ConfigError(f"{why} ({who}); set runAsUser to a user other than 0")
     had = DEFAULT if spec.capabilities is None else spec.capabilities
     return replace(
         spec,
@@ -174,5 +183,5 @@ def labels(lab: str, pod: Pod, role: str, version: str) -> dict[str, str]:
 
 
 def key_of(marks: Mapping[str, str]) -> RunKey:
-    """Return which run a container with these labels is; one whose labels somebody else made is no run that anybody knows."""
+    """Return which run a container with these labels is; one with foreign labels is not a known run."""
     return RunKey(marks.get(OWNER_LABEL, ""), marks.get(NAME_LABEL, ""), whole_number(marks.get(RUN_LABEL), -1))

@@ -1,7 +1,7 @@
 """The containers of pods in runtime `docker`: started, adopted, signalled, removed.
 
-What is known of each run is a value of `docker_runs`, which decides what events follow; here are
-the effects. Each run's container is started by a task of its own. The container of an ended run
+The state of each run is a value of `docker_runs`, which decides what events follow; here are
+the effects. Each run's container is started by its own task. The container of an ended run
 stays, for its log, until the next run has begun.
 """
 
@@ -78,7 +78,7 @@ class ContainerManager:
         return known.container.id if known and known.container else ""
 
     def serves_on(self, uid: str, container: Container) -> bool:
-        """A built-in workload does, where netlab's image stands in for the one that is named."""
+        """A built-in workload does, where netlab's image replaces the named one."""
         known = self._runs.get((uid, container.name))
         return known.is_server if known and known.container else bool(builtin_of(container))
 
@@ -136,7 +136,7 @@ class ContainerManager:
         found = await self._tasks.call(self._engine.containers, marks)
         if running := next((container for container in found if container.runs), None):
             return running.id
-        raise EngineError(f"the container of {node} does not run", remedy="It is being started.")
+        raise EngineError(f"the container of {node} is not running", remedy="It is being started.")
 
     async def _remove_old(self, place: Place, old: Collection[str]) -> None:
         """Remove ended runs' containers; those that the engine keeps go with the next run."""
@@ -146,7 +146,7 @@ class ContainerManager:
             self._old[place] = left
 
     def take_over(self, run: Run) -> Ended | None:
-        """Go on with a run that an earlier daemon started, or that goes on since a moment ago."""
+        """Continue a run that an earlier daemon or this one started."""
         place = run.key.place
         if self._current(run.key):
             return None
@@ -210,7 +210,7 @@ class ContainerManager:
         if self._adopted.handle(event):
             return
         if event.action == "start":
-            if known is None and not leaving:  # somebody started an ended run again
+            if known is None and not leaving:  # another client started an ended run again
                 name = f"remove {event.name}"
                 self._tasks.start_call(key.uid, name, self._engine.remove, [event.id])
         elif known is not None:
@@ -218,7 +218,7 @@ class ContainerManager:
             self._advance(known)
 
     def compare(self, present: Mapping[str, protocol.Container], known: Collection[str]) -> None:
-        """Compare with what is present, by id; the absence of what is not `known` means nothing."""
+        """Compare with the present containers, by id; the absence of one that is not `known` means nothing."""
         for run in tuple(self._runs.values()):
             if run.container is None or run.is_over or run.container.id not in known:
                 continue

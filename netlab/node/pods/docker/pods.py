@@ -5,16 +5,16 @@
     run          image chosen, container started        `docker_manager`     see `docker_runs`
     release      all containers of the pod removed      here                 Changed
 
-The engine takes a quarter of a second for a container and does many at once, so each has a task of
-its own, and the event loop waits for none. All state is the event loop's; threads only carry calls
+The engine takes a quarter of a second for a container and does many at once, so each has a separate
+task, and the event loop waits for none. All state is the event loop's; threads only carry calls
 to the engine (`docker_tasks`).
 
-Labels are the memory: a new daemon finds sandboxes and containers by them (`recall`), goes on with
+Labels hold the state: a new daemon finds sandboxes and containers by them (`recall`), continues
 what runs in the right namespace, and removes what belongs to no pod. When a sandbox is lost its
 containers are killed: no cable leads to their namespace any more; the kubelet starts them again in
 the next one.
 
-Events of the engine may be lost or late. A resync compares what is known with what there is. Each
+Events of the engine may be lost or late. A resync compares the recorded containers with the existing ones. Each
 has a number, the generation: the runtime is settled when the newest has been completed.
 """
 
@@ -51,7 +51,7 @@ from netlab.node.pods.runtime import (
 from netlab.state import StateDirectory
 
 OF_PODS = (SANDBOX, CONTAINER)  # roles
-RETRY = 1.0
+RETRY_SECONDS = 1.0  # after the engine refused
 log = logging.getLogger("netlab.node")
 
 
@@ -70,9 +70,9 @@ class DockerPods:
         domain: str,
         workloads: str,
         limit: Limit,
-        retry: float = RETRY,
+        retry: float = RETRY_SECONDS,
     ) -> None:
-        self.environment: Mapping[str, str] = {}  # the image says the rest
+        self.environment: Mapping[str, str] = {}  # the image contains the rest
         self._engine = engine
         self._lab = state.lab
         self._retry = retry
@@ -116,7 +116,7 @@ class DockerPods:
         self._listener(event)
 
     async def run(self) -> None:
-        """Wait until cancelled, then close what listens; containers go on."""
+        """Wait until cancelled, then close what listens; containers keep running."""
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -195,14 +195,14 @@ class DockerPods:
         self._notify(Changed(uid))
 
     def holds(self, uid: str) -> bool:
-        """Tell whether a released pod's containers are still being removed."""
+        """Return whether a released pod's containers are still being removed."""
         return uid in self._leaving
 
     async def probe(self, run: Run, argv: tuple[str, ...], limit: float) -> Result:
         """Run a command in the container."""
         container = self._containers.container_id(run.key.place)
         if not container:
-            return Result(success=False, message="the container does not run")
+            return Result(success=False, message="the container is not running")
         try:
             code, output = await self._tasks.call(self._engine.run, container, argv, limit)
         except TimeoutError:
@@ -214,7 +214,7 @@ class DockerPods:
     def settled(self) -> list[str]:
         """Nothing is waited for but a resync: containers may have changed without an event."""
         is_done = self._resync_done == self._resync_wanted
-        return [] if is_done else ["the engine to be asked for the pods' containers"]
+        return [] if is_done else ["the list of the pods' containers from the engine"]
 
     # ---- what happens
     def _receive(self, event: Event) -> None:
@@ -246,7 +246,7 @@ class DockerPods:
         self._notify(SandboxLost(uid))
 
     def look_again(self) -> None:
-        """Compare what is known with what there is: events may have been lost."""
+        """Compare the recorded containers with the existing ones: events may have been lost."""
         self._resync_wanted += 1
         self._tasks.start("", self._resync(self._resync_wanted), "resync")
 
@@ -273,5 +273,5 @@ def _is_on_node(run: Run, node: str) -> bool:
 
 
 def _is_paused(container: protocol.Container) -> bool:
-    """Return whether somebody has paused a container of a pod."""
+    """Return whether a container of a pod is paused."""
     return container.state == PAUSED and container.labels.get(ROLE_LABEL) in OF_PODS

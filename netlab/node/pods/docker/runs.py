@@ -1,4 +1,4 @@
-"""What is known of runs in runtime `docker`: values that each event of the engine changes (pure).
+"""The state of runs in runtime `docker`: values that each event of the engine changes (pure).
 
     what has happened to a run                     its event
     its container has started, and listens         Began
@@ -12,7 +12,7 @@ run's.
 
 `AdoptedContainers` are those that an earlier daemon left, until the kubelet asks for their runs: by
 `take_over` if the API's status has the run, by `start` if the daemon died before it wrote that.
-Until then the engine's events only change what is known of them. A server reports once that it
+Until then the engine's events only change their recorded state. A server reports once that it
 listens, to the daemon that runs then. One whose beginning was not written down may have reported to
 the dead daemon, or be about to report: it is started again. No traffic is sent to it yet.
 """
@@ -31,7 +31,7 @@ from netlab.process.podfiles import ConfigError
 
 CANNOT_RUN = "OCI runtime create failed"  # the program does not exist, for example,
 CANNOT_RUN_CODE = 128  # and the exit code that Kubernetes shows then
-# What the engine says of a container that it can never make. All else passes: the engine is away,
+# The engine's messages about a container that it can never make. All else passes: the engine is away,
 # the pod's network namespace was lost, an image was removed this moment.
 NEVER_CODE = 400
 NEVER_WORDS = ("unable to find user", "unable to find group", "is not a directory")  # code 500
@@ -39,7 +39,7 @@ NEVER_WORDS = ("unable to find user", "unable to find group", "is not a director
 
 @dataclass
 class ContainerRun:
-    """A run, as far as it is known."""
+    """The recorded state of a run."""
 
     run: Run
     container: Container | None = None  # once the engine has started it
@@ -59,7 +59,7 @@ class ContainerRun:
         return self.container is not None and self.container.id in self.ends
 
     def due(self) -> list[Began | Ended]:
-        """Return the events that follow from what is known. After `Ended` there are no more."""
+        """Return the events that follow from the recorded state. After `Ended` there are no more."""
         if self.container is None:
             return []
         events: list[Began | Ended] = []

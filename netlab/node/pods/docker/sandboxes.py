@@ -77,7 +77,7 @@ class PodSandboxes:
         return missing
 
     def open(self) -> None:
-        """Belong to the running event loop from now on."""
+        """Bind to the running event loop."""
         self._loop = asyncio.get_running_loop()
 
     def _begin(self, pod: Pod, path: str) -> None:
@@ -86,7 +86,7 @@ class PodSandboxes:
             self._tasks.start(uid, self._start(pod, path), TASK)
 
     async def _start(self, pod: Pod, path: str) -> None:
-        """Start a pod's sandbox, or go on with it, and give its namespace the pod's path."""
+        """Start a pod's sandbox, or adopt it, and give its namespace the pod's path."""
         uid = pod.metadata.uid
         with self._failed.contain(pod.key, pod.metadata.resource_version) as attempt:
             if uid not in self._running:
@@ -151,5 +151,5 @@ class PodSandboxes:
 
 
 def _is_same(sandbox: Container, now: Container | None) -> bool:
-    """Return whether a sandbox runs on; one that was started again meanwhile has another start."""
+    """Return whether a sandbox is still running; one that was restarted has another start."""
     return now is not None and now.runs and now.started_at == sandbox.started_at

@@ -1,4 +1,4 @@
-"""The work of pods that waits for the engine: tasks, and calls in threads; nothing else waits."""
+"""The work of pods that waits for the engine: tasks, and calls in threads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PodTaskGroup:
         task.add_done_callback(lambda done: self._done(uid, done))
 
     def start_call(self, uid: str, name: str, call: Callable[..., None], *arguments: Any) -> None:
-        """Start a call that need not succeed: what it is for has gone, or is looked at again."""
+        """Start a call that need not succeed: its object is gone, or is inspected again."""
         self.start(uid, self.attempt(self.call(call, *arguments)), name)
 
     def tasks(self, uid: str) -> tuple[asyncio.Task[None], ...]:

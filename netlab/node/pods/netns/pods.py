@@ -1,8 +1,8 @@
 """Pods of runtime `netns`: namespaces by the kernel, commands by the spawner, built-in workloads by their node's process.
 
-A command is a process of the machine that has entered the pod. A built-in workload is no process of its own: its node's
-workloads process holds its sockets and is told the whole set of what shall run (`workloads_link`). What it reports is the
-news: a server that it names has begun, one with a code has ended. One that is to end reports its code when everybody who came
+A command is a process of the machine that has entered the pod. A built-in workload has no process: its node's
+workloads process holds its sockets and receives the whole set of what shall run (`workloads_link`). What it reports is the
+news: a server that it names has begun, one with a code has ended. One that is to end reports its code when every client that came
 before has been served.
 """
 
@@ -54,7 +54,7 @@ LOST = "The container's process ended while the lab's daemon was not running."
 
 @dataclass
 class Served:
-    """A built-in workload: what its node's process is told, and what that has reported."""
+    """A built-in workload: what its node's process receives, and what that has reported."""
 
     run: Run
     spec: ServerSpec
@@ -65,24 +65,24 @@ class NetnsPods:
     """The `PodRuntime` of network namespaces and processes."""
 
     def __init__(self, kernel: Kernel, spawner: ProcessSpawner, state: StateDirectory) -> None:
-        self.environment: Mapping[str, str] = {"PATH": PATH, "HOME": "/root"}  # there is no image to say so
+        self.environment: Mapping[str, str] = {"PATH": PATH, "HOME": "/root"}  # there is no image to specify it
         self._kernel = kernel
         self._spawner = spawner
         self._state = state
         self._commands = CommandRunner(spawner, state)
         self._tell: Callable[[PodEvent], None] = lambda _news: None
         self._asked: list[Run] = []  # commands that begin at the end of this round
-        self._running: dict[Place, RunKey] = {}  # commands whose end will be told
+        self._running: dict[Place, RunKey] = {}  # commands whose end will be reported
         self._served: dict[Place, Served] = {}
         self._links: dict[str, tuple[WorkloadsLink, asyncio.Task[None]]] = {}
         spawner.subscribe(self._exited)
 
     def subscribe(self, listener: Callable[[PodEvent], None]) -> None:
-        """Have all news told to `listener`."""
+        """Send all events to `listener`."""
         self._tell = listener
 
     async def run(self) -> None:
-        """Keep the conversations with the nodes' workloads processes until cancelled."""
+        """Keep the connections to the nodes' workloads processes until cancelled."""
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -144,7 +144,7 @@ class NetnsPods:
             self._asked.append(run)
 
     def take_over(self, run: Run) -> Ended | None:
-        """Go on with a run that an earlier daemon started."""
+        """Continue a run that an earlier daemon started."""
         if builtin_of(run.container):
             served, refusal = _servable(run)
             if served is None:
@@ -206,7 +206,7 @@ class NetnsPods:
 
     # ---- what is carried out
     async def carry_out(self, nodes: Collection[str]) -> None:
-        """Start commands, and tell every node's workloads process what shall run."""
+        """Start commands, and send every node's workloads process what shall run."""
         asked, self._asked = self._asked, []
         for run in asked:
             await self._begin(run)
@@ -277,7 +277,7 @@ class NetnsPods:
         return await self._commands.probe(run, argv, limit)
 
     def look_again(self) -> None:
-        """The spawner's news are never late: it is their processes' parent."""
+        """The spawner's events are never late: it is the parent of the processes."""
 
     def settled(self) -> list[str]:
         """Name the nodes whose workloads process has not answered for all that shall run."""
@@ -290,7 +290,7 @@ def container_process(uid: str, container: str) -> str:
 
 
 def _servable(run: Run) -> tuple[Served | None, str]:
-    """Return a built-in workload as its node's process is to be told of it; None, and why, when no message can hold it."""
+    """Return a built-in workload as the message for its node's process; None, and why, when no message can hold it."""
     with Contained() as attempt:
         spec = server_spec(run)
         msgspec.json.encode(spec)

@@ -1,6 +1,6 @@
 """Commands of exec probes, as processes inside pods (runtime `netns`).
 
-What a command says is for a message of 200 characters. It goes through a pipe that is read while
+The output of a command is for a message of 200 characters. It goes through a pipe that is read while
 the command runs: the last part is kept, the rest is dropped, and nothing is stored on the disk.
 """
 

@@ -65,4 +65,4 @@ def test_links_are_compared_when_nothing_else_explains(damage, outcome, words: t
 
     assert len(words) == len(found)
     assert all(word in sentence for word, sentence in zip(words, found, strict=True))
-    assert all("overlay of node1 is not what its agent makes: " in sentence for sentence in found)
+    assert all("overlay of node1 differs from what its agent configures: " in sentence for sentence in found)

@@ -7,6 +7,10 @@ import json
 import pytest
 
 from netlab.api.wellknown import LOAD_BALANCERS, SYNCED
+from netlab.dataplane.state import Address, Bridge, Link, Operation, Rule, Verb
+from netlab.edge.frontends import frontends, usable
+from netlab.edge.programming import Programmer
+from netlab.edge.rules import Balancing
 from netlab.kernel.fake import FakeKernel
 from netlab.netfilter.script import render
 from netlab.probe.judge.hints_rules import RulesHints, edge_tables
@@ -37,11 +41,30 @@ def said(lab, *scripts, written=None):
     return [*hints.of(["client", "edge", "fabric"])]
 
 
+def test_lost_routing_rules_of_the_edge_are_named():
+    """A port without node port is routed by marks: a rule or route that is missing is a cause, those of others are not."""
+    web = fake.service("web", type="LoadBalancer", ports=({"port": 80, "targetPort": 80},), ingress="198.51.100.1")
+    lab = fake.snapshot(fake.cluster(services=[web]))
+    kernel = FakeKernel()
+    kernel.create_namespaces([PATH])
+    link = [Link("eth0", Bridge()), Address("eth0", "172.30.0.1/16")]
+    kernel.perform(PATH, [Operation(Verb.ADD, item) for item in link])
+    nodes = usable(lab.nodes).backends
+    Programmer(kernel, PATH).program(Balancing(dict.fromkeys(frontends(lab.services), nodes), nodes), frozenset({"198.51.100.1"}))
+    whole = [*RulesHints(lab, kernel).of(["edge"])]
+    lost = next(rule for rule in kernel.observe(PATH, policy=True).rules if rule.mask)
+    kernel.perform(PATH, [Operation(Verb.DELETE, lost), Operation(Verb.ADD, Rule(60, 5555))])
+    (said,) = RulesHints(lab, kernel).of(["edge"])
+
+    assert [] == whole
+    assert said.endswith("ip rule add preference 100 fwmark 0x1010000/0xffff0000 lookup 10257")
+
+
 ROWS = [
     pytest.param((), "", id="as it is written"),
     pytest.param(("add table ip trace",), "", id="a table of somebody else"),
     pytest.param(("flush chain ip netlab-edge firewall-prerouting",), "chain firewall-prerouting has no rules", id="flushed"),
-    pytest.param(("delete table ip netlab-edge",), "it does not exist", id="deleted"),
+    pytest.param(("delete table ip netlab-edge",), "the table does not exist", id="deleted"),
     pytest.param(("add chain ip netlab-edge x",), "chain x was not created by netlab", id="a chain more"),
 ]
 
@@ -52,7 +75,7 @@ def test_the_edges_table_is_compared(scripts, words):
     found = said(snapshot(), *scripts)
 
     assert bool(words) == bool(found)
-    assert all(f"table ip netlab-edge of edge is not what the edge writes: {words}" in sentence for sentence in found)
+    assert all(f"table ip netlab-edge of edge differs from what the edge writes: {words}" in sentence for sentence in found)
 
 
 @pytest.mark.parametrize("healthy", [(), ("node1",), BOTH])

@@ -41,11 +41,11 @@ ROWS = {
     ),
     "a drop that arrived is none": (
         VISIT, Expectation((Outcome.DROPPED,), ends="node2"), Observed(Outcome.DROPPED, trail=(seen("default/b eth0"),)),
-        "fail", Outcome.DROPPED, "the request did arrive at default/b",
+        "fail", Outcome.DROPPED, "the request reached default/b",
     ),
     "refused by a pod is not refused by the proxy": (
         VISIT, Expectation((Outcome.REFUSED,), ends="node2"), Observed(Outcome.REFUSED, trail=(seen("default/b eth0"),)),
-        "fail", Outcome.REFUSED, "the request did arrive at default/b",
+        "fail", Outcome.REFUSED, "the request reached default/b",
     ),
     "a drop elsewhere is another fault": (
         VISIT, Expectation((Outcome.DROPPED,), ends="node2"), Observed(Outcome.DROPPED, trail=(seen("edge eth0"),)),
@@ -56,7 +56,7 @@ ROWS = {
     ),
     "a drop that nobody saw is not known": (
         VISIT, Expectation((Outcome.DROPPED,), ends="node2"), Observed(Outcome.DROPPED),
-        "not tested", Outcome.NOT_TESTED, "nobody saw where the packet ended",
+        "not tested", Outcome.NOT_TESTED, "no capture shows where the packet ended",
     ),
     "a node was never chosen": (
         VISIT, Expectation((OK,), sources=BOTH, nodes=frozenset({"node1", "node2"})),
@@ -86,7 +86,7 @@ ROWS = {
     ),
     "foreign backend": (
         VISIT, Expectation((OK,), sources={ONE: KEPT}), Observed(OK, hits=(hit(TWO),)),
-        "fail", Outcome.WRONG_BACKEND, "10.244.2.2:80 answered; only 10.244.1.2:80 may",
+        "fail", Outcome.WRONG_BACKEND, "10.244.2.2:80 answered, but only 10.244.1.2:80 may answer",
     ),
     "a backend never answered": (
         VISIT, Expectation((OK,), sources=BOTH, every=True), Observed(OK, attempts=80, hits=(hit(),)),
@@ -106,11 +106,11 @@ ROWS = {
     ),
     "another pod says that it answered": (
         VISIT, Expectation((OK,), sources=BOTH), Observed(OK, hits=(hit(pod="x", named="a"),)),
-        "fail", Outcome.WRONG_BACKEND, "x says",
+        "fail", Outcome.WRONG_BACKEND, "the response names x",
     ),
     "wrong source": (
         VISIT, Expectation((OK,), sources=BOTH), Observed(OK, hits=(hit(source="172.30.1.1"),)),
-        "fail", Outcome.WRONG_SOURCE, "to see 10.244.1.2, it saw 172.30.1.1: the source was translated",
+        "fail", Outcome.WRONG_SOURCE, "to see 10.244.1.2, but it saw 172.30.1.1: the source was translated",
     ),
     "not masqueraded": (
         VISIT, Expectation((OK,), sources={ONE: frozenset({"10.244.1.1"})}), Observed(OK, hits=(hit(),)),
@@ -118,7 +118,7 @@ ROWS = {
     ),
     "the workload saw another source": (
         VISIT, Expectation((OK,), sources=BOTH), Observed(OK, hits=(hit(client="9.9.9.9"),)),
-        "fail", Outcome.WRONG_SOURCE, "says it saw",
+        "fail", Outcome.WRONG_SOURCE, "but it reported",
     ),
     "in VXLAN": (
         REACH, Expectation((OK,), sources={"": KEPT}, encapsulation=OUTER),
@@ -169,4 +169,4 @@ def test_unobserved_backend_is_said():
     """A connection whose backend nobody saw passes with a remark, not silently."""
     verdict = judge(Check("path", A, VISIT, Expectation((OK,), sources=BOTH), "t"), Observed(OK, hits=(Hit(),)))
 
-    assert ("which backend answered was not observed",) == verdict.reasons
+    assert ("the captures do not show which backend answered",) == verdict.reasons

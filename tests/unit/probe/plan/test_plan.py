@@ -34,7 +34,7 @@ def test_bare_cluster():
         "pod-pod-same-node": 2 * 3, "pod-pod-cross-node": 4 * 3, "pod-own-node": 3 * 3, "pod-other-node": 3 * 3,
         "node-pod-local": 3 * 3, "node-pod-remote": 3 * 3, "node-node": 2 * 2, "pod-outside": 2 * 3 + 1, "node-outside": 2,
         "outside-node": 2, "outside-pod": 1, "mtu-same-node": 2, "mtu-cross-node": 4,
-        "dns-node-resolver": 2, "dns-outside-resolver": 1,
+        "dns-node-resolver": 4, "dns-outside-resolver": 2,
     } == paths(planned())  # fmt: skip
 
 
