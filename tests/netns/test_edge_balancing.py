@@ -242,7 +242,7 @@ def test_edge_repairs_its_routing_rules(net: Net, direct: Programmer):
     repaired = net.kernel.observe(path, policy=True)
     direct.program(Balancing({WEB: (ONE,)}, (ONE, TWO)), ALL)
     without_such_a_port = net.kernel.observe(path, policy=True)
-    Programmer(net.kernel, path).program(Balancing({WEB: (ONE,)}, (ONE, TWO)), ALL)
+    Programmer(net.kernel, path, Family.IPV4).program(Balancing({WEB: (ONE,)}, (ONE, TWO)), ALL)
 
     assert 2 == len(routes)
     assert (set(state.rules), set(state.routes)) == (set(repaired.rules), set(repaired.routes))

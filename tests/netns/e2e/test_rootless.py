@@ -224,5 +224,5 @@ def test_doctor(user):
     """The doctor tries all that a lab needs in a user namespace, and says so."""
     found = {finding["name"]: finding for finding in json.loads(user.netlab("doctor", "-f", "json").stdout)}
 
-    assert "an ordinary user, in a user namespace" == found["privilege"]["found"]
+    assert "running as an ordinary user, in a user namespace" == found["privilege"]["found"]
     assert [] == [name for name, finding in found.items() if finding["needed"] and not finding["good"]]

@@ -31,7 +31,8 @@ TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 SPECIFICATION = "semantics.md"  # written in the words of its sources
 PACKAGES = (  # packages and modules of netlab
     *("cli", "containment.py", "daemon", "engine", "errors.py", "files.py", "hosts", "images", "lab"),
-    *("process", "serving", "state.py"),
+    *("process", "serving", "state.py", "topology", "controlplane", "http", "dns", "api", "workloads"),
+    *("node/kubelet", "probe/judge", "probe/report", "probe/run"),
 )
 INLINE_CODE = re.compile(r"(?<!`)`(?!`)[^`]*`(?!`)")
 LINK_TARGET = re.compile(r"\]\([^)]*\)")

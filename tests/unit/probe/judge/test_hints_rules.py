@@ -49,8 +49,10 @@ def test_lost_routing_rules_of_the_edge_are_named():
     kernel.create_namespaces([PATH])
     link = [Link("eth0", Bridge()), Address("eth0", "172.30.0.1/16")]
     kernel.perform(PATH, [Operation(Verb.ADD, item) for item in link])
-    nodes = usable(lab.nodes).backends
-    Programmer(kernel, PATH).program(Balancing(dict.fromkeys(frontends(lab.services), nodes), nodes), frozenset({"198.51.100.1"}))
+    nodes = usable(lab.nodes, lab.family).backends
+    Programmer(kernel, PATH, lab.family).program(
+        Balancing(dict.fromkeys(frontends(lab.services, lab.family), nodes), nodes), frozenset({"198.51.100.1"})
+    )
     whole = [*RulesHints(lab, kernel).of(["edge"])]
     lost = next(rule for rule in kernel.observe(PATH, policy=True).rules if rule.mask)
     kernel.perform(PATH, [Operation(Verb.DELETE, lost), Operation(Verb.ADD, Rule(60, 5555))])
