@@ -35,10 +35,13 @@ class Listener:
     def end(self) -> None:
         """Stop listening; after the return there are no more callbacks."""
         self._ending.set()
+        self._close()
+        self._thread.join()
+
+    def _close(self) -> None:
         with suppress(OSError, AttributeError):  # the engine closed it, perhaps at this moment
             if self._stream is not None:
                 self._stream.close()
-        self._thread.join()
 
     def _listen(self) -> None:
         while not self._ending.is_set():
@@ -50,8 +53,10 @@ class Listener:
         since = moment(time.time_ns())  # includes events during the connection setup
         with docker.APIClient(self._address, version="auto", timeout=ANSWER_TIMEOUT) as client:
             self._stream = client.events(since=since, filters=self._filters, decode=True)  # type: ignore[call-overload]
-            self._callback(Event(CONNECTED))
-            if self._ending.is_set():
-                return
-            for entry in self._stream:
-                self._callback(event_of(entry))
+            try:
+                self._callback(Event(CONNECTED))
+                if not self._ending.is_set():
+                    for entry in self._stream:
+                        self._callback(event_of(entry))
+            finally:  # the SDK's own `close` shuts the socket down and leaves its descriptor to the garbage collector
+                self._stream._response.close()  # noqa: SLF001 -- the SDK offers no other way
