@@ -1,8 +1,9 @@
 """The loop of the edge: objects -> what is wanted -> health -> kernel and DNS -> report. Level-triggered (principle 4).
 
-Every round looks at everything that is known and brings kernel and DNS there; a round without news writes nothing. A round
-runs when an object or a node's health has changed, and every ten seconds for the Lease; every thirty the kernel is inspected
-for what somebody changed by hand. Rules and DNS are contained by themselves: neither waits for the other.
+Every round compares all that is known with kernel and DNS, and writes the difference. A round runs when an object or a node's
+health has changed; every thirty seconds the kernel is inspected for changes by hand. Rules and DNS are contained by themselves:
+neither waits for the other. The report (Lease, Events) has its own loop, every ten seconds and after each round, so an API
+server that does not answer delays no round.
 
 What would surprise you: a new process does not touch the rules that an earlier one left before every node has answered
 once. It has no memory of who was healthy, and would refuse everybody for a moment.
@@ -76,7 +77,6 @@ class Balancer:
         self._reporter = Reporter(client)
         self._lease = LeaseKeeper(client, EDGE_LEASE, own_start_time())
         self._seen: tuple[object, ...] = ()
-        self._served: dict[str, frozenset[Backend]] = {}  # by port of a Service, the nodes that get its traffic
         self._started = False
         self._synced: dict[str, str] = {}  # what kernel and DNS were last brought to
         self._parts = Containment(log, "part", time.monotonic)
@@ -131,7 +131,7 @@ class Balancer:
         return named and programmed.error is None
 
     async def _report(self, _look: bool) -> bool:
-        """Write the Lease and the Events, apart from the rounds: an API server that hangs must not keep packets from moving."""
+        """Write the Lease and the Events; False if the API server refused."""
         with self._parts.contain("lease") as told:
             if self._started:
                 more = {LOAD_BALANCERS: health_report(self._balancing), PROBLEMS: self._left_out.problems}
@@ -156,16 +156,15 @@ class Balancer:
         if seen != self._seen:
             self._seen = seen
             self._checker.hurry()
-        healthy = {f: tuple(node for node in nodes.backends if self._is_healthy(f, node)) for f in found.frontends}
-        self._served = {frontend.path: frozenset(nodes) for frontend, nodes in healthy.items()}
+        served = {frontend.path: healthy for frontend, healthy in self._balancing.healthy.items()}
+        healthy = {f: self._healthy(f, nodes.backends, served.get(f.path, ())) for f in found.frontends}
         return Balancing(healthy, nodes.backends)
 
-    def _is_healthy(self, frontend: Frontend, node: Backend) -> bool:
-        """Tell whether a node gets a port's traffic: by its check, and while a new one was not asked, as before the change."""
-        check = frontend.check(node)
-        if self._checker.was_asked(check):
-            return self._checker.is_healthy(check)
-        return node in self._served.get(frontend.path, ())
+    def _healthy(self, frontend: Frontend, nodes: tuple[Backend, ...], served: tuple[Backend, ...]) -> tuple[Backend, ...]:
+        """Return the nodes for a port's traffic: by their checks; a node whose check is new and unasked, as before (`served`)."""
+        checks = [(node, frontend.check(node)) for node in nodes]
+        asked, healthy = self._checker.was_asked, self._checker.is_healthy
+        return tuple(node for node, check in checks if (healthy(check) if asked(check) else node in served))
 
     def _relevant(self, found: Offered, nodes: Usable) -> tuple[object, ...]:
         """Return a value that changes when something has changed that may change a node's answer."""

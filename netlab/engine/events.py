@@ -35,13 +35,10 @@ class Listener:
     def end(self) -> None:
         """Stop listening; after the return there are no more callbacks."""
         self._ending.set()
-        self._close()
-        self._thread.join()
-
-    def _close(self) -> None:
         with suppress(OSError, AttributeError):  # the engine closed it, perhaps at this moment
             if self._stream is not None:
                 self._stream.close()
+        self._thread.join()
 
     def _listen(self) -> None:
         while not self._ending.is_set():

@@ -9,7 +9,7 @@ compare with.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from netlab.api.cluster import Node
 from netlab.api.wellknown import EDGE_LEASE
@@ -74,8 +74,7 @@ class RulesHints:
         wanted = steering_state(usable(snapshot.nodes, snapshot.family).backends, observed)
         lacking = [str(o) for o in diff(wanted, observed, lambda _: False) if o.verb is not Verb.DELETE]
         if lacking:
-            more = f"; and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
-            yield f"the edge lacks routes of ports without a node port: {'; '.join(lacking[:MOST_NAMED])}{more}"
+            yield f"the edge lacks routes of ports without a node port: {_first(lacking)}"
 
     def _compared(self, host: str, tables: Iterable[Ruleset], writer: str) -> Iterator[str]:
         path = names.namespace_path(names.host_namespace(self._snapshot.name, host))
@@ -85,8 +84,7 @@ class RulesHints:
             except KernelError:  # a question that fails yields no hint
                 continue
             if found:
-                told = "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if (more := len(found) - MOST_NAMED) > 0 else "")
-                yield f"table {wanted.family} {wanted.table} of {host} differs from what {writer}: {told}"
+                yield f"table {wanted.family} {wanted.table} of {host} differs from what {writer}: {_first(found)}"
 
     def _compare(self, path: str, wanted: Ruleset) -> tuple[str, ...]:
         observed = self._kernel.nft_list(path, wanted.family, wanted.table)
@@ -129,6 +127,12 @@ def _rules(name: str, observed: Listing, canonical: Listing) -> str:
         return f"chain {name} has {len(found) or 'no'} rules instead of {len(expected)}"
     pair = next(((has, wants) for has, wants in zip(found, expected, strict=True) if has != wants), ("", ""))
     return f"chain {name} contains `{pair[0]}` instead of `{pair[1]}`"
+
+
+def _first(found: Sequence[str]) -> str:
+    """Return the first findings, and the number of the others."""
+    more = len(found) - MOST_NAMED
+    return "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _bare(lines: Iterable[str]) -> list[str]:
